@@ -1,0 +1,53 @@
+"""Every error that Glowplug raises on purpose.
+
+A message says what was wanted, what was found, and what to do; it never holds an env value or a secret.
+One class per room, so that a caller can say whose failure it was.
+"""
+
+
+class GlowplugError(Exception):
+    """Something that Glowplug could not do. The message is fit for a person."""
+
+
+class UsageError(GlowplugError):
+    """The caller's input is wrong; nothing was touched. The CLI exits with status 2."""
+
+
+class ManifestError(GlowplugError):
+    """A manifest that is no manifest, or one of a version that this Glowplug does not read."""
+
+
+class CacheError(GlowplugError):
+    """The store can't do what was asked: no room, no such checkpoint, in use."""
+
+
+class DamagedCheckpoint(CacheError):
+    """A file of a checkpoint is missing, has another size or another digest: the checkpoint's own fault."""
+
+
+class ImageError(GlowplugError):
+    """CRIU image files that can't be read or rewritten."""
+
+
+class LayerError(GlowplugError):
+    """A writable layer or shared-memory file that can't be captured, applied or undone."""
+
+
+class CriuError(GlowplugError):
+    """CRIU is missing, too old, or failed."""
+
+
+class RuncError(GlowplugError):
+    """runc is missing or failed."""
+
+
+class ContainerdError(GlowplugError):
+    """containerd can't be reached, or lacks the container."""
+
+
+class HostError(GlowplugError):
+    """A fact of this node that can't be read."""
+
+
+class CudaError(GlowplugError):
+    """A call of the CUDA driver's checkpoint API failed or timed out."""
