@@ -1,0 +1,201 @@
+"""One value of an OCI runtime spec each: checked for its type, in the form that the core compares.
+
+HOT: the runtime imports this at every create. A reader takes where the value stands (for the message) and the
+value, and raises BundleError. Go writes an empty field as absent or null: both read as the empty value.
+"""
+
+import json
+
+from glowplug.errors import GlowplugError
+
+
+class BundleError(GlowplugError):
+    """A config.json that is no OCI runtime spec: the field, what was wanted and what was found."""
+
+
+class Mount:
+    """One entry of `mounts`. `extra` is canonical JSON of what it has beyond the four fields (ID maps)."""
+
+    __slots__ = ("destination", "extra", "options", "source", "type")
+
+    def __init__(
+        self, destination: str, source: str, type: str, options: tuple[str, ...], extra: str = ""
+    ) -> None:
+        self.destination = destination
+        self.source = source
+        self.type = type
+        self.options = options
+        self.extra = extra
+
+    @property
+    def is_bind(self) -> bool:
+        """Whether the source is a path of the host (runc's own test: the type, or a bind option)."""
+        return self.type == "bind" or "bind" in self.options or "rbind" in self.options
+
+
+class Device:
+    """One entry of `linux.devices`: a node that runc makes in the container's /dev."""
+
+    __slots__ = ("major", "minor", "path", "rights", "type")
+
+    def __init__(self, path: str, type: str, major: int, minor: int, rights: str) -> None:
+        self.path = path
+        self.type = type
+        self.major = major
+        self.minor = minor
+        self.rights = rights  # canonical JSON of fileMode, uid, gid and whatever else is there
+
+
+def wrong(where: str, wanted: str, found: object) -> BundleError:
+    """The error for a value of another type. It names the type that was found, never the value."""
+    kind = "nothing" if found is None else type(found).__name__
+    return BundleError(f"config.json: {where}: wanted {wanted}, found {kind}; is this an OCI bundle?")
+
+
+def canonical(value: object) -> str:
+    """JSON in one form: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def text(where: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise wrong(where, "text", value)
+    return value
+
+
+def flag(where: str, value: object) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise wrong(where, "true or false", value)
+    return value
+
+
+def _number(where: str, value: object) -> int:
+    if type(value) is not int:
+        raise wrong(where, "a whole number", value)
+    return value
+
+
+def number_or_zero(where: str, value: object) -> int:
+    return 0 if value is None else _number(where, value)
+
+
+def number_or_none(where: str, value: object) -> int | None:
+    return None if value is None else _number(where, value)
+
+
+def _items(where: str, value: object) -> list[object]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong(where, "a list", value)
+    return value
+
+
+def table(where: str, value: object) -> dict[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise wrong(where, "an object", value)
+    return value
+
+
+def texts(where: str, value: object) -> tuple[str, ...]:
+    return tuple(text(where, item) for item in _items(where, value))
+
+
+def sorted_numbers(where: str, value: object) -> tuple[int, ...]:
+    return tuple(sorted({_number(where, item) for item in _items(where, value)}))
+
+
+def sorted_texts(where: str, value: object) -> tuple[str, ...]:
+    return tuple(sorted(set(texts(where, value))))
+
+
+def text_table(where: str, value: object) -> dict[str, str]:
+    return {name: text(f"{where}.{name}", item) for name, item in table(where, value).items()}
+
+
+def capabilities(where: str, value: object) -> dict[str, tuple[str, ...]]:
+    return {name: sorted_texts(f"{where}.{name}", item) for name, item in table(where, value).items()}
+
+
+def rlimits(where: str, value: object) -> dict[str, tuple[int, int]]:
+    found = {}
+    for item in _items(where, value):
+        limit = table(where, item)
+        soft, hard = number_or_zero(where, limit.get("soft")), number_or_zero(where, limit.get("hard"))
+        found[text(where, limit.get("type"))] = (soft, hard)
+    return found
+
+
+def namespaces(where: str, value: object) -> dict[str, str]:
+    found = {}
+    for item in _items(where, value):
+        namespace = table(where, item)
+        found[text(where, namespace.get("type"))] = text(where, namespace.get("path"))
+    return found
+
+
+def mounts(where: str, value: object) -> tuple[Mount, ...]:
+    return tuple(_mount(where, table(where, item)) for item in _items(where, value))
+
+
+def _mount(where: str, entry: dict[str, object]) -> Mount:
+    destination = text(where, entry.get("destination"))
+    if not destination:
+        raise wrong(f"{where}.destination", "a path", None)
+    extra = {name: value for name, value in entry.items() if value is not None and name not in _MOUNT_FIELDS}
+    return Mount(
+        _clean(destination),
+        text(where, entry.get("source")),
+        text(where, entry.get("type")),
+        texts(where, entry.get("options")),
+        canonical(extra) if extra else "",
+    )
+
+
+_MOUNT_FIELDS = frozenset(("destination", "source", "type", "options"))
+
+
+def _clean(path: str) -> str:
+    """The path without doubled or trailing slashes and "."; ".." is left as it is."""
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def devices(where: str, value: object) -> tuple[Device, ...]:
+    return tuple(_device(where, table(where, item)) for item in _items(where, value))
+
+
+def _device(where: str, entry: dict[str, object]) -> Device:
+    return Device(
+        text(where, entry.get("path")),
+        text(where, entry.get("type")),
+        number_or_zero(where, entry.get("major")),
+        number_or_zero(where, entry.get("minor")),
+        canonical({name: value for name, value in entry.items() if name not in _DEVICE_FIELDS}),
+    )
+
+
+_DEVICE_FIELDS = frozenset(("path", "type", "major", "minor"))
+
+
+def hooks(where: str, value: object) -> dict[str, tuple[dict[str, object], ...]]:
+    stages = {stage: _items(f"{where}.{stage}", listed) for stage, listed in table(where, value).items()}
+    return {
+        stage: tuple(table(f"{where}.{stage}", hook) for hook in listed)
+        for stage, listed in stages.items()
+        if listed
+    }
+
+
+def seccomp(where: str, value: object) -> str | None:
+    return canonical(table(where, value)) if value is not None else None
+
+
+def mappings(where: str, value: object) -> str:
+    found = _items(where, value)
+    return canonical(found) if found else ""
