@@ -1,0 +1,179 @@
+"""containerd's own API: which containers there are, what they are made of, which processes they run."""
+
+import json
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self, cast
+
+from google.protobuf.empty_pb2 import Empty
+
+from glowplug.containerd import methods
+from glowplug.containerd.events import EventStream
+from glowplug.containerd.images import ImageConfig, image_config
+from glowplug.containerd.protos import (
+    containers_pb2,
+    content_pb2,
+    events_pb2,
+    images_pb2,
+    snapshots_pb2,
+    tasks_pb2,
+)
+from glowplug.containerd.records import (
+    CONTAINER_NAME_LABEL,
+    KIND_LABEL,
+    POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL,
+    ContainerRecord,
+    container_record,
+)
+from glowplug.containerd.rpc import Connection, NotFound
+from glowplug.errors import ContainerdError
+
+SOCKET = "/run/containerd/containerd.sock"
+NAMESPACE = "k8s.io"
+
+TaskStatus = Literal["unknown", "created", "running", "stopped", "paused", "pausing"]
+
+_CHAIN_ID = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The running side of a container. `pid`: of its first process, in the host's PID namespace."""
+
+    id: str
+    pid: int
+    status: TaskStatus
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount as mount(8) takes it; a container's root has type overlay, its directories are options."""
+
+    type: str
+    source: str
+    options: tuple[str, ...]
+
+
+class Containerd:
+    """One containerd, seen through one of its namespaces. Thread-safe; connects at the first call.
+
+    Every method raises ContainerdError: containerd can't be reached, did not answer in time, or refused; and
+    NotFound, which is one too, where what was asked for is not there.
+    """
+
+    def __init__(self, socket: str = SOCKET, namespace: str = NAMESPACE, *, timeout_s: float = 1.0) -> None:
+        """`socket`: path. `timeout_s`: deadline of each call, in seconds."""
+        self.namespace = namespace
+        self._connection = Connection(socket, timeout_s, namespace)
+
+    def version(self) -> str:
+        """containerd's version as it prints it: 1.6.20~ds1, v2.1.9, …"""
+        return self._connection.call(methods.VERSION, Empty()).version
+
+    def container(self, container_id: str) -> ContainerRecord:
+        """The record of one container. NotFound where there is none of that id."""
+        request = containers_pb2.GetContainerRequest(id=container_id)
+        return container_record(self._connection.call(methods.GET_CONTAINER, request).container)
+
+    def containers(self, filters: Sequence[str] = ()) -> tuple[ContainerRecord, ...]:
+        """All containers, sandboxes too, that pass one of the filters (containerd's filter syntax)."""
+        request = containers_pb2.ListContainersRequest(filters=filters)
+        answer = self._connection.call(methods.LIST_CONTAINERS, request)
+        return tuple(map(container_record, answer.containers))
+
+    def find(self, namespace: str, pod: str, container: str | None = None) -> tuple[ContainerRecord, ...]:
+        """The running containers of a Kubernetes pod, without its sandbox; or only the one of that name."""
+        labels = {KIND_LABEL: "container", POD_NAMESPACE_LABEL: namespace, POD_NAME_LABEL: pod}
+        if container is not None:
+            labels[CONTAINER_NAME_LABEL] = container
+        matcher = ",".join(f"labels.{json.dumps(key)}=={json.dumps(value)}" for key, value in labels.items())
+        return tuple(record for record in self.containers([matcher]) if self._runs(record.id))
+
+    def _runs(self, container_id: str) -> bool:
+        task = self.task(container_id)
+        return task is not None and task.status == "running"
+
+    def chain_id(self, record: ContainerRecord) -> str:
+        """Chain ID of the container's image (OCI image spec, config.md): the parent of its snapshot."""
+        request = snapshots_pb2.StatSnapshotRequest(snapshotter=record.snapshotter, key=record.snapshot_key)
+        parent = self._connection.call(methods.STAT_SNAPSHOT, request).info.parent
+        if not _CHAIN_ID.fullmatch(parent):
+            raise ContainerdError(
+                f"the snapshot of container {record.id} stands on {parent!r}, which is no chain ID of an "
+                "image (sha256:…): a root remapped for a user namespace, or not unpacked by containerd"
+            )
+        return parent
+
+    def rootfs_mounts(self, record: ContainerRecord) -> tuple[Mount, ...]:
+        """How the container's root file system is mounted."""
+        request = snapshots_pb2.MountsRequest(snapshotter=record.snapshotter, key=record.snapshot_key)
+        answer = self._connection.call(methods.SNAPSHOT_MOUNTS, request)
+        return tuple(Mount(mount.type, mount.source, tuple(mount.options)) for mount in answer.mounts)
+
+    def image_digest(self, record: ContainerRecord) -> str:
+        """Digest that the image's name stands for now (index or manifest): a tag may have moved since."""
+        request = images_pb2.GetImageRequest(name=record.image)
+        return self._connection.call(methods.GET_IMAGE, request).image.target.digest
+
+    def image_config(self, record: ContainerRecord) -> ImageConfig:
+        """The config of the image that the container was made from."""
+        if record.cri is None or not record.cri.image_ref:
+            raise ContainerdError(f"container {record.id} was not made by CRI: its image's config is unknown")
+        return image_config(record.cri.image_ref, self._blob(record.cri.image_ref))
+
+    def _blob(self, digest: str) -> bytes:
+        request = content_pb2.ReadContentRequest(digest=digest)
+        pieces = self._connection.stream(methods.READ_CONTENT, request, self._connection.timeout_s)
+        return b"".join(piece.data for piece in pieces)
+
+    def task(self, container_id: str) -> Task | None:
+        """The container's task, or None where it has none: not started yet, or cleaned up."""
+        request = tasks_pb2.GetRequest(container_id=container_id)
+        try:
+            return _task(self._connection.call(methods.GET_TASK, request).process)
+        except NotFound:
+            return None
+
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks, those of sandboxes too. Each shim is asked: it takes longer on a full node."""
+        answer = self._connection.call(methods.LIST_TASKS, tasks_pb2.ListTasksRequest())
+        return tuple(map(_task, answer.tasks))
+
+    def pids(self, container_id: str) -> tuple[int, ...]:
+        """The pids of all processes of the container, exec'd ones too, in the host's PID namespace."""
+        request = tasks_pb2.ListPidsRequest(container_id=container_id)
+        return tuple(process.pid for process in self._connection.call(methods.LIST_PIDS, request).processes)
+
+    def kill(self, container_id: str, signal_number: int = signal.SIGTERM, *, everyone: bool = False) -> None:
+        """Sends a signal to the container's first process, or to everyone in it."""
+        request = tasks_pb2.KillRequest(container_id=container_id, signal=signal_number, all=everyone)
+        self._connection.call(methods.KILL_TASK, request)
+
+    def events(self, filters: Sequence[str] = ()) -> EventStream:
+        """Events in this namespace from now on that pass one of the filters, such as `topic==/tasks/exit`."""
+        here = f"namespace=={json.dumps(self.namespace)}"
+        narrowed = [f"{one},{here}" for one in filters] or [here]
+        request = events_pb2.SubscribeRequest(filters=narrowed)
+        return EventStream(self._connection.stream(methods.SUBSCRIBE, request, timeout_s=None))
+
+    def close(self) -> None:
+        """Closes the connection; the object can't be used afterwards."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _task(process: tasks_pb2.Process) -> Task:
+    status = tasks_pb2.Status.Name(process.status).lower()
+    return Task(process.id, process.pid, cast("TaskStatus", status), process.exit_status)

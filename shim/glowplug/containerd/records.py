@@ -1,0 +1,173 @@
+"""What containerd keeps of one container, as plain values: read from its record, no calls here.
+
+The record is written before the container's task is made, so it is complete while the runtime runs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from glowplug.containerd.protos import containers_pb2, runc_options_pb2
+from glowplug.errors import ContainerdError
+
+# Labels: the first is containerd's, the others are the kubelet's.
+KIND_LABEL = "io.cri-containerd.kind"
+POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
+POD_NAME_LABEL = "io.kubernetes.pod.name"
+POD_UID_LABEL = "io.kubernetes.pod.uid"
+CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
+
+# Annotations of the OCI spec that CRI sets itself, for every container (containerd, pkg/cri/annotations).
+SPEC_POD_NAMESPACE = "io.kubernetes.cri.sandbox-namespace"
+SPEC_POD_NAME = "io.kubernetes.cri.sandbox-name"
+SPEC_POD_UID = "io.kubernetes.cri.sandbox-uid"
+
+METADATA_EXTENSION = "io.cri-containerd.container.metadata"
+METADATA_VERSION = "v1"
+KUBELET_ANNOTATIONS = "io.kubernetes.container."
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """Whose container it is, as CRI wrote it into the spec: a pod's own labels have no say in it."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CriMetadata:
+    """CRI's own notes on a container: the same JSON, version v1, in containerd 1.6, 1.7 and 2.x.
+
+    `image_ref` is the digest of the image's config. `image_digest` (index or manifest) and `image_name` are
+    empty before containerd 2.4. `log_path` is absolute, or empty where there is no log. `annotations` are
+    the kubelet's (io.kubernetes.container.…) only. Env values stand in that JSON too, and are left there.
+    """
+
+    container_name: str
+    attempt: int
+    sandbox_id: str
+    image_ref: str
+    image_digest: str
+    image_name: str
+    log_path: str
+    stop_signal: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RuncOptions:
+    """The `options` of the container's runtime handler; an empty string is the shim's default.
+
+    `binary`: BinaryName, by default runc. `root`: the parent of runc's per-namespace state directories.
+    """
+
+    binary: str
+    root: str
+    systemd_cgroup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """One container. `created_at`: Unix time in seconds. `spec`: the OCI spec, which holds env values.
+
+    `pod` is None for what CRI did not make, and `cri` also for a sandbox. `runc` is None for another runtime
+    than io.containerd.runc.v2.
+    """
+
+    id: str
+    image: str
+    snapshotter: str
+    snapshot_key: str
+    runtime_name: str
+    runc: RuncOptions | None
+    labels: Mapping[str, str]
+    created_at: float
+    pod: PodIdentity | None
+    cri: CriMetadata | None
+    spec: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether this is a pod's pause container."""
+        return self.labels.get(KIND_LABEL) == "sandbox"
+
+
+def container_record(container: containers_pb2.Container) -> ContainerRecord:
+    """The values in containerd's message. Raises ContainerdError where a part of it can't be read."""
+    spec = _json_object(container.id, "spec", container.spec.value)
+    return ContainerRecord(
+        id=container.id,
+        image=container.image,
+        snapshotter=container.snapshotter,
+        snapshot_key=container.snapshot_key,
+        runtime_name=container.runtime.name,
+        runc=_runc_options(container),
+        labels=dict(container.labels),
+        created_at=container.created_at.ToNanoseconds() / 1e9,
+        pod=_pod_identity(spec),
+        cri=_cri_metadata(container),
+        spec=spec,
+    )
+
+
+def _pod_identity(spec: Mapping[str, Any]) -> PodIdentity | None:
+    annotations = spec.get("annotations") or {}
+    namespace, name = annotations.get(SPEC_POD_NAMESPACE), annotations.get(SPEC_POD_NAME)
+    if not namespace or not name:
+        return None
+    return PodIdentity(namespace, name, annotations.get(SPEC_POD_UID, ""))
+
+
+def _cri_metadata(container: containers_pb2.Container) -> CriMetadata | None:
+    if METADATA_EXTENSION not in container.extensions:
+        return None
+    versioned = _json_object(container.id, "CRI metadata", container.extensions[METADATA_EXTENSION].value)
+    if versioned.get("Version") != METADATA_VERSION:
+        raise ContainerdError(
+            f"container {container.id} has CRI metadata of version {versioned.get('Version')!r}, and only "
+            f"{METADATA_VERSION!r} can be read: this containerd is newer than this Glowplug"
+        )
+    metadata = versioned.get("Metadata") or {}
+    config = metadata.get("Config") or {}
+    name = config.get("metadata") or {}
+    annotations = config.get("annotations") or {}
+    return CriMetadata(
+        container_name=name.get("name", ""),
+        attempt=name.get("attempt", 0),  # Go leaves zeros out
+        sandbox_id=metadata.get("SandboxID", ""),
+        image_ref=metadata.get("ImageRef", ""),
+        image_digest=metadata.get("ImageDigest", ""),
+        image_name=metadata.get("ImageName", ""),
+        log_path=metadata.get("LogPath", ""),
+        stop_signal=metadata.get("StopSignal", ""),
+        annotations={key: value for key, value in annotations.items() if key.startswith(KUBELET_ANNOTATIONS)},
+    )
+
+
+def _runc_options(container: containers_pb2.Container) -> RuncOptions | None:
+    """Without an `options` table, CRI stores an empty message, or none at all: both mean the defaults."""
+    if container.runtime.name != "io.containerd.runc.v2":
+        return None
+    try:
+        options = runc_options_pb2.Options.FromString(container.runtime.options.value)
+    except DecodeError as error:
+        raise ContainerdError(f"container {container.id} has runtime options that can't be read") from error
+    return RuncOptions(options.binary_name, options.root, options.systemd_cgroup)
+
+
+def _json_object(container_id: str, what: str, text: bytes) -> dict[str, Any]:
+    """The JSON object in `text`; empty where there is none. The text is never shown: it holds env values."""
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ContainerdError(f"container {container_id} has a {what} that is no JSON") from error
+    if not isinstance(value, dict):
+        raise ContainerdError(f"container {container_id} has a {what} that is no JSON object")
+    return value
