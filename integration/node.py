@@ -1,0 +1,256 @@
+"""A private node: a real containerd of its own, with the handlers `runc` and `glowplug`, beside any other.
+
+    with Node() as node:
+        node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
+        …CRI calls on node.names.socket…
+
+Nothing of a containerd that the machine already runs is used or touched. Needs root.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from integration import images, processes
+from integration.node_config import cni_config, containerd_config, containerd_version, glowplug_config
+from integration.node_names import PAUSE_IMAGE, Names, new_names
+from integration.sweep import sweep
+from integration.waiting import wait_until
+
+RUNTIME = f"{images.REPOSITORY}/shim/glowplug-runtime"
+CRIU_DIRECTORY = f"{images.REPOSITORY}/.build/criu/bin"
+SANDBOX_BINARIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STARTS_WITHIN_S = 30.0
+STOPS_WITHIN_S = 20.0
+
+# Runs containerd again when it ends, as systemd would; `hold` keeps it down, `stop` is the end.
+KEEP_RUNNING = """
+while [ ! -e "$1/stop" ]; do
+    "$2" --config "$1/containerd.toml" & echo $! >"$1/containerd.pid"
+    wait $!
+    while [ -e "$1/hold" ]; do sleep 0.05; done
+done
+"""
+
+
+class Node:
+    """A containerd with state of its own. `start` and `stop`, or `with`.
+
+    `runtime`: program behind the handler `glowplug`; `settings`: further keys of Glowplug's config.toml.
+    """
+
+    def __init__(
+        self,
+        *,
+        containerd: str = "containerd",
+        runtime: str = RUNTIME,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        self.names: Names = new_names()
+        self.version = containerd_version(containerd)
+        self._containerd = containerd
+        self._runtime = runtime
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._agent: subprocess.Popen[bytes] | None = None
+        self._note_owner()
+        self.write_settings(settings or {})
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of everything on the node: containerd, the runtime, the agent, the command line."""
+        return {
+            **os.environ,
+            "PATH": f"{CRIU_DIRECTORY}:{os.path.dirname(sys.executable)}:{SANDBOX_BINARIES}",
+            "GLOWPLUG_CONFIG": self.names.config,
+            "GLOWPLUG_RUN_DIR": self.names.run_dir,
+        }
+
+    def __enter__(self) -> "Node":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = self.stop()
+        if left and kind is None:
+            raise AssertionError(f"node {self.names.id} left: " + "; ".join(left))
+
+    def start(self) -> None:
+        """containerd answers and has the sandboxes' image. Raises TimeoutError with the end of its log."""
+        names = self.names
+        os.makedirs(f"{names.state}/cni")
+        _write(f"{names.state}/cni/10-{names.bridge}.conflist", cni_config(names))
+        _write(f"{names.state}/containerd.toml", containerd_config(names, self.version, self._runtime))
+        # Shims outlive containerd: as a subreaper, tini is the parent that they fall to.
+        with open(f"{names.state}/containerd.log", "ab") as log:
+            self._keeper = subprocess.Popen(
+                ["tini", "-s", "--", "/bin/sh", "-c", KEEP_RUNNING, "sh", names.state, self._containerd],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tests, which then remove the pods
+            )
+        self.wait_ready()
+        self.import_image(images.pause_image(), PAUSE_IMAGE)
+
+    def stop(self) -> list[str]:
+        """Stop everything and remove every trace. Returns one line for each thing that should have been gone.
+
+        The pods must have been removed by then: those that are still there count as left.
+        """
+        self.stop_agent()
+        left = self._pods_left()
+        _write(f"{self.names.state}/stop", "")
+        if self._keeper:
+            self._signal_containerd(signal.SIGTERM)
+            try:
+                self._keeper.wait(STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._keeper.kill()
+                self._keeper.wait()
+                left.append(f"containerd after {STOPS_WITHIN_S:g} s")
+            self._keeper = None
+        return left + sweep(self.names)
+
+    def wait_ready(self) -> None:
+        """Until the CRI plugin is there."""
+        try:
+            wait_until(self._has_cri, STARTS_WITHIN_S, f"containerd at {self.names.socket}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.log_end()}") from None
+
+    def ctr(self, *arguments: str) -> str:
+        """Output of `ctr` in CRI's namespace. Raises CalledProcessError."""
+        command = ["ctr", "--address", self.names.socket, "--namespace", "k8s.io", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=self.env).stdout
+
+    def import_image(self, archive: str, reference: str) -> None:
+        """Import an OCI archive; returns when CRI knows the image."""
+        self.ctr("images", "import", archive)
+        wait_until(lambda: self._cri_knows(reference), STARTS_WITHIN_S, f"the image {reference} known to CRI")
+
+    def write_settings(self, settings: Mapping[str, object]) -> None:
+        """Glowplug's config.toml anew, with these keys besides the node's own; the runtime reads it each time."""
+        programs = {name: _which(name, self.env["PATH"]) for name in ("runc", "criu")}
+        _write(self.names.config, glowplug_config(self.names, programs, settings))
+
+    def containerd_pid(self) -> int:
+        """Of the containerd that runs now."""
+        with open(f"{self.names.state}/containerd.pid") as file:
+            return int(file.read())
+
+    def kill_containerd(self, down_s: float = 0.0) -> None:
+        """SIGKILL containerd and let it come back after this time, ready to serve."""
+        _write(f"{self.names.state}/hold", "")
+        before = self.containerd_pid()
+        self._signal_containerd(signal.SIGKILL)
+        time.sleep(down_s)
+        os.unlink(f"{self.names.state}/hold")
+        wait_until(lambda: self.containerd_pid() != before, STARTS_WITHIN_S, "containerd started again")
+        self.wait_ready()
+
+    def start_agent(self) -> None:
+        """`glowplug agent`, until its socket accepts."""
+        os.makedirs(self.names.run_dir, 0o700, exist_ok=True)
+        with open(f"{self.names.state}/agent.log", "ab") as log:
+            self._agent = subprocess.Popen(
+                [sys.executable, "-m", "glowplug.cli.main", "agent"],
+                env=self.env,
+                cwd=images.REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self._agent_answers, STARTS_WITHIN_S, f"the agent at {self.agent_socket}")
+
+    @property
+    def agent_pid(self) -> int | None:
+        """Of the agent that was started here and not stopped."""
+        return self._agent.pid if self._agent else None
+
+    @property
+    def agent_socket(self) -> str:
+        """Where the agent listens, and where a test may put another thing that does."""
+        return f"{self.names.run_dir}/agent.sock"
+
+    def stop_agent(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Returns when it has ended; nothing to do when there is none."""
+        if self._agent is None:
+            return
+        self._agent.send_signal(by)
+        try:
+            self._agent.wait(STOPS_WITHIN_S)
+        finally:
+            self._agent.kill()
+            self._agent.wait()
+            self._agent = None
+
+    def log_end(self, lines: int = 40) -> str:
+        """The last lines of containerd's log."""
+        try:
+            with open(f"{self.names.state}/containerd.log") as file:
+                return "".join(file.readlines()[-lines:])
+        except FileNotFoundError:
+            return "(containerd wrote no log)"
+
+    def _note_owner(self) -> None:
+        pid = os.getpid()
+        _write(self.names.owner, f"{pid} {processes.start_time(pid)}")
+
+    def _has_cri(self) -> bool:
+        if self._keeper and self._keeper.poll() is not None:
+            raise TimeoutError(f"wanted containerd to run, it ended\n{self.log_end()}")
+        try:
+            lines = self.ctr("plugins", "ls").splitlines()
+        except subprocess.CalledProcessError:
+            return False
+        states = [line.split()[-1] for line in lines if line.startswith("io.containerd.grpc.v1") and " cri " in line]
+        return states == ["ok"]
+
+    def _cri_knows(self, reference: str) -> bool:
+        """CRI labels the images that it has taken note of."""
+        return any(
+            line.startswith(reference) and "io.cri-containerd.image=managed" in line
+            for line in self.ctr("images", "ls", f"name=={reference}").splitlines()
+        )
+
+    def _agent_answers(self) -> bool:
+        if self._agent and self._agent.poll() is not None:
+            with open(f"{self.names.state}/agent.log") as log:
+                raise TimeoutError(f"wanted the agent to run, it ended:\n{log.read()[-2000:]}")
+        return os.path.exists(self.agent_socket)
+
+    def _signal_containerd(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self.containerd_pid(), number)
+        except (FileNotFoundError, ProcessLookupError):
+            return  # it never came up, or has ended by itself
+
+    def _pods_left(self) -> list[str]:
+        if not self._keeper or self._keeper.poll() is not None:
+            return []
+        return [f"task {line}" for line in self.ctr("tasks", "ls").splitlines()[1:]]
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _which(program: str, path: str) -> str:
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise FileNotFoundError(f"wanted the program {program} in {path}, found none: run hack/setup")
+    return found

@@ -1,0 +1,139 @@
+"""Finds and removes what a node leaves on the machine, by its names alone.
+
+`python -m integration.sweep` (hack/clean) does so for the nodes whose owner is dead.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from integration import processes
+from integration.node_names import Names, all_names
+from integration.waiting import wait_until
+
+KILLED_WITHIN_S = 10.0
+CNI_CACHE = "/var/lib/cni/results"
+
+
+def leftovers(names: Names) -> list[str]:
+    """One line for each thing of a node that is not its state directory."""
+    return (
+        [f"process {pid}: {' '.join(processes.command_line(pid))[:200]}" for pid in _pids(names)]
+        + [f"mount {point}" for point in processes.mounts_under(names.state)]
+        + [f"cgroup {directory}" for directory in processes.cgroups_named(names.cgroup_parent)]
+        + [f"CNI result {path}" for path in _cni_results(names)]
+        + [f"shim socket {path}" for path in _shim_sockets(names)]
+    )
+
+
+def sweep(names: Names) -> list[str]:
+    """Remove a node, bridge and state directory included. Returns what `leftovers` found before."""
+    found = leftovers(names)
+    _kill(names)
+    for path in _shim_sockets(names) + _cni_results(names):
+        os.unlink(path)
+    _unmount(names)
+    for directory in processes.cgroups_named(names.cgroup_parent):
+        for parent, _, _ in os.walk(directory, topdown=False):
+            os.rmdir(parent)
+    if os.path.exists(f"/sys/class/net/{names.bridge}"):
+        subprocess.run(["ip", "link", "delete", names.bridge], check=True)
+    shutil.rmtree(names.state)
+    return found
+
+
+def _pids(names: Names) -> list[int]:
+    """Those that name the state directory in their arguments (containerd, shims, runc, CRIU, the agent, never
+    a process of ours), and those in the pods' cgroups."""
+    ours = _ancestors(os.getpid())
+    named = {
+        pid
+        for pid in processes.all_pids()
+        if any(names.state in word for word in processes.command_line(pid)) and pid not in ours
+    }
+    for directory in processes.cgroups_named(names.cgroup_parent):
+        named.update(processes.pids_in_cgroup(directory))
+    return sorted(named)
+
+
+def _ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 0:
+        found.add(pid)
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return found
+
+
+def _kill(names: Names) -> None:
+    """Until none is left: a process may fork before the signal reaches it, and a frozen one needs a thaw."""
+
+    def killed() -> bool:
+        pids = _pids(names)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _thaw(names)
+        return not any(processes.is_alive(pid) for pid in pids)
+
+    wait_until(killed, KILLED_WITHIN_S, f"the processes of node {names.id} killed")
+
+
+def _thaw(names: Names) -> None:
+    for directory in processes.cgroups_named(names.cgroup_parent):
+        for parent, _, files in os.walk(directory):
+            for file, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                if file in files:
+                    with contextlib.suppress(OSError), open(f"{parent}/{file}", "w") as control:
+                        control.write(thawed)
+
+
+def _unmount(names: Names) -> None:
+    for point in processes.mounts_under(names.state):
+        subprocess.run(["umount", "--lazy", "--no-canonicalize", point], check=True)
+
+
+def _cni_results(names: Names) -> list[str]:
+    return sorted(glob.glob(f"{CNI_CACHE}/{names.bridge}-*"))
+
+
+def _shim_sockets(names: Names) -> list[str]:
+    """Sockets of shims: outside of containerd's directories, their paths noted in the bundles.
+
+    A socket with a shim that still listens counts as well: its process is in `leftovers` too.
+    """
+    found = []
+    for note in glob.glob(f"{names.state}/state/io.containerd.runtime.v2.task/*/*/address"):
+        with contextlib.suppress(OSError), open(note) as file:
+            path = file.read().strip().removeprefix("unix://")
+            if os.path.exists(path):
+                found.append(path)
+    return sorted(set(found))
+
+
+def owner_is_dead(names: Names) -> bool:
+    """Whether the process that runs the node has ended. A node without a note is just being made."""
+    try:
+        with open(names.owner) as file:
+            pid, start = file.read().split()
+    except (OSError, ValueError):
+        return False
+    return processes.start_time(int(pid)) != start
+
+
+
+
+def main() -> None:
+    """Sweep every node whose owner is dead, and say what was there."""
+    for names in all_names():
+        if owner_is_dead(names):
+            for line in [f"node {names.id} in {names.state}", *sweep(names)]:
+                sys.stdout.write(f"removed {line}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Waiting for a condition, with a deadline: the only way that tests wait."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+POLL_S = 0.02
+
+
+def wait_until(condition: Callable[[], Value], deadline_s: float, what: str) -> Value:
+    """The condition's first true value. Raises TimeoutError, which says what was waited for."""
+    until = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise TimeoutError(f"wanted {what} within {deadline_s:g} s, last saw {value!r}")
+        time.sleep(POLL_S)
