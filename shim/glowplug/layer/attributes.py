@@ -1,0 +1,82 @@
+"""Owner, mode, times and extended attributes of an entry, whatever its kind.
+
+Some attributes are not carried from one layer to another:
+- trusted.overlay.origin, .upper: file handles of the lower file, or of the upper directory, on the file system
+  where the overlay wrote them. Elsewhere they are stale, or open some other inode.
+- trusted.overlay.impure: says that entries have an origin; they no longer do.
+- trusted.overlay.nlink: a link count relative to the index in the old work directory.
+- trusted.overlay.uuid: the identity of one mounted file system; the new one has its own.
+  The same for user.overlay.…, which overlays use under `userxattr` (and a rootless overlay inside the container).
+- security.selinux: the label is the new pod's. security.evm: keyed to one node and inode.
+What says how the layer lies upon the lower ones is carried: trusted.overlay.opaque, .redirect, .metacopy.
+"""
+
+import errno
+import os
+import stat
+
+_DROPPED_OF_OVERLAY = ("origin", "upper", "impure", "nlink", "uuid")
+DROPPED = frozenset(
+    (
+        "security.selinux",
+        "security.evm",
+        *(f"trusted.overlay.{name}" for name in _DROPPED_OF_OVERLAY),
+        *(f"user.overlay.{name}" for name in _DROPPED_OF_OVERLAY),
+    )
+)
+
+Attributes = list[tuple[str, bytes]]
+
+
+def path_of(dir_fd: int, name: str) -> str:
+    """A short path of an entry in an open directory, for the calls that take no directory descriptor."""
+    return f"/proc/self/fd/{dir_fd}/{name}"
+
+
+def read(entry: int | str) -> Attributes:
+    """The carried attributes of a descriptor, or of a path that is not followed; sorted by name."""
+    follow = isinstance(entry, int)
+    try:
+        names = os.listxattr(entry, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return []
+        raise
+    if not names:
+        return []
+    carried = sorted(name for name in names if name not in DROPPED)
+    return [(name, os.getxattr(entry, name, follow_symlinks=follow)) for name in carried]
+
+
+def set_on_descriptor(fd: int, status: os.stat_result, attributes: Attributes) -> None:
+    """Give an open file or directory this owner, mode, attributes and times, in the order that keeps each.
+
+    A change of owner clears setuid and security.capability; a change of mode rewrites an ACL; all of it is a
+    change, so times come last.
+    """
+    os.fchown(fd, status.st_uid, status.st_gid)
+    os.fchmod(fd, stat.S_IMODE(status.st_mode))
+    if stat.S_ISDIR(status.st_mode):
+        _remove_others(fd, attributes)
+    for name, value in attributes:
+        os.setxattr(fd, name, value)
+    os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def set_on_name(dir_fd: int, name: str, status: os.stat_result, attributes: Attributes) -> None:
+    """The same for a symlink, device node, FIFO or socket, none of which is opened."""
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=dir_fd, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=dir_fd)
+    for attribute, value in attributes:
+        os.setxattr(path_of(dir_fd, name), attribute, value, follow_symlinks=False)
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)
+
+
+def _remove_others(fd: int, attributes: Attributes) -> None:
+    """A directory that was there before, or inherited a default ACL, may have attributes of its own."""
+    wanted = {name for name, _ in attributes}
+    for name, _ in read(fd):
+        if name not in wanted:
+            os.removexattr(fd, name)

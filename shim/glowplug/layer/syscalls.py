@@ -1,0 +1,106 @@
+"""System calls that the standard library lacks, one thin function each.
+
+Every failure is an OSError with the kernel's errno and the path it was about. Constants bear their kernel
+names (uapi/linux/mount.h, openat2.h, fcntl.h, fs.h). Imported by the runtime: ctypes, fcntl and os only.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_SYNCHRONOUS = 0x10
+MS_MANDLOCK = 0x40
+MS_DIRSYNC = 0x80
+MS_NOSYMFOLLOW = 0x100
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_RELATIME = 0x200000
+MS_STRICTATIME = 0x1000000
+MS_LAZYTIME = 0x2000000
+
+UMOUNT_NOFOLLOW = 0x8
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
+
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
+
+AT_FDCWD = -100
+FICLONE = 0x40049409
+
+# The system call table has been one for all architectures since number 424.
+_NR_openat2 = 437
+
+# The kernel copies one page of mount options, its NUL included.
+MOUNT_DATA_MAX = 4095
+
+# openat2 answers EAGAIN when a rename anywhere on the machine raced with a ".." below the root.
+_OPENAT2_ATTEMPTS = 128
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc.mount.argtypes = (
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _error(path: str, path2: str | None = None) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path, None, path2)
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
+    """mount(2). `data` is the comma-separated option string, at most MOUNT_DATA_MAX bytes."""
+    arguments = (os.fsencode(source), os.fsencode(target), os.fsencode(fstype), flags, os.fsencode(data))
+    if _libc.mount(*arguments) < 0:
+        raise _error(target)
+
+
+def umount2(target: str, flags: int) -> None:
+    """umount2(2)."""
+    if _libc.umount2(os.fsencode(target), flags) < 0:
+        raise _error(target)
+
+
+def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    """openat2(2), close-on-exec. `mode` must be 0 unless `flags` creates; EAGAIN is tried again."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    name = ctypes.c_char_p(os.fsencode(path))
+    for _ in range(_OPENAT2_ATTEMPTS):
+        number = ctypes.c_long(_NR_openat2)
+        size = ctypes.c_size_t(ctypes.sizeof(how))
+        fd: int = _libc.syscall(number, ctypes.c_long(dir_fd), name, ctypes.byref(how), size)
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise _error(path)
+
+
+def renameat2(old_fd: int, old: str, new_fd: int, new: str, flags: int) -> None:
+    """renameat2(2): with RENAME_EXCHANGE or RENAME_NOREPLACE, which os.rename lacks."""
+    if _libc.renameat2(old_fd, os.fsencode(old), new_fd, os.fsencode(new), flags) < 0:
+        raise _error(old, new)
+
+
+def clone_file(source_fd: int, target_fd: int) -> None:
+    """ioctl FICLONE: the target shares the source's blocks until one is written (btrfs, XFS)."""
+    fcntl.ioctl(target_fd, FICLONE, source_fd)

@@ -1,0 +1,160 @@
+"""A container's writable layer: captured from an overlay's upper directory, applied to another, undone.
+
+The tree that a capture writes is a copy of the upper directory in overlay's own terms (see `replica`), so
+that applying it is copying again; no archive format stands between. It is stored below a directory that only
+root enters, for it holds setuid files and device nodes as they are.
+
+An upper directory is applied to and undone while its overlay is unmounted. Its new content is built beside
+it and put in its place at once (see `swap`); an undo record makes that safe against SIGKILL and a full disk.
+What the upper directory held before (mount points made by others) is merged: it is copied first, and the
+captured entry wins where both have one.
+
+Durability (fsync, syncfs) is the caller's: a draft is synced as a whole before it is published.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+
+from glowplug.errors import LayerError
+from glowplug.layer import contents, descent, overlay, swap
+from glowplug.layer.descent import ENTER, LEAVE, Descent
+from glowplug.layer.replica import Replica
+
+_UUIDS = ("trusted.overlay.uuid", "user.overlay.uuid")
+
+
+class Summary:
+    """What a capture found: `entries` in the tree, `bytes` on disk, overlay `features` that it needs
+    (overlay.METACOPY, overlay.REDIRECT), and the `fingerprint` that `apply` compares."""
+
+    __slots__ = ("bytes", "entries", "features", "fingerprint")
+
+    def __init__(self, replica: Replica) -> None:
+        self.entries = replica.entries
+        self.bytes = replica.bytes
+        self.features = tuple(sorted(replica.features))
+        self.fingerprint = replica.fingerprint
+
+
+def capture(upper: str, dest: str) -> Summary:
+    """Copy an upper directory whose container is frozen to the new directory `dest`.
+
+    LayerError when it can't be copied whole; then there is no `dest`.
+    """
+    replica = Replica()
+    done = False
+    try:
+        os.mkdir(dest, 0o700)
+        try:
+            with Descent(upper) as source, Descent(dest) as target:
+                replica.copy(source, target)
+            done = True
+        finally:
+            if not done:
+                descent.remove(dest)
+    except OSError as error:
+        raise LayerError(f"can't copy the layer {upper}: {error}") from error
+    return Summary(replica)
+
+
+def apply(
+    tree: str, upper: str, record: str, *, fingerprint: str | None = None, features: Iterable[str] = ()
+) -> None:
+    """Put a captured tree into the upper directory of an unmounted overlay.
+
+    record: path of the undo record, in a directory that exists; written before the first change.
+    fingerprint: the capture's; a tree that has changed since is refused.
+    features: the mount's (OverlayMount.features); a tree that needs another is refused.
+    On any failure (LayerError, or an exception from a signal handler) the upper directory is as before and
+    the record is gone. After SIGKILL, `undo` with the record brings it back.
+    """
+    overlay.refuse_mounted(upper)
+
+    def build(beside: str) -> None:
+        replica = Replica()
+        with Descent(beside) as target:
+            with Descent(upper) as before:
+                Replica().copy(before, target)
+                _keep_identity(before.fd, target.fd)
+            with Descent(tree) as source:
+                replica.copy(source, target)
+        _check(replica, tree, fingerprint, features)
+
+    try:
+        swap.replace(upper, record, build)
+    except OSError as error:
+        raise LayerError(f"can't put the layer in place at {upper}: {error}") from error
+
+
+def undo(record: str) -> None:
+    """Bring back the upper directory as it was before `apply`; its overlay must be unmounted.
+
+    Any number of times, after any interruption, also when containerd has removed the snapshot meanwhile.
+    """
+    original = swap.read_record(record)
+    if original is not None:
+        overlay.refuse_mounted(original[0])
+    try:
+        swap.undo(record)
+    except OSError as error:
+        raise LayerError(f"can't undo the layer of {record}: {error}") from error
+
+
+def finish(record: str) -> None:
+    """Keep the applied layer: remove the record and the upper directory that it replaced."""
+    try:
+        swap.finish(record)
+    except OSError as error:
+        raise LayerError(f"can't remove the replaced layer of {record}: {error}") from error
+
+
+def size_of(tree: str) -> int:
+    """Bytes that the tree takes on disk, each inode counted once; reads no file. OSError as it comes."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    with Descent(tree) as place:
+        for step, _, status in descent.walk(place):
+            if step == LEAVE:
+                continue
+            if step != ENTER and status.st_nlink > 1:
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+            total += contents.allocated(status)
+    return total
+
+
+def digest(tree: str) -> str:
+    """Hex digest over the bytes of every regular file in the tree, in its order: for a whole check, slow."""
+    hasher = hashlib.blake2b(digest_size=32)
+    with Descent(tree) as place:
+        for step, name, status in descent.walk(place):
+            if step in (ENTER, LEAVE) or not stat.S_ISREG(status.st_mode):
+                continue
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC, dir_fd=place.fd)
+            with open(fd, "rb", buffering=0) as file:
+                hasher.update(b"%s\0%d\0" % (os.fsencode(name), status.st_size))
+                while block := file.read(1 << 20):
+                    hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _check(replica: Replica, tree: str, fingerprint: str | None, features: Iterable[str]) -> None:
+    missing = replica.features.difference(features)
+    if missing:
+        raise LayerError(
+            f"the layer {tree} was made with {sorted(missing)}, which the new rootfs does not have"
+        )
+    if fingerprint is not None and replica.fingerprint != fingerprint:
+        raise LayerError(
+            f"the layer {tree} is damaged: its fingerprint is {replica.fingerprint}, captured was {fingerprint}"
+        )
+
+
+def _keep_identity(before_fd: int, after_fd: int) -> None:
+    """The mounted file system's uuid lies on its upper directory, and statfs(2) shows it: the new pod's own."""
+    for name in _UUIDS:
+        if name in os.listxattr(before_fd):
+            os.setxattr(after_fd, name, os.getxattr(before_fd, name))
