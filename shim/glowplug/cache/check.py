@@ -1,0 +1,144 @@
+"""The check at each restore: the manifest by the checkpoint's name, all sizes, the small files' digests.
+
+Memory and the layer's content are checked when a checkpoint enters the cache and by `glowplug verify`:
+reading them here would cost what the restore saves. Files with a blake2b digest are read in full: they are
+the images that CRIU acts on.
+
+Hot: the runtime imports this. Standard library only.
+"""
+
+import hashlib
+import os
+import stat
+
+from glowplug.cache import facts, layout
+from glowplug.errors import DamagedCheckpoint
+
+_CHUNK = 1 << 20
+
+
+def checkpoint_id(manifest: bytes) -> str:
+    """The name that a manifest's bytes give: the first 32 hexadecimal digits of their blake2b-256."""
+    return hashlib.blake2b(manifest, digest_size=32).hexdigest()[: layout.ID_LENGTH]
+
+
+def check(root: str, checkpoint_id: str) -> dict[str, object]:
+    """The checkpoint's manifest, once everything it says has been found. Hold a lease.
+
+    Raises DamagedCheckpoint with the file, what was wanted and what was found; CacheError when there is no
+    such checkpoint, or its manifest is of a form that this Glowplug does not read.
+    """
+    directory = layout.checkpoint(root, checkpoint_id)
+    manifest = facts.read(root, checkpoint_id)
+    try:
+        check_name(checkpoint_id, manifest)
+        check_directory(directory, ".")
+        check_regular(directory, layout.MANIFEST)
+        parsed = facts.parse(manifest)
+        check_files(directory, facts.files(parsed))
+    except DamagedCheckpoint as error:
+        raise DamagedCheckpoint(f"checkpoint {checkpoint_id}: {error}") from error
+    return parsed
+
+
+def check_name(name: str, manifest: bytes) -> None:
+    """Raises DamagedCheckpoint when the manifest is not the one that gave the checkpoint its name."""
+    found = checkpoint_id(manifest)
+    if found != name:
+        raise DamagedCheckpoint(f"{layout.MANIFEST}: wanted digest {name}, found {found}")
+
+
+def check_files(directory: str, files: dict[str, facts.File]) -> None:
+    """Raises DamagedCheckpoint for the first file that is not as listed."""
+    known: set[str] = set()
+    for path, file in files.items():
+        check_parents(directory, path, known)
+        check_file(directory, path, file)
+
+
+def check_file(directory: str, path: str, file: facts.File) -> None:
+    """One file's type, owner, mode, size and, where it is a small one, digest. The layer's tree: its size."""
+    _, size, algorithm, digest = file
+    if path == layout.LAYER_TREE:
+        found_size = tree_size(directory, path)
+    else:
+        found_size = check_regular(directory, path).st_size
+    if found_size != size:
+        raise DamagedCheckpoint(f"{path}: wanted {size} bytes, found {found_size}")
+    if algorithm == facts.BLAKE2B:
+        found = blake2b(directory, path)
+        if found != digest:
+            raise DamagedCheckpoint(f"{path}: wanted {facts.BLAKE2B} {digest[:16]}…, found {found[:16]}…")
+
+
+def check_parents(directory: str, path: str, known: set[str]) -> None:
+    """Each directory on the way to path is one, and ours alone; known holds those already looked at."""
+    parent = os.path.dirname(path)
+    while parent and parent not in known:
+        check_directory(directory, parent)
+        known.add(parent)
+        parent = os.path.dirname(parent)
+
+
+def check_regular(directory: str, path: str) -> os.stat_result:
+    """The status of a regular file (no link) that belongs to the one who runs, alone."""
+    found = _status(directory, path)
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedCheckpoint(f"{path}: wanted a regular file, found {stat.filemode(found.st_mode)}")
+    return _check_owner(path, found)
+
+
+def check_directory(directory: str, path: str) -> os.stat_result:
+    """The status of a directory (no link) that belongs to the one who runs, alone."""
+    found = _status(directory, path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise DamagedCheckpoint(f"{path}: wanted a directory, found {stat.filemode(found.st_mode)}")
+    return _check_owner(path, found)
+
+
+def _status(directory: str, path: str) -> os.stat_result:
+    try:
+        return os.lstat(f"{directory}/{path}")
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: wanted it there, found: {error.strerror}") from error
+
+
+def _check_owner(path: str, found: os.stat_result) -> os.stat_result:
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise DamagedCheckpoint(
+            f"{path}: wanted owner {os.geteuid()} and no access for others, "
+            f"found owner {found.st_uid} and {stat.filemode(found.st_mode)}"
+        )
+    return found
+
+
+def blake2b(directory: str, path: str) -> str:
+    """The blake2b-256 of a file's content, in hexadecimal. Raises DamagedCheckpoint when it can't be read."""
+    state = hashlib.blake2b(digest_size=32)
+    try:
+        descriptor = os.open(f"{directory}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb", 0) as file:
+            while chunk := file.read(_CHUNK):
+                state.update(chunk)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: wanted to read it, found: {error.strerror}") from error
+    return state.hexdigest()
+
+
+def tree_size(directory: str, path: str) -> int:
+    """Bytes of the regular files beneath directory/path, each hard link counted: a layer tree's "size"."""
+    total = 0
+    pending = [f"{directory}/{path}"]
+    try:
+        if not stat.S_ISDIR(os.lstat(pending[0]).st_mode):
+            raise DamagedCheckpoint(f"{path}: wanted a directory, found none")
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        total += entry.stat(follow_symlinks=False).st_size
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: wanted a tree of files, found: {error.strerror}") from error
+    return total

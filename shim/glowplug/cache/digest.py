@@ -1,0 +1,96 @@
+"""What lies in a draft: the manifest's "files", with a kind, a size and a digest each. On the agent's side.
+
+The digest's algorithm says who checks it: blake2b, which the standard library has, at every restore (the
+images that CRIU acts on, other rooms' small files); blake3 when a checkpoint enters the cache and on
+`glowplug verify`.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from glowplug.cache import check, facts, layout
+from glowplug.cache.content import blake3_of
+from glowplug.cache.listing import digest_tree
+from glowplug.errors import CacheError
+
+IMAGE_LIMIT = 64 << 20  # bytes; larger files among the images are data (ghost files), counted as pages
+SMALL = 256 << 10  # bytes; other rooms' files up to here are checked at every restore
+
+_KINDS = {"images": "image", "memory": "memory", "layer": "layer", "shm": "shm"}
+
+FileEntry = dict[str, str | int]  # "kind", "size" in bytes, "digest" as algorithm:hexadecimal
+
+
+def kind_of(path: str, size: int) -> str:
+    """A file's kind by its place and size in bytes: image, pages, memory, layer or shm. Raises CacheError."""
+    kind = _KINDS.get(path.partition("/")[0]) if "/" in path else None
+    if kind is None:
+        places = ", ".join(f"{place}/" for place in _KINDS)
+        raise CacheError(f"{path}: wanted {layout.MANIFEST} and what lies beneath {places}, nothing else")
+    if kind == "image" and (size > IMAGE_LIMIT or path.startswith("images/pages-")):
+        return "pages"
+    return kind
+
+
+def digest_files(directory: str, kinds: Callable[[str, int], str] = kind_of) -> dict[str, FileEntry]:
+    """"files" of the checkpoint in directory, by path; the writable layer's tree is one entry, "layer/tree".
+
+    Its digest is that of the canonical listing (see listing.py), its size that of the regular files in it.
+    Raises CacheError for a link or a device outside that tree, and for what can't be read.
+    """
+    return {path: digest_file(directory, path, kinds) for path in walk(directory)}
+
+
+def digest_file(directory: str, path: str, kinds: Callable[[str, int], str] = kind_of) -> FileEntry:
+    """One entry of "files"."""
+    if path == layout.LAYER_TREE:
+        size, value = digest_tree(f"{directory}/{path}")
+        return {"kind": kinds(path, size), "size": size, "digest": f"{facts.BLAKE3}:{value}"}
+    try:
+        size = os.lstat(f"{directory}/{path}").st_size
+    except OSError as error:
+        raise CacheError(f"{path}: {error.strerror}") from error
+    kind = kinds(path, size)
+    algorithm = algorithm_of(kind, size)
+    return {"kind": kind, "size": size, "digest": f"{algorithm}:{content_digest(directory, path, algorithm)}"}
+
+
+def content_digest(directory: str, path: str, algorithm: str) -> str:
+    """The digest, in hexadecimal, of a file's content by that algorithm, or of the layer's listing."""
+    if path == layout.LAYER_TREE:
+        return digest_tree(f"{directory}/{path}")[1]
+    if algorithm == facts.BLAKE2B:
+        return check.blake2b(directory, path)
+    try:
+        return blake3_of(f"{directory}/{path}")
+    except OSError as error:
+        raise CacheError(f"{path}: {error.strerror}") from error
+
+
+def algorithm_of(kind: str, size: int) -> str:
+    """Which digest a file of that kind and size in bytes gets."""
+    small = kind == "image" or (kind != "pages" and size <= SMALL)
+    return facts.BLAKE2B if small else facts.BLAKE3
+
+
+def walk(directory: str) -> Iterator[str]:
+    """Paths of a checkpoint's files and its writable layer's tree, without the manifest, in a fixed order.
+
+    Raises CacheError for anything else than directories and regular files outside the tree.
+    """
+    pending = [""]
+    try:
+        while pending:
+            below = pending.pop()
+            for name in sorted(os.listdir(f"{directory}/{below}")):
+                path = f"{below}{name}"
+                mode = os.lstat(f"{directory}/{path}").st_mode
+                if path == layout.LAYER_TREE or (stat.S_ISREG(mode) and path != layout.MANIFEST):
+                    yield path
+                elif stat.S_ISDIR(mode):
+                    pending.append(f"{path}/")
+                elif path != layout.MANIFEST:
+                    raise CacheError(f"{path}: wanted a regular file, found {stat.filemode(mode)}")
+    except OSError as error:
+        raise CacheError(f"{directory}: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""What the store does to whole trees on disk: make them private, durable, counted, gone."""
+
+import os
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from glowplug.cache import layout
+
+_BLOCK = 512  # bytes; the unit of st_blocks, whatever the file system's own (stat(2))
+_SYNC_THREADS = 8  # so that the file system can join many fsyncs in one journal commit
+_LONG_PATH = 2000  # bytes; far enough from PATH_MAX (4096) for one more name
+
+
+def make_private(directory: str) -> None:
+    """Directories 0700 and files 0600, of the one who runs; the writable layer's tree keeps its own."""
+    for path, status in walk(directory, skip=f"{directory}/{layout.LAYER_TREE}"):
+        if stat.S_ISLNK(status.st_mode):
+            continue
+        if status.st_uid != os.geteuid():
+            os.lchown(path, os.geteuid(), os.getegid())
+        mode = layout.DIRECTORY_MODE if stat.S_ISDIR(status.st_mode) else layout.FILE_MODE
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.chmod(path, mode)
+
+
+def sync_tree(directory: str) -> None:
+    """Every file and directory beneath and with directory on the disk (fsync(2)). Raises OSError."""
+    kinds = (stat.S_IFREG, stat.S_IFDIR)
+    paths = [path for path, status in walk(directory) if stat.S_IFMT(status.st_mode) in kinds]
+    with ThreadPoolExecutor(_SYNC_THREADS) as threads:
+        for _ in threads.map(sync, paths):
+            pass
+
+
+def sync(path: str) -> None:
+    """One file's content, or a directory's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str, content: bytes) -> None:
+    """A new file, 0600, on the disk; its name is durable once the directory is synced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, layout.FILE_MODE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def usage(directory: str) -> int:
+    """Bytes that the tree takes on the disk: its blocks, a hard-linked file once, what is gone nothing."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for _, status in walk(directory):
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            total += status.st_blocks * _BLOCK
+    return total
+
+
+def free(directory: str) -> int:
+    """Bytes of the file system that anybody may still write (statvfs(3), f_bavail)."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def walk(directory: str, skip: str | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    """Every path beneath directory and directory itself with its status, links not followed.
+
+    skip and what lies beneath it is left out; so is what vanishes meanwhile.
+    """
+    pending = [directory]
+    while pending:
+        path = pending.pop()
+        if path == skip:
+            continue
+        with suppress(FileNotFoundError):
+            status = os.lstat(path)
+            yield path, status
+            if stat.S_ISDIR(status.st_mode):
+                pending.extend(f"{path}/{name}" for name in os.listdir(path))
+
+
+def delete(path: str) -> None:
+    """Removes a tree; somebody else may be removing it too. Raises OSError.
+
+    A container may have nested its directories deeper than a path or a call stack is long: directories far
+    down are moved up first.
+    """
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    directories = [path]
+    moved = 0
+    for directory in directories:  # grows while it is walked
+        with suppress(FileNotFoundError):
+            for name in os.listdir(directory):
+                entry = f"{directory}/{name}"
+                if not stat.S_ISDIR(os.lstat(entry).st_mode):
+                    os.unlink(entry)
+                    continue
+                if len(os.fsencode(entry)) > _LONG_PATH:
+                    moved += 1
+                    os.rename(entry, f"{path}/moved-{moved}-{os.getpid()}")
+                    entry = f"{path}/moved-{moved}-{os.getpid()}"
+                directories.append(entry)
+    for directory in reversed(directories):
+        with suppress(FileNotFoundError):
+            os.rmdir(directory)

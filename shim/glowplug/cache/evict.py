@@ -1,0 +1,145 @@
+"""Which checkpoints have to go, and why: a decision over values, nothing is touched here."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from glowplug.errors import CacheError
+
+_DAY_S = 86_400
+
+Eviction = tuple[str, str, int]  # id, why, bytes on the disk
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the store may take; None: no such limit.
+
+    max_bytes: of all checkpoints together. free_floor: bytes of the file system to leave free.
+    max_age_s: seconds since the last use. newest: checkpoints kept per namespace and workload key.
+    """
+
+    max_bytes: int | None = None
+    free_floor: int = 0
+    max_age_s: float | None = None
+    newest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A checkpoint as the policy sees it. Times in seconds since the epoch, bytes on the disk."""
+
+    id: str
+    bytes: int
+    created: float
+    last_used: float
+    workload: tuple[str, str] | None
+    pinned: bool = False
+    leased: bool = False
+    dead: bool = False  # quarantined until somebody clears it: the first to go
+
+    @property
+    def may_go(self) -> bool:
+        return not self.pinned and not self.leased
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The disk's side of the question, in bytes.
+
+    free: what the file system has now. promised: of that, what drafts being written have reserved and not yet
+    used. drafts: all that those drafts will take.
+    """
+
+    free: int
+    promised: int = 0
+    drafts: int = 0
+
+
+def plan(held: Iterable[Held], limits: Limits, room: Room, now: float) -> list[Eviction]:
+    """What a garbage collection removes: the aged, each workload's surplus, then the least recently used."""
+    left = {checkpoint.id: checkpoint for checkpoint in held}
+    evictions: list[Eviction] = []
+    freed = 0
+    for rule in (_aged, _surplus):
+        for checkpoint, why in list(rule(left.values(), limits, now)):
+            del left[checkpoint.id]
+            evictions.append((checkpoint.id, why, checkpoint.bytes))
+            freed += checkpoint.bytes
+    room = replace(room, free=room.free + freed)
+    rest, _ = _least_recently_used(left.values(), limits, room, 0, 0)
+    return evictions + rest
+
+
+def make_room(held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int) -> list[Eviction]:
+    """What has to go so that size more bytes fit, to_write of which are not on the disk yet.
+
+    Raises CacheError with the numbers when evicting everything that may go would not do.
+    """
+    checkpoints = list(held)
+    evictions, short = _least_recently_used(checkpoints, limits, room, size, to_write)
+    if short > 0:
+        raise CacheError(_no_room(checkpoints, limits, room, size))
+    return evictions
+
+
+def _aged(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:
+    for checkpoint in _by_use(held):
+        unused = now - checkpoint.last_used
+        if limits.max_age_s is not None and unused > limits.max_age_s:
+            limit = f"{limits.max_age_s / _DAY_S:.1f}"
+            yield checkpoint, f"not used for {unused / _DAY_S:.1f} days, the limit is {limit}"
+
+
+def _surplus(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:
+    """All but the newest of each workload, whatever the time. Pinned and leased ones count, and stay."""
+    workloads: dict[tuple[str, str], list[Held]] = defaultdict(list)
+    for checkpoint in held:
+        if checkpoint.workload is not None and limits.newest is not None:
+            workloads[checkpoint.workload].append(checkpoint)
+    for of_one in workloads.values():
+        of_one.sort(key=lambda checkpoint: (-checkpoint.created, checkpoint.id))
+        for checkpoint in of_one[limits.newest :]:
+            if checkpoint.may_go:
+                yield checkpoint, f"{limits.newest} newer ones of the same workload"
+
+
+def _least_recently_used(
+    held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int
+) -> tuple[list[Eviction], int]:
+    """Evictions until size more bytes fit, and the bytes that are short after them."""
+    checkpoints = list(held)
+    over = -1 if limits.max_bytes is None else _total(checkpoints) + room.drafts + size - limits.max_bytes
+    under = limits.free_floor + room.promised + to_write - room.free
+    evictions: list[Eviction] = []
+    for checkpoint in _by_use(checkpoints):
+        if over <= 0 and under <= 0:
+            break
+        why = "size limit" if over > 0 else "free-space floor"
+        evictions.append((checkpoint.id, f"{why}, least recently used", checkpoint.bytes))
+        over -= checkpoint.bytes
+        under -= checkpoint.bytes
+    return evictions, max(over, under)
+
+
+def _by_use(held: Iterable[Held]) -> list[Held]:
+    """Those that may go, in the order in which they do."""
+    return sorted(
+        (checkpoint for checkpoint in held if checkpoint.may_go),
+        key=lambda checkpoint: (not checkpoint.dead, checkpoint.last_used, checkpoint.id),
+    )
+
+
+def _total(held: Iterable[Held]) -> int:
+    return sum(checkpoint.bytes for checkpoint in held)
+
+
+def _no_room(held: list[Held], limits: Limits, room: Room, size: int) -> str:
+    kept = [checkpoint for checkpoint in held if not checkpoint.may_go]
+    limit = "none" if limits.max_bytes is None else f"{limits.max_bytes} bytes"
+    return (
+        f"no room for {size} bytes: size limit {limit}, {_total(held)} bytes in {len(held)} checkpoints "
+        f"({_total(kept)} bytes in {len(kept)} pinned or in use), {room.drafts} bytes in captures under way; "
+        f"{room.free} bytes free on the file system, {room.promised} of them promised, {limits.free_floor} "
+        "to stay free; unpin or remove checkpoints, or raise the limit"
+    )

@@ -1,0 +1,101 @@
+"""The few facts of a manifest that the store needs, read from plain JSON: whose model it is, the core says.
+
+"files": {path: {"kind", "size", "digest"}}, "namespace", "created", "key": {"digest"}, "shared". A manifest
+of a newer version that keeps these is stored, leased, verified and evicted like any other.
+
+Hot: the runtime imports this. Standard library only.
+"""
+
+import json
+import os
+
+from glowplug.cache import layout
+from glowplug.errors import CacheError, DamagedCheckpoint
+
+MANIFEST_LIMIT = 64 << 20  # bytes; a larger one is no manifest of ours
+BLAKE2B = "blake2b-256"  # the standard library has it: checked at every restore
+BLAKE3 = "blake3"  # fast, of a library: checked on the agent's side
+
+File = tuple[str, int, str, str]  # kind, size in bytes, digest's algorithm, digest in hexadecimal
+
+
+def read(root: str, checkpoint_id: str) -> bytes:
+    """The bytes of a published manifest.
+
+    Raises CacheError when there is no such checkpoint, DamagedCheckpoint when its manifest can't be read.
+    """
+    path = layout.manifest(root, checkpoint_id)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if not os.path.isdir(layout.checkpoint(root, checkpoint_id)):
+            raise CacheError(f"no checkpoint {checkpoint_id} in {root}") from error
+        raise DamagedCheckpoint(f"checkpoint {checkpoint_id}: {layout.MANIFEST}: {error.strerror}") from error
+    try:
+        with open(descriptor, "rb") as file:
+            return file.read(MANIFEST_LIMIT + 1)
+    except OSError as error:
+        raise DamagedCheckpoint(f"checkpoint {checkpoint_id}: {layout.MANIFEST}: {error.strerror}") from error
+
+
+def parse(manifest: bytes) -> dict[str, object]:
+    """The manifest as a plain dict. Raises CacheError when it is not a JSON object."""
+    if len(manifest) > MANIFEST_LIMIT:
+        raise CacheError(f"manifest: wanted at most {MANIFEST_LIMIT} bytes")
+    try:
+        parsed = json.loads(manifest)
+    except (ValueError, RecursionError) as error:
+        raise CacheError(f"manifest: wanted a JSON object, found none ({type(error).__name__})") from error
+    if not isinstance(parsed, dict):
+        raise CacheError(f"manifest: wanted a JSON object, found {type(parsed).__name__}")
+    return parsed
+
+
+def files(manifest: dict[str, object]) -> dict[str, File]:
+    """What lies in the checkpoint, by path. Raises CacheError when "files" has another form than ours."""
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        raise CacheError(f'manifest: wanted "files" to be an object, found {type(listed).__name__}')
+    return {path: _file(path, entry) for path, entry in listed.items()}
+
+
+def _file(path: str, entry: object) -> File:
+    if not layout.is_inside(path) or path == layout.MANIFEST:
+        raise CacheError(f"manifest: {path[:80]!r} is no path of a file inside a checkpoint")
+    if not isinstance(entry, dict):
+        raise CacheError(f"manifest: {path}: wanted kind, size and digest, found {type(entry).__name__}")
+    kind, size, digest = entry.get("kind"), entry.get("size"), entry.get("digest")
+    if not isinstance(kind, str) or type(size) is not int or size < 0 or not isinstance(digest, str):
+        raise CacheError(f"manifest: {path}: wanted kind (text), size (bytes), digest (algorithm:hex)")
+    algorithm, _, value = digest.partition(":")
+    if algorithm not in (BLAKE2B, BLAKE3):
+        raise CacheError(f"manifest: {path}: wanted {BLAKE2B} or {BLAKE3}, found {algorithm[:40]!r}")
+    if path == layout.LAYER_TREE and algorithm != BLAKE3:
+        raise CacheError(f"manifest: {path}: wanted the {BLAKE3} of its listing, found {algorithm}")
+    return kind, size, algorithm, value
+
+
+def require(manifest: bytes) -> None:
+    """Raises CacheError where a fact is missing without which a checkpoint would be found for nobody."""
+    parsed = parse(manifest)
+    files(parsed)
+    if namespace(parsed) is None or key_digest(parsed) is None:
+        raise CacheError('manifest: wanted "namespace" and "key.digest", without which it serves no pod')
+
+
+def namespace(manifest: dict[str, object]) -> str | None:
+    """The Kubernetes namespace that the checkpoint was captured in; None when it is not said."""
+    value = manifest.get("namespace")
+    return value if isinstance(value, str) and value else None
+
+
+def key_digest(manifest: dict[str, object]) -> str | None:
+    """The workload key's digest; None when it is not said."""
+    key = manifest.get("key")
+    value = key.get("digest") if isinstance(key, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def is_shared(manifest: dict[str, object]) -> bool:
+    """Whether the owner lets other namespaces use it (`glowplug.dev/share: cluster` at capture)."""
+    return manifest.get("shared") is True or manifest.get("shared") == "cluster"

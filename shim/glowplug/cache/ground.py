@@ -1,0 +1,44 @@
+"""The store's ground: its directories, private to the one who runs, and its salt."""
+
+import os
+import secrets
+import stat
+
+from glowplug.cache import disk, layout
+from glowplug.errors import CacheError
+
+SALT_LENGTH = 32  # bytes
+
+
+def prepare(root: str) -> None:
+    """Makes the store's directories, 0700, where they are missing. Raises CacheError, OSError."""
+    _private(root)
+    for path in (layout.checkpoints, layout.drafts, layout.trash, layout.states, layout.leases):
+        _private(path(root))
+
+
+def salt(root: str) -> bytes:
+    """The salt, drawn where there is none yet. Hold the store's lock. Raises CacheError, OSError."""
+    path = layout.salt(root)
+    if not os.path.lexists(path):
+        disk.write_file(f"{path}.new", secrets.token_bytes(SALT_LENGTH))
+        os.rename(f"{path}.new", path)
+        disk.sync(root)
+    with open(path, "rb") as file:
+        found = file.read()
+    if len(found) != SALT_LENGTH:
+        raise CacheError(
+            f"{path}: wanted {SALT_LENGTH} bytes, found {len(found)}; remove it and capture anew: "
+            "what was captured with the old one matches no more"
+        )
+    return found
+
+
+def _private(path: str) -> None:
+    os.makedirs(path, layout.DIRECTORY_MODE, exist_ok=True)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        wanted = f"a directory of owner {os.geteuid()}"
+        raise CacheError(f"{path}: wanted {wanted}, found {stat.filemode(found.st_mode)} of {found.st_uid}")
+    if stat.S_IMODE(found.st_mode) != layout.DIRECTORY_MODE:
+        os.chmod(path, layout.DIRECTORY_MODE)

@@ -1,0 +1,130 @@
+"""The agent's index in memory: which checkpoints a namespace may use, by workload key.
+
+A published checkpoint never changes, so each manifest is read once; what came and went is seen by listing one
+directory, which for a thousand checkpoints costs less than a millisecond. What changes (quarantine, pins) is
+not held here: ask the store about the few candidates.
+"""
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from glowplug.cache import check, facts, layout
+from glowplug.errors import CacheError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One published checkpoint, as far as the store knows it.
+
+    namespace and key_digest are None where the manifest does not say them or can't be read (unreadable says
+    why): such a checkpoint is kept and shown, and found for nobody. created: seconds since the epoch.
+    """
+
+    id: str
+    namespace: str | None
+    key_digest: str | None
+    shared: bool
+    created: float
+    unreadable: str | None = None
+
+    def serves(self, namespace: str) -> bool:
+        """Whether a pod of that Kubernetes namespace may use it, or be told of it."""
+        return self.namespace is not None and (self.shared or self.namespace == namespace)
+
+
+class Index:
+    """Finds checkpoints. Safe to be asked from several threads."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+
+    def find(self, namespace: str, key_digest: str) -> list[Entry]:
+        """Checkpoints with that workload key that the namespace may use, the newest first."""
+        with self._lock:
+            self._refresh()
+            found = [self._entries[name] for name in self._by_key.get(key_digest, ())]
+        return _newest_first(entry for entry in found if entry.serves(namespace))
+
+    def of_namespace(self, namespace: str) -> list[Entry]:
+        """All checkpoints that the namespace may use, the newest first."""
+        return _newest_first(entry for entry in self.all() if entry.serves(namespace))
+
+    def all(self) -> list[Entry]:
+        """All checkpoints of the store, the newest first."""
+        with self._lock:
+            self._refresh()
+            return _newest_first(self._entries.values())
+
+    def get(self, checkpoint_id: str) -> Entry | None:
+        """One checkpoint; None when the store has none of that name."""
+        with self._lock:
+            self._refresh()
+            return self._entries.get(checkpoint_id)
+
+    def _refresh(self) -> None:
+        try:
+            present = {name for name in os.listdir(layout.checkpoints(self._root)) if layout.is_id(name)}
+        except OSError as error:
+            raise CacheError(f"the store can't be listed: {error}") from error
+        for name in self._entries.keys() - present:
+            self._forget(name)
+        for name in present - self._entries.keys():
+            self._learn(name)
+
+    def _learn(self, name: str) -> None:
+        try:
+            entry = _read(self._root, name)
+        except FileNotFoundError:  # removed since it was listed
+            return
+        self._entries[name] = entry
+        if entry.key_digest is not None:
+            self._by_key[entry.key_digest].add(name)
+
+    def _forget(self, name: str) -> None:
+        entry = self._entries.pop(name)
+        if entry.key_digest is not None:
+            self._by_key[entry.key_digest].discard(name)
+            if not self._by_key[entry.key_digest]:
+                del self._by_key[entry.key_digest]
+
+
+def _read(root: str, name: str) -> Entry:
+    """The entry of a checkpoint; one that serves nobody when its manifest is no manifest."""
+    published = os.lstat(layout.checkpoint(root, name)).st_mtime
+    try:
+        manifest = facts.read(root, name)
+        check.check_name(name, manifest)
+        parsed = facts.parse(manifest)
+    except CacheError as error:
+        return Entry(name, None, None, False, published, str(error))
+    return Entry(
+        id=name,
+        namespace=facts.namespace(parsed),
+        key_digest=facts.key_digest(parsed),
+        shared=facts.is_shared(parsed),
+        created=_seconds(parsed.get("created"), published),
+    )
+
+
+def _seconds(created: object, otherwise: float) -> float:
+    """A manifest's "created" as seconds since the epoch: a number of them, or RFC 3339 text."""
+    if isinstance(created, int | float) and not isinstance(created, bool):
+        return float(created)
+    if isinstance(created, str):
+        try:
+            moment = datetime.fromisoformat(created)
+        except ValueError:
+            return otherwise
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return otherwise
+
+
+def _newest_first(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (-entry.created, entry.id))

@@ -1,0 +1,105 @@
+"""Where everything in the store lies: every path is a function here, and what may serve as a name in one.
+
+    checkpoints/<id>/     published, never changed; the name is the digest of its manifest.json
+    drafts/<name>/        being written; drafts/<name>.lock is locked for as long as its writer lives
+    trash/<name>/         taken out of checkpoints/, being deleted
+    state/<id>.json       what changes about a checkpoint: pin, quarantine, early exits; under state/lock
+    leases/<id>.lock      locked (flock) by whoever uses the checkpoint; its mtime is the last use
+    lock                  held (flock) for a moment by whoever changes the store
+    salt                  key of the keyed hashes in manifests
+
+Hot: the runtime imports this. Standard library only.
+"""
+
+import os
+
+from glowplug.errors import CacheError
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+ID_LENGTH = 32
+MANIFEST = "manifest.json"
+LAYER_TREE = "layer/tree"
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_id(name: str) -> bool:
+    """Whether name has the form of a checkpoint's: 32 lower-case hexadecimal digits."""
+    return len(name) == ID_LENGTH and _HEX.issuperset(name)
+
+
+def require_id(name: str) -> str:
+    """name, or CacheError: what comes from outside is a look-up key and never becomes a path as it is."""
+    if not is_id(name):
+        raise CacheError(f"wanted a checkpoint's id, {ID_LENGTH} hexadecimal digits, found {name[:80]!r}")
+    return name
+
+
+def is_inside(path: str) -> bool:
+    """Whether path, out of a manifest, is a plain relative one: no '..', no '.', nothing empty, no NUL."""
+    try:
+        os.fsencode(path)
+    except ValueError:
+        return False
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def checkpoints(root: str) -> str:
+    return f"{root}/checkpoints"
+
+
+def checkpoint(root: str, checkpoint_id: str) -> str:
+    return f"{root}/checkpoints/{require_id(checkpoint_id)}"
+
+
+def manifest(root: str, checkpoint_id: str) -> str:
+    return f"{root}/checkpoints/{require_id(checkpoint_id)}/{MANIFEST}"
+
+
+def drafts(root: str) -> str:
+    return f"{root}/drafts"
+
+
+def draft(root: str, name: str) -> str:
+    return f"{root}/drafts/{name}"
+
+
+def draft_lock(root: str, name: str) -> str:
+    return f"{root}/drafts/{name}.lock"
+
+
+def trash(root: str) -> str:
+    return f"{root}/trash"
+
+
+def trashed(root: str, name: str) -> str:
+    return f"{root}/trash/{name}"
+
+
+def states(root: str) -> str:
+    return f"{root}/state"
+
+
+def state(root: str, checkpoint_id: str) -> str:
+    return f"{root}/state/{require_id(checkpoint_id)}.json"
+
+
+def state_lock(root: str) -> str:
+    return f"{root}/state/lock"
+
+
+def leases(root: str) -> str:
+    return f"{root}/leases"
+
+
+def lease(root: str, checkpoint_id: str) -> str:
+    return f"{root}/leases/{require_id(checkpoint_id)}.lock"
+
+
+def store_lock(root: str) -> str:
+    return f"{root}/lock"
+
+
+def salt(root: str) -> str:
+    return f"{root}/salt"

@@ -1,0 +1,97 @@
+"""Leases: a checkpoint that somebody uses is never removed.
+
+A lease is a shared flock on leases/<id>.lock; who removes a checkpoint needs the exclusive one. The kernel
+drops it with the last descriptor, so neither the agent's death nor a reused pid breaks a lease, and nothing
+has to be cleaned up after kill -9. The lock file goes with its checkpoint, under the exclusive lock; so who
+gets a lock looks again whether the name still leads to the file that is locked (flock(2) locks the open file,
+not the name).
+
+Hot: the runtime imports this. Standard library only.
+"""
+
+import fcntl
+import os
+
+from glowplug.cache import layout
+from glowplug.errors import CacheError
+
+_ATTEMPTS = 8
+
+
+def take(root: str, checkpoint_id: str) -> int:
+    """A descriptor that keeps the checkpoint from being removed until it is closed; notes the use.
+
+    It is not inherited over exec. Never waits. Raises CacheError when the checkpoint is absent or is being
+    removed, or when the lock file can't be opened.
+    """
+    directory = layout.checkpoint(root, checkpoint_id)
+    if not os.path.isdir(directory):
+        raise CacheError(f"no checkpoint {checkpoint_id} in {root}")
+    descriptor = lock(root, checkpoint_id, fcntl.LOCK_SH)
+    if descriptor is None:
+        raise CacheError(f"checkpoint {checkpoint_id} is being removed")
+    try:
+        if not os.path.isdir(directory):
+            raise CacheError(f"checkpoint {checkpoint_id} was removed a moment ago")
+        os.utime(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Ends a lease. So does the end of the process."""
+    os.close(descriptor)
+
+
+def lock(root: str, checkpoint_id: str, operation: int) -> int | None:
+    """A descriptor of the checkpoint's lock file with the flock asked for (LOCK_SH, LOCK_EX), or None.
+
+    None: somebody else holds one that excludes it. Makes the file where it is missing.
+    """
+    path = layout.lease(root, checkpoint_id)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    for _ in range(_ATTEMPTS):
+        try:
+            descriptor = os.open(path, flags, layout.FILE_MODE)
+        except OSError as error:
+            raise CacheError(f"lease on checkpoint {checkpoint_id}: {error}") from error
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            if is_named(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise CacheError(f"lease on checkpoint {checkpoint_id}: {path} was replaced again and again while locked")
+
+
+def is_held(root: str, checkpoint_id: str) -> bool:
+    """Whether somebody holds a lease at this moment, or is removing the checkpoint."""
+    path = layout.lease(root, checkpoint_id)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_named(descriptor: int, path: str) -> bool:
+    """Whether path still names the open file, so that a lock on it is one that others meet."""
+    try:
+        named = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)

@@ -1,0 +1,311 @@
+"""The store: checkpoints come in whole, are found, kept, set apart and removed. On the agent's side.
+
+Many readers and one writer at a time, across processes and threads; whatever dies wherever, what lies in
+checkpoints/ is whole, and sweep() takes the rest away. Every failure is a CacheError.
+"""
+
+import fcntl
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from glowplug.cache import check, disk, draft, evict, facts, ground, layout, lease, locking, state, sweep
+from glowplug.cache.draft import Draft
+from glowplug.cache.evict import Eviction, Limits
+from glowplug.cache.index import Index
+from glowplug.cache.rows import Row, row
+from glowplug.cache.state import State
+from glowplug.cache.whole import problems, require_whole
+from glowplug.errors import CacheError, DamagedCheckpoint
+
+_MARGIN = 1 << 20  # bytes; for the manifest and the directories of a draft
+
+
+class Store:
+    """One directory of checkpoints. index finds them by workload key."""
+
+    def __init__(self, root: str, limits: Limits | None = None, now: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self.limits = limits or Limits()
+        self.index = Index(root)
+        self.now = now
+        self._sizes: dict[str, int] = {}
+        with _told(f"store {root}"):
+            ground.prepare(root)
+
+    # -- what is there --
+
+    def ids(self) -> list[str]:
+        """All published checkpoints, sorted."""
+        return sorted(entry.id for entry in self.index.all())
+
+    def path(self, checkpoint_id: str) -> str:
+        """The checkpoint's directory. Raises CacheError when it is not there."""
+        path = layout.checkpoint(self.root, checkpoint_id)
+        if not os.path.isdir(path):
+            raise CacheError(f"no checkpoint {checkpoint_id} in {self.root}; see `glowplug list`")
+        return path
+
+    def manifest(self, checkpoint_id: str) -> bytes:
+        """The manifest's bytes, those that gave the checkpoint its name.
+
+        Raises CacheError when it is not there, DamagedCheckpoint when they are others.
+        """
+        self.path(checkpoint_id)
+        manifest = facts.read(self.root, checkpoint_id)
+        check.check_name(checkpoint_id, manifest)
+        return manifest
+
+    def state(self, checkpoint_id: str) -> State:
+        """Pin, quarantine, failures, early exits."""
+        return state.read(self.root, checkpoint_id)
+
+    def last_used(self, checkpoint_id: str) -> float:
+        """Of the last lease, or of its publication; seconds since the epoch. 0.0 when it is not there."""
+        for path in (layout.lease(self.root, checkpoint_id), layout.checkpoint(self.root, checkpoint_id)):
+            try:
+                return os.lstat(path).st_mtime
+            except FileNotFoundError:
+                continue
+        return 0.0
+
+    def size(self, checkpoint_id: str) -> int:
+        """What the checkpoint takes on the disk."""
+        if checkpoint_id not in self._sizes:
+            self._sizes[checkpoint_id] = disk.usage(layout.checkpoint(self.root, checkpoint_id))
+        return self._sizes[checkpoint_id]
+
+    def parts(self, checkpoint_id: str) -> dict[str, int]:
+        """Bytes by kind of file (image, pages, memory, layer, shm), as the manifest lists them."""
+        sizes: dict[str, int] = defaultdict(int)
+        for kind, size, _, _ in facts.files(facts.parse(self.manifest(checkpoint_id))).values():
+            sizes[kind] += size
+        return dict(sizes)
+
+    def rows(self) -> list[Row]:
+        """All checkpoints, the newest first."""
+        return [row(self, entry) for entry in self.index.all()]
+
+    def verify(self, checkpoint_id: str) -> list[str]:
+        """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole."""
+        descriptor = lease.take(self.root, checkpoint_id)
+        try:
+            manifest = facts.read(self.root, checkpoint_id)
+            return problems(self.path(checkpoint_id), checkpoint_id, manifest)
+        except DamagedCheckpoint as error:
+            return [str(error)]
+        finally:
+            lease.release(descriptor)
+
+    def salt(self) -> bytes:
+        """The key of this store's keyed hashes: 32 random bytes, drawn once."""
+        with _told("the store's salt"), locking.held(layout.store_lock(self.root)):
+            return ground.salt(self.root)
+
+    # -- what comes in --
+
+    def draft(self, bytes_needed: int) -> Draft:
+        """Room for a checkpoint of that size, least recently used ones evicted for it, and where to write it.
+
+        Raises CacheError with the numbers, and evicts nothing, when it can't fit.
+        """
+        with _told("no draft"):
+            self.sweep()
+            with locking.held(layout.store_lock(self.root)):
+                size = bytes_needed + _MARGIN
+                self._make_room(size, size, besides="")
+                return draft.create(self.root, size)
+
+    def publish(self, opened: Draft, manifest: bytes) -> str:
+        """Makes the draft a checkpoint, once all of it is as its manifest says and on the disk; its id.
+
+        Where the store has it already, the draft is dropped. Raises DamagedCheckpoint when the draft is not
+        whole, CacheError when it does not fit or can't be written; it is still there then, to be abandoned.
+        """
+        checkpoint_id = check.checkpoint_id(manifest)
+        facts.require(manifest)
+        with _told(f"checkpoint {checkpoint_id} can't be published"):
+            disk.write_file(f"{opened.path}/{layout.MANIFEST}", manifest)
+            disk.make_private(opened.path)
+            require_whole(opened.path, checkpoint_id, manifest)
+            disk.sync_tree(opened.path)
+            with locking.held(layout.store_lock(self.root)):
+                if not os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
+                    self._make_room(disk.usage(opened.path), 0, besides=opened.name)
+                    self._move_in(opened, checkpoint_id)
+            opened.abandon()
+        return checkpoint_id
+
+    def abandon(self, opened: Draft) -> None:
+        """Deletes a draft that will not be published."""
+        opened.abandon()
+
+    # -- what changes about it --
+
+    def used(self, checkpoint_id: str) -> None:
+        """Notes a use at this moment. Taking a lease does so too."""
+        with _told(f"checkpoint {checkpoint_id}"):
+            try:
+                os.utime(layout.lease(self.root, checkpoint_id))
+            except FileNotFoundError:
+                lease.release(lease.take(self.root, checkpoint_id))
+
+    def pin(self, checkpoint_id: str) -> None:
+        """Keeps it from being evicted until it is unpinned; `remove` still removes it."""
+        self._change(checkpoint_id, lambda found: replace(found, pinned=True))
+
+    def unpin(self, checkpoint_id: str) -> None:
+        """Lets it be evicted again."""
+        self._change(checkpoint_id, lambda found: replace(found, pinned=False))
+
+    def quarantine(
+        self, checkpoint_id: str, reason: str, log_tail: Sequence[str] = (), until: float | None = None
+    ) -> State:
+        """Sets it apart after a failure of its own, with the last lines of CRIU's log; its new state.
+
+        until: seconds since the epoch, or state.FOREVER (until cleared: for damage, which does not heal);
+        None: by the back-off, which doubles with each failure in a row.
+        """
+        return self._change(
+            checkpoint_id, lambda found: state.quarantined(found, reason, log_tail, self.now(), until)
+        )
+
+    def clear_quarantine(self, checkpoint_id: str) -> None:
+        """Makes it usable again, its failures and early exits forgotten."""
+        self._change(checkpoint_id, lambda found: replace(found, quarantine=None, failures=0, early_exits=0))
+
+    def early_exit(self, checkpoint_id: str) -> State:
+        """Counts a restored container that exited early; with the third in a row it is quarantined."""
+        return self._change(checkpoint_id, self._one_early_exit)
+
+    def proved(self, checkpoint_id: str) -> None:
+        """A restored container lived on: failures and early exits start from nothing again."""
+        found = self.state(checkpoint_id)
+        if found.failures or found.early_exits:
+            self._change(checkpoint_id, lambda found: replace(found, failures=0, early_exits=0))
+
+    # -- what goes --
+
+    def remove(self, checkpoint_id: str) -> None:
+        """Removes it. Raises CacheError when it is not there or in use; a pin does not keep it."""
+        self.path(checkpoint_id)
+        with _told(f"checkpoint {checkpoint_id} can't be removed"):
+            with locking.held(layout.store_lock(self.root)):
+                trashed = self._take_out(checkpoint_id)
+            if trashed is None:
+                raise CacheError(f"checkpoint {checkpoint_id} is in use; try again when it is not")
+            disk.delete(trashed)
+
+    def gc(self, dry_run: bool = False) -> list[Eviction]:
+        """Removes what is over the limits; (id, why, bytes) of each. dry_run: only says so."""
+        with _told("the store can't be tidied"):
+            if dry_run:
+                return self._plan()
+            self.sweep()
+            removed = []
+            for eviction in self._plan():
+                with locking.held(layout.store_lock(self.root)):
+                    trashed = self._take_out(eviction[0])
+                if trashed is not None:
+                    disk.delete(trashed)
+                    removed.append(eviction)
+            return removed
+
+    def sweep(self) -> list[str]:
+        """Takes away what killed writers left; a line for each thing."""
+        with _told("the store can't be swept"):
+            with locking.held(layout.store_lock(self.root)):
+                dead = [f"draft {name}" for name in sweep.drafts(self.root)]
+                gone = sweep.orphans(self.root)
+            return dead + gone + [f"trash {name}" for name in sweep.empty_trash(self.root)]
+
+    # -- steps; those under the store's lock say so --
+
+    def _make_room(self, size: int, to_write: int, besides: str) -> None:
+        """Evicts until size more bytes fit. Under the store's lock. Raises CacheError, nothing evicted."""
+        while evictions := evict.make_room(self._held(), self.limits, self._room(besides), size, to_write):
+            for checkpoint_id, _, _ in evictions:
+                trashed = self._take_out(checkpoint_id)
+                if trashed is not None:
+                    disk.delete(trashed)
+
+    def _move_in(self, opened: Draft, checkpoint_id: str) -> None:
+        """The step that publishes. Under the store's lock."""
+        descriptor = lease.lock(self.root, checkpoint_id, fcntl.LOCK_SH)
+        if descriptor is None:
+            raise CacheError(f"checkpoint {checkpoint_id} is being removed; try again")
+        try:
+            os.utime(descriptor)
+            disk.sync(layout.leases(self.root))
+            os.rename(opened.path, layout.checkpoint(self.root, checkpoint_id))
+            disk.sync(layout.checkpoints(self.root))
+            disk.sync(layout.drafts(self.root))
+        finally:
+            os.close(descriptor)
+
+    def _take_out(self, checkpoint_id: str) -> str | None:
+        """Where in the trash the checkpoint lies now; None when it is in use. Under the store's lock."""
+        descriptor = lease.lock(self.root, checkpoint_id, fcntl.LOCK_EX)
+        if descriptor is None:
+            return None
+        try:
+            trashed = sweep.to_trash(self.root, layout.checkpoint(self.root, checkpoint_id))
+            sweep.forget(self.root, checkpoint_id)
+        finally:
+            os.close(descriptor)
+        self._sizes.pop(checkpoint_id, None)
+        return trashed
+
+    def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
+        """Reads the state, changes it, writes it, with no other writer between."""
+        with _told(f"checkpoint {checkpoint_id}"), locking.held(layout.state_lock(self.root)):
+            self.path(checkpoint_id)
+            found = state.read(self.root, checkpoint_id)
+            changed = change(found)
+            if changed != found:
+                state.write(self.root, checkpoint_id, changed)
+            return changed
+
+    def _one_early_exit(self, found: State) -> State:
+        exits = found.early_exits + 1
+        if exits < state.EARLY_EXITS:
+            return replace(found, early_exits=exits)
+        reason = f"{exits} restored containers in a row exited early"
+        return state.quarantined(found, reason, (), self.now())
+
+    def _plan(self) -> list[Eviction]:
+        return evict.plan(self._held(), self.limits, self._room(""), self.now())
+
+    def _room(self, besides: str) -> evict.Room:
+        promised = drafts = 0
+        for reserved, written in draft.reservations(self.root, besides):
+            promised += max(0, reserved - written)
+            drafts += max(reserved, written)
+        return evict.Room(disk.free(self.root), promised, drafts)
+
+    def _held(self) -> Iterator[evict.Held]:
+        for entry in self.index.all():
+            found = self.state(entry.id)
+            known = entry.namespace is not None and entry.key_digest is not None
+            yield evict.Held(
+                id=entry.id,
+                bytes=self.size(entry.id),
+                created=entry.created,
+                last_used=self.last_used(entry.id),
+                workload=(str(entry.namespace), str(entry.key_digest)) if known else None,
+                pinned=found.pinned,
+                leased=lease.is_held(self.root, entry.id),
+                dead=found.quarantine is not None and found.quarantine.until is None,
+            )
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the system refuses is an error of this room, with what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(f"{what}: {error}") from error

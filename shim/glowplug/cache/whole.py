@@ -1,0 +1,56 @@
+"""Whether a checkpoint is whole: everything that its manifest says, read in full, and nothing else.
+
+When a checkpoint enters the cache, and for `glowplug verify`.
+"""
+
+from glowplug.cache import check, digest, facts
+from glowplug.errors import CacheError, DamagedCheckpoint
+
+_SHOWN = 3  # problems named in one message
+
+
+def problems(directory: str, name: str, manifest: bytes) -> list[str]:
+    """What is wrong with the checkpoint in directory, one line each: the file, what was wanted, found."""
+    try:
+        check.check_name(name, manifest)
+        files = facts.files(facts.parse(manifest))
+    except CacheError as error:
+        return [str(error)]
+    found = [problem for path, file in files.items() if (problem := _problem(directory, path, file))]
+    return found + _unlisted(directory, files)
+
+
+def require_whole(directory: str, name: str, manifest: bytes) -> None:
+    """Raises DamagedCheckpoint with the first problems, where there are any."""
+    found = problems(directory, name, manifest)
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DamagedCheckpoint(f"checkpoint {name}: {'; '.join(found[:_SHOWN])}{more}")
+
+
+def _problem(directory: str, path: str, file: facts.File) -> str | None:
+    try:
+        check.check_parents(directory, path, set())
+        check.check_file(directory, path, file)
+        _check_digest(directory, path, file)
+    except CacheError as error:
+        return str(error)
+    return None
+
+
+def _check_digest(directory: str, path: str, file: facts.File) -> None:
+    """The digests that check_file leaves to us."""
+    _, _, algorithm, wanted = file
+    if algorithm == facts.BLAKE2B:
+        return
+    found = digest.content_digest(directory, path, algorithm)
+    if found != wanted:
+        raise DamagedCheckpoint(f"{path}: wanted {algorithm} {wanted[:16]}…, found {found[:16]}…")
+
+
+def _unlisted(directory: str, files: dict[str, facts.File]) -> list[str]:
+    """Files that the manifest does not know: CRIU would read an image that nobody vouched for."""
+    try:
+        return [f"{path}: wanted no such file" for path in digest.walk(directory) if path not in files]
+    except CacheError as error:
+        return [str(error)]
