@@ -1,12 +1,12 @@
 """Owner, mode, times and extended attributes of an entry, whatever its kind.
 
 Some attributes are not carried from one layer to another:
-- trusted.overlay.origin, .upper: file handles of the lower file, or of the upper directory, on the file system
-  where the overlay wrote them. Elsewhere they are stale, or open some other inode.
+- trusted.overlay.origin, .upper: file handles of the lower file, or of the upper directory, on the file
+  system where the overlay wrote them. Elsewhere they are stale, or open some other inode.
 - trusted.overlay.impure: says that entries have an origin; they no longer do.
 - trusted.overlay.nlink: a link count relative to the index in the old work directory.
 - trusted.overlay.uuid: the identity of one mounted file system; the new one has its own.
-  The same for user.overlay.…, which overlays use under `userxattr` (and a rootless overlay inside the container).
+- The same for user.overlay.…, used under `userxattr`, and by a rootless overlay inside the container.
 - security.selinux: the label is the new pod's. security.evm: keyed to one node and inode.
 What says how the layer lies upon the lower ones is carried: trusted.overlay.opaque, .redirect, .metacopy.
 """
@@ -14,6 +14,10 @@ What says how the layer lies upon the lower ones is carried: trusted.overlay.opa
 import errno
 import os
 import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _DROPPED_OF_OVERLAY = ("origin", "upper", "impure", "nlink", "uuid")
 DROPPED = frozenset(
@@ -56,8 +60,6 @@ def set_on_descriptor(fd: int, status: os.stat_result, attributes: Attributes) -
     """
     os.fchown(fd, status.st_uid, status.st_gid)
     os.fchmod(fd, stat.S_IMODE(status.st_mode))
-    if stat.S_ISDIR(status.st_mode):
-        _remove_others(fd, attributes)
     for name, value in attributes:
         os.setxattr(fd, name, value)
     os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -74,9 +76,28 @@ def set_on_name(dir_fd: int, name: str, status: os.stat_result, attributes: Attr
     os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)
 
 
-def _remove_others(fd: int, attributes: Attributes) -> None:
-    """A directory that was there before, or inherited a default ACL, may have attributes of its own."""
-    wanted = {name for name, _ in attributes}
+def clear(fd: int) -> None:
+    """Remove what a directory carries before it is filled: a default ACL would pass to all made inside."""
     for name, _ in read(fd):
-        if name not in wanted:
-            os.removexattr(fd, name)
+        os.removexattr(fd, name)
+
+
+def describe(fd: int) -> dict[str, object]:
+    """Owner, mode, times and attributes of a directory, as JSON holds them."""
+    status = os.fstat(fd)
+    return {
+        "owner": [status.st_uid, status.st_gid],
+        "mode": stat.S_IMODE(status.st_mode),
+        "times": [status.st_atime_ns, status.st_mtime_ns],
+        "attributes": {name: value.hex() for name, value in read(fd)},
+    }
+
+
+def restore(fd: int, described: "dict[str, Any]") -> None:
+    """Give a directory what `describe` told of it."""
+    clear(fd)
+    os.fchown(fd, *described["owner"])
+    os.fchmod(fd, described["mode"])
+    for name, value in described["attributes"].items():
+        os.setxattr(fd, name, bytes.fromhex(value))
+    os.utime(fd, ns=tuple(described["times"]))

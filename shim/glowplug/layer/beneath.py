@@ -54,6 +54,15 @@ def unlink(root: Root, path: str) -> None:
         os.close(parent)
 
 
+def rmdir(root: Root, path: str) -> None:
+    """Remove an empty directory."""
+    parent, name = _parent(root, path)
+    try:
+        os.rmdir(name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
 def _parent(root: Root, path: str) -> tuple[int, str]:
     """A descriptor of the directory that holds the last name of `path`, and that name."""
     directory, _, name = path.rstrip("/").rpartition("/")

@@ -8,7 +8,7 @@ on the way up must be the one that was left on the way down.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from glowplug.errors import LayerError
 
@@ -22,10 +22,12 @@ Step = tuple[int, str, os.stat_result]
 
 
 class Descent:
-    """A place in a tree. `fd` is the directory's descriptor now; closed by `close` or a with statement."""
+    """A place in a tree: `fd` is the directory's descriptor now, `root` the descriptor of where it began, and
+    `names` the way between both. Closed by leaving a with statement."""
 
     def __init__(self, root: str, dir_fd: int | None = None) -> None:
-        self.fd = os.open(root, _DIRECTORY, dir_fd=dir_fd)
+        self.root = os.open(root, _DIRECTORY, dir_fd=dir_fd)
+        self.fd = os.dup(self.root)
         self.names: list[str] = []
         self._above: list[tuple[int, int]] = []
 
@@ -33,12 +35,8 @@ class Descent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        os.close(self.fd)
+        os.close(self.root)
 
     def down(self, name: str) -> None:
         here = os.fstat(self.fd)
@@ -67,9 +65,10 @@ def entries(fd: int) -> list[tuple[str, os.stat_result]]:
     return found
 
 
-def walk(place: Descent) -> Iterator[Step]:
+def walk(place: Descent, select: Collection[str] | None = None) -> Iterator[Step]:
     """Every step through the tree below `place`, parents first, names in the order of their bytes.
 
+    select: paths from `place` that are visited, parents too; None for all.
     ENTER: `place` is now in that directory. ENTRY: anything but a directory, in `place`. LEAVE: all of the
     directory that `place` is in has been seen; the last LEAVE has the name "" and is the root itself.
     """
@@ -82,6 +81,8 @@ def walk(place: Descent) -> Iterator[Step]:
             levels.pop()
             if levels:
                 place.up()
+        elif select is not None and "/".join((*place.names, child[0])) not in select:
+            continue
         elif stat.S_ISDIR(child[1].st_mode):
             place.down(child[0])
             levels.append((*child, iter(entries(place.fd))))

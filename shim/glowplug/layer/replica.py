@@ -9,6 +9,7 @@ others, which a program may look for.
 import hashlib
 import os
 import stat
+from collections.abc import Collection
 
 from glowplug.layer import attributes, descent
 from glowplug.layer.contents import FileCopier, allocated
@@ -29,7 +30,7 @@ class Replica:
     """One copy of a tree (or of a few entries), and what was seen on the way.
 
     entries: directories, files and all others, the root not counted. bytes: taken on disk by regular files.
-    features: overlay features without which the copy reads wrongly. fingerprint: see `fingerprint`.
+    features: overlay features without which the copy reads wrongly. fingerprint: see there.
     """
 
     def __init__(self) -> None:
@@ -42,65 +43,59 @@ class Replica:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest over names, kinds, owners, modes, sizes, links and attributes; not over bytes or times."""
+        """Hex digest over names, kinds, owners, modes, sizes, links, attributes; not over bytes or times."""
         return self._print.hexdigest()
 
-    def copy(self, source: Descent, target: Descent) -> None:
-        """Copy all below `source` and the attributes of its root. What is in the way in `target` is replaced,
-        directories are merged."""
-        root = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target.fd)
-        try:
-            for step, name, status in descent.walk(source):
-                if step == ENTER:
-                    self.entries += 1
-                    _make_directory(name, target.fd)
-                    target.down(name)
-                    self._note(b"d", name, status, [])
-                elif step == LEAVE:
-                    found = attributes.read(source.fd)
-                    attributes.set_on_descriptor(target.fd, status, found)
-                    self._note(b"u", name, status, found)
-                    if name:
-                        target.up()
-                else:
-                    self._entry(source.fd, name, status, target, root)
-        finally:
-            os.close(root)
+    def copy(self, source: Descent, target: Descent, select: Collection[str] | None = None) -> None:
+        """Copy all below `source` (see `walk` for `select`) and the attributes of its root. What is in the way
+        in `target` is replaced, directories are merged."""
+        attributes.clear(target.fd)
+        for step, name, status in descent.walk(source, select):
+            if step == ENTER:
+                self.enter(name, status, target)
+            elif step == LEAVE:
+                self.leave(source, name, status, target)
+            else:
+                self.put(source, name, status, target)
 
-    def copy_entry(self, source_fd: int, target_fd: int, name: str, status: os.stat_result) -> None:
-        """Copy one entry that is no directory, in the way of nothing."""
+    def enter(self, name: str, status: os.stat_result, target: Descent) -> None:
+        """Make the directory in `target`, unless it is there, and go into it."""
+        _make_directory(name, target.fd)
+        target.down(name)
+        attributes.clear(target.fd)
         self.entries += 1
-        if stat.S_ISREG(status.st_mode):
-            self._copy_file(source_fd, target_fd, name, status)
-        else:
-            self._make_special(source_fd, target_fd, name, status)
+        self._note(b"d", name, status, [])
 
-    def _entry(self, source_fd: int, name: str, status: os.stat_result, target: Descent, root: int) -> None:
-        first = self._first_link(name, status, target.names)
-        if first is not None:
-            self.entries += 1
-            self._print.update(b"h%s\0%d\0" % (os.fsencode(name), first[0]))
-            descent.remove(name, target.fd)
-            _link(root, first[1], name, target.fd)
-            return
+    def leave(self, source: Descent, name: str, status: os.stat_result, target: Descent) -> None:
+        """Give the directory its attributes, now that nothing is made in it any more, and go out of it."""
+        found = attributes.read(source.fd)
+        attributes.set_on_descriptor(target.fd, status, found)
+        self._note(b"u", name, status, found)
+        if name:
+            target.up()
+
+    def put(self, source: Descent, name: str, status: os.stat_result, target: Descent) -> None:
+        """Copy one entry that is no directory, in the place of what bears its name."""
         try:
-            self.copy_entry(source_fd, target.fd, name, status)
+            self.make(source, name, status, target)
         except FileExistsError:
-            self.entries -= 1
             descent.remove(name, target.fd)
-            self.copy_entry(source_fd, target.fd, name, status)
+            self.make(source, name, status, target)
 
-    def _first_link(
-        self, name: str, status: os.stat_result, names: list[str]
-    ) -> tuple[int, list[str]] | None:
-        """Where this inode was met before, if it was; whiteouts share inodes for the kernel's own reasons."""
-        if status.st_nlink == 1 or is_whiteout(status):
-            return None
-        inode = status.st_dev, status.st_ino
-        first = self._links.get(inode)
-        if first is None:
-            self._links[inode] = len(self._links), [*names, name]
-        return first
+    def make(self, source: Descent, name: str, status: os.stat_result, target: Descent) -> None:
+        """Copy one entry that is no directory; FileExistsError where there is one."""
+        first = self._links.get((status.st_dev, status.st_ino))
+        if first is not None:
+            _link(target, first[1], name)
+            self._print.update(b"h%s\0%d\0" % (os.fsencode(name), first[0]))
+        elif stat.S_ISREG(status.st_mode):
+            self._copy_file(source.fd, target.fd, name, status)
+        else:
+            self._make_special(source.fd, target.fd, name, status)
+        if first is None and status.st_nlink > 1 and not is_whiteout(status):
+            # The kernel makes one whiteout and links it everywhere, to spare inodes; that is no matter here.
+            self._links[status.st_dev, status.st_ino] = len(self._links), [*target.names, name]
+        self.entries += 1
 
     def _copy_file(self, source_fd: int, target_fd: int, name: str, status: os.stat_result) -> None:
         source = os.open(name, _READ, dir_fd=source_fd)
@@ -158,9 +153,9 @@ def _make_directory(name: str, dir_fd: int) -> None:
             os.mkdir(name, 0o700, dir_fd=dir_fd)
 
 
-def _link(root: int, path: list[str], name: str, dir_fd: int) -> None:
-    """Link `name` in `dir_fd` to the entry at `path` below `root`, however long that path is."""
-    with Descent(".", root) as place:
+def _link(target: Descent, path: list[str], name: str) -> None:
+    """Link `name` in `target` to the entry at `path` below its root, however long that path is."""
+    with Descent(".", target.root) as place:
         for directory in path[:-1]:
             place.down(directory)
-        os.link(path[-1], name, src_dir_fd=place.fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+        os.link(path[-1], name, src_dir_fd=place.fd, dst_dir_fd=target.fd, follow_symlinks=False)

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterable
 
 from glowplug.errors import LayerError
-from glowplug.layer import contents, descent, overlay, swap
+from glowplug.layer import contents, descent, overlay, swap, undo_record
 from glowplug.layer.descent import ENTER, LEAVE, Descent
 from glowplug.layer.replica import Replica
 
@@ -80,7 +80,8 @@ def apply(
                 _keep_identity(before.fd, target.fd)
             with Descent(tree) as source:
                 replica.copy(source, target)
-        _check(replica, tree, fingerprint, features)
+        refuse_damaged(replica, tree, fingerprint)
+        _refuse_foreign(replica, tree, features)
 
     try:
         swap.replace(upper, record, build)
@@ -93,17 +94,17 @@ def undo(record: str) -> None:
 
     Any number of times, after any interruption, also when containerd has removed the snapshot meanwhile.
     """
-    original = swap.read_record(record)
-    if original is not None:
-        overlay.refuse_mounted(original[0])
     try:
+        original = undo_record.read(record)
+        if original is not None:
+            overlay.refuse_mounted(original["directory"])
         swap.undo(record)
     except OSError as error:
         raise LayerError(f"can't undo the layer of {record}: {error}") from error
 
 
 def finish(record: str) -> None:
-    """Keep the applied layer: remove the record and the upper directory that it replaced."""
+    """Keep the applied layer: remove the undo record and the upper directory that it replaced."""
     try:
         swap.finish(record)
     except OSError as error:
@@ -141,20 +142,23 @@ def digest(tree: str) -> str:
     return hasher.hexdigest()
 
 
-def _check(replica: Replica, tree: str, fingerprint: str | None, features: Iterable[str]) -> None:
-    missing = replica.features.difference(features)
-    if missing:
-        raise LayerError(
-            f"the layer {tree} was made with {sorted(missing)}, which the new rootfs does not have"
-        )
+def refuse_damaged(replica: Replica, tree: str, fingerprint: str | None) -> None:
+    """LayerError when the tree that `replica` was made of is not the one that was captured."""
     if fingerprint is not None and replica.fingerprint != fingerprint:
         raise LayerError(
-            f"the layer {tree} is damaged: its fingerprint is {replica.fingerprint}, captured was {fingerprint}"
+            f"the captured tree {tree} is damaged: its fingerprint is {replica.fingerprint}, "
+            f"{fingerprint} was captured"
         )
+
+
+def _refuse_foreign(replica: Replica, tree: str, features: Iterable[str]) -> None:
+    missing = sorted(replica.features.difference(features))
+    if missing:
+        raise LayerError(f"the layer {tree} uses {missing}, which the new rootfs is not mounted with")
 
 
 def _keep_identity(before_fd: int, after_fd: int) -> None:
-    """The mounted file system's uuid lies on its upper directory, and statfs(2) shows it: the new pod's own."""
+    """An overlay's uuid lies on its upper directory, and statfs(2) shows it: it is the new pod's own."""
     for name in _UUIDS:
         if name in os.listxattr(before_fd):
             os.setxattr(after_fd, name, os.getxattr(before_fd, name))
