@@ -1,0 +1,130 @@
+"""NVIDIA device nodes of a restored container brought in line with the new spec, before its CUDA restore.
+
+A restored /dev is the dumped one: with nvidia0 in a container that was given nvidia1, the driver's restore
+fails (`operation not supported`). uvm's major number differs from boot to boot too. Names come from the
+container, so they are opened beneath its root by openat2(2) with RESOLVE_IN_ROOT.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import stat
+from typing import Any
+
+from glowplug.errors import CudaError
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_IN_ROOT = 0x10
+_NODE = re.compile(r"nvidia([0-9]+|ctl|-modeset|-uvm|-uvm-tools)")
+
+Node = tuple[int, int, int, int, int]
+"""major, minor, permission bits, uid, gid."""
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how of linux/openat2.h."""
+
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def wanted_nodes(spec: dict[str, Any]) -> dict[str, Node]:
+    """The NVIDIA nodes in /dev that an OCI spec gives (`linux.devices`, config-linux.md), by name."""
+    nodes: dict[str, Node] = {}
+    for device in (spec.get("linux") or {}).get("devices") or ():
+        folder, _, name = device["path"].rpartition("/")
+        if folder == "/dev" and _NODE.fullmatch(name) and device.get("type") in ("c", "u"):
+            mode = device.get("fileMode")
+            nodes[name] = (
+                device["major"],
+                device["minor"],
+                0o666 if mode is None else stat.S_IMODE(mode),
+                device.get("uid") or 0,
+                device.get("gid") or 0,
+            )
+    return nodes
+
+
+def swaps(present: dict[str, tuple[int, int]], wanted: dict[str, Node]) -> tuple[list[str], list[str]]:
+    """Names to remove from /dev, and names to make there. present: major and minor of each NVIDIA node in it.
+
+    A node that differs in its numbers is in both. Nothing wanted: nothing is made, and every node goes.
+    """
+    wrong = [name for name, numbers in present.items() if name not in wanted or wanted[name][:2] != numbers]
+    missing = [name for name in wanted if name not in present or name in wrong]
+    return sorted(wrong), sorted(missing)
+
+
+def align(pid: int, spec: dict[str, Any]) -> list[str]:
+    """Make the NVIDIA nodes in /dev of a restored process's root those of the spec; returns the names it
+    changed.
+
+    Raises CudaError when /dev can't be opened beneath that root or a node can't be made.
+    """
+    wanted = wanted_nodes(spec)
+    try:
+        folder = _open_dev(pid)
+        try:
+            wrong, missing = swaps(_present(folder), wanted)
+            for name in wrong:
+                os.unlink(name, dir_fd=folder)
+            for name in missing:
+                _make(folder, name, wanted[name])
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise CudaError(
+            f"could not bring /dev of restored process {pid} in line with its spec: {error}"
+        ) from error
+    return sorted({*wrong, *missing})
+
+
+def _open_dev(pid: int) -> int:
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        how = _OpenHow(
+            os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+            0,
+            _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS,
+        )
+        libc = ctypes.CDLL(None, use_errno=True)
+        opened = libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_long(root),
+            ctypes.c_char_p(b"dev"),
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if opened < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), "/dev beneath the container's root")
+        return int(opened)
+    finally:
+        os.close(root)
+
+
+def _present(folder: int) -> dict[str, tuple[int, int]]:
+    nodes = {}
+    for name in os.listdir(folder):
+        if not _NODE.fullmatch(name):
+            continue
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        device = (
+            (os.major(found.st_rdev), os.minor(found.st_rdev)) if stat.S_ISCHR(found.st_mode) else (-1, -1)
+        )
+        nodes[name] = device
+    return nodes
+
+
+def _make(folder: int, name: str, node: Node) -> None:
+    major, minor, mode, uid, gid = node
+    os.mknod(name, stat.S_IFCHR | mode, os.makedev(major, minor), dir_fd=folder)
+    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.chmod(f"/proc/self/fd/{made}", mode)  # mknod's mode went through our umask
+    finally:
+        os.close(made)

@@ -1,0 +1,50 @@
+"""Which engine makes the driver calls: libcuda itself, or the `cuda-checkpoint` program.
+
+Loaded by a worker process only.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from glowplug.cuda import uuids
+from glowplug.cuda.driver import Driver
+from glowplug.errors import CudaError
+
+CHOICES = ("auto", "driver", "program")
+
+
+class Engine(Protocol):
+    """What both engines do; see Driver for each call."""
+
+    name: str
+    version: int
+
+    def state(self, pid: int) -> str: ...
+    def restore_thread(self, pid: int) -> int: ...
+    def lock(self, pid: int, timeout_ms: int) -> None: ...
+    def checkpoint(self, pid: int) -> None: ...
+    def restore(self, pid: int, pairs: uuids.Pairs) -> None: ...
+    def unlock(self, pid: int) -> None: ...
+
+
+def pick(choice: str, library: str, program: str) -> Engine:
+    """The engine asked for; `auto` takes libcuda, and the program where libcuda lacks the functions.
+
+    Raises CudaError when there is neither, with what each of them lacked.
+    """
+    if choice == "driver":
+        return Driver(library)
+    if choice not in CHOICES:
+        raise CudaError(f"wanted one of {', '.join(CHOICES)} as the CUDA engine, found {choice!r}")
+    from glowplug.cuda.program import Program
+
+    if choice == "program":
+        return Program(program)
+    try:
+        return Driver(library)
+    except CudaError as lacking:
+        try:
+            return Program(program)
+        except CudaError as missing:
+            raise CudaError(f"{lacking}; {missing}") from lacking

@@ -1,0 +1,208 @@
+"""Threads of restored CUDA processes held by ptrace(2) until their CUDA state is back.
+
+CRIU leaves the tree stopped (`leave-stopped`). Each thread of each CUDA process is seized; then only the
+driver's restore thread is let run, with every signal but SIGTRAP blocked, as CRIU's own CUDA plugin does.
+Should our process end before release(), PTRACE_O_EXITKILL kills the held ones: they never run as what may
+still be thrown away.
+
+ptrace belongs to the thread that attached: one thread makes all calls of a Hold.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import time
+
+from glowplug.cuda import processes
+from glowplug.errors import CudaError
+
+PTRACE_CONT = 7
+PTRACE_DETACH = 17
+PTRACE_SEIZE = 0x4206
+PTRACE_INTERRUPT = 0x4207
+PTRACE_GETSIGMASK = 0x420A
+PTRACE_SETSIGMASK = 0x420B
+PTRACE_O_EXITKILL = 0x00100000
+PTRACE_EVENT_STOP = 128
+_WALL = 0x40000000  # __WALL: report any thread, not only children of ours
+_SIGSET_SIZE = 8
+_ALL_BUT_SIGTRAP = ~(1 << (signal.SIGTRAP - 1)) & 0xFFFFFFFFFFFFFFFF
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_libc.ptrace.restype = ctypes.c_long
+
+
+def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+    """ptrace(2). Raises OSError with its errno."""
+    if _libc.ptrace(request, tid, address, data) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"ptrace({request:#x}) of thread {tid}: {os.strerror(number)}")
+
+
+class Hold:
+    """Held threads of several processes. Use as a context: an end without release() kills what is held."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, int] = {}
+        """Held thread → the signal that it was stopped on the way to, to be delivered at release; 0 for
+        none.
+        """
+        self._pids: list[int] = []
+        self._running: dict[int, int] = {}
+        """Thread let run → its own signal mask."""
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pids:
+            self.kill(5.0)
+
+    def seize(self, pid: int, timeout: float) -> None:
+        """Hold every thread of a process, stopped or not, and end its group stop.
+
+        timeout in seconds. Raises CudaError when a thread can't be seized, or does not stop (a frozen
+        cgroup).
+        """
+        deadline = time.monotonic() + timeout
+        self._pids.append(pid)
+        while fresh := [tid for tid in processes.threads(pid) if tid not in self._held]:
+            for tid in fresh:
+                self._seize_thread(tid, deadline)
+        if not processes.threads(pid):
+            raise CudaError(f"wanted process {pid} to hold its threads, found it gone")
+        os.kill(pid, signal.SIGCONT)  # or the restore thread would go back into the group stop that CRIU left
+
+    def let_run(self, tid: int) -> None:
+        """Let one held thread run, with no signal but SIGTRAP delivered. Raises CudaError when it is not
+        held.
+        """
+        if tid not in self._held:
+            raise CudaError(
+                f"wanted the driver's restore thread {tid} among the held threads, found it in none"
+            )
+        try:
+            mask = ctypes.c_uint64(0)
+            _ptrace(PTRACE_GETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(mask))
+            self._set_mask(tid, _ALL_BUT_SIGTRAP)
+            self._running[tid] = mask.value
+            _ptrace(PTRACE_CONT, tid)
+        except OSError as error:
+            raise CudaError(f"could not let the restore thread run: {error}") from error
+
+    def tend(self) -> None:
+        """Set threads that were let run going again where ptrace stopped them; call it every few
+        milliseconds.
+
+        Raises CudaError when one of them has died.
+        """
+        for tid in self._running:
+            stop = _wait(tid)
+            if stop is None:
+                continue
+            try:
+                _ptrace(PTRACE_CONT, tid, 0, _signal_of(stop))
+            except OSError as error:
+                raise CudaError(f"could not keep the restore thread running: {error}") from error
+
+    def release(self, timeout: float) -> None:
+        """Let every held thread go on as it was. Raises CudaError when one can't be let go; then kill the
+        tree.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            for tid, mask in list(self._running.items()):
+                _ptrace(PTRACE_INTERRUPT, tid)
+                self._held[tid] = _await_stop(tid, deadline)
+                self._set_mask(tid, mask)
+                del self._running[tid]
+            for tid, pending in list(self._held.items()):
+                _ptrace(PTRACE_DETACH, tid, 0, pending)
+                del self._held[tid]
+        except OSError as error:
+            raise CudaError(f"could not let a held thread go: {error}") from error
+        self._pids = []
+
+    def kill(self, timeout: float) -> bool:
+        """Kill the held processes and take in their threads' deaths. False when some did not die in time."""
+        for pid in self._pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + timeout
+        # A traced thread that died stays a zombie until its tracer has seen it; a leader comes after the
+        # others.
+        left = set(self._held) | set(self._running)
+        while left and time.monotonic() < deadline:
+            left = {tid for tid in left if not _gone(tid)}
+            if left:
+                time.sleep(0.002)
+        self._held, self._running, self._pids = {}, {}, []
+        return not left
+
+    def _seize_thread(self, tid: int, deadline: float) -> None:
+        try:
+            _ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_EXITKILL)
+        except OSError as error:
+            if error.errno == errno.ESRCH:  # it ended since it was listed
+                return
+            raise CudaError(f"could not hold a restored thread: {error}; is it being traced?") from error
+        self._held[tid] = 0
+        stop = _wait(tid)  # a thread in a group stop has stopped for us too
+        if stop is None:
+            _ptrace(PTRACE_INTERRUPT, tid)
+            self._held[tid] = _await_stop(tid, deadline)
+        else:
+            self._held[tid] = _signal_of(stop)
+
+    @staticmethod
+    def _set_mask(tid: int, mask: int) -> None:
+        _ptrace(PTRACE_SETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(ctypes.c_uint64(mask)))
+
+
+def _wait(tid: int) -> int | None:
+    """The status of a traced thread's stop, without waiting; None while it runs. Raises CudaError when it
+    died.
+    """
+    try:
+        found, status = os.waitpid(tid, os.WNOHANG | _WALL)
+    except ChildProcessError as error:
+        raise CudaError(f"wanted thread {tid} held by this thread, found it not traced: {error}") from error
+    if not found:
+        return None
+    if not os.WIFSTOPPED(status):
+        raise CudaError(f"held thread {tid} died: {os.waitstatus_to_exitcode(status)}")
+    return status
+
+
+def _await_stop(tid: int, deadline: float) -> int:
+    """Wait until a thread has stopped; returns the signal that the stop kept from it, 0 for none."""
+    while (stop := _wait(tid)) is None:
+        if time.monotonic() > deadline:
+            raise CudaError(
+                f"wanted thread {tid} to stop, found it running past the deadline: is its cgroup frozen?"
+            )
+        time.sleep(0.001)
+    return _signal_of(stop)
+
+
+def _signal_of(status: int) -> int:
+    """The signal to hand on after a stop: none for ptrace's own stops and for the SIGSTOP that CRIU sent."""
+    if status >> 16 == PTRACE_EVENT_STOP:
+        return 0
+    number = os.WSTOPSIG(status)
+    return 0 if number in (signal.SIGSTOP, signal.SIGTRAP) else number
+
+
+def _gone(tid: int) -> bool:
+    """Whether a killed thread is gone, its death taken in."""
+    try:
+        found, status = os.waitpid(tid, os.WNOHANG | _WALL)
+    except ChildProcessError:
+        return True
+    return bool(found) and not os.WIFSTOPPED(status)

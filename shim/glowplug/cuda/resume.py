@@ -1,0 +1,84 @@
+"""CUDA state brought back into the processes that CRIU has just restored and left stopped.
+
+The runtime's way: open() before `runc restore` (the workers load libcuda meanwhile), bring_back() after it,
+the pipeline's health check, then go(). Without go() the held processes are killed at the end of the
+context.
+"""
+
+from __future__ import annotations
+
+import time
+
+from glowplug.cuda import gang, hold, processes, uuids
+
+_SEIZE = 5.0
+_UNLOCK = 10.0
+
+
+class Resumption:
+    """One container's CUDA processes on their way back. Use as a context."""
+
+    def __init__(self, crew: gang.Gang) -> None:
+        self._gang = crew
+        self._hold = hold.Hold()
+        self.seconds: dict[str, float] = {}
+        """How long each step took: enlist, hold, restore, unlock."""
+
+    def __enter__(self) -> Resumption:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._hold.__exit__()
+        finally:
+            self._gang.__exit__()
+
+    def bring_back(
+        self, tree: list[int], expected: list[int], pairs: uuids.Pairs, timeout: float
+    ) -> list[int]:
+        """Restore and unlock every CUDA process of a tree, no thread of theirs but the restore threads
+        running.
+
+        tree: the host's PIDs of the restored processes, all stopped. expected: PIDs, in the container's PID
+        namespace, that held CUDA at the capture. timeout: seconds for all of it. Returns the CUDA
+        processes' PIDs on the host; their threads are held until go(). Raises CudaError: kill the tree,
+        whatever the class.
+        """
+        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        candidates = sorted({*processes.by_namespace_pid(tree, expected), *processes.mapping_libcuda(tree)})
+        self._gang.enlist(candidates, processes.by_namespace_pid(tree, expected))
+        began = self._took("enlist", began)
+        for pid in self._gang.pids:
+            self._hold.seize(pid, _SEIZE)
+        for tid in self._gang.restore_threads.values():
+            self._hold.let_run(tid)
+        began = self._took("hold", began)
+        self._gang.restore(deadline - time.monotonic(), pairs, meanwhile=self._hold.tend)
+        began = self._took("restore", began)
+        self._gang.unlock(_UNLOCK, meanwhile=self._hold.tend)
+        self._took("unlock", began)
+        return self._gang.pids
+
+    def go(self) -> None:
+        """Let every held thread run. The other processes of the tree are still stopped: SIGCONT is the
+        caller's.
+        """
+        self._hold.release(_SEIZE)
+
+    def _took(self, step: str, began: float) -> float:
+        now = time.monotonic()
+        self.seconds[step] = now - began
+        return now
+
+
+def open_resumption(
+    count: int, choice: str = "auto", library: str = "libcuda.so.1", program: str = "cuda-checkpoint"
+) -> Resumption:
+    """A Resumption whose workers, one for each of `count` CUDA processes, start loading libcuda now.
+
+    Raises CudaError when a worker can't be started.
+    """
+    crew = gang.Gang(choice, library, program)
+    crew.start(count)
+    return Resumption(crew)

@@ -1,0 +1,62 @@
+"""CUDA state of a running container taken off its devices for a capture, and given back afterwards.
+
+suspend() before the freeze: CUDA hangs in a frozen cgroup. Then freeze, dump and thaw; then resume().
+"""
+
+from __future__ import annotations
+
+from glowplug.cuda import gang, processes
+from glowplug.errors import CudaError
+
+_UNLOCK = 10.0
+
+
+class Suspension:
+    """One container's CUDA processes, checkpointed while this context lasts; the end of it alone resumes
+    nothing.
+    """
+
+    def __init__(
+        self, choice: str = "auto", library: str = "libcuda.so.1", program: str = "cuda-checkpoint"
+    ) -> None:
+        self._gang = gang.Gang(choice, library, program)
+
+    def __enter__(self) -> Suspension:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gang.__exit__()
+
+    def find(self, tree: list[int]) -> list[int]:
+        """The processes of a running tree that hold CUDA (the host's PIDs); changes nothing.
+
+        Raises CudaError when the driver can't be asked, or when one of them is not running as far as CUDA
+        goes.
+        """
+        candidates = processes.mapping_libcuda(tree)
+        if not candidates:
+            return []
+        self._gang.enlist(candidates)
+        states = self._gang.states(_UNLOCK)
+        elsewhere = [
+            f"{pid} ({processes.name(pid)}) is {state}" for pid, state in states.items() if state != "running"
+        ]
+        if elsewhere:
+            raise CudaError(
+                f"wanted every CUDA process running before a capture, found {', '.join(elsewhere)}"
+            )
+        return self._gang.pids
+
+    def suspend(self, lock_timeout: float, timeout: float) -> None:
+        """Lock and checkpoint what find() found. Seconds: to finish submitted work, and for the device
+        memory.
+
+        Raises CudaError with every process running again, or gang.CudaLost: kill the tree.
+        """
+        self._gang.lock(lock_timeout)
+        self._gang.checkpoint(timeout)
+
+    def resume(self, timeout: float) -> None:
+        """Restore and unlock what suspend() took. Raises gang.CudaLost: kill the tree."""
+        self._gang.restore(timeout)
+        self._gang.unlock(_UNLOCK)

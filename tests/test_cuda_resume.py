@@ -1,0 +1,217 @@
+"""Until its CUDA state is back, no thread of a restored CUDA process runs but the driver's restore thread."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.cuda_target import Script, Target
+
+from glowplug.cuda import gang, hold, processes, resume, suspend
+from glowplug.errors import CudaError
+
+pytest_plugins = ["tests.cuda_target"]
+
+Start = Callable[..., Target]
+
+
+@pytest.fixture
+def restored(driver: str, target: Start) -> Callable[..., Target]:
+    """A CUDA process as CRIU leaves it: CUDA checkpointed, every thread in a group stop."""
+
+    def start(threads: int = 3) -> Target:
+        process = target(threads)
+        with suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension:
+            suspension.find([process.pid])
+            suspension.suspend(5, 5)
+        process.stop()
+        return process
+
+    return start
+
+
+def opened(driver: str, count: int = 1) -> resume.Resumption:
+    return resume.open_resumption(count, "driver", f"{driver}/libcuda.so.1")
+
+
+def counts_on(process: Target) -> bool:
+    """Whether every thread counts further, within five seconds."""
+    before = process.counters()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if all(now > then for now, then in zip(process.counters(), before, strict=True)):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, restored: Start) -> None:
+    processes_back = [restored(), restored(1)]
+    pids = [process.pid for process in processes_back]
+    before = [process.counters() for process in processes_back]
+    with opened(driver, 2) as back:
+        assert back.bring_back(pids, pids, (), 20) == sorted(pids)
+        assert [process.counters() for process in processes_back] == before
+        back.go()
+        assert all(counts_on(process) for process in processes_back)
+    assert len(script.calls("restore ")) == len(script.calls("unlock")) == 2
+    for call in [*script.calls("restore "), *script.calls("unlock")]:
+        assert call.endswith("others-running=0")
+
+
+def test_processes_that_run_already_are_held_too(driver: str, script: Script, restored: Start) -> None:
+    process = restored()
+    os.kill(process.pid, signal.SIGCONT)
+    assert counts_on(process)
+    with opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 20)
+        back.go()
+        assert counts_on(process)
+    assert script.calls("restore ")[0].endswith("others-running=0")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fail restore any 801", "CUDA_ERROR_NOT_SUPPORTED"),
+        ("hang restore any", "did not answer in time"),
+        ("fail unlock any 401", "CUDA_ERROR_ILLEGAL_STATE"),
+        ("crash restore any", "worker died"),
+    ],
+)
+def test_a_failed_restore_kills_the_process_without_a_step_of_its_own(
+    line: str, said: str, driver: str, script: Script, restored: Start
+) -> None:
+    process = restored()
+    before = process.counters()
+    script.say(line)
+    with pytest.raises(gang.CudaLost, match=said), opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 1)
+    assert not process.alive()
+    assert process.counters() == before
+
+
+def test_an_end_without_go_kills(driver: str, restored: Start) -> None:
+    process = restored()
+    with opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 20)
+    assert not process.alive()
+
+
+def test_a_killed_runtime_takes_the_held_processes_with_it(driver: str, restored: Start) -> None:
+    process = restored()
+    before = process.counters()
+    runtime = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from glowplug.cuda import hold\n"
+            "hold.Hold().seize(int(sys.argv[1]), 5); print('held', flush=True); time.sleep(60)",
+            str(process.pid),
+        ],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "shim"},
+    )
+    assert runtime.stdout is not None
+    assert runtime.stdout.readline() == b"held\n"
+    runtime.kill()
+    runtime.wait(timeout=10)
+    runtime.stdout.close()
+    os.waitpid(process.pid, 0)
+    assert process.counters() == before
+
+
+def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
+    driver: str, script: Script, restored: Start
+) -> None:
+    process = restored()
+    script.say("fail restore-thread any 3")
+    with pytest.raises(CudaError, match="wanted CUDA in every process"), opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 20)
+
+
+def test_a_restored_cuda_process_that_is_missing_is_an_error(driver: str, restored: Start) -> None:
+    process = restored()
+    with (
+        pytest.raises(CudaError, match=r"found none as \[999999\]"),
+        opened(driver) as back,
+    ):
+        back.bring_back([process.pid], [process.pid, 999999], (), 20)
+
+
+def test_a_held_process_gets_its_signals_after_go(driver: str, restored: Start) -> None:
+    process = restored()
+    with opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 20)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.alive()
+        back.go()
+        fd = os.pidfd_open(process.pid)
+        assert select.select([fd], [], [], 5)[0] == [fd]
+        os.close(fd)
+
+
+def test_a_thread_that_is_traced_already_is_told(restored: Start) -> None:
+    process = restored()
+    first, second = hold.Hold(), hold.Hold()
+    failed: list[CudaError] = []
+
+    def try_to_hold() -> None:
+        try:
+            second.seize(process.pid, 1)
+        except CudaError as error:
+            failed.append(error)
+
+    with first:
+        first.seize(process.pid, 5)
+        other = threading.Thread(target=try_to_hold)
+        other.start()
+        other.join()
+    assert "is it being traced?" in str(failed[0])
+
+
+def test_a_process_that_is_gone_can_not_be_held(restored: Start) -> None:
+    process = restored()
+    process.end()
+    with pytest.raises(CudaError, match="found it gone"), hold.Hold() as held:
+        held.seize(process.pid, 1)
+
+
+@pytest.fixture
+def plain() -> Iterator[int]:
+    """The PID of a process without CUDA; ours has loaded the fake driver for other tests."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait(timeout=10)
+
+
+def test_a_capture_finds_only_running_cuda(driver: str, script: Script, target: Start, plain: int) -> None:
+    process = target()
+    with suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension:
+        assert suspension.find([process.pid, plain]) == [process.pid]
+    script.say(f"state {process.pid} 2")
+    with (
+        suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension,
+        pytest.raises(CudaError, match=rf"found {process.pid} \(target\) is checkpointed"),
+    ):
+        suspension.find([process.pid])
+
+
+def test_a_container_without_cuda_starts_no_worker(plain: int) -> None:
+    with suspend.Suspension("driver", "libnone.so.1") as suspension:
+        assert suspension.find([plain]) == []
+
+
+def test_processes_are_found_by_what_they_map(target: Start, plain: int) -> None:
+    process = target()
+    assert processes.mapping_libcuda([process.pid, plain, 999999]) == [process.pid]
+    assert processes.library_version(process.pid) == "1"
+    assert processes.namespace_pid(process.pid) == process.pid
