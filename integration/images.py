@@ -44,17 +44,21 @@ def workload_image() -> str:
         if not kept.is_there:
             program = f"{kept.draft}/program.tar"
             with LayerTar(program) as tar:
+                tar.file("app/integration/__init__.py", b"")
                 for source in sources:
                     with open(source, "rb") as file:
-                        tar.file(f"workload/{os.path.basename(source)}", file.read())
-                tar.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/home/worker:/bin/sh\n")
+                        tar.file(f"app/integration/workload/{os.path.basename(source)}", file.read())
+                tar.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/:/bin/sh\n")
                 tar.file("etc/group", b"root:x:0:\nworker:x:1000:\n")
                 tar.file("data/original", b"from the image\n")
                 tar.file("data/deleted", b"from the image\n")
                 tar.directory("tmp", 0o1777)
             config = ImageConfig(
-                [f"/{PYTHON}", "-m", "workload"],
-                {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/"},
+                [f"/{PYTHON}", "-m", "integration.workload"],
+                {
+                    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "PYTHONPATH": "/app",
+                },
             )
             write_archive(f"{kept.draft}/image.tar", WORKLOAD_IMAGE, [python_layer(), program], config)
     return f"{kept.directory}/image.tar"
@@ -83,7 +87,7 @@ def _applets() -> list[str]:
 
 
 def _python_files() -> list[str]:
-    """Files of the packages behind python3, by the names that they have after the merge of /lib into /usr/lib.
+    """Files of the packages behind python3, named as they are since /lib became a link to /usr/lib.
 
     Byte code is taken along where it is there: without it every container would compile its imports.
     """
@@ -129,7 +133,7 @@ def _dependencies(package: str) -> list[str]:
 
 
 class _Kept:
-    """One made thing in .build/images, made anew when a file that it comes from changes; one maker at a time."""
+    """One made thing in .build/images, anew when a file that it comes from changes; one maker at a time."""
 
     def __init__(self, name: str, sources: list[str]) -> None:
         self._name = name

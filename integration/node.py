@@ -2,7 +2,7 @@
 
     with Node() as node:
         node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
-        …CRI calls on node.names.socket…
+        …calls of node.cri…
 
 Nothing of a containerd that the machine already runs is used or touched. Needs root.
 """
@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
+from glowplug.containerd.cri import Cri
+from glowplug.errors import ContainerdError
 from integration import images, processes
 from integration.node_config import cni_config, containerd_config, containerd_version, glowplug_config
 from integration.node_names import PAUSE_IMAGE, Names, new_names
@@ -55,6 +57,7 @@ class Node:
         self.version = containerd_version(containerd)
         self._containerd = containerd
         self._runtime = runtime
+        self.cri = Cri(self.names.socket)
         self._keeper: subprocess.Popen[bytes] | None = None
         self._agent: subprocess.Popen[bytes] | None = None
         self._note_owner()
@@ -105,12 +108,13 @@ class Node:
         self.import_image(images.pause_image(), PAUSE_IMAGE)
 
     def stop(self) -> list[str]:
-        """Stop everything and remove every trace. Returns one line for each thing that should have been gone.
+        """Remove the pods through CRI, stop everything, remove every trace.
 
-        The pods must have been removed by then: those that are still there count as left.
+        Returns one line for each thing that was still there although its owner said that it had removed it.
         """
+        left = self._remove_pods()
+        self.cri.close()
         self.stop_agent()
-        left = self._pods_left()
         _write(f"{self.names.state}/stop", "")
         if self._keeper:
             self._signal_containerd(signal.SIGTERM)
@@ -141,7 +145,7 @@ class Node:
         wait_until(lambda: self._cri_knows(reference), STARTS_WITHIN_S, f"the image {reference} known to CRI")
 
     def write_settings(self, settings: Mapping[str, object]) -> None:
-        """Glowplug's config.toml anew, with these keys besides the node's own; the runtime reads it each time."""
+        """Glowplug's config.toml anew: these keys besides the node's own. The runtime reads it each time."""
         programs = {name: _which(name, self.env["PATH"]) for name in ("runc", "criu")}
         _write(self.names.config, glowplug_config(self.names, programs, settings))
 
@@ -159,6 +163,13 @@ class Node:
         os.unlink(f"{self.names.state}/hold")
         wait_until(lambda: self.containerd_pid() != before, STARTS_WITHIN_S, "containerd started again")
         self.wait_ready()
+
+    def ensure_agent(self) -> None:
+        """A running agent: the one that is there, or a new one."""
+        if self._agent and self._agent.poll() is None:
+            return
+        self.stop_agent()
+        self.start_agent()
 
     def start_agent(self) -> None:
         """`glowplug agent`, until its socket accepts."""
@@ -213,11 +224,9 @@ class Node:
         if self._keeper and self._keeper.poll() is not None:
             raise TimeoutError(f"wanted containerd to run, it ended\n{self.log_end()}")
         try:
-            lines = self.ctr("plugins", "ls").splitlines()
-        except subprocess.CalledProcessError:
+            return all(self.cri.status().conditions.values())
+        except ContainerdError:
             return False
-        states = [line.split()[-1] for line in lines if line.startswith("io.containerd.grpc.v1") and " cri " in line]
-        return states == ["ok"]
 
     def _cri_knows(self, reference: str) -> bool:
         """CRI labels the images that it has taken note of."""
@@ -238,10 +247,17 @@ class Node:
         except (FileNotFoundError, ProcessLookupError):
             return  # it never came up, or has ended by itself
 
-    def _pods_left(self) -> list[str]:
+    def _remove_pods(self) -> list[str]:
+        """What could not be removed, and why."""
         if not self._keeper or self._keeper.poll() is not None:
             return []
-        return [f"task {line}" for line in self.ctr("tasks", "ls").splitlines()[1:]]
+        try:
+            for pod in self.cri.list_pod_sandbox():
+                self.cri.stop_pod_sandbox(pod.id)
+                self.cri.remove_pod_sandbox(pod.id)
+        except ContainerdError as error:
+            return [f"pods: {error}"]
+        return []
 
 
 def _write(path: str, text: str) -> None:

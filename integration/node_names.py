@@ -14,7 +14,7 @@ PAUSE_IMAGE = "glowplug.test/pause:1"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names of one node. `id`: six hexadecimal digits; `state`: its directory, short for the sake of sockets."""
+    """Names of one node. `id`: six hexadecimal digits; `state`: its directory, short, as sockets need."""
 
     id: str
     state: str

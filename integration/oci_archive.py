@@ -26,10 +26,10 @@ class ImageConfig:
 
 
 class LayerTar:
-    """Writes one layer. Entries come in the order of the calls; owners are root unless told, times as given."""
+    """Writes one layer. Entries come in the order of the calls and belong to root, times as given."""
 
     def __init__(self, path: str) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._seen: set[str] = set()
 
     def __enter__(self) -> "LayerTar":

@@ -17,6 +17,26 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def name(pid: int) -> str:
+    """What it is called: the first 160 characters of its arguments."""
+    return " ".join(command_line(pid))[:160]
+
+
+def pids_naming(text: str) -> list[int]:
+    """Processes with this text in an argument; this process and its ancestors never count."""
+    ours = _ancestors(os.getpid())
+    return [pid for pid in all_pids() if pid not in ours and any(text in word for word in command_line(pid))]
+
+
+def _ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 0:
+        found.add(pid)
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return found
+
+
 def start_time(pid: int) -> str | None:
     """In clock ticks since boot (proc_pid_stat(5), field 22); with the pid it names one process for ever.
 
@@ -44,9 +64,7 @@ def mount_points() -> list[str]:
 def mounts_under(directory: str) -> list[str]:
     """Mount points at or below a directory, the last mounted first."""
     real = os.path.realpath(directory)
-    return [
-        point for point in reversed(mount_points()) if point == real or point.startswith(real.rstrip("/") + "/")
-    ]
+    return [point for point in reversed(mount_points()) if f"{point}/".startswith(f"{real}/")]
 
 
 def cgroup_mounts() -> list[str]:

@@ -22,9 +22,9 @@ CNI_CACHE = "/var/lib/cni/results"
 def leftovers(names: Names) -> list[str]:
     """One line for each thing of a node that is not its state directory."""
     return (
-        [f"process {pid}: {' '.join(processes.command_line(pid))[:200]}" for pid in _pids(names)]
+        [f"process {pid}: {processes.name(pid)}" for pid in _pids(names)]
         + [f"mount {point}" for point in processes.mounts_under(names.state)]
-        + [f"cgroup {directory}" for directory in processes.cgroups_named(names.cgroup_parent)]
+        + [f"cgroup {directory}" for directory in _container_cgroups(names)]
         + [f"CNI result {path}" for path in _cni_results(names)]
         + [f"shim socket {path}" for path in _shim_sockets(names)]
     )
@@ -47,26 +47,21 @@ def sweep(names: Names) -> list[str]:
 
 
 def _pids(names: Names) -> list[int]:
-    """Those that name the state directory in their arguments (containerd, shims, runc, CRIU, the agent, never
-    a process of ours), and those in the pods' cgroups."""
-    ours = _ancestors(os.getpid())
-    named = {
-        pid
-        for pid in processes.all_pids()
-        if any(names.state in word for word in processes.command_line(pid)) and pid not in ours
-    }
+    """Those that name the state directory in their arguments (containerd, shims, runc, CRIU), and those in
+    the pods' cgroups."""
+    named = set(processes.pids_naming(names.state))
     for directory in processes.cgroups_named(names.cgroup_parent):
         named.update(processes.pids_in_cgroup(directory))
     return sorted(named)
 
 
-def _ancestors(pid: int) -> set[int]:
-    found = set()
-    while pid > 0:
-        found.add(pid)
-        with open(f"/proc/{pid}/stat") as file:
-            pid = int(file.read().rpartition(")")[2].split()[1])
-    return found
+def _container_cgroups(names: Names) -> list[str]:
+    """Below the pods' parent, which itself is nobody's to remove before the node goes."""
+    return [
+        f"{directory}/{child}"
+        for directory in processes.cgroups_named(names.cgroup_parent)
+        for child in next(os.walk(directory))[1]
+    ]
 
 
 def _kill(names: Names) -> None:
@@ -123,8 +118,6 @@ def owner_is_dead(names: Names) -> bool:
     except (OSError, ValueError):
         return False
     return processes.start_time(int(pid)) != start
-
-
 
 
 def main() -> None:

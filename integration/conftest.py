@@ -1,0 +1,58 @@
+"""Fixtures: a node for the session, pods for a test, and the proof that a test left nothing behind."""
+
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from integration import images, sweep
+from integration.leaks import assert_nothing_beyond, holdings
+from integration.node import Node
+from integration.pods import Pods
+
+
+def pytest_configure() -> None:
+    """End the session in order when it is terminated, so that nodes are stopped."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A private node with the workload's image; no agent runs yet."""
+    if os.geteuid() != 0:
+        pytest.skip("a private containerd needs root")
+    sweep.main()
+    with Node() as made:
+        made.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
+        _warm(made)
+        yield made
+
+
+@pytest.fixture
+def agent(node: Node) -> Node:
+    """The node with its agent running, whatever the test before did to it."""
+    node.ensure_agent()
+    return node
+
+
+@pytest.fixture
+def pods(node: Node) -> Iterator[Pods]:
+    """Makes pods; those that a test leaves are removed after it, and then nothing else may be left."""
+    before = holdings(node)
+    made = Pods(node)
+    yield made
+    made.remove_all()
+    assert_nothing_beyond(node, before)
+
+
+def _warm(node: Node) -> None:
+    """What containerd opens at its first pod and keeps, databases say, is open before anything counts."""
+    made = Pods(node)
+    made.run(handler="runc").container().start()
+    made.remove_all()

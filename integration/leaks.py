@@ -1,0 +1,71 @@
+"""What a node holds of the machine, to be the same before a test and after it."""
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from integration import processes
+from integration.node import Node
+from integration.waiting import wait_until
+
+SETTLES_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Counted, each under a name that says what it is."""
+
+    things: Counter[str]
+
+    def beyond(self, before: "Holdings") -> list[str]:
+        """What is here and was not there before."""
+        return [f"{count} × {thing}" for thing, count in sorted((self.things - before.things).items())]
+
+
+def holdings(node: Node) -> Holdings:
+    """Processes, mounts, cgroups, files of the run directory, runc's states, descriptors of the daemons."""
+    names = node.names
+    things: Counter[str] = Counter()
+    for pid in processes.pids_naming(names.state):
+        things[f"process {processes.name(pid)}"] += 1
+    for directory in processes.cgroups_named(names.cgroup_parent):
+        for pid in processes.pids_in_cgroup(directory):
+            things[f"process in a pod's cgroup {processes.name(pid)}"] += 1
+        for parent, children, _ in os.walk(directory):
+            for child in children:
+                things[f"cgroup {parent}/{child}"] += 1
+    for point in processes.mounts_under(names.state):
+        things[f"mount {point}"] += 1
+    for directory in (names.run_dir, f"{names.state}/runc", f"{names.cache}/drafts"):
+        for parent, children, files in os.walk(directory):
+            for entry in children + files:
+                things[f"file {parent}/{entry}"] += 1
+    for name, daemon in (("containerd", node.containerd_pid()), ("the agent", node.agent_pid)):
+        for kind, count in _descriptors(daemon).items():
+            things[f"descriptor of {name}: {kind}"] += count
+    return Holdings(things)
+
+
+def assert_nothing_beyond(node: Node, before: Holdings) -> None:
+    """Raises AssertionError for what stays; shims and log copiers are given time to end."""
+    try:
+        wait_until(lambda: not holdings(node).beyond(before), SETTLES_WITHIN_S, "nothing left")
+    except TimeoutError:
+        left = holdings(node).beyond(before)
+        if left:
+            raise AssertionError("left behind: " + "; ".join(left)) from None
+
+
+def _descriptors(pid: int | None) -> Counter[str]:
+    """Open descriptors by kind; sockets without their numbers, log files without their directories."""
+    kinds: Counter[str] = Counter()
+    if pid is None:
+        return kinds
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+        kinds[re.sub(r":\[\d+\]", "", target)] += 1
+    return kinds

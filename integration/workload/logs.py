@@ -1,0 +1,29 @@
+"""Numbered lines on stdout and stderr."""
+
+import itertools
+import os
+import threading
+import time
+
+_numbers = itertools.count()
+_last = -1
+
+
+def start(period_ms: int) -> None:
+    """Write for ever, from a thread; nothing where the period is 0."""
+    if period_ms:
+        threading.Thread(target=_write, args=(period_ms / 1000,), daemon=True).start()
+
+
+def count() -> int:
+    """Number of the line written last; -1 before the first."""
+    return _last
+
+
+def _write(period_s: float) -> None:
+    global _last
+    for number in _numbers:
+        os.write(1, b"out %d\n" % number)
+        os.write(2, b"err %d\n" % number)
+        _last = number
+        time.sleep(period_s)

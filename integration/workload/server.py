@@ -1,0 +1,54 @@
+"""The HTTP side: 0.0.0.0:8000 and [::]:8001."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from integration.workload import signals
+
+PORT = 8000
+PORT_V6 = 8001
+
+
+class _ServerV6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+def serve(state: Callable[[], object], token: str) -> None:
+    """For ever."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            if url.path == "/state":
+                self._answer("application/json", json.dumps(state()).encode())
+            elif url.path == "/token":
+                self._answer("text/plain", token.encode())
+            elif url.path == "/exit":
+                code = int(parse_qs(url.query).get("code", ["0"])[0])
+                self._answer("text/plain", b"")
+                signals.leave(code, f"asked to exit with {code}")
+            else:
+                self.send_error(404)
+
+        def _answer(self, kind: str, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the log is the tests'."""
+
+    servers: list[ThreadingHTTPServer] = [ThreadingHTTPServer(("0.0.0.0", PORT), Handler)]
+    if os.path.exists("/proc/net/if_inet6"):
+        servers.append(_ServerV6(("::", PORT_V6), Handler))
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
