@@ -1,0 +1,81 @@
+"""What CRIU is told to do, as the text of its configuration files, and what its log says when it could not.
+
+runc passes on a configuration file named by the annotation `org.criu.config`, and CRIU applies it after
+runc's own options, so these files have the last word. At dump runc reads the annotation from its own record
+of the running container, at restore from the bundle's config.json. Imports next to nothing: the runtime
+uses this file.
+"""
+
+from glowplug.errors import CriuError
+
+_LINE_LIMIT = 300
+_LOG_TAIL = 1 << 20
+# Said in runs that go well, too: where the caller lacks CAP_SYS_RESOURCE; before a ghost file is tried.
+_HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE", "trim failed:")
+
+ANNOTATION = "org.criu.config"
+"""OCI annotation that names a CRIU configuration file (runc, libcontainer/criu_linux.go)."""
+
+# Said at both ends. cgroups: the new container's own, made by runc. Network: nothing is locked, since a
+# frozen tree sends nothing, and a node without iptables would fail the dump. Connections: see sockets.py.
+_BOTH = """\
+manage-cgroups ignore
+network-lock skip
+tcp-established
+ext-unix-sk
+file-locks
+link-remap
+log-level 3
+"""
+
+# Connections still in an accept queue are left out, open unlinked files of up to 512 MiB come along, and
+# watched paths are looked up by name, because overlayfs can't open its own file handles.
+_DUMP = """\
+skip-in-flight
+ghost-limit 512M
+force-irmap
+"""
+
+
+def dump(watched: tuple[str, ...] = ()) -> str:
+    """Configuration for a dump.
+
+    watched: absolute paths in the container that inotify watches (see watches.py).
+    CriuError: a path that CRIU's parser can't take.
+    """
+    return _BOTH + _DUMP + "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
+
+
+def restore(hold: bool = False) -> str:
+    """Configuration for a restore. hold: leave every task stopped (SIGSTOP) instead of letting it run."""
+    return _BOTH + ("leave-stopped\n" if hold else "")
+
+
+def log_errors(log: str, most: int = 3) -> str:
+    """The last error lines of CRIU's log file at path ``log`` (dump.log, restore.log), oldest first.
+
+    Each is cut to 300 characters. CRIU's messages name paths, pids and sockets, never memory contents.
+    A log that is missing or says nothing is named as such; this never raises.
+    """
+    try:
+        with open(log, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LOG_TAIL))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        return f"CRIU left no log ({error.strerror})"
+    found = []
+    for line in lines:
+        # "(00.069352)      1: Error (criu/files-reg.c:2258): message"
+        _, mark, rest = line.partition("Error (")
+        said = rest.partition("): ")[2]
+        if mark and said and not said.startswith(_HARMLESS):
+            found.append(said[:_LINE_LIMIT])
+    return "; ".join(found[-most:]) or "CRIU's log names no error"
+
+
+def _checked(path: str) -> str:
+    # CRIU's parser splits at blanks, cuts at '#', and ends a quoted value at the next quote.
+    if not path.startswith("/") or any(c in '"#\\' or c.isspace() or not c.isprintable() for c in path):
+        raise CriuError(f"a watched path can't be written into a CRIU configuration file: {path!r}")
+    return path

@@ -1,0 +1,99 @@
+"""Paths that a container's processes watch with inotify or fanotify on their root file system.
+
+The kernel names a watched file by device and inode only, and overlayfs can't open such a name, so CRIU must
+be told where to look (`irmap-scan-path`). The walk happens here, before the freeze, and only if there is
+something to find.
+"""
+
+import os
+from collections.abc import Iterable
+
+from glowplug.errors import CriuError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_Inode = tuple[int, int]
+
+
+def paths(pids: Iterable[int]) -> tuple[str, ...]:
+    """The watched paths on the root file system of the processes ``pids`` (host pids, one mount namespace).
+
+    A watch that no path was found for is left out; the dump then fails and says so.
+    Raises CriuError if the root file system can't be walked.
+    """
+    pids = list(pids)
+    wanted = {inode for pid in pids for inode in _watched(pid)}
+    if not pids or not wanted:
+        return ()
+    try:
+        root = os.open(f"/proc/{pids[0]}/root/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CriuError(f"the container's root can't be opened: {error.strerror}") from error
+    try:
+        device = os.fstat(root).st_dev
+        on_root = {ino for dev, ino in wanted if dev == _kernel_device(device)}
+        return tuple(_find(root, device, on_root)) if on_root else ()
+    finally:
+        os.close(root)
+
+
+def _watched(pid: int) -> list[_Inode]:
+    folder = f"/proc/{pid}/fdinfo"
+    found = []
+    try:
+        numbers = os.listdir(folder)
+    except OSError:
+        return []  # gone since it was listed
+    for number in numbers:
+        try:
+            with open(f"{folder}/{number}", encoding="ascii", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            # proc_pid_fdinfo(5): "inotify wd:1 ino:2f sdev:800001 mask:..", "fanotify ino:2f sdev:800001 .."
+            kind, _, rest = line.partition(" ")
+            if kind in ("inotify", "fanotify"):
+                fields = dict(part.split(":", 1) for part in rest.split() if ":" in part)
+                if "ino" in fields and "sdev" in fields:
+                    found.append((int(fields["sdev"], 16), int(fields["ino"], 16)))
+    return found
+
+
+def _find(root: int, device: int, wanted: set[int]) -> list[str]:
+    found: list[str] = []
+    left = set(wanted)
+    left.discard(os.stat(".", dir_fd=root).st_ino)  # CRIU looks at the root itself, unasked
+    # Files before directories: CRIU descends into a directory it is given before it tries the next path.
+    folders: list[str] = []
+    pending = [""]
+    while pending and left:
+        folder = pending.pop()
+        try:
+            fd = os.open(folder[1:] or ".", _FOLDER, dir_fd=root)
+        except OSError:
+            continue
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    try:
+                        facts = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue
+                    if facts.st_dev != device:
+                        continue
+                    path = f"{folder}/{entry.name}"
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if facts.st_ino in left:
+                        left.discard(facts.st_ino)
+                        (folders if is_folder else found).append(path)
+                    if is_folder:
+                        pending.append(path)
+        finally:
+            os.close(fd)
+    return found + sorted(folders, key=lambda path: -path.count("/"))
+
+
+def _kernel_device(device: int) -> int:
+    # The kernel's own dev_t (include/linux/kdev_t.h): 12 bits of major above 20 bits of minor.
+    return os.major(device) << 20 | os.minor(device)
