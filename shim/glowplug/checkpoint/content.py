@@ -1,0 +1,62 @@
+"""The identity of a ConfigMap's, Secret's or projected volume's files: a digest of names, modes and bytes.
+
+Pure: the caller reads the files. Such a volume is a directory of symbolic links into `..data`, a link to a
+directory named by time: the caller follows the links and leaves names that begin with ".." out.
+
+A rotating token is noise, recognised by value: a JSON Web Token with an expiry date. It counts as its issuer,
+subject and audience, so that a token renewed is the same, and one of another service account is not.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+
+LIMIT = 1 << 20  # bytes in all; what the API server lets a ConfigMap or Secret hold (1 MiB)
+
+
+def digest(files: Iterable[tuple[str, int, bytes]], recognise: Callable[[str], str] | None = None) -> str:
+    """The digest of (path below the volume, permission bits, bytes), in any order: 64 hexadecimal digits.
+
+    `recognise` (of `noise.by_value`) turns a file whose whole text is a fact of the sandbox into its
+    placeholder: downward API volumes hold the pod's name and uid. The digest is unkeyed: the key hashes it
+    again with the node's salt, and it must not be written down elsewhere.
+    """
+    total = hashlib.blake2b(digest_size=32)
+    for path, mode, data in sorted(files):
+        head = json.dumps([path, mode & 0o7777]).encode()
+        body = hashlib.blake2b(_without_noise(data, recognise), digest_size=32).digest()
+        total.update(hashlib.blake2b(head, digest_size=32).digest() + body)
+    return total.hexdigest()
+
+
+def _without_noise(data: bytes, recognise: Callable[[str], str] | None) -> bytes:
+    token = _token_claims(data)
+    if token is not None:
+        return b"\0token" + token
+    if recognise is None or len(data) > 4096:
+        return data
+    try:
+        return recognise(data.decode()).encode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _token_claims(data: bytes) -> bytes | None:
+    """Issuer, subject and audience of a JSON Web Token that expires (RFC 7519); None for anything else."""
+    parts = data.strip().split(b".")
+    if len(parts) != 3:
+        return None
+    head, claims = _decoded(parts[0]), _decoded(parts[1])
+    if head is None or claims is None or "alg" not in head or not isinstance(claims.get("exp"), int | float):
+        return None
+    return json.dumps([claims.get(name) for name in ("iss", "sub", "aud")], sort_keys=True).encode()
+
+
+def _decoded(part: bytes) -> dict[str, object] | None:
+    try:
+        found = json.loads(base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

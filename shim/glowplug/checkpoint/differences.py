@@ -1,0 +1,147 @@
+"""Two workload keys side by side: every part that differs, named, with what may be shown of it.
+
+Values that are kept as hashes are told as "the captured value" and "another value"; names are shown.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from glowplug.checkpoint.key import PARTS, Parts, Value, WorkloadKey
+from glowplug.checkpoint.reason import UNKNOWN, Reason
+
+_ABSENT = "nothing"
+
+
+def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
+    """Why the captured key is not the wanted one, in the order of `key.PARTS`; empty only when both are equal
+    and the wanted key is whole."""
+    reasons = [
+        Reason(part, "a known value", f"{UNKNOWN}: {what}", "unknown-fact") for part, what in _unknown(wanted)
+    ]
+    for name in [*PARTS, *sorted((captured.keys() | wanted.parts.keys()) - PARTS.keys())]:
+        needs, has = captured.get(name), wanted.parts.get(name)
+        if name not in captured or name not in wanted.parts:
+            known = [UNKNOWN if name not in side else "known" for side in (captured, wanted.parts)]
+            reasons.append(Reason(name, known[0], known[1], _slug(name)))
+        elif needs != has or type(needs) is not type(has):
+            reasons += _TELLERS.get(name, _told_plain)(name, needs, has)
+    return reasons
+
+
+def _unknown(wanted: WorkloadKey) -> Iterator[tuple[str, str]]:
+    yield from wanted.unknown.items()
+    if not wanted.digest and not wanted.unknown:
+        yield "workload key", "a part of it"
+
+
+def _slug(part: str) -> str:
+    return part.replace("_", "-")
+
+
+def _told_plain(part: str, needs: Value, has: Value) -> list[Reason]:
+    return [Reason(part.replace("_", " "), _short(needs), _short(has), _slug(part))]
+
+
+def _told_hidden(part: str, needs: Value, has: Value) -> list[Reason]:
+    return [Reason(part, "the captured one", "another", _slug(part))]
+
+
+def _told_args(part: str, needs: Value, has: Value) -> list[Reason]:
+    if not isinstance(needs, list) or not isinstance(has, list) or len(needs) != len(has):
+        return [Reason(part, _count(needs), _count(has), part)]
+    return [
+        Reason(f"args[{index}]", _hidden(one, "the captured value"), _hidden(other, "another value"), part)
+        for index, (one, other) in enumerate(zip(needs, has, strict=True))
+        if one != other
+    ]
+
+
+def _count(value: Value) -> str:
+    return f"{len(value)} of them" if isinstance(value, list) else UNKNOWN
+
+
+def _told_by_name(part: str, needs: Value, has: Value) -> list[Reason]:
+    """Tables whose values are hashes: which names are missing, new or changed."""
+    if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
+        return _told_hidden(part, needs, has)
+    return [
+        Reason(
+            f"{part} {name}",
+            _hidden(needs[name], "the captured value") if name in needs else _ABSENT,
+            _hidden(has[name], "another value") if name in has else _ABSENT,
+            _slug(part),
+        )
+        for name in sorted(needs.keys() | has.keys())
+        if name not in needs or name not in has or needs[name] != has[name]
+    ]
+
+
+def _told_shown(part: str, needs: Value, has: Value) -> list[Reason]:
+    """Tables of public facts: both values are shown."""
+    if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
+        return _told_plain(part, needs, has)
+    return [
+        Reason(f"{part} {name}", _short(needs.get(name)), _short(has.get(name)), _slug(part))
+        for name in sorted(needs.keys() | has.keys())
+        if needs.get(name) != has.get(name) or (name in needs) != (name in has)
+    ]
+
+
+def _told_mounts(part: str, needs: Value, has: Value) -> list[Reason]:
+    if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
+        return _told_hidden(part, needs, has)
+    return [
+        _told_mount(place, _mount(needs.get(place)), _mount(has.get(place)))
+        for place in sorted(needs.keys() | has.keys())
+        if needs.get(place) != has.get(place)
+    ]
+
+
+def _told_mount(place: str, needs: str, has: str) -> Reason:
+    if needs == has:
+        needs, has = f"{needs}, as captured", f"{has}, another one"
+    return Reason(f"mount {place}", needs, has, "mounts")
+
+
+def _mount(value: Value) -> str:
+    if not isinstance(value, Mapping):
+        return _ABSENT
+    what = value.get("value") if value.get("how") in _SHOWN_MOUNTS else value.get("how")
+    options = value.get("options")
+    return f"{value.get('kind')} {what} ({','.join(map(str, options)) if isinstance(options, list) else options})"
+
+
+_SHOWN_MOUNTS = ("source", "volume", "image", "kernel")
+
+
+def _hidden(value: Value, instead: str) -> str:
+    """Placeholders such as <pod-name> are shown; hashes are not."""
+    return value if isinstance(value, str) and value.startswith("<") else instead
+
+
+def _short(value: Value) -> str:
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(item)}" for name, item in sorted(value.items()))
+    return str(value)
+
+
+_TELLERS: dict[str, Callable[[str, Value, Value], list[Reason]]] = {
+    "args": _told_args,
+    "capabilities": _told_shown,
+    "devices": _told_shown,
+    "env": _told_by_name,
+    "hooks": _told_by_name,
+    "mounts": _told_mounts,
+    "namespaces": _told_shown,
+    "other": _told_by_name,
+    "rlimits": _told_shown,
+    "rootfs": _told_shown,
+    "salt": _told_hidden,
+    "seccomp": _told_hidden,
+    "settings": _told_by_name,
+    "sysctl": _told_shown,
+    "user": _told_shown,
+}

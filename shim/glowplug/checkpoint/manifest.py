@@ -1,0 +1,211 @@
+"""A checkpoint's manifest: dataclasses here, canonical JSON on disk (sorted keys, ASCII, a final line feed).
+
+`loads` raises ManifestError and nothing else, whatever the bytes; `NewerManifest` when a later Glowplug wrote
+them, which is a miss with a reason and no damage. The runtime reads the same file with plain `json`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from glowplug.checkpoint import key as workload
+from glowplug.checkpoint.manifest_schema import MANIFEST, VERSION
+from glowplug.checkpoint.requirements import HostRequirements
+from glowplug.checkpoint.schema import check
+from glowplug.errors import ManifestError
+
+LIMIT = 64 << 20  # bytes
+
+
+class NewerManifest(ManifestError):
+    """A manifest of a version that this Glowplug does not know."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"manifest: wanted version {VERSION} or older, found {version}; "
+            "a newer Glowplug wrote it and can use it"
+        )
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One captured process. Ids as /proc/PID/status has them; `uids`, `gids`: real, effective, saved, fs."""
+
+    pid: int
+    parent: int
+    comm: str
+    uids: tuple[int, ...]
+    gids: tuple[int, ...]
+    groups: tuple[int, ...]
+    capabilities: Mapping[str, str]  # inheritable, permitted, effective, bounding, ambient → 16 hex digits
+    no_new_privileges: bool
+    seccomp: int
+    cuda: bool
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: kind "image", "pages", "memory", "layer" or "shm"; size in bytes; digest "ALGORITHM:HEX"."""
+
+    kind: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes by part."""
+
+    cpu_memory: int
+    gpu_memory: int
+    layer: int
+    shm: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds; None: not measured. `restored_from`: the checkpoint that the container itself came from."""
+
+    cold_start_s: float | None = None
+    pause_s: float | None = None
+    dump_s: float | None = None
+    restored_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The writable layer: how many files, their bytes, how many deletions."""
+
+    files: int
+    bytes: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The workload key of the capture, whole (`key.WorkloadKey` without unknown parts)."""
+
+    digest: str
+    parts: workload.Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that is kept about a checkpoint besides its bytes. Field by field: docs/manifest.schema.json."""
+
+    created: str
+    namespace: str
+    pod: str
+    container: str
+    node: str
+    shared: bool
+    image_name: str
+    key: Key
+    requirements: HostRequirements
+    processes: tuple[Process, ...]
+    files: Mapping[str, File]
+    sizes: Sizes
+    measured: Measured
+    layer: Layer
+    settings: Mapping[str, str]
+
+
+def checkpoint_id(manifest: bytes) -> str:
+    """A checkpoint's name: the first 32 hexadecimal digits of its manifest's blake2b-256."""
+    return hashlib.blake2b(manifest, digest_size=32).hexdigest()[:32]
+
+
+def dumps(manifest: Manifest) -> bytes:
+    """The canonical bytes. Raises ManifestError when the manifest is not fit to be published."""
+    plain = {"version": VERSION, **_plain_fields(manifest)}
+    check(MANIFEST, plain)
+    _check_key(manifest.key)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def loads(data: bytes) -> Manifest:
+    """The manifest. Raises ManifestError for anything else, `NewerManifest` for one of a later version."""
+    try:
+        return _built(_parsed(data))
+    except RecursionError:
+        raise ManifestError("manifest: wanted few levels, found too many in one another") from None
+
+
+def _built(plain: dict[str, Any]) -> Manifest:
+    version = plain.get("version")
+    if type(version) is int and version > VERSION:
+        raise NewerManifest(version)
+    check(MANIFEST, plain)
+    found = {name: plain[name] for name in _names(Manifest)}
+    found["key"] = Key(**plain["key"])
+    found["requirements"] = HostRequirements(**_tuples(plain["requirements"]))
+    found["processes"] = tuple(Process(**_tuples(process)) for process in plain["processes"])
+    found["files"] = {path: File(**file) for path, file in plain["files"].items()}
+    found["sizes"] = Sizes(**plain["sizes"])
+    found["measured"] = Measured(**plain["measured"])
+    found["layer"] = Layer(**plain["layer"])
+    manifest = Manifest(**found)
+    _check_key(manifest.key)
+    return manifest
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    if len(data) > LIMIT:
+        raise ManifestError(f"manifest: wanted at most {LIMIT} bytes, found {len(data)}")
+    try:
+        plain = json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"manifest: wanted JSON, found none ({type(error).__name__})") from None
+    if not isinstance(plain, dict):
+        raise ManifestError("manifest: wanted a JSON object, found something else")
+    return plain
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an entry stands twice")
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number beyond all bounds")
+    return value
+
+
+def _check_key(found: Key) -> None:
+    if workload.digest(found.parts) != found.digest:
+        raise ManifestError("manifest: wanted the key's digest to be that of its parts, found another")
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _plain(value: object) -> object:
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain_fields(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _plain_fields(value: object) -> dict[str, object]:
+    return {name: _plain(getattr(value, name)) for name in _names(type(value))}
+
+
+def _tuples(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}

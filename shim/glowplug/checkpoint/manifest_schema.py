@@ -1,0 +1,142 @@
+"""The form of a manifest, as the JSON Schema (draft 2020-12) that docs/manifest.schema.json publishes."""
+
+from glowplug.checkpoint.schema import Schema
+
+VERSION = 1
+MOST = (1 << 63) - 1
+
+
+def _record(about: str, optional: tuple[str, ...] = (), **fields: Schema) -> dict[str, object]:
+    return {
+        "type": "object",
+        "description": about,
+        "properties": fields,
+        "required": [name for name in fields if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _or_null(schema: Schema) -> dict[str, object]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _list(schema: Schema, about: str = "", most: int = 1 << 20) -> dict[str, object]:
+    return {"type": "array", "items": schema, "minItems": 0, "maxItems": most} | _about(about)
+
+
+def _table(schema: Schema, about: str = "") -> dict[str, object]:
+    return {"type": "object", "additionalProperties": schema} | _about(about)
+
+
+def _about(text: str) -> dict[str, object]:
+    return {"description": text} if text else {}
+
+
+def _text(about: str = "", pattern: str = "") -> dict[str, object]:
+    return {"type": "string"} | _about(about) | ({"pattern": pattern} if pattern else {})
+
+
+def _whole(about: str = "", least: int = 0, most: int = MOST) -> dict[str, object]:
+    return {"type": "integer", "minimum": least, "maximum": most} | _about(about)
+
+
+def _seconds(about: str) -> dict[str, object]:
+    return {"type": "number", "minimum": 0, "maximum": 1e9, "description": about}
+
+
+FLAG: Schema = {"type": "boolean"}
+TEXTS = _list({"type": "string"})
+ID = r"^[0-9a-f]{32}$"
+PATH = r"^(?![\s\S]*(^|/)\.{1,2}(/|$))[^/\x00]+(/[^/\x00]+)*$"
+_HEX = _text("a capability set as /proc/PID/status writes it", r"^[0-9a-f]{16}$")
+_FOUR = {"type": "array", "items": _whole(), "minItems": 4, "maxItems": 4}
+
+PROCESS = _record(
+    "one process, as /proc said when it was frozen",
+    pid=_whole("in the container's PID namespace", 1),
+    parent=_whole("0 for the first"),
+    comm=_text(),
+    uids={**_FOUR, "description": "real, effective, saved, file system"},
+    gids={**_FOUR, "description": "real, effective, saved, file system"},
+    groups=_list(_whole(), "additional groups"),
+    capabilities=_record(
+        "sets", inheritable=_HEX, permitted=_HEX, effective=_HEX, bounding=_HEX, ambient=_HEX
+    ),
+    no_new_privileges=FLAG,
+    seccomp=_whole("0 off, 1 strict, 2 filter", 0, 2),
+    cuda={**FLAG, "description": "whether it held CUDA state"},
+)
+FILE = _record(
+    "one file of the checkpoint; its path is the entry's name",
+    kind=_text("what it is", r"^(image|pages|memory|layer|shm)$"),
+    size=_whole("bytes"),
+    digest=_text(
+        "small images by the standard library's hash, checked at each restore; big files by the fast one",
+        r"^(blake2b-256|blake3):[0-9a-f]{64}$",
+    ),
+)
+REQUIREMENTS = _record(
+    "what the process needs of a node (docs/matching.md); null: not known, which fits no node",
+    arch=_or_null(_text()),
+    cpu_features=_or_null(TEXTS),
+    xsave_bytes=_or_null(_whole()),
+    kernel=_or_null(_text()),
+    criu=_or_null(_text()),
+    image_format=_or_null(_text()),
+    page_bytes=_or_null(_whole()),
+    cgroup=_or_null(_text()),
+    memory_limit=_or_null(_whole("bytes; -1: none", -1)),
+    cpu_limit=_or_null(_whole("thousandths of a CPU; -1: none", -1)),
+    gpu_count=_or_null(_whole()),
+    gpu_products=_or_null(TEXTS),
+    gpu_memory_bytes=_or_null(_whole("of the smallest")),
+    gpu_compute=_or_null(TEXTS),
+    gpu_mig=_or_null(FLAG),
+    driver=_or_null(_text()),
+    cuda_libraries=_or_null(TEXTS),
+)
+SIZES = _record(
+    "bytes by part",
+    cpu_memory=_whole("of the processes, without what came from the GPU"),
+    gpu_memory=_whole("device memory, kept in host memory by the driver"),
+    layer=_whole("writable layer, carried volumes"),
+    shm=_whole("/dev/shm files"),
+    images=_whole("CRIU's images without memory"),
+)
+MEASURED = _record(
+    "what was measured; null: not measured",
+    cold_start_s=_or_null(_seconds("from start to ready of the captured container's own cold start")),
+    pause_s=_or_null(_seconds("how long the container stood still")),
+    dump_s=_or_null(_seconds("CRIU's part of it")),
+    restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
+)
+LAYER = _record("the writable layer", files=_whole(), bytes=_whole(), deleted=_whole("whiteouts"))
+KEY = _record(
+    "the workload key: blake2b-256 over its parts; secrets in it are keyed hashes",
+    digest=_text("", r"^[0-9a-f]{64}$"),
+    parts={"type": "object", "description": "part name → value (docs/matching.md)"},
+)
+MANIFEST: Schema = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "https://glowplug.dev/manifest.schema.json",
+    "title": "Glowplug checkpoint manifest",
+    **_record(
+        "manifest.json of a checkpoint; the checkpoint's name is the start of this file's blake2b-256",
+        version={"type": "integer", "enum": [VERSION]},
+        created=_text("UTC", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+        namespace=_text("Kubernetes namespace of the capture, the only one served unless shared", r"^[\s\S]"),
+        pod=_text(),
+        container=_text(),
+        node=_text(),
+        shared={**FLAG, "description": "glowplug.dev/share: cluster at the capture"},
+        image_name=_text("informative: a tag says nothing about what is restored"),
+        key=KEY,
+        requirements=REQUIREMENTS,
+        processes={**_list(PROCESS), "minItems": 1},
+        files={**_table(FILE), "propertyNames": {"type": "string", "pattern": PATH}},
+        sizes=SIZES,
+        measured=MEASURED,
+        layer=LAYER,
+        settings=_table(_text(), "annotations of glowplug.dev/ that change the process"),
+    ),
+}

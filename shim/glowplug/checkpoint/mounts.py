@@ -1,0 +1,169 @@
+"""What each mount of a container is to its checkpoint: carried, identity, noise, or unknown.
+
+    carried    its content travels with the checkpoint (image VOLUMEs, /dev/shm, emptyDir, tmpfs)
+    identity   it makes the workload what it is; equal in the key by source, by name, or by content
+    noise      made anew for every pod and read by nobody who keeps it (hosts, hostname, tokens, …)
+    unknown    none of these by any rule: no key, no match
+
+A rule looks at the whole shape of the source path with the pod's own uid, sandbox id, container id and name
+in it, and at the destination where that is fixed: never at a file name alone. The kubelet's and containerd's
+roots may lie anywhere. Answers that need I/O are asked for by `mount_questions` and given to the key.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.oci import Mount
+
+CARRIED = "carried"
+IDENTITY = "identity"
+NOISE = "noise"
+UNKNOWN = "unknown"
+
+CONTENT = "content"  # a digest of the files below the source: `content.digest`
+BACKING = "backing"  # what is mounted at the source: "FSTYPE DEVICE ROOT" of /proc/self/mountinfo
+CONTENT_OR_BACKING = "content-or-backing"  # content up to `content.LIMIT` bytes, else backing
+QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING)
+
+_KUBELET = r"/.+/pods/{uid}/"
+_VOLUME = _KUBELET + r"volumes/kubernetes\.io~"
+_TOKENS = "/var/run/secrets/kubernetes.io/serviceaccount"
+_NETWORK_VOLUMES = (
+    "azure-disk|azure-file|cephfs|fc|glusterfs|iscsi|local-volume|nfs|portworx-volume|rbd|vsphere-volume"
+)
+
+# kind, how, source, destination ("" for any); the group `value` names an identity that needs no I/O
+SHAPES = (
+    (NOISE, "hosts", _KUBELET + r"etc-hosts", "/etc/hosts"),
+    (NOISE, "termination-log", _KUBELET + r"containers/{name}/[0-9a-f]+", ""),
+    (NOISE, "service-account-token", _VOLUME + r"projected/kube-api-access-[a-z0-9]{{5}}", _TOKENS),
+    (IDENTITY, CONTENT, _VOLUME + r"(configmap|downward-api|projected|secret)/[^/]+", ""),
+    (IDENTITY, CONTENT_OR_BACKING, _KUBELET + r"volume-subpaths/[^/]+/{name}/[0-9]+", ""),
+    (IDENTITY, "volume", _VOLUME + r"csi/(?P<value>[^/]+)/mount", ""),
+    (IDENTITY, BACKING, _VOLUME + rf"({_NETWORK_VOLUMES})/[^/]+", ""),
+    (CARRIED, "empty-dir", _VOLUME + r"empty-dir/[^/]+", ""),
+    (NOISE, "hostname", r"/.+/sandboxes/{sandbox}/hostname", "/etc/hostname"),
+    (NOISE, "hosts", r"/.+/sandboxes/{sandbox}/hosts", "/etc/hosts"),
+    (NOISE, "resolv.conf", r"/.+/sandboxes/{sandbox}/resolv\.conf", "/etc/resolv.conf"),
+    (CARRIED, "shm", r"/.+/sandboxes/{sandbox}/shm", "/dev/shm"),
+    (CARRIED, "image-volume", r"/.+/containers/{container}/volumes/[0-9a-f]+", ""),
+    (IDENTITY, "image", r"/.+/image-volumes/{sandbox}/(?P<value>.+)", ""),
+)
+
+# A mount that is no bind: type → kind, how.
+FILE_SYSTEMS = {
+    "cgroup": (IDENTITY, "kernel"),
+    "cgroup2": (IDENTITY, "kernel"),
+    "devpts": (IDENTITY, "kernel"),
+    "mqueue": (IDENTITY, "kernel"),
+    "proc": (IDENTITY, "kernel"),
+    "sysfs": (IDENTITY, "kernel"),
+    "tmpfs": (CARRIED, "tmpfs"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """One mount with its kind. `value` is an identity known from the spec; None: ask, or there is none."""
+
+    destination: str
+    source: str
+    kind: str
+    how: str
+    value: str | None
+    options: tuple[str, ...]
+
+    @property
+    def is_question(self) -> bool:
+        """Whether the identity is in the answer to a question only."""
+        return self.kind == IDENTITY and self.how in QUESTIONS
+
+
+def classify(bundle: BundleFacts) -> tuple[Classified, ...]:
+    """Every mount of the bundle, in the spec's order."""
+    shapes = _shapes_of(bundle)
+    return tuple(_classified(mount, bundle, shapes) for mount in bundle.mounts)
+
+
+def mount_questions(bundle: BundleFacts) -> list[tuple[str, str, str]]:
+    """What the caller has to read before a key can be made: (destination, source on the host, how).
+
+    `how` is one of QUESTIONS. The answers go to `workload_key` as {destination: text}; None or no entry means
+    that it could not be read, and then there is no key.
+    """
+    return [(found.destination, found.source, found.how) for found in classify(bundle) if found.is_question]
+
+
+def written_identities(paths: Iterable[str], mounts: Iterable[Classified]) -> list[tuple[str, str]]:
+    """Of paths open for writing, as the container sees them: those on an identity mount, each with its mount.
+
+    Such a file refuses the capture: its content is not in the checkpoint, and another container may have
+    changed it by the time of a restore.
+    """
+    held = [found for found in mounts if not (found.kind == IDENTITY and found.how == "kernel")]
+    holders = ((path, _holder(path, held)) for path in paths)
+    return [
+        (path, found.destination) for path, found in holders if found and found.kind in (IDENTITY, UNKNOWN)
+    ]
+
+
+def cuda_libraries(bundle: BundleFacts) -> tuple[str, ...]:
+    """NVIDIA's libraries that are mounted into the container, by the file names of their sources, sorted."""
+    names = {mount.source.rpartition("/")[2] for mount in bundle.mounts if mount.is_bind}
+    return tuple(sorted(name for name in names if _CUDA_LIBRARY.match(name)))
+
+
+_CUDA_LIBRARY = re.compile(r"lib(cuda|cudadebugger|nvcuvid|nvidia-.+|nvoptix|vdpau_nvidia)\.so(\.|$)")
+
+
+def _holder(path: str, mounts: list[Classified]) -> Classified | None:
+    above = [found for found in mounts if (path + "/").startswith(found.destination.rstrip("/") + "/")]
+    return max(above, key=lambda found: len(found.destination), default=None)
+
+
+_Shape = tuple[str, str, "re.Pattern[str]", str]
+
+
+def _shapes_of(bundle: BundleFacts) -> list[_Shape]:
+    """SHAPES with this pod's own identifiers filled in. One that is not known fits nothing."""
+    own = {
+        "uid": bundle.sandbox_uid,
+        "sandbox": bundle.sandbox_id,
+        "container": bundle.container_id,
+        "name": bundle.container_name,
+    }
+    patterns = {name: re.escape(value) if value else "(?!)" for name, value in own.items()}
+    return [(kind, how, re.compile(source.format(**patterns)), at) for kind, how, source, at in SHAPES]
+
+
+def _classified(mount: Mount, bundle: BundleFacts, shapes: list[_Shape]) -> Classified:
+    kind, how, value = _kind(mount, bundle, shapes)
+    return Classified(mount.destination, mount.source, kind, how, value, _options(mount))
+
+
+def _kind(mount: Mount, bundle: BundleFacts, shapes: list[_Shape]) -> tuple[str, str, str | None]:
+    if not mount.is_bind:
+        kind, how = FILE_SYSTEMS.get(mount.type, (UNKNOWN, "file-system"))
+        return kind, how, mount.type
+    for kind, how, pattern, destination in shapes:
+        found = pattern.fullmatch(mount.source)
+        if found and destination in ("", mount.destination):
+            return kind, how, found.groupdict().get("value")
+    if not mount.source.startswith("/") or _is_of_one_pod(mount.source, bundle):
+        return UNKNOWN, "source", None
+    return IDENTITY, "source", mount.source
+
+
+def _is_of_one_pod(source: str, bundle: BundleFacts) -> bool:
+    """Whether the path was made for one pod only, so that it says nothing about another pod's."""
+    steps = source.split("/")
+    own = (bundle.sandbox_uid, bundle.sandbox_id, bundle.container_id)
+    return any(name and name in steps for name in own) or "/volumes/kubernetes.io~" in source
+
+
+def _options(mount: Mount) -> tuple[str, ...]:
+    """The options without SELinux contexts, which hold the pod's own category; the order is the kernel's."""
+    kept = {option for option in mount.options if not option.startswith(("context=", "rootcontext="))}
+    return tuple(sorted(kept | ({mount.extra} - {""})))

@@ -1,0 +1,228 @@
+"""What a process needs of a node, as a table of rules of four kinds; a fact that is not known fits no rule.
+
+equal               the same value
+at least            the same or more; UNLIMITED is more than any limit
+superset            everything the checkpoint needs, and perhaps more
+compatible version  the first numbers equal, the rest not older
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.mounts import cuda_libraries
+from glowplug.checkpoint.reason import UNKNOWN, Reason
+
+UNLIMITED = -1  # as the OCI spec writes it
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """The node. None: not known."""
+
+    arch: str | None = None  # uname -m
+    cpu_features: frozenset[str] | None = None  # CRIU's cpuinfo or the flags of /proc/cpuinfo
+    xsave_bytes: int | None = None  # size of the xsave area (CPUID leaf 0xD); 0 where the CPU has none
+    kernel: str | None = None  # uname -r
+    criu: str | None = None  # "4.2.1"
+    image_format: str | None = None  # of the CRIU that wrote or will read the images
+    page_bytes: int | None = None
+    cgroup: str | None = None  # "v1" or "v2"
+    driver: str | None = None  # NVIDIA's exact build, "580.159.04"; "" without one
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU that the container is given (NVML). Its UUID is no requirement: another may serve."""
+
+    uuid: str
+    product: str
+    memory_bytes: int
+    compute_capability: str  # "9.0"
+    mig: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the container is given by its pod. None: not known."""
+
+    memory_limit: int | None = None  # bytes, or UNLIMITED
+    cpu_limit: int | None = None  # thousandths of a CPU, or UNLIMITED
+    gpus: tuple[Gpu, ...] | None = None
+    cuda_libraries: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostRequirements:
+    """Host and limits in one flat row, as the manifest keeps it; a node is compared by a row of its own."""
+
+    arch: str | None = None
+    cpu_features: tuple[str, ...] | None = None
+    xsave_bytes: int | None = None
+    kernel: str | None = None
+    criu: str | None = None
+    image_format: str | None = None
+    page_bytes: int | None = None
+    cgroup: str | None = None
+    memory_limit: int | None = None
+    cpu_limit: int | None = None
+    gpu_count: int | None = None
+    gpu_products: tuple[str, ...] | None = None
+    gpu_memory_bytes: int | None = None  # of the smallest
+    gpu_compute: tuple[str, ...] | None = None
+    gpu_mig: bool | None = None
+    driver: str | None = None
+    cuda_libraries: tuple[str, ...] | None = None
+
+
+def given(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> Given:
+    """The limits that the bundle sets, and the GPUs that the caller found to be given to the container.
+
+    `gpus` None means not known; a container that asks for none by spec has none whatever NVML says.
+    """
+    found = None if gpus is None else tuple(gpus)
+    return Given(
+        memory_limit=_limit(bundle.memory_limit),
+        cpu_limit=_cpu_limit(bundle.cpu_quota, bundle.cpu_period),
+        gpus=found if asks_for_gpu(bundle) else (),
+        cuda_libraries=cuda_libraries(bundle),
+    )
+
+
+def asks_for_gpu(bundle: BundleFacts) -> bool:
+    """Whether the spec gives an NVIDIA device by node or mount, or asks NVIDIA's runtime by variable."""
+    nodes = [device.path for device in bundle.devices] + [mount.source for mount in bundle.mounts]
+    asked = dict(entry.partition("=")[::2] for entry in bundle.env).get("NVIDIA_VISIBLE_DEVICES", "")
+    return any(node.startswith("/dev/nvidia") for node in nodes) or asked not in ("", "void", "none")
+
+
+def require(host: HostFacts, given: Given) -> HostRequirements:
+    """The row of a node and of what a container is given there: at capture its needs, later what it finds."""
+    gpus = given.gpus
+    return HostRequirements(
+        arch=host.arch,
+        cpu_features=None if host.cpu_features is None else tuple(sorted(host.cpu_features)),
+        xsave_bytes=host.xsave_bytes,
+        kernel=host.kernel,
+        criu=host.criu,
+        image_format=host.image_format,
+        page_bytes=host.page_bytes,
+        cgroup=host.cgroup,
+        memory_limit=given.memory_limit,
+        cpu_limit=given.cpu_limit,
+        gpu_count=None if gpus is None else len(gpus),
+        gpu_products=None if gpus is None else tuple(sorted(gpu.product for gpu in gpus)),
+        gpu_memory_bytes=min((gpu.memory_bytes for gpu in gpus), default=0) if gpus is not None else None,
+        gpu_compute=None if gpus is None else tuple(sorted({gpu.compute_capability for gpu in gpus})),
+        gpu_mig=None if gpus is None else any(gpu.mig for gpu in gpus),
+        driver=host.driver,
+        cuda_libraries=given.cuda_libraries,
+    )
+
+
+def _limit(value: int | None) -> int:
+    return UNLIMITED if value is None or value <= 0 else value
+
+
+def _cpu_limit(quota: int | None, period: int | None) -> int:
+    if quota is None or quota <= 0:
+        return UNLIMITED
+    return quota * 1000 // (period if period and period > 0 else 100_000)  # the kernel's default period
+
+
+# A kind: None when `has` fits `needs`, else how both are told.
+Fit = Callable[..., tuple[str, str] | None]
+
+
+def equal(needs: object, has: object) -> tuple[str, str] | None:
+    """The same value."""
+    return None if needs == has else (told(needs), told(has))
+
+
+def at_least(needs: int, has: int) -> tuple[str, str] | None:
+    """The same or more. A process that saw no limit may have sized itself for that."""
+    fits = has == UNLIMITED or (needs != UNLIMITED and has >= needs)
+    return None if fits else (f"at least {told(needs)}", told(has))
+
+
+def superset(needs: tuple[str, ...], has: tuple[str, ...]) -> tuple[str, str] | None:
+    """Everything needed; what is missing is named."""
+    missing = sorted(set(needs) - set(has))
+    return (", ".join(missing), "none of these") if missing else None
+
+
+def compatible(fixed: int) -> Fit:
+    """A version whose first `fixed` numbers are equal and which is not older."""
+
+    def fit(needs: str, has: str) -> tuple[str, str] | None:
+        wanted, found = _numbers(needs), _numbers(has)
+        same = len(wanted) >= fixed and wanted[:fixed] == found[:fixed] and found >= wanted
+        series = ".".join(str(number) for number in wanted[:fixed]) + ".*"
+        return None if same else (f"{needs} or newer of {series}", has)
+
+    return fit
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers: "6.1.0-18-amd64" is (6, 1, 0)."""
+    found = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()
+
+
+def told(value: object) -> str:
+    """A fact as a person reads it."""
+    if value == UNLIMITED and value is not True:
+        return "no limit"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return str(value) or "none"
+
+
+# field, how it is called, kind, slug. The last ones hold only where the checkpoint has GPUs.
+RULES: tuple[tuple[str, str, Fit, str], ...] = (
+    ("arch", "CPU architecture", equal, "cpu"),
+    ("cpu_features", "CPU features", superset, "cpu"),
+    ("xsave_bytes", "bytes of the CPU's xsave area", equal, "cpu"),
+    ("kernel", "kernel", compatible(2), "kernel"),
+    ("criu", "CRIU", compatible(1), "criu"),
+    ("image_format", "CRIU image format", equal, "criu"),
+    ("page_bytes", "bytes of a page", equal, "page-size"),
+    ("cgroup", "cgroup version", equal, "cgroup"),
+    ("memory_limit", "memory limit in bytes", at_least, "memory-limit"),
+    ("cpu_limit", "CPU limit in thousandths", at_least, "cpu-limit"),
+    ("gpu_count", "GPUs", equal, "gpu"),
+    ("cuda_libraries", "CUDA libraries", equal, "cuda-libraries"),
+)
+GPU_RULES: tuple[tuple[str, str, Fit, str], ...] = (
+    ("gpu_products", "GPU product", equal, "gpu"),
+    ("gpu_memory_bytes", "bytes of GPU memory", at_least, "gpu"),
+    ("gpu_compute", "GPU compute capability", equal, "gpu"),
+    ("gpu_mig", "MIG", equal, "gpu"),
+    ("driver", "NVIDIA driver", equal, "driver"),
+)
+
+
+def compare(required: HostRequirements, found: HostRequirements) -> list[Reason]:
+    """Every requirement that is not met, in the table's order. A fact unknown on either side is a reason."""
+    rules = RULES if required.gpu_count == 0 else RULES + GPU_RULES
+    reasons = (_reason(required, found, *rule) for rule in rules)
+    return [reason for reason in reasons if reason is not None]
+
+
+def _reason(
+    required: HostRequirements, found: HostRequirements, field: str, name: str, fit: Fit, slug: str
+) -> Reason | None:
+    needs, has = getattr(required, field), getattr(found, field)
+    if needs is None or has is None:
+        return Reason(name, _short(needs), _short(has), slug)
+    differs = fit(needs, has)
+    return None if differs is None else Reason(name, *differs, slug)
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{len(value)} of them" if isinstance(value, tuple) and len(value) > 4 else told(value)

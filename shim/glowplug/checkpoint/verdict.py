@@ -1,0 +1,176 @@
+"""The verdict: whether a checkpoint fits a container here and now, with every reason why it does not.
+
+Four questions in turn: may this pod use it, is it the same workload, does the node give what it needs, and is
+there room and time now. `judge` asks them all, so that `explain` can show every reason at once; a fact that
+is not known is a reason. `choose` picks among several.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from glowplug.checkpoint.differences import differences
+from glowplug.checkpoint.key import WorkloadKey
+from glowplug.checkpoint.manifest import Manifest
+from glowplug.checkpoint.reason import UNKNOWN, Reason
+from glowplug.checkpoint.requirements import Given, HostFacts, compare, require
+from glowplug.checkpoint.worth import DEADLINE_S, NodeRates, Prediction, predict
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What holds at this moment. None: not known, which fits nothing; `rates` alone may be unmeasured."""
+
+    namespace: str  # of the pod that starts
+    quarantined: bool | None = None
+    complete: bool | None = None  # every file of the manifest is there with its size
+    free_memory: int | None = None  # bytes that the node can give (MemAvailable)
+    free_disk: int | None = None  # bytes on the file system of the container's writable layer
+    restores_running: int | None = None
+    unread_bytes: int | None = None  # of the files that the page cache does not hold
+    rates: NodeRates = field(default_factory=NodeRates)
+    deadline_s: float = DEADLINE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Match, or all the reasons. `prediction` is None when what it rests on is not known."""
+
+    reasons: tuple[Reason, ...]
+    prediction: Prediction | None
+
+    @property
+    def matches(self) -> bool:
+        return not self.reasons
+
+    @property
+    def slug(self) -> str:
+        """What an outcome says behind "cold:"; "" for a match."""
+        return self.reasons[0].slug if self.reasons else ""
+
+
+def judge(manifest: Manifest, wanted: WorkloadKey, host: HostFacts, given: Given, now: Now) -> Verdict:
+    """The verdict on one checkpoint for the container whose key is `wanted`."""
+    reasons = _tenancy(manifest, now)
+    reasons += _workload(manifest, wanted)
+    reasons += compare(manifest.requirements, require(host, given))
+    reasons += _state(now)
+    reasons += _room(manifest, now)
+    prediction = _prediction(manifest, now)
+    if prediction is not None and prediction.reason is not None:
+        reasons.append(prediction.reason)
+    return Verdict(tuple(reasons), prediction)
+
+
+def is_visible(manifest: Manifest, namespace: str) -> bool:
+    """Whether a pod of this namespace may even hear of the checkpoint. Others are left out of every listing."""
+    return bool(namespace) and (manifest.shared or manifest.namespace == namespace)
+
+
+def _tenancy(manifest: Manifest, now: Now) -> list[Reason]:
+    if is_visible(manifest, now.namespace):
+        return []
+    return [Reason("namespace", "its own", "another", "namespace")]
+
+
+def _workload(manifest: Manifest, wanted: WorkloadKey) -> list[Reason]:
+    reasons = differences(manifest.key.parts, wanted)
+    if not reasons and manifest.key.digest != wanted.digest:
+        reasons = [
+            Reason("workload key", manifest.key.digest[:12], wanted.digest[:12] or UNKNOWN, "workload-key")
+        ]
+    return reasons
+
+
+# field of Now, how it is called, what it must be, slug
+_STATE = (
+    ("quarantined", "quarantine", False, "quarantined"),
+    ("complete", "the checkpoint's files", True, "incomplete"),
+)
+_STATE_WORDS = {
+    ("quarantined", False): "not quarantined",
+    ("quarantined", True): "quarantined after a failed restore",
+    ("complete", True): "all there",
+    ("complete", False): "missing or of another size",
+}
+
+
+def _state(now: Now) -> list[Reason]:
+    found = [(fact, name, wanted, getattr(now, fact), slug) for fact, name, wanted, slug in _STATE]
+    return [
+        Reason(name, _STATE_WORDS[fact, wanted], _STATE_WORDS.get((fact, has), UNKNOWN), slug)
+        for fact, name, wanted, has, slug in found
+        if has is not wanted
+    ]
+
+
+def _room(manifest: Manifest, now: Now) -> list[Reason]:
+    """/dev/shm is memory as well; the layer is written to disk once more for the new container."""
+    sizes = manifest.sizes
+    memory = sizes.cpu_memory + sizes.gpu_memory + sizes.shm
+    asked = (
+        ("free memory", memory, now.free_memory, "no-memory"),
+        ("free disk", sizes.layer, now.free_disk, "no-disk"),
+        ("restores running", None, now.restores_running, "unknown-fact"),
+        ("bytes to read", None, now.unread_bytes, "unknown-fact"),
+    )
+    return [
+        Reason(name, "a number" if needs is None else f"{needs} bytes", _bytes(has), slug)
+        for name, needs, has, slug in asked
+        if has is None or (needs is not None and has < needs)
+    ]
+
+
+def _bytes(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value} bytes"
+
+
+def _prediction(manifest: Manifest, now: Now) -> Prediction | None:
+    if now.unread_bytes is None or now.restores_running is None:
+        return None
+    memory = manifest.sizes.cpu_memory + manifest.sizes.gpu_memory
+    cold_s = manifest.measured.cold_start_s
+    return predict(memory, now.unread_bytes, cold_s, now.rates, now.restores_running, now.deadline_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One checkpoint that was judged."""
+
+    id: str
+    created: str  # as in the manifest: text that sorts by time
+    verdict: Verdict
+
+
+def choose(candidates: Iterable[Candidate]) -> tuple[Candidate | None, str]:
+    """The checkpoint to restore, or None, and one sentence that says why.
+
+    Among those that match: the newest, because it has the most recent state and was captured by the newest
+    tools; of two captured in one second, the one whose id sorts first. The order in which they come does not
+    matter.
+    """
+    ordered = sorted(sorted(candidates, key=lambda one: one.id), key=lambda one: one.created, reverse=True)
+    fitting = [one for one in ordered if one.verdict.matches]
+    if not ordered:
+        return None, "there is no checkpoint for this namespace"
+    if not fitting:
+        nearest = nearest_miss(ordered)
+        return (
+            None,
+            f"none of {len(ordered)} checkpoints fits; the nearest, {nearest.id}: {nearest.verdict.reasons[0]}",
+        )
+    if len(fitting) == 1:
+        return fitting[0], f"{fitting[0].id} is the only one of {len(ordered)} that fits"
+    return fitting[0], f"{fitting[0].id} is the newest of {len(fitting)} that fit, of {len(ordered)}"
+
+
+def nearest_miss(candidates: Iterable[Candidate]) -> Candidate:
+    """Of checkpoints that do not fit, the one with the fewest reasons; then the newest; then by id."""
+    by_id = sorted(candidates, key=lambda one: one.id)
+    newest_first = sorted(by_id, key=lambda one: one.created, reverse=True)
+    return min(newest_first, key=lambda one: len(one.verdict.reasons))
+
+
+def miss_slug(candidates: Iterable[Candidate]) -> str:
+    """What an outcome says behind "cold:" when none was chosen: the nearest one's first reason."""
+    listed = list(candidates)
+    return nearest_miss(listed).verdict.slug if listed else "no-checkpoint"
