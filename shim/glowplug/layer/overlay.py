@@ -10,7 +10,7 @@ import errno
 import os
 
 from glowplug.errors import LayerError
-from glowplug.layer import mountinfo, syscalls
+from glowplug.layer import descent, mountinfo, syscalls
 
 METACOPY = "metacopy"
 REDIRECT = "redirect_dir"
@@ -254,9 +254,7 @@ def _allow_volatile_again(mount: OverlayMount) -> None:
     It guards against an upper directory cut short by a crash; this one was unmounted in order.
     """
     try:
-        os.rmdir(os.path.join(mount.workdir, "work/incompat/volatile"))
-    except FileNotFoundError:
-        return
+        descent.remove(os.path.join(mount.workdir, "work/incompat/volatile"))
     except OSError as error:
         raise LayerError(f"can't remove the mark of a volatile mount: {error}") from error
 

@@ -47,8 +47,10 @@ class Replica:
         return self._print.hexdigest()
 
     def copy(self, source: Descent, target: Descent, select: Collection[str] | None = None) -> None:
-        """Copy all below `source` (see `walk` for `select`) and the attributes of its root. What is in the way
-        in `target` is replaced, directories are merged."""
+        """Copy all below `source` (`select`: see `walk`) and the attributes of its root.
+
+        What is in the way in `target` is replaced; directories are merged.
+        """
         attributes.clear(target.fd)
         for step, name, status in descent.walk(source, select):
             if step == ENTER:

@@ -93,17 +93,20 @@ def undo(record: str) -> None:
 
 def finish(record: str) -> None:
     """Keep what was applied: remove the undo record."""
-    undo_record.forget(record)
+    try:
+        undo_record.forget(record)
+    except OSError as error:
+        raise LayerError(f"can't remove the undo record {record}: {error}") from error
 
 
 def _opened(pid: int, device: int, destination: str) -> set[int]:
-    """Inodes of the tmpfs that descriptors refer to.
+    """Inodes of the tmpfs that descriptors and the working directory refer to.
 
     The link's text is looked at first: to stat a file of a FUSE server inside a frozen container would hang.
     """
     inodes = set()
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        link = f"/proc/{pid}/fd/{number}"
+    numbers = os.listdir(f"/proc/{pid}/fd")
+    for link in (f"/proc/{pid}/cwd", *(f"/proc/{pid}/fd/{number}" for number in numbers)):
         if not f"{os.readlink(link)}/".startswith(f"{destination}/"):
             continue
         status = os.stat(link)

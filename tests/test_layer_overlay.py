@@ -1,0 +1,220 @@
+"""An overlay is taken away and put back with the same options, or not touched at all."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from layer_made import Overlay, mountinfo_lines, needs_root
+
+from glowplug.errors import LayerError
+from glowplug.layer import mountinfo, overlay, syscalls
+
+
+@pytest.fixture
+def mounted(tmp_path: os.PathLike[str]) -> Iterator[list[str]]:
+    """Targets to unmount afterwards, whatever is mounted there by then."""
+    targets: list[str] = []
+    yield targets
+    for target in targets:
+        while mountinfo_lines(target):
+            syscalls.umount2(target, 0)
+
+
+def line(options: str, mount_options: str = "rw,relatime") -> mountinfo.Mount:
+    return mountinfo.Mount(f"36 35 0:40 / /x {mount_options} shared:1 - overlay overlay {options}\n".encode())
+
+
+OPTIONS = [
+    "index=off",
+    "index=off,metacopy=on,redirect_dir=on",
+    "index=off,xino=on",
+    "index=off,xino=off",
+    "index=off,userxattr",
+    "index=off,volatile",
+    "index=off,uuid=null",
+    "index=off,redirect_dir=nofollow",
+    "default_permissions,index=off",
+]
+
+
+@needs_root
+@pytest.mark.parametrize("options", OPTIONS)
+def test_remount_shows_the_same(tmp_path: object, mounted: list[str], options: str) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", options)
+    mounted.append(made.merged)
+    made.mount()
+    before = mountinfo_lines(made.merged)
+    mount = overlay.find(made.merged)
+    overlay.unmount(mount)
+    assert mountinfo_lines(made.merged) == []
+    overlay.remount(mount)
+    assert mountinfo_lines(made.merged) == before
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "flags",
+    [
+        syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC,
+        syscalls.MS_NOATIME | syscalls.MS_NODIRATIME,
+        syscalls.MS_STRICTATIME,
+        syscalls.MS_RDONLY,
+        syscalls.MS_NOSYMFOLLOW | syscalls.MS_SYNCHRONOUS,
+    ],
+)
+def test_remount_keeps_the_mount_flags(tmp_path: object, mounted: list[str], flags: int) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    data = f"lowerdir={made.lower},upperdir={made.upper},workdir={made.work}"
+    syscalls.mount("overlay", made.merged, "overlay", flags, data)
+    before = mountinfo_lines(made.merged)
+    with overlay.Unmounted(overlay.find(made.merged)):
+        assert mountinfo_lines(made.merged) == []
+    assert mountinfo_lines(made.merged) == before
+
+
+@needs_root
+def test_paths_with_separators(tmp_path: object, mounted: list[str]) -> None:
+    base = f"{tmp_path}/a b,c\\d"
+    lowers = [f"{base}/l:1", f"{base}/l2"]
+    upper, work, merged = f"{base}/up:per", f"{base}/work", f"{base}/merged\n"
+    for path in (*lowers, upper, work, merged):
+        os.makedirs(path)
+    mounted.append(merged)
+    plain = [path.replace("\\", "\\\\").replace(",", "\\,") for path in (*lowers, upper, work)]
+    data = "lowerdir={}:{},upperdir={},workdir={}".format(plain[0].replace(":", "\\:"), *plain[1:])
+    syscalls.mount("overlay", merged, "overlay", 0, data)
+    mount = overlay.find(merged)
+    assert (mount.lowerdirs, mount.upperdir, mount.workdir) == (tuple(lowers), upper, work)
+    with overlay.Unmounted(mount):
+        pass
+    assert overlay.find(merged).options == mount.options
+
+
+@needs_root
+def test_rootfs_is_back_after_an_error_in_between(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    made.mount()
+    before = mountinfo_lines(made.merged)
+    with pytest.raises(KeyError), overlay.Unmounted(overlay.find(made.merged)):
+        raise KeyError
+    assert mountinfo_lines(made.merged) == before
+
+
+@needs_root
+def test_busy_rootfs_stays_mounted(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", "index=off,volatile")
+    mounted.append(made.merged)
+    made.mount()
+    before = mountinfo_lines(made.merged)
+    held = os.open(made.merged, os.O_RDONLY)
+    try:
+        with pytest.raises(LayerError, match="still uses it"):
+            overlay.unmount(overlay.find(made.merged))
+    finally:
+        os.close(held)
+    assert mountinfo_lines(made.merged) == before
+    with open(f"{made.merged}/still works", "w") as file:
+        file.write("x")
+
+
+@needs_root
+def test_rootfs_that_is_no_single_overlay(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    with pytest.raises(LayerError, match="nothing is mounted"):
+        overlay.find(made.merged)
+    made.mount()
+    made.upper += "2"
+    made.work += "2"
+    os.mkdir(made.upper)
+    os.mkdir(made.work)
+    made.mount()
+    with pytest.raises(LayerError, match="upon each other"):
+        overlay.find(made.merged)
+    made.unmount()
+    made.unmount()
+    syscalls.mount("tmpfs", made.merged, "tmpfs", 0, "")
+    with pytest.raises(LayerError, match="mount of tmpfs"):
+        overlay.find(made.merged)
+
+
+@needs_root
+def test_index_is_refused(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", "index=on")
+    mounted.append(made.merged)
+    made.mount()
+    with pytest.raises(LayerError, match="index=on"):
+        overlay.find(made.merged)
+
+
+@needs_root
+def test_relative_lower_directories_are_refused(
+    tmp_path: object, mounted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """containerd changes into the common directory when the option string would be too long."""
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    made.lower = "lower"
+    monkeypatch.chdir(str(tmp_path))
+    made.mount()
+    with pytest.raises(LayerError, match="relative lower directory"):
+        overlay.find(made.merged)
+
+
+@needs_root
+def test_features_of_a_mount(tmp_path: object, mounted: list[str]) -> None:
+    wanted = {
+        "index=off,metacopy=on,redirect_dir=on": {overlay.METACOPY, overlay.REDIRECT},
+        "index=off,metacopy=off,redirect_dir=on": {overlay.REDIRECT},
+        "index=off,metacopy=off,redirect_dir=nofollow": set(),
+    }
+    for number, (options, features) in enumerate(wanted.items()):
+        made = Overlay(f"{tmp_path}/{number}", f"{tmp_path}/lower", options)
+        mounted.append(made.merged)
+        made.mount()
+        assert overlay.find(made.merged).features == features
+
+
+@needs_root
+def test_a_mounted_upper_directory_is_known(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snap,shot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    overlay.refuse_mounted(made.upper)
+    upper, made.upper = made.upper, made.upper.replace(",", "\\,")
+    made.work = made.work.replace(",", "\\,")
+    made.mount()
+    with pytest.raises(LayerError, match="unmount it first"):
+        overlay.refuse_mounted(upper)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (line("rw,lowerdir=/,upperdir=/,workdir=/,frobnicate=1"), "frobnicate"),
+        (line("rw,lowerdir+=/,upperdir=/,workdir=/"), "lowerdir+"),
+        (line("rw,lowerdir=/,upperdir=/,workdir=/", "rw,idmapped"), "idmapped"),
+        (line("rw,lowerdir=/,upperdir=/,workdir=/", "ro,relatime"), "read-only"),
+        (line("rw,lowerdir=/", "rw,relatime"), "upperdir"),
+        (line("rw,lowerdir=/::/,upperdir=/,workdir=/"), "relative"),
+        (line("rw,lowerdir=/not/there,upperdir=/,workdir=/"), "not there"),
+        (line("rw,lowerdir=" + ":".join(["/usr"] * 1000) + ",upperdir=/,workdir=/"), "mount\\(2\\) takes 4095"),
+        (line("rw,lowerdir=/,upperdir=/,workdir=/,nfs_export=on"), "nfs_export=on"),
+    ],
+)
+def test_what_cannot_be_put_back_is_refused(found: mountinfo.Mount, reason: str) -> None:
+    with pytest.raises(LayerError, match=reason.replace("+", "\\+")):
+        overlay.OverlayMount(found)
+
+
+def test_what_selinux_and_some_kernels_show() -> None:
+    """A quoted context goes back as it is; flags that only describe the mount are not options."""
+    context = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
+    found = line(f"rw,seclabel,{context},lowerdir=/,upperdir=/,workdir=/,nouserxattr")
+    assert overlay.OverlayMount(found).options == f"{context},lowerdir=/,upperdir=/,workdir=/"
+
+
+def test_octal_escapes_are_undone_once() -> None:
+    assert mountinfo.unescape(rb"a\040b\134054\011") == "a b\\054\t"
+    assert mountinfo.unescape(b"\xff\\134") == "\udcff\\"
