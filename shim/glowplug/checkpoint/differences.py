@@ -38,7 +38,7 @@ def _slug(part: str) -> str:
 
 
 def _told_plain(part: str, needs: Value, has: Value) -> list[Reason]:
-    return [Reason(part.replace("_", " "), _short(needs), _short(has), _slug(part))]
+    return [Reason(part.replace("_", " "), short(needs), short(has), _slug(part))]
 
 
 def _told_hidden(part: str, needs: Value, has: Value) -> list[Reason]:
@@ -80,7 +80,7 @@ def _told_shown(part: str, needs: Value, has: Value) -> list[Reason]:
     if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
         return _told_plain(part, needs, has)
     return [
-        Reason(f"{part} {name}", _short(needs.get(name)), _short(has.get(name)), _slug(part))
+        Reason(f"{part} {name}", short(needs.get(name)), short(has.get(name)), _slug(part))
         for name in sorted(needs.keys() | has.keys())
         if needs.get(name) != has.get(name) or (name in needs) != (name in has)
     ]
@@ -107,7 +107,8 @@ def _mount(value: Value) -> str:
         return _ABSENT
     what = value.get("value") if value.get("how") in _SHOWN_MOUNTS else value.get("how")
     options = value.get("options")
-    return f"{value.get('kind')} {what} ({','.join(map(str, options)) if isinstance(options, list) else options})"
+    how = ",".join(map(str, options)) if isinstance(options, list) else UNKNOWN
+    return f"{value.get('kind')} {what} ({how})"
 
 
 _SHOWN_MOUNTS = ("source", "volume", "image", "kernel")
@@ -118,13 +119,14 @@ def _hidden(value: Value, instead: str) -> str:
     return value if isinstance(value, str) and value.startswith("<") else instead
 
 
-def _short(value: Value) -> str:
+def short(value: Value) -> str:
+    """A public fact of a key on one line."""
     if value is None or value in ("", [], {}):
         return "none"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(map(str, value))
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_short(item)}" for name, item in sorted(value.items()))
+        return ", ".join(f"{name} {short(item)}" for name, item in sorted(value.items()))
     return str(value)
 
 

@@ -44,6 +44,8 @@ class Process:
     capabilities: Mapping[str, str]  # inheritable, permitted, effective, bounding, ambient → 16 hex digits
     no_new_privileges: bool
     seccomp: int
+    limits: Mapping[str, str]  # the kernel's names → soft:hard
+    label: str  # of the LSM; "" without one
     cuda: bool
 
 

@@ -64,6 +64,8 @@ PROCESS = _record(
     ),
     no_new_privileges=FLAG,
     seccomp=_whole("0 off, 1 strict, 2 filter", 0, 2),
+    limits=_table({"type": "string"}, "resource limits by the kernel's names, soft:hard"),
+    label=_text("of the LSM: AppArmor profile, SELinux context; empty without one"),
     cuda={**FLAG, "description": "whether it held CUDA state"},
 )
 FILE = _record(

@@ -62,7 +62,7 @@ def judge(manifest: Manifest, wanted: WorkloadKey, host: HostFacts, given: Given
 
 
 def is_visible(manifest: Manifest, namespace: str) -> bool:
-    """Whether a pod of this namespace may even hear of the checkpoint. Others are left out of every listing."""
+    """Whether a pod of this namespace may hear of the checkpoint. Others are left out of every listing."""
     return bool(namespace) and (manifest.shared or manifest.namespace == namespace)
 
 
@@ -154,10 +154,8 @@ def choose(candidates: Iterable[Candidate]) -> tuple[Candidate | None, str]:
         return None, "there is no checkpoint for this namespace"
     if not fitting:
         nearest = nearest_miss(ordered)
-        return (
-            None,
-            f"none of {len(ordered)} checkpoints fits; the nearest, {nearest.id}: {nearest.verdict.reasons[0]}",
-        )
+        first = nearest.verdict.reasons[0]
+        return None, f"none of {len(ordered)} checkpoints fits; the nearest, {nearest.id}: {first}"
     if len(fitting) == 1:
         return fitting[0], f"{fitting[0].id} is the only one of {len(ordered)} that fits"
     return fitting[0], f"{fitting[0].id} is the newest of {len(fitting)} that fit, of {len(ordered)}"
