@@ -1,0 +1,108 @@
+"""What became of every start: the runtime's spool taken in, kept in memory and in a journal beside the cache."""
+
+import contextlib
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+from glowplug import paths
+
+KEPT = 10_000
+JOURNAL_LIMIT_BYTES = 16 << 20
+
+Record = Mapping[str, object]
+
+
+class History:
+    """Thread-safe. Records are the runtime's (runtime/outcome.py), in the order in which they were taken in."""
+
+    def __init__(self, directory: str) -> None:
+        self._journal = f"{directory}/history.jsonl"
+        self._lock = threading.Lock()
+        self._records: deque[Record] = deque(maxlen=KEPT)
+        self._unsaved: set[str] = set()
+        os.makedirs(directory, 0o700, exist_ok=True)
+        for journal in (f"{self._journal}.1", self._journal):
+            self._records.extend(_read(journal))
+
+    def take_in(self) -> list[Record]:
+        """Move what lies in the spool into the journal; the new records."""
+        with self._lock:
+            taken = {path: record for path in _spooled() if (record := _parse(path)) is not None}
+            new = [record for path, record in taken.items() if path not in self._unsaved]
+            self._records.extend(new)
+            try:
+                self._write(list(taken.values()))
+            except OSError:
+                self._unsaved = set(taken)  # a full disk: they stay in the spool, and are saved another time
+                return new
+            self._unsaved = set()
+            for path in taken:
+                os.unlink(path)
+            return new
+
+    def answer(self, question: Mapping[str, object]) -> Mapping[str, object]:
+        """`{"op": "history", "container": ID or nothing}` → `{"records": […]}`."""
+        container = question.get("container")
+        self.take_in()
+        return {"records": self.records(container if isinstance(container, str) else None)}
+
+    def records(self, container: str | None = None) -> list[Record]:
+        """All that is known, or of one container id, the oldest first."""
+        with self._lock:
+            return [record for record in self._records if container in (None, record.get("container_id"))]
+
+    def has_restored(self, sandbox: str, container_name: str) -> bool:
+        """Whether this container of this pod was restored, or tried to be, before: then it starts cold."""
+        with self._lock:
+            return any(
+                record.get("sandbox_id") == sandbox
+                and record.get("container") == container_name
+                and str(record.get("outcome", "")).partition(":")[0] in ("restored", "fallback")
+                for record in self._records
+            )
+
+    def _write(self, records: list[Record]) -> None:
+        if not records:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self._journal).st_size > JOURNAL_LIMIT_BYTES:
+                os.rename(self._journal, f"{self._journal}.1")
+        fd = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _spooled() -> list[str]:
+    try:
+        names = os.listdir(paths.spool())
+    except FileNotFoundError:
+        return []
+    return [f"{paths.spool()}/{name}" for name in sorted(names) if name.endswith(".json")]
+
+
+def _parse(path: str) -> Record | None:
+    """None: no record of ours; it is left where it is."""
+    try:
+        with open(path) as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _read(journal: str) -> list[Record]:
+    try:
+        with open(journal, errors="replace") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    found: list[Record] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # the last line of a journal cut off by a crash
+            record = json.loads(line)
+            if isinstance(record, dict):
+                found.append(record)
+    return found

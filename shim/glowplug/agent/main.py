@@ -1,0 +1,55 @@
+"""The agent's life: start, answer, sweep, stop in order on SIGTERM or SIGINT."""
+
+import logging
+import signal
+import threading
+
+from glowplug.agent import intake, sweep
+from glowplug.agent.history import History
+from glowplug.agent.resolve import Resolver
+from glowplug.agent.server import Server
+from glowplug.cache.evict import Limits
+from glowplug.cache.store import Store
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.criu import program
+from glowplug.errors import CriuError
+from glowplug.host import facts
+
+log = logging.getLogger("glowplug.agent")
+
+SWEEP_EVERY_S = 5.0
+
+
+def run(config: Config) -> None:
+    """Until told to stop. Raises UsageError when there is an agent already."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    store = Store(config.cache, Limits(config.cache_limit_bytes, config.free_floor_bytes))
+    history = History(config.cache)
+    with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
+        resolver = Resolver(config, containerd, store, history, facts.read(_criu_version(config)))
+        server = Server({"resolve": resolver.answer, "history": history.answer})
+        listening = threading.Thread(target=server.serve_forever, name="server")
+        listening.start()
+        log.info("listening on %s", server.server_address)
+        try:
+            while not stopping.wait(SWEEP_EVERY_S):
+                intake.take_in(store, history)
+                sweep.run()
+        finally:
+            server.shutdown()
+            listening.join()
+            server.server_close()
+    log.info("stopped")
+
+
+def _criu_version(config: Config) -> str | None:
+    """None where there is none: every checkpoint misses then, with that reason."""
+    try:
+        return ".".join(str(number) for number in program.version(config.criu))
+    except CriuError as error:
+        log.warning("%s", error)
+        return None

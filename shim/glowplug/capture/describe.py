@@ -1,0 +1,85 @@
+"""The manifest of a capture, and the last files that a checkpoint needs besides dump and layer."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from glowplug.cache.digest import FileEntry
+from glowplug.checkpoint import requirements
+from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
+from glowplug.criu import remaps
+from glowplug.errors import LayerError
+from glowplug.host import facts
+
+if TYPE_CHECKING:
+    from glowplug.capture.pipeline import Work
+
+SHARE = "glowplug.dev/share"
+
+
+def make_directory(path: str) -> None:
+    os.makedirs(path, 0o700, exist_ok=True)
+
+
+def add_links(images: str, pids: list[int], upper: str, layer: str) -> None:
+    """Hard links that the images ask for and that CRIU has taken away again (see criu/remaps.py).
+
+    Raises LayerError where the file is none of the writable layer.
+    """
+    for path, (_, inode) in remaps.links(images, pids):
+        name = _name_of(upper, inode)
+        if name is None:
+            raise LayerError(
+                f"wanted another name of the removed, open file {path} in the writable layer, found none"
+            )
+        os.link(f"{layer}/{name}", f"{layer}{path}", follow_symlinks=False)
+
+
+def _name_of(upper: str, inode: int) -> str | None:
+    """A name below the upper directory with this inode number."""
+    for below, _, names in os.walk(upper):
+        for name in names:
+            if os.lstat(f"{below}/{name}").st_ino == inode:
+                return os.path.relpath(f"{below}/{name}", upper)
+    return None
+
+
+def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
+    """All that is known of the capture. Raises HostError."""
+    assert work.subject is not None and work.identity is not None and work.layer is not None
+    bundle = work.subject.bundle
+    host = facts.read(".".join(str(number) for number in work.criu_version))
+    listed = {
+        path: File(str(file["kind"]), int(file["size"]), str(file["digest"])) for path, file in files.items()
+    }
+    return Manifest(
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        namespace=bundle.sandbox_namespace,
+        pod=bundle.sandbox_name,
+        container=bundle.container_name,
+        node=os.uname().nodename,
+        shared=bundle.annotations.get(SHARE) == "cluster",
+        image_name=bundle.image_name,
+        key=Key(work.identity.key.digest, work.identity.key.parts),
+        requirements=requirements.require(host, requirements.given(bundle, ())),
+        processes=tuple(_process(found) for found in work.processes),
+        files=listed,
+        sizes=_sizes(listed),
+        measured=Measured(pause_s=work.result.pause_s, dump_s=work.result.phases["dump"]),
+        layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
+        settings={},
+    )
+
+
+def _process(found: Mapping[str, object]) -> Process:
+    return Process(**{name: value for name, value in found.items() if name != "state"}, cuda=False)  # type: ignore[arg-type]
+
+
+def _sizes(files: Mapping[str, File]) -> Sizes:
+    def of(*kinds: str) -> int:
+        return sum(file.size for file in files.values() if file.kind in kinds)
+
+    return Sizes(
+        cpu_memory=of("pages", "memory"), gpu_memory=0, layer=of("layer"), shm=of("shm"), images=of("image")
+    )

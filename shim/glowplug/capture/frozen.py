@@ -1,0 +1,61 @@
+"""The time in which the container stands still: dump, writable layer, shared memory, one moment for all.
+
+Whatever happens in here, the container is thawed on the way out; a death of ours is what guard.py is for.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from glowplug.capture.guard import Guard
+from glowplug.capture.runc import Runc
+from glowplug.criu import config
+from glowplug.errors import CriuError
+
+DUMP_DEADLINE_S = 600.0
+POLL_S = 0.005
+
+
+@contextmanager
+def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
+    """Freeze the container, thaw it on the way out. Raises RuncError where it can't be frozen."""
+    with Guard(runc.program, runc.root, container, scratch) as guard:
+        try:
+            runc.pause(container)
+            yield guard
+        finally:
+            _wait_for(guard.dump)
+            if runc.status(container) == "paused":
+                runc.resume(container)
+            guard.thawed()
+
+
+def dump(
+    runc: Runc, container: str, images: str, scratch: str, guard: Guard, watched: tuple[str, ...]
+) -> None:
+    """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors."""
+    options = f"{scratch}/criu.conf"
+    with open(options, "w") as file:
+        file.write(config.dump(watched))
+    os.makedirs(images, 0o700, exist_ok=True)
+    child = runc.start_checkpoint(container, images, scratch, options)
+    guard.watch(child)
+    _wait_for(child)
+    if child.returncode != 0:
+        said = config.log_errors(f"{scratch}/dump.log")
+        raise CriuError(f"the container can't be dumped: {said}")
+
+
+def _wait_for(child: subprocess.Popen[bytes] | None) -> None:
+    """To the end of the dump, also when we are being interrupted: CRIU in mid-work holds the tasks."""
+    if child is None:
+        return
+    until = time.monotonic() + DUMP_DEADLINE_S
+    while child.poll() is None:
+        if time.monotonic() > until:
+            child.kill()
+            child.wait()
+            raise CriuError(f"the dump was not done after {DUMP_DEADLINE_S:g} s and was killed")
+        time.sleep(POLL_S)

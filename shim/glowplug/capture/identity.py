@@ -1,0 +1,127 @@
+"""What a container is: asked by a capture of one that runs, and by the agent for one that is being created.
+
+Both must come to the same answer by the same way, so there is one. Reads containerd and the files that the
+container's mounts bring; decides nothing (that is the core's).
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from glowplug.checkpoint import content, key, mounts, noise
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.eligible import RecordFacts, ineligible, ineligible_record, kind_by_labels
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import ContainerdError
+from glowplug.layer import mountinfo
+from glowplug.podnet import addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`against`: every (slug, sentence) of the rules that it breaks; empty: eligible."""
+
+    key: key.WorkloadKey
+    against: tuple[tuple[str, str], ...]
+
+
+def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Identity:
+    """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown."""
+    facts = RecordFacts(
+        snapshotter=record.snapshotter,
+        host_network="network" not in bundle.namespaces,
+        kind=kind_by_labels(dict(record.labels)),
+    )
+    against = (*ineligible(bundle), *ineligible_record(facts))
+    sandbox = sandbox_facts(bundle)
+    answers = {
+        destination: _answer(source, how, sandbox)
+        for destination, source, how in mounts.mount_questions(bundle)
+    }
+    try:
+        chain_id = containerd.chain_id(record)
+    except ContainerdError:
+        if record.snapshotter == "overlayfs":
+            raise
+        chain_id = ""
+    return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt), against)
+
+
+def sandbox_facts(bundle: BundleFacts) -> noise.SandboxFacts:
+    """What is known of the pod and this node, against which noise is recognised."""
+    pause = addresses.process_of(bundle.namespaces.get("ipc", ""))
+    return noise.SandboxFacts(
+        name=bundle.sandbox_name,
+        namespace=bundle.sandbox_namespace,
+        uid=bundle.sandbox_uid,
+        ips=_addresses(pause) if pause else (),
+        hostname=_hostname(bundle),
+        node_names=(os.uname().nodename,),
+        node_ips=_addresses("self"),
+    )
+
+
+def _addresses(pid: int | str) -> tuple[str, ...]:
+    try:
+        return addresses.of_process(pid)
+    except OSError:
+        return ()
+
+
+def _hostname(bundle: BundleFacts) -> str:
+    for mount in bundle.mounts:
+        if mount.destination == "/etc/hostname":
+            try:
+                with open(mount.source) as file:
+                    return file.read(256).strip()
+            except OSError:
+                return ""
+    return bundle.hostname
+
+
+def _answer(source: str, how: str, sandbox: noise.SandboxFacts) -> str | None:
+    try:
+        if how == mounts.BACKING:
+            return _backing(source)
+        found = _content(source, sandbox)
+        return found if found is not None or how == mounts.CONTENT else _backing(source)
+    except OSError:
+        return None
+
+
+def _content(source: str, sandbox: noise.SandboxFacts) -> str | None:
+    """The digest of the files, or None when there is more of them than such a volume holds."""
+    files, total = [], 0
+    for path, mode, data in _files(source):
+        total += len(data)
+        if total > content.LIMIT:
+            return None
+        files.append((path, mode, data))
+    return content.digest(files, lambda text: noise.by_value(sandbox, "", text))
+
+
+def _files(source: str) -> Iterator[tuple[str, int, bytes]]:
+    """Every file with its path below `source`, links followed, names that begin with ".." left out."""
+    if os.path.isfile(source):
+        yield _file(source, "")
+        return
+    for below, directories, names in os.walk(source, followlinks=True):
+        directories[:] = sorted(name for name in directories if not name.startswith(".."))
+        for name in sorted(names):
+            if not name.startswith(".."):
+                yield _file(f"{below}/{name}", os.path.relpath(f"{below}/{name}", source))
+
+
+def _file(path: str, shown: str) -> tuple[str, int, bytes]:
+    with open(path, "rb") as file:
+        return shown, stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read(content.LIMIT + 1)
+
+
+def _backing(source: str) -> str | None:
+    """What is mounted at the path: file system, device and root, as mountinfo says."""
+    for mount in reversed(mountinfo.read()):
+        if mount.target == source:
+            return f"{mount.fstype} {mount.source} {mount.root}"
+    return None

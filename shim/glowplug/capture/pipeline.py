@@ -1,0 +1,191 @@
+"""A capture, from a pod's name to a published checkpoint, as a list of steps.
+
+The container stands still in one of them only; all that can be done before or after is. Until the last step
+nothing of it is to be seen in the cache: a capture that fails leaves the container and the cache as they were.
+"""
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from glowplug import paths
+from glowplug.cache import digest
+from glowplug.cache.draft import Draft
+from glowplug.cache.evict import Limits
+from glowplug.cache.store import Store
+from glowplug.capture import describe, frozen, identity, subject
+from glowplug.capture.request import Report, Request, Result
+from glowplug.capture.runc import Runc
+from glowplug.capture.subject import Subject
+from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint.manifest import Manifest
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.criu import program, sockets, watches
+from glowplug.host import process
+from glowplug.layer import shm, tree
+
+DUMP_BYTES_PER_S = 500e6  # until a capture on this node has measured better
+PAUSE_FIXED_S = 0.4  # runc and CRIU without memory, measured for a small server
+STOP_GRACE_S = 10.0
+
+
+@dataclass(slots=True)
+class Work:
+    """A capture under way: what each step leaves for the next ones."""
+
+    config: Config
+    request: Request
+    containerd: Containerd
+    store: Store
+    report: Report
+    open: ExitStack
+    result: Result = field(default_factory=Result)
+    criu_version: tuple[int, int, int] = (0, 0, 0)
+    subject: Subject | None = None
+    identity: identity.Identity | None = None
+    draft: Draft | None = None
+    scratch: str = ""
+    watched: tuple[str, ...] = ()
+    processes: list[dict[str, object]] = field(default_factory=list)
+    layer: tree.Summary | None = None
+    census: sockets.Census | None = None
+
+
+def run(config: Config, request: Request, report: Report) -> Result:
+    """Capture; the result of it. Raises UsageError (nothing was touched) or another GlowplugError.
+
+    SIGTERM is taken as an interrupt, so that everything is undone on the way out.
+    """
+    with ExitStack() as opened, _terminable():
+        containerd = opened.enter_context(
+            Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=10)
+        )
+        store = Store(config.cache, Limits(config.cache_limit_bytes, config.free_floor_bytes))
+        work = Work(config, request, containerd, store, report, opened)
+        for name, step in STEPS:
+            report(name, "")
+            began = time.monotonic()
+            step(work)
+            work.result.phases[name] = round(time.monotonic() - began, 4)
+        return work.result
+
+
+def find(work: Work) -> None:
+    """The container, and that it may be captured."""
+    work.criu_version = program.version(work.config.criu)
+    found = subject.find(work.containerd, work.request)
+    work.open.enter_context(subject.alone(found.record.id))
+    work.identity = identity.of(work.containerd, found.record, found.bundle, work.store.salt())
+    subject.require_eligible(found, work.identity)
+    work.subject = found
+    work.result.namespace = found.bundle.sandbox_namespace
+    work.result.pod = found.bundle.sandbox_name
+    work.result.container = found.bundle.container_name
+
+
+def make_room(work: Work) -> None:
+    """Room in the cache, refused with the numbers; the pause predicted."""
+    assert work.subject is not None
+    needed = work.subject.memory_bytes + work.subject.layer_bytes
+    work.result.predicted_pause_s = round(PAUSE_FIXED_S + needed / DUMP_BYTES_PER_S, 3)
+    work.report(
+        "room",
+        f"{needed / 1e6:.0f} MB; the container will stand still for about {work.result.predicted_pause_s:.1f} s",
+    )
+    work.draft = work.open.enter_context(work.store.draft(needed))
+    work.scratch = work.open.enter_context(_scratch())
+    work.watched = watches.paths(work.subject.pids)
+
+
+def freeze(work: Work) -> None:
+    """Dump, writable layer, shared memory, credentials: one moment of the container."""
+    assert work.subject is not None and work.draft is not None
+    found, into = work.subject, work.draft.path
+    runc = Runc(work.config.runc, _runc_root(work), work.config.criu)
+    began = time.monotonic()
+    with frozen.frozen(runc, found.record.id, work.scratch) as guard:
+        work.processes = [process.credentials(pid) for pid in found.pids]
+        frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched)
+        work.result.phases["dump"] = round(time.monotonic() - began, 4)
+        describe.make_directory(f"{into}/layer")
+        work.layer = tree.capture(found.upper, f"{into}/layer/tree")
+        describe.add_links(f"{into}/images", found.pids, found.upper, f"{into}/layer/tree")
+        held = subject.held_shm(found)
+        if held:
+            shm.capture(found.shm, held, f"{into}/shm")
+    work.result.pause_s = round(time.monotonic() - began, 4)
+
+
+def settle(work: Work) -> None:
+    """Connections to the outside become closed ones: their other ends will not be there."""
+    assert work.draft is not None
+    work.census = sockets.settle(f"{work.draft.path}/images")
+
+
+def publish(work: Work) -> None:
+    """Digests, manifest, and the rename that makes it a checkpoint."""
+    assert work.draft is not None
+    files = digest.digest_files(work.draft.path)
+    manifest: Manifest = describe.manifest(work, files)
+    work.result.bytes = sum(file.size for file in manifest.files.values())
+    work.result.checkpoint = work.store.publish(work.draft, manifests.dumps(manifest))
+
+
+def stop(work: Work) -> None:
+    """With --stop: SIGTERM (the image's stop signal), then SIGKILL, as a container runtime does."""
+    if not work.request.stop:
+        return
+    assert work.subject is not None
+    record = work.subject.record
+    named = (record.cri.stop_signal if record.cri else "") or "SIGTERM"
+    work.containerd.kill(record.id, getattr(signal, named, signal.SIGTERM))
+    until = time.monotonic() + STOP_GRACE_S
+    while process.is_alive(work.subject.init) and time.monotonic() < until:
+        time.sleep(0.05)
+    if process.is_alive(work.subject.init):
+        work.containerd.kill(record.id, signal.SIGKILL, everyone=True)
+
+
+STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
+    ("find", find),
+    ("room", make_room),
+    ("freeze", freeze),
+    ("settle", settle),
+    ("publish", publish),
+    ("stop", stop),
+)
+
+
+def _runc_root(work: Work) -> str:
+    """What containerd gives runc as --root for this container: the handler's own, or the configured one."""
+    assert work.subject is not None
+    options = work.subject.record.runc
+    root = options.root if options and options.root else work.config.runc_root
+    return f"{root}/{work.config.containerd_namespace}"
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A directory for CRIU's log and options, on the node's run directory; gone in the end."""
+    directory = tempfile.mkdtemp(prefix="capture-", dir=paths.RUN_DIR)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,99 @@
+"""runc on the capturing side: pause, checkpoint, resume of a container that runs.
+
+runc takes CRIU's options for a dump from the annotation `org.criu.config` in its own record of the container,
+where a container that started cold has none, and a restored one has those of its restore. So the dump is made
+through a state root of our own, with a copy of that record that names our options; the real one stays as it is.
+"""
+
+import json
+import os
+import subprocess
+
+from glowplug.criu.config import ANNOTATION
+from glowplug.errors import CriuError, RuncError
+
+DEADLINE_S = 30.0
+
+
+class Runc:
+    """One runc with its state root. `root` is what containerd gives as --root, with its namespace."""
+
+    def __init__(self, program: str, root: str, criu: str) -> None:
+        self.program = program
+        self.root = root
+        self.criu = criu
+
+    def pause(self, container: str) -> None:
+        """Freeze its cgroup. Raises RuncError; the container runs on then."""
+        self._run(["pause", container])
+
+    def resume(self, container: str) -> None:
+        """Thaw it. Raises RuncError."""
+        self._run(["resume", container])
+
+    def status(self, container: str) -> str:
+        """created, running, paused or stopped (OCI runtime.md, "State"). Raises RuncError."""
+        state = json.loads(self._run(["state", container]))
+        return str(state.get("status")) if isinstance(state, dict) else ""
+
+    def start_checkpoint(
+        self, container: str, images: str, work: str, options: str
+    ) -> subprocess.Popen[bytes]:
+        """Begin `runc checkpoint --leave-running`; CRIU's log will be work/dump.log.
+
+        It is in a session of its own: an interrupt at the terminal is ours to handle, not the dump's.
+        """
+        if not os.access(self.criu, os.X_OK):
+            raise CriuError(f"wanted CRIU at {self.criu}, found no such program: install CRIU 4.1 or newer")
+        arguments = [
+            *(self.program, "--root", self._root_for_dump(container, work, options)),
+            *("--log", f"{work}/runc.log", "--log-format", "json"),
+            *("checkpoint", "--leave-running", "--image-path", images, "--work-path", work, container),
+        ]
+        env = dict(os.environ)
+        env["PATH"] = f"{os.path.dirname(self.criu)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+        null = subprocess.DEVNULL
+        return subprocess.Popen(
+            arguments, stdin=null, stdout=null, stderr=null, env=env, start_new_session=True
+        )
+
+    def _root_for_dump(self, container: str, work: str, options: str) -> str:
+        root = f"{work}/runc"
+        os.makedirs(f"{root}/{container}", 0o700)
+        try:
+            with open(f"{self.root}/{container}/state.json") as file:
+                state = json.load(file)
+            labels = [
+                label
+                for label in state["config"].get("labels") or []
+                if not label.startswith(f"{ANNOTATION}=")
+            ]
+            state["config"]["labels"] = [*labels, f"{ANNOTATION}={options}"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RuncError(
+                f"wanted runc's record of container {container} in {self.root}, found: {error}"
+            ) from error
+        with open(f"{root}/{container}/state.json", "w") as file:
+            json.dump(state, file)
+        return root
+
+    def _run(self, arguments: list[str]) -> str:
+        try:
+            done = subprocess.run(
+                [self.program, "--root", self.root, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+        except FileNotFoundError:
+            raise RuncError(
+                f"wanted runc at {self.program}, found no such program: set `runc` in the configuration"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise RuncError(f"runc {arguments[0]} was not done after {DEADLINE_S:g} s") from None
+        if done.returncode != 0:
+            raise RuncError(
+                f"runc {' '.join(arguments)}: {done.stderr.strip() or f'status {done.returncode}'}"
+            )
+        return done.stdout

@@ -1,0 +1,130 @@
+"""The container that is to be captured: found, eligible, alone in being captured, and measured."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from glowplug import paths
+from glowplug.capture import identity
+from glowplug.capture.request import Request
+from glowplug.checkpoint import bundle, mounts
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import ContainerdError, UsageError
+from glowplug.host import memory, process
+from glowplug.layer import shm, tree
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: its /dev/shm on the
+    host, or "" without one. `memory_bytes`, `layer_bytes`: what a capture will have to write."""
+
+    record: ContainerRecord
+    bundle: bundle.BundleFacts
+    init: int
+    upper: str
+    shm: str
+    memory_bytes: int
+    layer_bytes: int
+
+    @property
+    def pids(self) -> list[int]:
+        """Its process tree as it is now, parents first (host pids)."""
+        return process.tree(self.init)
+
+
+def find(containerd: Containerd, request: Request) -> Subject:
+    """Raises UsageError when there is no such running container, or more than one; ContainerdError."""
+    record = _one(containerd, request)
+    task = containerd.task(record.id)
+    if task is None or task.status != "running":
+        raise UsageError(
+            f"wanted a running container, found {_named(request)} {task.status if task else 'gone'}"
+        )
+    facts = bundle.read(dict(record.spec))
+    upper = _upper(containerd, record)
+    pids = process.tree(task.pid)
+    shm_directory = next((mount.source for mount in facts.mounts if mount.destination == "/dev/shm"), "")
+    return Subject(
+        record=record,
+        bundle=facts,
+        init=task.pid,
+        upper=upper,
+        shm=shm_directory if os.path.isdir(shm_directory) else "",
+        memory_bytes=memory.to_dump(pids),
+        layer_bytes=tree.size_of(upper),
+    )
+
+
+def require_eligible(subject: Subject, found: identity.Identity) -> None:
+    """Raises UsageError with the first rule that the container breaks, or what can't be told of it."""
+    for slug, sentence in found.against:
+        raise UsageError(f"this container can't be captured ({slug}): {sentence}")
+    for part, what in found.key.unknown.items():
+        raise UsageError(
+            f"this container can't be captured: {part}: wanted {what}, found that it can't be told"
+        )
+    written = mounts.written_identities(_open_for_writing(subject), mounts.classify(subject.bundle))
+    for path, destination in written:
+        raise UsageError(
+            f"this container can't be captured: {path} is open for writing on the volume {destination}, "
+            "which does not travel with a checkpoint: close it first"
+        )
+
+
+@contextmanager
+def alone(container: str) -> Iterator[None]:
+    """One capture of a container at a time. Raises UsageError when there is one already."""
+    os.makedirs(paths.captures(), 0o700, exist_ok=True)
+    path = f"{paths.captures()}/{container}"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise UsageError(
+            f"wanted to capture container {container}, found a capture of it under way"
+        ) from None
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(fd)
+
+
+def held_shm(subject: Subject) -> set[str]:
+    """The files of the pod's /dev/shm that the processes hold, by name below it."""
+    return shm.held_files(subject.pids, subject.shm) if subject.shm else set()
+
+
+def _one(containerd: Containerd, request: Request) -> ContainerRecord:
+    found = containerd.find(request.namespace, request.pod, request.container)
+    if not found:
+        raise UsageError(f"wanted a running container, found none of {_named(request)}: see `crictl ps`")
+    if len(found) > 1:
+        names = ", ".join(sorted(record.cri.container_name for record in found if record.cri))
+        raise UsageError(f"wanted one container, found {len(found)} in pod {request.pod} ({names}): name one")
+    return found[0]
+
+
+def _named(request: Request) -> str:
+    return "/".join(part for part in (request.namespace, request.pod, request.container) if part)
+
+
+def _upper(containerd: Containerd, record: ContainerRecord) -> str:
+    for mount in containerd.rootfs_mounts(record):
+        for option in mount.options:
+            if option.startswith("upperdir="):
+                return option.removeprefix("upperdir=")
+    raise ContainerdError(f"wanted container {record.id} on an overlay with an upper directory, found none")
+
+
+def _open_for_writing(subject: Subject) -> set[str]:
+    """Paths, as the container sees them, that its processes may write to through a descriptor or mapping."""
+    found = set()
+    for pid in subject.pids:
+        found.update(process.written_files(pid))
+    return found

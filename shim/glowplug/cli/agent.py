@@ -1,0 +1,16 @@
+"""`glowplug agent`: the node daemon, in the foreground."""
+
+import click
+
+from glowplug.cli.root import require_root
+
+
+@click.command()
+@click.option("--config", "path", metavar="FILE", help="Configuration; default /etc/glowplug/config.toml.")
+def agent(path: str | None) -> None:
+    """Answer the runtime on this node: which checkpoint fits which container."""
+    from glowplug import config
+    from glowplug.agent import main
+
+    require_root("the agent reads checkpoints and containers")
+    main.run(config.load(path))

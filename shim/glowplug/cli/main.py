@@ -1,0 +1,53 @@
+"""`glowplug`: one file per command. What a person did wrong ends with one line and status 2."""
+
+import os
+import sys
+
+import click
+
+from glowplug import __version__
+from glowplug.cli.agent import agent
+from glowplug.cli.capture import capture
+from glowplug.errors import GlowplugError, UsageError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="glowplug")
+def commands() -> None:
+    """Pods that start from a checkpoint."""
+
+
+commands.add_command(agent)
+commands.add_command(capture)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        commands.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _end("interrupted", EXIT_FAILED)
+    except click.ClickException as error:
+        _end(_with_hint(error), EXIT_USAGE)
+    except UsageError as error:
+        _end(str(error), EXIT_USAGE)
+    except GlowplugError as error:
+        _end(str(error), EXIT_FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+
+
+def _with_hint(error: click.ClickException) -> str:
+    text = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{text}; see `{context.command_path} --help`" if context else text
+
+
+def _end(message: str, status: int) -> None:
+    one_line = " ".join(message.split())
+    click.echo(f"glowplug: {one_line}", err=True)
+    sys.exit(status)

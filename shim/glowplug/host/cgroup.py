@@ -1,0 +1,122 @@
+"""The control groups of one container: where they are, who is in them, and emptying them.
+
+Standard library only: the runtime uses it during a restore and its clean-up.
+Source: cgroups(7), the kernel's cgroup-v2.rst (`cgroup.kill`) and freezer-subsystem.rst, OCI runtime spec
+"Control groups" (cgroupsPath).
+"""
+
+import os
+import signal
+import time
+
+from glowplug.errors import HostError
+
+KILL_DEADLINE_S = 10.0
+POLL_S = 0.01
+
+
+def mountpoints() -> list[str]:
+    """Every mounted cgroup hierarchy of this mount namespace: one on v2, one per controller on v1."""
+    found = []
+    with open("/proc/self/mountinfo") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            if right.split(" ", 1)[0] in ("cgroup", "cgroup2"):
+                found.append(left.split(" ")[4])
+    return found
+
+
+def version() -> int:
+    """2 where /sys/fs/cgroup is the unified hierarchy, else 1. Raises HostError where there is none."""
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return 2
+    if mountpoints():
+        return 1
+    raise HostError("wanted a mounted cgroup hierarchy, found none: mount one at /sys/fs/cgroup")
+
+
+def directories(cgroups_path: str, systemd: bool) -> list[str]:
+    """The existing directories of a container's cgroup in every hierarchy.
+
+    `cgroups_path` is `linux.cgroupsPath` of its spec: a path, or with systemd `slice:prefix:name`.
+    """
+    relative = _scope(cgroups_path) if systemd and ":" in cgroups_path else cgroups_path
+    relative = relative.lstrip("/")
+    if not relative or ".." in relative.split("/"):
+        raise HostError(f"wanted linux.cgroupsPath to name a cgroup, found {cgroups_path!r}")
+    return [path for mount in mountpoints() if os.path.isdir(path := f"{mount}/{relative}")]
+
+
+def _scope(cgroups_path: str) -> str:
+    """systemd's `slice:prefix:name` as the path that systemd makes of it (systemd.slice(5))."""
+    slice_name, prefix, name = cgroups_path.split(":", 2)
+    parts = (slice_name or "system.slice").removesuffix(".slice").split("-")
+    parents = ["-".join(parts[: n + 1]) + ".slice" for n in range(len(parts))] if parts != [""] else []
+    return "/".join([*parents, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"])
+
+
+def pids(directories: list[str]) -> set[int]:
+    """The processes in these cgroups and the cgroups below them."""
+    found: set[int] = set()
+    for directory in directories:
+        for below, _, _ in os.walk(directory):
+            try:
+                with open(f"{below}/cgroup.procs") as procs:
+                    found.update(int(line) for line in procs)
+            except OSError:
+                continue  # removed between the walk and the read: nobody is in it
+    return found - {0}
+
+
+def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
+    """SIGKILL whatever is in these cgroups until they are empty.
+
+    Raises HostError, naming the processes, when some are left at the deadline: stuck in the kernel.
+    """
+    until = time.monotonic() + deadline_s
+    while left := pids(directories):
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for directory in directories:
+            _thaw(directory)
+        if time.monotonic() > until:
+            raise HostError(
+                f"wanted the container's processes dead within {deadline_s:g} s, found {_named(left)} alive "
+                "after SIGKILL: they are stuck in the kernel; look at /proc/PID/stack, the node may need a reboot"
+            )
+        time.sleep(POLL_S)
+
+
+def _thaw(directory: str) -> None:
+    """A frozen process does not die on v1: write THAWED; on v2 killing thaws, but 0 does no harm."""
+    for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        if os.path.exists(f"{directory}/{name}"):
+            try:
+                with open(f"{directory}/{name}", "w") as file:
+                    file.write(value)
+            except OSError:
+                continue  # removed meanwhile
+
+
+def _named(pids: set[int]) -> str:
+    names = []
+    for pid in sorted(pids)[:8]:
+        try:
+            with open(f"/proc/{pid}/comm") as comm:
+                names.append(f"{pid} ({comm.read().strip()})")
+        except OSError:
+            names.append(str(pid))
+    return ", ".join(names)
+
+
+def remove(directories: list[str]) -> None:
+    """Remove these empty cgroups, the deepest first."""
+    for directory in directories:
+        for below, _, _ in os.walk(directory, topdown=False):
+            try:
+                os.rmdir(below)
+            except FileNotFoundError:
+                continue

@@ -1,0 +1,35 @@
+"""How much memory processes hold, as a capture will have to write it (proc_pid_smaps(5), proc_meminfo(5))."""
+
+from collections.abc import Iterable
+
+COUNTED = ("Anonymous", "Pss_Shmem")
+
+
+def to_dump(pids: Iterable[int]) -> int:
+    """Bytes of anonymous and shared memory, an upper bound of what CRIU writes of these processes."""
+    return sum(_rollup(pid) for pid in pids)
+
+
+def _rollup(pid: int) -> int:
+    total = 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as lines:
+            for line in lines:
+                field, _, value = line.partition(":")
+                if field in COUNTED:
+                    total += int(value.split()[0]) * 1024
+    except (ProcessLookupError, FileNotFoundError):
+        return 0  # it ended meanwhile
+    return total
+
+
+def available() -> int | None:
+    """Bytes that the node can give without swapping (MemAvailable); None: not known."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None

@@ -1,0 +1,130 @@
+"""What a process may do and what it is held by, as the kernel says it (proc_pid_status(5), proc_pid_limits(5)).
+
+One reader for both ends: a capture writes these facts into the manifest, a restore compares them.
+Standard library only.
+"""
+
+import os
+import stat
+
+NUMBERS = {"Uid": "uids", "Gid": "gids", "Groups": "groups"}
+CAPABILITIES = {
+    "CapInh": "inheritable",
+    "CapPrm": "permitted",
+    "CapEff": "effective",
+    "CapBnd": "bounding",
+    "CapAmb": "ambient",
+}
+
+
+def credentials(pid: int) -> dict[str, object]:
+    """Of the process `pid` (as seen here), in the words of the manifest: `pid` in its own PID namespace,
+    `comm`, `uids` and `gids` (real, effective, saved, file system), `groups`, `capabilities` (set → 16
+    hexadecimal digits), `no_new_privileges`, `seccomp` (mode), `limits`, `label`; and `state`, a letter.
+
+    Raises OSError when there is no such process.
+    """
+    status = _status(pid)
+    return {
+        "pid": int(status["NSpid"].split()[-1]),
+        "parent": _number_of(int(status["PPid"]), status),
+        "comm": status["Name"],
+        "state": status["State"][0],
+        **{name: [int(word) for word in status[field].split()] for field, name in NUMBERS.items()},
+        "capabilities": {name: status[field] for field, name in CAPABILITIES.items()},
+        "no_new_privileges": status["NoNewPrivs"] != "0",
+        "seccomp": int(status.get("Seccomp", "0")),
+        "limits": limits(pid),
+        "label": label(pid),
+    }
+
+
+def _number_of(parent: int, child: dict[str, str]) -> int:
+    """The parent's pid in the child's PID namespace; 0 where it is outside."""
+    try:
+        numbers = _status(parent)["NSpid"].split()
+    except OSError:
+        return 0
+    return int(numbers[-1]) if len(numbers) == len(child["NSpid"].split()) else 0
+
+
+def _status(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/status", errors="backslashreplace") as lines:
+        return {field: value.strip() for field, _, value in (line.partition(":") for line in lines)}
+
+
+def limits(pid: int) -> dict[str, str]:
+    """Resource limits: name → `soft:hard` in the kernel's units (getrlimit(2))."""
+    found = {}
+    with open(f"/proc/{pid}/limits") as lines:
+        next(lines)
+        for line in lines:
+            words = line[26:].split()
+            found[line[:25].strip()] = f"{words[0]}:{words[1]}"
+    return found
+
+
+def label(pid: int) -> str:
+    """The LSM's label (AppArmor profile, SELinux context); empty where no LSM gives one."""
+    try:
+        with open(f"/proc/{pid}/attr/current", "rb") as file:
+            return file.read().rstrip(b"\0\n").decode("ascii", "backslashreplace")
+    except OSError:
+        return ""
+
+
+def oom_score_adj(pid: int) -> int:
+    with open(f"/proc/{pid}/oom_score_adj") as file:
+        return int(file.read())
+
+
+def set_oom_score_adj(pid: int, value: int) -> None:
+    """Raises OSError: to lower it below its floor takes CAP_SYS_RESOURCE."""
+    with open(f"/proc/{pid}/oom_score_adj", "w") as file:
+        file.write(str(value))
+
+
+def is_alive(pid: int) -> bool:
+    """Neither gone nor a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"x")
+    except OSError:
+        return False
+
+
+def tree(root: int) -> list[int]:
+    """The pids of a process and its descendants, parents first (/proc/PID/task/TID/children)."""
+    found = [root]
+    for pid in found:
+        try:
+            tasks = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            try:
+                with open(f"/proc/{pid}/task/{task}/children") as children:
+                    found.extend(int(word) for word in children.read().split())
+            except OSError:
+                continue
+    return found
+
+
+def written_files(pid: int) -> set[str]:
+    """Paths of regular files that the process has open for writing, as its mount namespace names them."""
+    found: set[str] = set()
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found
+    for number in numbers:
+        try:
+            with open(f"/proc/{pid}/fdinfo/{number}") as info:
+                flags = next(int(line.split()[1], 8) for line in info if line.startswith("flags:"))
+            if flags & os.O_ACCMODE != os.O_RDONLY and stat.S_ISREG(
+                os.stat(f"/proc/{pid}/fd/{number}").st_mode
+            ):
+                found.add(os.readlink(f"/proc/{pid}/fd/{number}").removesuffix(" (deleted)"))
+        except OSError:
+            continue  # closed meanwhile
+    return found

@@ -1,0 +1,56 @@
+"""Every path of ours, each a function or a name: nothing else spells one.
+
+HOT: imported by the runtime before it knows whether there is work.
+"""
+
+import os
+
+RUN_DIR = os.environ.get("GLOWPLUG_RUN_DIR", "/run/glowplug")
+CONFIG_FILE = os.environ.get("GLOWPLUG_CONFIG", "/etc/glowplug/config.toml")
+CACHE_ROOT = "/var/lib/glowplug"
+
+
+def agent_socket() -> str:
+    """The agent's Unix socket: root only, one JSON object per line each way."""
+    return f"{RUN_DIR}/agent.sock"
+
+
+def spool() -> str:
+    """Outcomes, a file each, put there by the runtime and taken in by the agent.
+
+    It lies with the run directory, which is a tmpfs on a node: a full disk loses no outcome.
+    """
+    return f"{RUN_DIR}/outcomes"
+
+
+def attempts() -> str:
+    """One directory per restore under way: `attempt(id)`."""
+    return f"{RUN_DIR}/restores"
+
+
+def attempt(container: str) -> str:
+    """Journal and lock of one restore; gone when the restore ended, however it ended."""
+    return f"{attempts()}/{container}"
+
+
+def captures() -> str:
+    """Lock files of captures under way, one per container."""
+    return f"{RUN_DIR}/captures"
+
+
+def restore_bundle(bundle: str) -> str:
+    """Our own directory inside a container's bundle: the spec that runc restores, CRIU's work directory.
+
+    It lives and goes with the bundle; runc's state names it as the container's bundle.
+    """
+    return f"{bundle}/glowplug"
+
+
+def marker(runc_root: str, container: str) -> str:
+    """Present when `create` restored this container. It lies in runc's state directory and goes with it."""
+    return f"{runc_root}/{container}/glowplug"
+
+
+def runc_state(runc_root: str, container: str) -> str:
+    """runc's state directory of one container (`--root`)."""
+    return f"{runc_root}/{container}"

@@ -1,0 +1,111 @@
+"""One try to restore one container: what it knows, and the journal that outlives it.
+
+The journal lies in the run directory from before the first change until everything is either finished or
+undone. The runtime holds an exclusive flock on it, so a journal that nobody holds was left by a killed
+runtime, and whoever finds it (the next create in that pod, our delete, the agent's sweep) cleans up after it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+
+from glowplug import paths
+
+JOURNAL = "journal.json"
+LOCK = "lock"
+
+
+class Attempt:
+    """Facts of one restore, all JSON values, so that a stranger can clean up after it.
+
+    `facts`: id, sandbox, root (runc --root), bundle, rootfs, pid_file, cache, cgroups_path, systemd_cgroup (bool),
+    runc, global_args (runc's global options as given).
+    """
+
+    __slots__ = ("facts", "lock")
+
+    def __init__(self, facts: dict[str, object], lock: int) -> None:
+        self.facts = facts
+        self.lock = lock
+
+    def text(self, name: str) -> str:
+        value = self.facts.get(name)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def id(self) -> str:
+        return self.text("id")
+
+    @property
+    def directory(self) -> str:
+        return paths.attempt(self.id)
+
+    @property
+    def rootfs_record(self) -> str:
+        """How the rootfs was mounted (mount(2)'s source, flags, options), should it have to be mounted again."""
+        return f"{self.directory}/rootfs.json"
+
+    @property
+    def layer_record(self) -> str:
+        """Where the layer room says what it changed, for the undo."""
+        return f"{self.directory}/layer.json"
+
+    @property
+    def view(self) -> str:
+        """The checkpoint's images as this pod gets them: links, on the cache's own file system."""
+        return f"{self.text('cache')}/views/{self.id}"
+
+    @property
+    def shm_record(self) -> str:
+        return f"{self.directory}/shm.json"
+
+    def finish(self) -> None:
+        """Nothing is left to undo."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self.lock)
+
+
+def begin(facts: dict[str, object]) -> Attempt:
+    """Write the journal. Raises OSError; nothing was changed then."""
+    directory = paths.attempt(str(facts["id"]))
+    os.makedirs(directory, 0o700, exist_ok=True)
+    lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        aside = f"{directory}/{JOURNAL}.new"
+        with open(aside, "w") as file:
+            json.dump(facts, file)
+        os.rename(aside, f"{directory}/{JOURNAL}")
+    except OSError:
+        os.close(lock)
+        raise
+    return Attempt(facts, lock)
+
+
+def abandoned() -> list[Attempt]:
+    """Attempts whose runtime is dead, each locked by us now."""
+    try:
+        names = os.listdir(paths.attempts())
+    except FileNotFoundError:
+        return []
+    return [attempt for name in sorted(names) if (attempt := _adopt(f"{paths.attempts()}/{name}"))]
+
+
+def _adopt(directory: str) -> Attempt | None:
+    try:
+        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None  # finished meanwhile
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(f"{directory}/{JOURNAL}") as file:
+            facts = json.load(file)
+        if os.fstat(lock).st_nlink:
+            return Attempt(facts, lock)
+    except BlockingIOError:
+        pass  # its runtime is at work
+    except (OSError, ValueError):
+        shutil.rmtree(directory, ignore_errors=True)  # killed before its first change
+    os.close(lock)
+    return None

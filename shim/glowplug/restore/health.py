@@ -1,0 +1,61 @@
+"""Is what came back the process that was captured, alive, and no more than the new spec allows?
+
+The credentials travel in CRIU's images, not in the new pod's spec: equal keys say that the two specs agree,
+and this reads back from /proc that the kernel agrees too, before anybody is told that the container runs.
+"""
+
+from glowplug.errors import CriuError
+from glowplug.host import process
+from glowplug.restore.attempt import Attempt
+
+EQUAL = ("uids", "gids", "groups", "capabilities", "no_new_privileges", "seccomp", "limits", "label")
+
+
+def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object]) -> None:
+    """Raises CriuError naming the first difference: the process, what was wanted and what was found."""
+    init = init_pid(attempt)
+    found = {}
+    for pid in process.tree(init):
+        try:
+            facts = process.credentials(pid)
+        except OSError:
+            continue  # it ended; whether it may have is decided below
+        found[facts["pid"]] = (pid, facts)
+    for wanted in _processes(manifest):
+        number = wanted.get("pid")
+        if number not in found or found[number][1]["state"] in ("Z", "X"):
+            raise CriuError(
+                f"wanted process {number} ({wanted.get('comm')}) alive, found it dead after the restore"
+            )
+        _compare(wanted, found[number][1])
+    for pid, _ in found.values():
+        _set_oom_score_adj(pid, spec)
+
+
+def init_pid(attempt: Attempt) -> int:
+    """The restored container's first process, as runc wrote it (host pid)."""
+    with open(attempt.text("pid_file")) as file:
+        return int(file.read())
+
+
+def _processes(manifest: dict[str, object]) -> list[dict[str, object]]:
+    processes = manifest.get("processes")
+    if not isinstance(processes, list) or not processes:
+        raise CriuError("wanted the captured processes in the manifest, found none")
+    return processes
+
+
+def _compare(wanted: dict[str, object], found: dict[str, object]) -> None:
+    for fact in EQUAL:
+        if wanted.get(fact) != found[fact]:
+            raise CriuError(
+                f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with another {fact}: "
+                f"wanted {wanted.get(fact)}, found {found[fact]}"
+            )
+
+
+def _set_oom_score_adj(pid: int, spec: dict[str, object]) -> None:
+    described = spec.get("process")
+    value = described.get("oomScoreAdj") if isinstance(described, dict) else None
+    if isinstance(value, int) and process.oom_score_adj(pid) != value:
+        process.set_oom_score_adj(pid, value)

@@ -1,0 +1,175 @@
+"""The steps of a restore, in order; each is a function of the same `Work` and could be called alone.
+
+A step raises GlowplugError or OSError; the pipeline adds which step it was, and that is the outcome's stage.
+"""
+
+import json
+import os
+import shutil
+import time
+
+from glowplug import paths
+from glowplug.cache import check as cache_check
+from glowplug.cache import lease as cache_lease
+from glowplug.criu import config, hostname, images
+from glowplug.errors import CriuError
+from glowplug.layer import overlay, shm, tree
+from glowplug.restore import child, health
+from glowplug.restore.attempt import Attempt
+
+
+class Work:
+    """A restore under way.
+
+    `plan` is the agent's answer; `stdio` the container's own descriptors; `until` the deadline in
+    time.monotonic() seconds; `manifest` is there after `check`.
+    """
+
+    __slots__ = ("attempt", "lease", "manifest", "plan", "spec", "stdio", "until")
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        plan: dict[str, object],
+        spec: dict[str, object],
+        stdio: tuple[int, int, int],
+        until: float,
+    ) -> None:
+        self.attempt = attempt
+        self.plan = plan
+        self.spec = spec
+        self.stdio = stdio
+        self.until = until
+        self.lease = -1
+        self.manifest: dict[str, object] = {}
+
+    def text(self, name: str) -> str:
+        value = self.plan.get(name)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint's directory."""
+        return f"{self.text('cache')}/checkpoints/{self.text('checkpoint')}"
+
+    @property
+    def bundle(self) -> str:
+        """Our own bundle: the spec that runc restores."""
+        return paths.restore_bundle(self.attempt.text("bundle"))
+
+    def left_s(self) -> float:
+        return max(0.0, self.until - time.monotonic())
+
+
+def lease(work: Work) -> None:
+    """Hold the checkpoint: nothing removes it while this descriptor is open."""
+    work.lease = cache_lease.take(work.text("cache"), work.text("checkpoint"))
+
+
+def check(work: Work) -> None:
+    """Sizes of all files, digests of the manifest and of the small images."""
+    work.manifest = cache_check.check(work.text("cache"), work.text("checkpoint"))
+
+
+def layer(work: Work) -> None:
+    """The writable layer into the upper directory of the new snapshot, with the overlay unmounted."""
+    source = f"{work.checkpoint}/layer/tree"
+    if not os.path.isdir(source):
+        return
+    mount = overlay.find(work.attempt.text("rootfs"))
+    with open(work.attempt.rootfs_record, "w") as file:
+        json.dump({"source": mount.source, "flags": mount.flags, "options": mount.options}, file)
+    with overlay.Unmounted(mount):
+        tree.apply(source, mount.upperdir, work.attempt.layer_record, features=mount.features)
+
+
+def shared_memory(work: Work) -> None:
+    """The /dev/shm files that the processes hold, into the tmpfs of the new pod."""
+    source = f"{work.checkpoint}/shm"
+    if os.path.isdir(source):
+        shm.apply(source, work.text("shm"), work.attempt.shm_record)
+
+
+def view(work: Work) -> None:
+    """The images with the new pod's host name: CRIU writes the one it finds there into the whole pod."""
+    os.makedirs(work.attempt.view, 0o700)
+    hostname.give(f"{work.checkpoint}/images", work.attempt.view, work.text("uts"))
+    images.view(f"{work.checkpoint}/images", work.attempt.view)
+
+
+def spec(work: Work) -> None:
+    """Our copy of the spec: as containerd wrote it, but for CRIU's options and an absolute rootfs."""
+    os.makedirs(work.bundle, 0o700, exist_ok=True)
+    options = f"{work.bundle}/criu.conf"
+    with open(options, "w") as file:
+        file.write(config.restore())
+    copy = dict(work.spec)
+    annotations = copy.get("annotations")
+    copy["annotations"] = {
+        **(annotations if isinstance(annotations, dict) else {}),
+        config.ANNOTATION: options,
+    }
+    root = copy.get("root")
+    copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.text("rootfs")}
+    with open(f"{work.bundle}/config.json", "w") as file:
+        json.dump(copy, file)
+
+
+def criu(work: Work) -> None:
+    """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim."""
+    criu_path = work.text("criu")
+    if not os.access(criu_path, os.X_OK):
+        raise CriuError(f"wanted CRIU at {criu_path}, found no such program: install CRIU 4.1 or newer")
+    logs = f"{work.bundle}/work"
+    os.makedirs(logs, 0o700, exist_ok=True)
+    arguments = [
+        work.attempt.text("runc"),
+        *("--root", work.attempt.text("root")),
+        # A log of our own: containerd shows the last error of the one that we were given.
+        *("--log", f"{work.bundle}/runc.log", "--log-format", "json"),
+        *(["--systemd-cgroup"] if work.attempt.facts.get("systemd_cgroup") is True else []),
+        *("restore", "--detach", "--no-subreaper"),
+        *("--bundle", work.bundle),
+        *("--image-path", work.attempt.view),
+        *("--work-path", logs),
+        *("--pid-file", work.attempt.text("pid_file")),
+        work.attempt.id,
+    ]
+    env = dict(os.environ)
+    env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+    status = child.wait(child.spawn(arguments, work.stdio, env), work.left_s())
+    if status != 0:
+        said = config.log_errors(f"{logs}/restore.log")
+        raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")
+
+
+def healthy(work: Work) -> None:
+    """Every process alive, with the credentials that the spec and the manifest say; oom_score_adj set."""
+    health.check(work.attempt, work.spec, work.manifest)
+
+
+def keep(work: Work) -> None:
+    """What was put in place stays; what was only for the way goes."""
+    tree.finish(work.attempt.layer_record)
+    shm.finish(work.attempt.shm_record)
+    shutil.rmtree(work.attempt.view)
+
+
+def mark(work: Work) -> None:
+    """From here on `start` has nothing to do."""
+    with open(paths.marker(work.attempt.text("root"), work.attempt.id), "w") as file:
+        file.write(work.text("checkpoint"))
+
+
+STEPS = (
+    ("lease", lease),
+    ("check", check),
+    ("layer", layer),
+    ("shm", shared_memory),
+    ("view", view),
+    ("spec", spec),
+    ("criu", criu),
+    ("health", healthy),
+    ("keep", keep),
+    ("mark", mark),
+)

@@ -1,0 +1,62 @@
+"""One question to the agent: a JSON object on a line each way, within a deadline.
+
+HOT: `_socket`, not `socket`, whose import costs more than the question.
+"""
+
+import _socket
+import json
+import time
+
+from glowplug import paths
+
+DEADLINE_S = 1.0
+LONGEST_REPLY = 1 << 20
+
+
+class NoAnswer(Exception):
+    """The agent is absent, late, or talks rubbish. `slug` is the reason that an outcome carries."""
+
+    def __init__(self, slug: str, detail: str) -> None:
+        super().__init__(detail)
+        self.slug = slug
+        self.detail = detail
+
+
+def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str, object]:
+    """The agent's answer. Raises `NoAnswer`, never anything else."""
+    until = time.monotonic() + deadline_s
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.settimeout(deadline_s)
+        connection.connect(paths.agent_socket())
+        connection.sendall(json.dumps(question, separators=(",", ":")).encode() + b"\n")
+        reply = _line(connection, until)
+    except TimeoutError:
+        raise NoAnswer("agent-timeout", f"the agent gave no answer within {deadline_s:g} s") from None
+    except OSError as error:
+        raise NoAnswer("no-agent", f"{paths.agent_socket()}: {error.strerror}") from None
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(reply)
+    except ValueError:
+        raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object") from None
+    if not isinstance(answer, dict):
+        raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object")
+    return answer
+
+
+def _line(connection: _socket.socket, until: float) -> bytes:
+    received = b""
+    while not received.endswith(b"\n"):
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        more = connection.recv(65536)
+        if not more:
+            raise NoAnswer("agent-died", "the agent closed the connection in the middle of its answer")
+        received += more
+        if len(received) > LONGEST_REPLY:
+            raise NoAnswer("agent-rubbish", "the agent's answer has no end")
+    return received

@@ -1,0 +1,115 @@
+"""`create`: restore the container where the agent has a match, else leave it to runc.
+
+HOT up to the agent's answer. Promise 1 is kept here: whatever goes wrong ends in "run runc", with the
+outcome recorded, but for processes that can't be killed.
+"""
+
+import json
+import os
+import time
+
+from glowplug.checkpoint import bundle, eligible
+from glowplug.errors import GlowplugError
+from glowplug.runtime import ask, outcome, take_back
+from glowplug.runtime.argv import Command
+from glowplug.runtime.status import DONE, REFUSED, RUNC
+
+CONTAINER_STDIO = (7, 8, 9)
+RESTORE_DEADLINE_S = 60.0
+CLEANUP_DEADLINE_S = 15.0
+
+
+def run(runc: str, command: Command) -> int:
+    """The exit status for the script: DONE, REFUSED or RUNC."""
+    began = time.monotonic()
+    try:
+        with open(f"{command.bundle}/config.json", "rb") as file:
+            spec = json.load(file)
+        facts = bundle.read(spec)
+    except (OSError, ValueError, RecursionError, GlowplugError):
+        return RUNC  # runc has words of its own for a bundle like this
+    if facts.container_type != "container":
+        return RUNC
+    record: dict[str, object] = {
+        "container_id": command.container,
+        "sandbox_id": facts.sandbox_id,
+        "namespace": facts.sandbox_namespace,
+        "pod": facts.sandbox_name,
+        "container": facts.container_name,
+    }
+    try:
+        status, said = _start(runc, command, spec, facts, began)
+    except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
+        status, said = RUNC, {"outcome": "cold:internal-error", "detail": f"{type(error).__name__}: {error}"}
+    outcome.append({**record, **said, "total_s": round(time.monotonic() - began, 4)})
+    if status == REFUSED:
+        outcome.tell_containerd(command.options.get("log"), str(said.get("detail")))
+    return status
+
+
+def _start(
+    runc: str, command: Command, spec: dict[str, object], facts: bundle.BundleFacts, began: float
+) -> tuple[int, dict[str, object]]:
+    """Eligible? Anything left of an earlier try in this pod? A match? Then restore."""
+    refused = take_back.abandoned_in(facts.sandbox_id, command.container)
+    if refused:
+        return REFUSED, {"outcome": "fallback:cleanup", "detail": refused}
+    for slug, sentence in eligible.ineligible(facts):
+        return RUNC, {"outcome": f"cold:{slug}", "detail": sentence}
+    try:
+        plan = ask.ask(
+            {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
+        )
+    except ask.NoAnswer as error:
+        return RUNC, {"outcome": f"cold:{error.slug}", "detail": error.detail}
+    if plan.get("verdict") != "match":
+        return RUNC, {"outcome": f"cold:{plan.get('slug', 'agent-rubbish')}", "detail": plan.get("detail")}
+    return _restore(runc, command, spec, facts, plan, began)
+
+
+def _restore(
+    runc: str,
+    command: Command,
+    spec: dict[str, object],
+    facts: bundle.BundleFacts,
+    plan: dict[str, object],
+    began: float,
+) -> tuple[int, dict[str, object]]:
+    from glowplug.restore import attempt, child, cleanup, pipeline, steps
+
+    child.die_with_parent(os.getppid())
+    said: dict[str, object] = {"checkpoint": plan.get("checkpoint")}
+    phases = {"resolve": round(time.monotonic() - began, 4)}
+    said["phases"] = phases
+    bundle_path = os.path.abspath(command.bundle)
+    trial = attempt.begin(
+        {
+            "id": command.container,
+            "sandbox": facts.sandbox_id,
+            "root": command.root,
+            "runc": runc,
+            "bundle": bundle_path,
+            "rootfs": os.path.join(bundle_path, facts.rootfs),
+            "cache": plan.get("cache"),
+            "pid_file": os.path.abspath(command.options.get("pid-file", f"{bundle_path}/init.pid")),
+            "cgroups_path": facts.cgroups_path,
+            "systemd_cgroup": "systemd-cgroup" in command.flags,
+        }
+    )
+    deadline_s = plan.get("deadline_s")
+    allowed_s = (
+        min(deadline_s, RESTORE_DEADLINE_S) if isinstance(deadline_s, int | float) else RESTORE_DEADLINE_S
+    )
+    work = steps.Work(trial, plan, spec, CONTAINER_STDIO, began + allowed_s)
+    try:
+        pipeline.run(work, phases)
+    except pipeline.Failed as failure:
+        said |= {"outcome": f"fallback:{failure.stage}", "detail": failure.detail}
+        try:
+            cleanup.clean_up(trial, CLEANUP_DEADLINE_S, create_follows=True)
+        except (GlowplugError, OSError) as error:
+            said["detail"] = f"{failure}; and then the clean-up: {error}"
+            return REFUSED, said
+        return RUNC, said
+    trial.finish()
+    return DONE, {**said, "outcome": "restored"}

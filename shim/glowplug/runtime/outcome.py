@@ -1,0 +1,37 @@
+"""Outcomes: one JSON file per start in the spool (DESIGN: `restored`, `cold:…`, `fallback:…`).
+
+HOT. The spool outlives the agent; an outcome that can't be written costs no container its start.
+"""
+
+import json
+import os
+import time
+
+from glowplug import paths
+
+FORMAT = 1
+
+
+def append(record: dict[str, object]) -> bool:
+    """Put one record into the spool, whole or not at all. False where it can't be."""
+    now = time.time()
+    text = json.dumps({"format": FORMAT, "time": round(now, 3), **record}, separators=(",", ":"))
+    name = f"{paths.spool()}/{now:.6f}-{os.getpid()}"
+    try:
+        os.makedirs(paths.spool(), 0o700, exist_ok=True)
+        fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:
+            file.write(text)
+        os.rename(f"{name}.new", f"{name}.json")
+    except OSError:
+        return False
+    return True
+
+
+def tell_containerd(log: str | None, message: str) -> None:
+    """The error as runc would log it: containerd shows the last one of the file that `--log` names."""
+    if log is None:
+        return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with open(log, "a") as file:
+        file.write(json.dumps({"level": "error", "msg": f"glowplug: {message}", "time": now}) + "\n")
