@@ -37,7 +37,7 @@ def holdings(node: Node) -> Holdings:
                 things[f"cgroup {parent}/{child}"] += 1
     for point in processes.mounts_under(names.state):
         things[f"mount {point}"] += 1
-    for directory in (names.run_dir, f"{names.state}/runc", f"{names.cache}/drafts"):
+    for directory in (names.run_dir, names.runc_root, f"{names.cache}/drafts"):
         for parent, children, files in os.walk(directory):
             for entry in children + files:
                 things[f"file {parent}/{entry}"] += 1

@@ -24,6 +24,7 @@ from integration.node_names import PAUSE_IMAGE, Names, new_names
 from integration.sweep import sweep
 from integration.waiting import wait_until
 
+GLOWPLUG = f"{os.path.dirname(sys.executable)}/glowplug"
 RUNTIME = f"{images.REPOSITORY}/shim/glowplug-runtime"
 CRIU_DIRECTORY = f"{images.REPOSITORY}/.build/criu/bin"
 SANDBOX_BINARIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -176,7 +177,7 @@ class Node:
         os.makedirs(self.names.run_dir, 0o700, exist_ok=True)
         with open(f"{self.names.state}/agent.log", "ab") as log:
             self._agent = subprocess.Popen(
-                [sys.executable, "-m", "glowplug.cli.main", "agent"],
+                [GLOWPLUG, "agent", "--config", self.names.config],
                 env=self.env,
                 cwd=images.REPOSITORY,
                 stdin=subprocess.DEVNULL,
@@ -224,9 +225,11 @@ class Node:
         if self._keeper and self._keeper.poll() is not None:
             raise TimeoutError(f"wanted containerd to run, it ended\n{self.log_end()}")
         try:
-            return all(self.cri.status().conditions.values())
+            conditions = self.cri.status().conditions
         except ContainerdError:
             return False
+        # 1.7 and newer have further conditions, such as that no deprecated setting is in use.
+        return conditions["RuntimeReady"] and conditions["NetworkReady"]
 
     def _cri_knows(self, reference: str) -> bool:
         """CRI labels the images that it has taken note of."""

@@ -82,7 +82,7 @@ def _handler(names: Names, criplugin: str, handler: str, program: str) -> list[s
         '      container_annotations = ["glowplug.dev/*"]',
         f"      [{table}.options]",
         f'        BinaryName = "{program}"',
-        f'        Root = "{names.state}/runc"',
+        f'        Root = "{names.runc_root}"',
     ]
 
 
@@ -113,8 +113,8 @@ def glowplug_config(names: Names, programs: Mapping[str, str], settings: Mapping
     """Glowplug's config.toml. `programs`: runc and criu; `settings`: what a test wants otherwise."""
     keys: dict[str, object] = {
         "cache": names.cache,
-        "run_dir": names.run_dir,
         "containerd_socket": names.socket,
+        "runc_root": names.runc_root,
         **programs,
         **settings,
     }

@@ -57,8 +57,8 @@ class Names:
 
     @property
     def runc_root(self) -> str:
-        """runc's `--root` for all containers, the namespace included."""
-        return f"{self.state}/runc/k8s.io"
+        """What containerd makes runc's `--root` of, with its namespace appended (/k8s.io)."""
+        return f"{self.state}/runc"
 
     @property
     def owner(self) -> str:
