@@ -152,8 +152,8 @@ def test_a_held_process_gets_its_signals_after_go(driver: str, restored: Start) 
         back.bring_back([process.pid], [process.pid], (), 20)
         os.kill(process.pid, signal.SIGTERM)
         assert process.alive()
-        back.go()
         fd = os.pidfd_open(process.pid)
+        back.go()
         assert select.select([fd], [], [], 5)[0] == [fd]
         os.close(fd)
 

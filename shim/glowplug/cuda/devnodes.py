@@ -11,7 +11,6 @@ import ctypes
 import os
 import re
 import stat
-from typing import Any
 
 from glowplug.errors import CudaError
 
@@ -31,10 +30,12 @@ class _OpenHow(ctypes.Structure):
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
-def wanted_nodes(spec: dict[str, Any]) -> dict[str, Node]:
+def wanted_nodes(spec: dict[str, object]) -> dict[str, Node]:
     """The NVIDIA nodes in /dev that an OCI spec gives (`linux.devices`, config-linux.md), by name."""
     nodes: dict[str, Node] = {}
-    for device in (spec.get("linux") or {}).get("devices") or ():
+    linux = spec.get("linux")
+    devices = linux.get("devices") if isinstance(linux, dict) else None
+    for device in devices or ():
         folder, _, name = device["path"].rpartition("/")
         if folder == "/dev" and _NODE.fullmatch(name) and device.get("type") in ("c", "u"):
             mode = device.get("fileMode")
@@ -58,7 +59,7 @@ def swaps(present: dict[str, tuple[int, int]], wanted: dict[str, Node]) -> tuple
     return sorted(wrong), sorted(missing)
 
 
-def align(pid: int, spec: dict[str, Any]) -> list[str]:
+def align(pid: int, spec: dict[str, object]) -> list[str]:
     """Make the NVIDIA nodes in /dev of a restored process's root those of the spec; returns the names it
     changed.
 

@@ -112,8 +112,12 @@ class Hold:
     def release(self, timeout: float) -> None:
         """Let every held thread go on as it was. Raises CudaError when one can't be let go; then kill the
         tree.
+
+        A process that a waiting signal ends as soon as its first thread goes is no error: that is its own
+        end.
         """
         deadline = time.monotonic() + timeout
+        ended = set()
         try:
             for tid, mask in list(self._running.items()):
                 _ptrace(PTRACE_INTERRUPT, tid)
@@ -121,11 +125,15 @@ class Hold:
                 self._set_mask(tid, mask)
                 del self._running[tid]
             for tid, pending in list(self._held.items()):
-                _ptrace(PTRACE_DETACH, tid, 0, pending)
                 del self._held[tid]
+                try:
+                    _ptrace(PTRACE_DETACH, tid, 0, pending)
+                except ProcessLookupError:
+                    ended.add(tid)
         except OSError as error:
             raise CudaError(f"could not let a held thread go: {error}") from error
         self._pids = []
+        _take_in(ended, deadline)
 
     def kill(self, timeout: float) -> bool:
         """Kill the held processes and take in their threads' deaths. False when some did not die in time."""
@@ -135,13 +143,7 @@ class Hold:
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + timeout
-        # A traced thread that died stays a zombie until its tracer has seen it; a leader comes after the
-        # others.
-        left = set(self._held) | set(self._running)
-        while left and time.monotonic() < deadline:
-            left = {tid for tid in left if not _gone(tid)}
-            if left:
-                time.sleep(0.002)
+        left = _take_in(set(self._held) | set(self._running), deadline)
         self._held, self._running, self._pids = {}, {}, []
         return not left
 
@@ -197,6 +199,17 @@ def _signal_of(status: int) -> int:
         return 0
     number = os.WSTOPSIG(status)
     return 0 if number in (signal.SIGSTOP, signal.SIGTRAP) else number
+
+
+def _take_in(tids: set[int], deadline: float) -> set[int]:
+    """Wait for the deaths of traced threads that are dying; returns those that had not died by the deadline.
+
+    Until its tracer has seen it, a dead thread stays a zombie, and its parent hears nothing; a leader comes
+    last.
+    """
+    while (tids := {tid for tid in tids if not _gone(tid)}) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return tids
 
 
 def _gone(tid: int) -> bool:

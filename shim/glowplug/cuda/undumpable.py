@@ -1,0 +1,92 @@
+"""Kernel objects of a container's processes that no CRIU can dump, named before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from glowplug.cuda import processes
+
+
+@dataclass(frozen=True, slots=True)
+class Undumpable:
+    """A process (the host's PID, its name), what it holds, and why that stops a capture."""
+
+    pid: int
+    comm: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.comm}) holds {self.what}: {self.why}"
+
+
+# Beginning of what /proc/PID/fd or maps shows → why.
+_NEVER = (
+    (
+        "anon_inode:[io_uring]",
+        "CRIU can't dump io_uring; keep glowplug.dev/io-uring off, or UV_USE_IO_URING=0",
+    ),
+    ("anon_inode:[perf_event]", "CRIU can't dump perf events; capture without a profiler"),
+    ("anon_inode:[userfaultfd]", "CRIU can't dump userfaultfd"),
+    ("anon_inode:bpf-", "CRIU can't dump BPF objects"),
+    ("anon_inode:kvm-", "CRIU can't dump virtual machines"),
+    (
+        "/dev/infiniband/",
+        "RDMA state lies in the adapter; set NCCL_IB_DISABLE=1 or close it before a capture",
+    ),
+    ("/dev/dri/", "CRIU can't dump graphics devices of NVIDIA; run without a display driver"),
+    ("/dev/gdrdrv", "the driver's checkpoint leaves GPUDirect mappings in place"),
+    ("/dev/nvidia-caps", "MIG and fabric capabilities can't be checkpointed by the driver"),
+    ("/dev/nvidia-modeset", "the driver's checkpoint leaves display contexts in place"),
+    ("/dev/fuse", "CRIU can't dump a FUSE server"),
+    ("/dev/vfio/", "CRIU can't dump devices passed through"),
+)
+_AFTER = (
+    (
+        "/dev/nvidia",
+        "still open after the CUDA checkpoint: opened by other means than CUDA (NVML, Vulkan, OpenGL)",
+    ),
+)
+
+
+def before(pids: Iterable[int]) -> list[Undumpable]:
+    """What would stop a capture whatever the driver does."""
+    return [found for pid in pids for found in _of(pid, _NEVER)]
+
+
+def after(pids: Iterable[int]) -> list[Undumpable]:
+    """What the CUDA checkpoint has left behind that CRIU can't dump."""
+    return [found for pid in pids for found in _of(pid, _AFTER)]
+
+
+def _of(pid: int, table: tuple[tuple[str, str], ...]) -> list[Undumpable]:
+    found: dict[str, str] = {}
+    for what in (*_descriptors(pid), *_mappings(pid)):
+        for beginning, why in table:
+            if what.startswith(beginning):
+                found[what] = why
+    return [Undumpable(pid, processes.name(pid), what, why) for what, why in sorted(found.items())]
+
+
+def _descriptors(pid: int) -> list[str]:
+    targets = []
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                targets.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            except FileNotFoundError:  # closed meanwhile
+                continue
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return targets
+
+
+def _mappings(pid: int) -> set[str]:
+    try:
+        with open(f"/proc/{pid}/maps", errors="surrogateescape") as maps:
+            columns = [line.split(None, 5) for line in maps]
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+    return {found[5].strip() for found in columns if len(found) == 6}

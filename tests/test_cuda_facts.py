@@ -1,0 +1,124 @@
+"""GPU facts are NVML's, which GPUs a container has is its spec's, and a fact that is missing is an error."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.cuda_target import Script
+
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint.requirements import Gpu
+from glowplug.cuda import facts, given
+from glowplug.errors import HostError
+
+pytest_plugins = ["tests.cuda_target"]
+
+A = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
+B = "GPU-bbbbbbbb-0000-0000-0000-000000000002"
+H100 = "NVIDIA H100 80GB HBM3"
+NODE = (
+    "driver 580.159.04",
+    "cuda 13000",
+    f'gpu 0 {A} 3 "{H100}" 85899345920 1024 9.0 -',
+    f'gpu 1 {B} 1 "{H100}" 85899345920 2048 9.0 mig',
+)
+
+
+@pytest.fixture(autouse=True)
+def nvml(driver: str, script: Script) -> None:
+    """libnvidia-ml.so.1 is the fake's: the loader takes what is loaded under that name already."""
+    ctypes.CDLL(f"{driver}/libnvidia-ml.so.1")
+    script.say(*NODE)
+
+
+def test_a_node_is_read_whole() -> None:
+    gpu = Gpu(A, H100, 85899345920, "9.0", False)
+    other = Gpu(B, H100, 85899345920, "9.0", True)
+    devices = (facts.Device(0, 3, gpu), facts.Device(1, 1, other))
+    assert facts.read() == facts.Node("580.159.04", 13000, devices)
+
+
+def test_a_gpu_that_knows_no_mig_has_none(script: Script) -> None:
+    script.say("driver 1", f'gpu 0 {A} 0 "T4" 1 0 7.5 n/a')
+    assert facts.read().devices[0].gpu.mig is False
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMigMode"],
+)
+def test_what_nvml_can_not_say_is_an_error(function: str, script: Script) -> None:
+    script.say(*NODE, f"nvml-fail {function} 9")
+    with pytest.raises(HostError, match="Driver Not Loaded"):
+        facts.read()
+
+
+def test_no_library_is_no_driver() -> None:
+    code = (
+        "import ctypes.util, sys; from glowplug.cuda import facts\n"
+        "sys.exit(77 if ctypes.util.find_library('nvidia-ml') else facts.read() != facts.NO_DRIVER)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "shim"}, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("this machine has NVIDIA's library")
+    assert done.returncode == 0
+
+
+def test_memory_by_process_tells_a_missing_figure_from_none(script: Script) -> None:
+    script.say(*NODE, "usage 0 11 700", "usage 0 12 n/a", "usage 1 11 5", "mps 1 99 1")
+    assert facts.memory_by_process(0) == {11: 700, 12: None}
+    assert facts.memory_by_process(1) == {11: 5}
+    assert facts.memory_used(1) == 2048
+    assert (facts.mps_clients(0), facts.mps_clients(1)) == (set(), {99})
+
+
+def spec(*nodes: tuple[str, int, int], **more: object) -> bundle.BundleFacts:
+    devices = [{"path": path, "type": "c", "major": major, "minor": minor} for path, major, minor in nodes]
+    return bundle.read({"ociVersion": "1.0.2", "linux": {"devices": devices}, **more})
+
+
+def test_the_nodes_of_the_spec_say_which_gpus_a_container_has() -> None:
+    devices = facts.read().devices
+    assert (
+        given.devices_of(spec(("/dev/nvidia3", 195, 3), ("/dev/nvidiactl", 195, 255)), devices) == devices[:1]
+    )
+    both = spec(("/dev/nvidia1", 195, 1), ("/dev/nvidia3", 195, 3))
+    assert given.devices_of(both, devices) == devices
+
+
+def test_a_renamed_node_is_told_by_its_number() -> None:
+    devices = facts.read().devices
+    assert given.devices_of(spec(("/dev/nvidia0", 195, 3)), devices) == devices[:1]
+
+
+def test_a_bind_mounted_node_counts() -> None:
+    mounts = [{"destination": "/dev/nvidia1", "source": "/dev/nvidia1", "type": "bind", "options": ["rbind"]}]
+    devices = facts.read().devices
+    assert given.devices_of(spec(mounts=mounts), devices) == devices[1:]
+
+
+def test_a_container_without_nodes_or_wishes_has_no_gpu() -> None:
+    assert given.devices_of(spec(), facts.read().devices) == ()
+
+
+def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_told() -> None:
+    process = {"args": ["a"], "cwd": "/", "env": [f"NVIDIA_VISIBLE_DEVICES={A}"]}
+    with pytest.raises(HostError, match="through CDI") as raised:
+        given.devices_of(spec(process=process), facts.read().devices)
+    assert A not in str(raised.value)
+
+
+def test_a_node_that_nvml_does_not_know_is_unknown() -> None:
+    with pytest.raises(HostError, match="found none for /dev/nvidia7"):
+        given.devices_of(spec(("/dev/nvidia7", 195, 7)), facts.read().devices)
+
+
+def test_a_node_that_is_no_nvidia_device_is_unknown() -> None:
+    with pytest.raises(
+        HostError, match="wanted /dev/nvidia1 of the spec to be character device 195:N, found c 1:3"
+    ):
+        given.devices_of(spec(("/dev/nvidia1", 1, 3)), facts.read().devices)

@@ -1,0 +1,48 @@
+"""What no CRIU can dump is named with its process before anything is touched."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from glowplug.cuda import undumpable
+
+
+def test_a_held_object_is_named_with_its_process_and_why() -> None:
+    fd = os.open("/dev/fuse", os.O_RDONLY) if os.path.exists("/dev/fuse") else None
+    if fd is None:
+        pytest.skip("no /dev/fuse here")
+    try:
+        found = undumpable.before([os.getpid()])
+    finally:
+        os.close(fd)
+    assert [(one.pid, one.what) for one in found] == [(os.getpid(), "/dev/fuse")]
+    assert str(found[0]).startswith(f"process {os.getpid()} (")
+    assert str(found[0]).endswith("holds /dev/fuse: CRIU can't dump a FUSE server")
+
+
+def test_io_uring_is_seen() -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    parameters = (ctypes.c_uint32 * 30)()
+    fd = libc.syscall(425, 1, ctypes.byref(parameters))  # io_uring_setup
+    if fd < 0:
+        pytest.skip("no io_uring here")
+    try:
+        assert [one.what for one in undumpable.before([os.getpid()])] == ["anon_inode:[io_uring]"]
+    finally:
+        os.close(fd)
+
+
+def test_an_innocent_process_and_one_that_is_gone_hold_nothing() -> None:
+    assert undumpable.before([os.getpid(), 999999]) == []
+    assert undumpable.after([os.getpid(), 999999]) == []
+
+
+def test_after_the_cuda_checkpoint_any_open_nvidia_node_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidiactl", "/dev/null"])
+    found = undumpable.after([os.getpid()])
+    assert [one.what for one in found] == ["/dev/nvidiactl"]
+    assert "opened by other means than CUDA" in found[0].why
