@@ -5,7 +5,7 @@ Each method is one call of Kubernetes' runtime.v1 API and bears its name.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
@@ -42,7 +42,7 @@ class RuntimeStatus:
     """`conditions`: RuntimeReady, NetworkReady. `config`: CRI's configuration as it is in force."""
 
     conditions: Mapping[str, bool]
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)  # may hold registry passwords
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,20 @@ _TASK_EVENTS = {
         task_events_pb2.TaskExit,
         task_events_pb2.TaskDelete,
         task_events_pb2.TaskOOM,
+        task_events_pb2.TaskExecAdded,
+        task_events_pb2.TaskExecStarted,
         task_events_pb2.TaskPaused,
         task_events_pb2.TaskResumed,
+        task_events_pb2.TaskCheckpointed,
     )
 }
 _CONTAINER_EVENTS = {
     kind.DESCRIPTOR.full_name: kind
-    for kind in (task_events_pb2.ContainerCreate, task_events_pb2.ContainerDelete)
+    for kind in (
+        task_events_pb2.ContainerCreate,
+        task_events_pb2.ContainerUpdate,
+        task_events_pb2.ContainerDelete,
+    )
 }
 
 
@@ -83,7 +90,7 @@ def event_of(envelope: events_pb2.Envelope) -> Event:
         task = _TASK_EVENTS[name].FromString(envelope.event.value)
     except DecodeError as error:
         raise ContainerdError(f"containerd sent an event {topic} that can't be read as {name}") from error
-    process = getattr(task, "id", "")
+    process = getattr(task, "id", "") or getattr(task, "exec_id", "")
     return Event(
         at,
         topic,

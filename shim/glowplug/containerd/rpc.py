@@ -147,7 +147,7 @@ class Connection:
             ) from error
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise ContainerdError(
-                f"containerd at {self.socket} did not finish {name} within {timeout_s} s: {details}"
+                f"containerd at {self.socket} did not finish {name} in time (deadline {timeout_s} s): {details}"
             ) from error
         kind = NotFound if code is grpc.StatusCode.NOT_FOUND else ContainerdError
         raise kind(f"containerd at {self.socket} refused {name}: {details} ({code.name})") from error
