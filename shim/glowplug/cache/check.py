@@ -59,10 +59,8 @@ def check_files(directory: str, files: dict[str, facts.File]) -> None:
 def check_file(directory: str, path: str, file: facts.File) -> None:
     """One file's type, owner, mode, size and, where it is a small one, digest. The layer's tree: its size."""
     _, size, algorithm, digest = file
-    if path == layout.LAYER_TREE:
-        found_size = tree_size(directory, path)
-    else:
-        found_size = check_regular(directory, path).st_size
+    is_tree = layout.is_tree(path)
+    found_size = tree_size(directory, path) if is_tree else check_regular(directory, path).st_size
     if found_size != size:
         raise DamagedCheckpoint(f"{path}: wanted {size} bytes, found {found_size}")
     if algorithm == facts.BLAKE2B:

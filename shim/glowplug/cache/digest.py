@@ -17,7 +17,7 @@ from glowplug.errors import CacheError
 IMAGE_LIMIT = 64 << 20  # bytes; larger files among the images are data (ghost files), counted as pages
 SMALL = 256 << 10  # bytes; other rooms' files up to here are checked at every restore
 
-_KINDS = {"images": "image", "memory": "memory", "layer": "layer", "shm": "shm"}
+_KINDS = {"images": "image", "memory": "memory", "layer": "layer", "shm": "shm", "volumes": "layer"}
 
 FileEntry = dict[str, str | int]  # "kind", "size" in bytes, "digest" as algorithm:hexadecimal
 
@@ -34,7 +34,7 @@ def kind_of(path: str, size: int) -> str:
 
 
 def digest_files(directory: str, kinds: Callable[[str, int], str] = kind_of) -> dict[str, FileEntry]:
-    """"files" of the checkpoint in directory, by path; the writable layer's tree is one entry, "layer/tree".
+    """"files" of the checkpoint in directory, by path; a tree of the container's own files is one entry.
 
     Its digest is that of the canonical listing (see listing.py), its size that of the regular files in it.
     Raises CacheError for a link or a device outside that tree, and for what can't be read.
@@ -44,7 +44,7 @@ def digest_files(directory: str, kinds: Callable[[str, int], str] = kind_of) -> 
 
 def digest_file(directory: str, path: str, kinds: Callable[[str, int], str] = kind_of) -> FileEntry:
     """One entry of "files"."""
-    if path == layout.LAYER_TREE:
+    if layout.is_tree(path):
         size, value = digest_tree(f"{directory}/{path}")
         return {"kind": kinds(path, size), "size": size, "digest": f"{facts.BLAKE3}:{value}"}
     try:
@@ -58,7 +58,7 @@ def digest_file(directory: str, path: str, kinds: Callable[[str, int], str] = ki
 
 def content_digest(directory: str, path: str, algorithm: str) -> str:
     """The digest, in hexadecimal, of a file's content by that algorithm, or of the layer's listing."""
-    if path == layout.LAYER_TREE:
+    if layout.is_tree(path):
         return digest_tree(f"{directory}/{path}")[1]
     if algorithm == facts.BLAKE2B:
         return check.blake2b(directory, path)
@@ -86,7 +86,7 @@ def walk(directory: str) -> Iterator[str]:
             for name in sorted(os.listdir(f"{directory}/{below}")):
                 path = f"{below}{name}"
                 mode = os.lstat(f"{directory}/{path}").st_mode
-                if path == layout.LAYER_TREE or (stat.S_ISREG(mode) and path != layout.MANIFEST):
+                if layout.is_tree(path) or (stat.S_ISREG(mode) and path != layout.MANIFEST):
                     yield path
                 elif stat.S_ISDIR(mode):
                     pending.append(f"{path}/")

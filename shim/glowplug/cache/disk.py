@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -14,8 +14,8 @@ _LONG_PATH = 2000  # bytes; far enough from PATH_MAX (4096) for one more name
 
 
 def make_private(directory: str) -> None:
-    """Directories 0700 and files 0600, of the one who runs; the writable layer's tree keeps its own."""
-    for path, status in walk(directory, skip=f"{directory}/{layout.LAYER_TREE}"):
+    """Directories 0700 and files 0600, of the one who runs; a container's own files keep theirs."""
+    for path, status in walk(directory, skip=lambda path: layout.is_tree(path.removeprefix(f"{directory}/"))):
         if stat.S_ISLNK(status.st_mode):
             continue
         if status.st_uid != os.geteuid():
@@ -69,15 +69,15 @@ def free(directory: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def walk(directory: str, skip: str | None = None) -> Iterator[tuple[str, os.stat_result]]:
+def walk(directory: str, skip: Callable[[str], bool] = lambda _: False) -> Iterator[tuple[str, os.stat_result]]:
     """Every path beneath directory and directory itself with its status, links not followed.
 
-    skip and what lies beneath it is left out; so is what vanishes meanwhile.
+    A path that skip is true for, and what lies beneath it, is left out; so is what vanishes meanwhile.
     """
     pending = [directory]
     while pending:
         path = pending.pop()
-        if path == skip:
+        if skip(path):
             continue
         with suppress(FileNotFoundError):
             status = os.lstat(path)

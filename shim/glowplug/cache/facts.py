@@ -70,7 +70,7 @@ def _file(path: str, entry: object) -> File:
     algorithm, _, value = digest.partition(":")
     if algorithm not in (BLAKE2B, BLAKE3):
         raise CacheError(f"manifest: {path}: wanted {BLAKE2B} or {BLAKE3}, found {algorithm[:40]!r}")
-    if path == layout.LAYER_TREE and algorithm != BLAKE3:
+    if layout.is_tree(path) and algorithm != BLAKE3:
         raise CacheError(f"manifest: {path}: wanted the {BLAKE3} of its listing, found {algorithm}")
     return kind, size, algorithm, value
 

@@ -5,6 +5,7 @@ directory, which for a thousand checkpoints costs less than a millisecond. What 
 not held here: ask the store about the few candidates.
 """
 
+import math
 import os
 import threading
 from collections import defaultdict
@@ -115,14 +116,14 @@ def _read(root: str, name: str) -> Entry:
 
 def _seconds(created: object, otherwise: float) -> float:
     """A manifest's "created" as seconds since the epoch: a number of them, or RFC 3339 text."""
-    if isinstance(created, int | float) and not isinstance(created, bool):
-        return float(created)
-    if isinstance(created, str):
-        try:
+    try:
+        if isinstance(created, str):
             moment = datetime.fromisoformat(created)
-        except ValueError:
-            return otherwise
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if isinstance(created, int | float) and math.isfinite(created):
+            return float(created)
+    except (ValueError, OverflowError):
+        return otherwise
     return otherwise
 
 

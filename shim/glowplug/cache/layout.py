@@ -19,9 +19,19 @@ DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 ID_LENGTH = 32
 MANIFEST = "manifest.json"
-LAYER_TREE = "layer/tree"
+TREE = "tree"
+_TREE_PLACES = ("layer", "shm", "volumes")
 
 _HEX = frozenset("0123456789abcdef")
+
+
+def is_tree(path: str) -> bool:
+    """Whether what lies there is a container's own files, kept as they were: layer/tree, shm/tree, volumes/N/tree.
+
+    Owners, modes and links in it are the container's; beyond it everything is root's alone.
+    """
+    first, _, _ = path.partition("/")
+    return first in _TREE_PLACES and path.rpartition("/")[2] == TREE and path.count("/") <= 2
 
 
 def is_id(name: str) -> bool:

@@ -47,7 +47,7 @@ def _name_of(upper: str, inode: int) -> str | None:
 
 def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
     """All that is known of the capture. Raises HostError."""
-    assert work.subject is not None and work.identity is not None and work.layer is not None
+    assert work.subject is not None and work.found is not None and work.layer is not None
     bundle = work.subject.bundle
     host = facts.read(".".join(str(number) for number in work.criu_version))
     listed = {
@@ -61,7 +61,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         node=os.uname().nodename,
         shared=bundle.annotations.get(SHARE) == "cluster",
         image_name=bundle.image_name,
-        key=Key(work.identity.key.digest, work.identity.key.parts),
+        key=Key(work.found.key.digest, work.found.key.parts),
         requirements=requirements.require(host, requirements.given(bundle, ())),
         processes=tuple(_process(found) for found in work.processes),
         files=listed,

@@ -17,7 +17,8 @@ from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, subject
+from glowplug.capture import describe, frozen, identity, subject, volumes
+from glowplug.capture.identity import Identity
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
@@ -47,7 +48,7 @@ class Work:
     result: Result = field(default_factory=Result)
     criu_version: tuple[int, int, int] = (0, 0, 0)
     subject: Subject | None = None
-    identity: identity.Identity | None = None
+    found: Identity | None = None
     draft: Draft | None = None
     scratch: str = ""
     watched: tuple[str, ...] = ()
@@ -80,8 +81,8 @@ def find(work: Work) -> None:
     work.criu_version = program.version(work.config.criu)
     found = subject.find(work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    work.identity = identity.of(work.containerd, found.record, found.bundle, work.store.salt())
-    subject.require_eligible(found, work.identity)
+    work.found = identity.of(work.containerd, found.record, found.bundle, work.store.salt())
+    subject.require_eligible(found, work.found)
     work.subject = found
     work.result.namespace = found.bundle.sandbox_namespace
     work.result.pod = found.bundle.sandbox_name
@@ -91,7 +92,7 @@ def find(work: Work) -> None:
 def make_room(work: Work) -> None:
     """Room in the cache, refused with the numbers; the pause predicted."""
     assert work.subject is not None
-    needed = work.subject.memory_bytes + work.subject.layer_bytes
+    needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
     work.result.predicted_pause_s = round(PAUSE_FIXED_S + needed / DUMP_BYTES_PER_S, 3)
     work.report(
         "room",
@@ -117,7 +118,9 @@ def freeze(work: Work) -> None:
         describe.add_links(f"{into}/images", found.pids, found.upper, f"{into}/layer/tree")
         held = subject.held_shm(found)
         if held:
-            shm.capture(found.shm, held, f"{into}/shm")
+            describe.make_directory(f"{into}/shm")
+            shm.capture(found.shm, held, f"{into}/shm/tree")
+        volumes.capture(found.bundle, into)
     work.result.pause_s = round(time.monotonic() - began, 4)
 
 

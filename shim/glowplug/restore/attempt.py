@@ -60,6 +60,14 @@ class Attempt:
     def shm_record(self) -> str:
         return f"{self.directory}/shm.json"
 
+    def volume_record(self, number: int) -> str:
+        return f"{self.directory}/volume-{number}.json"
+
+    def volume_records(self) -> list[str]:
+        """Those that were written, in the order of their volumes."""
+        names = (name for name in os.listdir(self.directory) if name.startswith("volume-"))
+        return [f"{self.directory}/{name}" for name in sorted(names) if name.endswith(".json")]
+
     def finish(self) -> None:
         """Nothing is left to undo."""
         shutil.rmtree(self.directory, ignore_errors=True)

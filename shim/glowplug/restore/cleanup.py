@@ -13,7 +13,7 @@ import time
 from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.host import cgroup
-from glowplug.layer import shm, syscalls, tree
+from glowplug.layer import carried, shm, syscalls, tree
 from glowplug.restore import child, unmount
 from glowplug.restore.attempt import Attempt
 
@@ -68,6 +68,11 @@ def undo_shm(attempt: Attempt, left_s: float) -> None:
         shm.undo(attempt.shm_record)
 
 
+def undo_volumes(attempt: Attempt, left_s: float) -> None:
+    for record in attempt.volume_records():
+        carried.undo(record)
+
+
 def undo_layer(attempt: Attempt, create_follows: bool) -> None:
     """The upper directory as it was; the overlay, should it be mounted, is not while that is done."""
     if not os.path.exists(attempt.rootfs_record):
@@ -97,6 +102,7 @@ STEPS = (
     forget_in_runc,
     remove_cgroups,
     undo_shm,
+    undo_volumes,
 )
 
 

@@ -12,8 +12,8 @@ from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.criu import config, hostname, images
-from glowplug.errors import CriuError
-from glowplug.layer import overlay, shm, tree
+from glowplug.errors import CriuError, LayerError
+from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import child, health
 from glowplug.restore.attempt import Attempt
 
@@ -85,9 +85,35 @@ def layer(work: Work) -> None:
 
 def shared_memory(work: Work) -> None:
     """The /dev/shm files that the processes hold, into the tmpfs of the new pod."""
-    source = f"{work.checkpoint}/shm"
+    source = f"{work.checkpoint}/shm/tree"
     if os.path.isdir(source):
         shm.apply(source, work.text("shm"), work.attempt.shm_record)
+
+
+def volumes(work: Work) -> None:
+    """The volumes that travel with the container, into the directories that the new pod mounts there."""
+    index = f"{work.checkpoint}/volumes/index.json"
+    if not os.path.exists(index):
+        return
+    with open(index) as file:
+        listed = json.load(file)
+    for number, volume in enumerate(listed):
+        carried.apply(
+            f"{work.checkpoint}/volumes/{number}/tree",
+            _source_of(work.spec, volume["destination"]),
+            work.attempt.volume_record(number),
+            replace=volume["replace"],
+            fingerprint=volume["fingerprint"],
+        )
+
+
+def _source_of(spec: dict[str, object], destination: str) -> str:
+    """What the new spec mounts there, a directory of the host."""
+    mounts = spec.get("mounts")
+    for mount in mounts if isinstance(mounts, list) else []:
+        if os.path.normpath(mount["destination"]) == destination:
+            return str(mount["source"])
+    raise LayerError(f"wanted a volume at {destination} in the new container, found none")
 
 
 def view(work: Work) -> None:
@@ -139,7 +165,7 @@ def criu(work: Work) -> None:
     env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     status = child.wait(child.spawn(arguments, work.stdio, env), work.left_s())
     if status != 0:
-        said = config.log_errors(f"{logs}/restore.log")
+        said = config.log_errors(f"{logs}/restore.log", 12)
         raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")
 
 
@@ -152,6 +178,8 @@ def keep(work: Work) -> None:
     """What was put in place stays; what was only for the way goes."""
     tree.finish(work.attempt.layer_record)
     shm.finish(work.attempt.shm_record)
+    for record in work.attempt.volume_records():
+        carried.finish(record)
     shutil.rmtree(work.attempt.view)
 
 
@@ -166,6 +194,7 @@ STEPS = (
     ("check", check),
     ("layer", layer),
     ("shm", shared_memory),
+    ("volumes", volumes),
     ("view", view),
     ("spec", spec),
     ("criu", criu),

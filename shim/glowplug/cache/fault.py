@@ -1,0 +1,105 @@
+"""Whose fault a failed restore was: a table of stages, and one of what CRIU, the kernel and the driver say.
+
+Only a checkpoint's own fault sets it apart. Where it can't be told, it is the checkpoint's: a quarantine by
+the back-off costs some cold starts, a doomed restore costs its whole time at every start.
+"""
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """checkpoint: quarantine it. node: leave it, the node wants care. workload: the new pod differs."""
+
+    CHECKPOINT = "checkpoint"
+    NODE = "node"
+    WORKLOAD = "workload"
+
+
+STAGES: dict[str, Fault] = {
+    "lease": Fault.NODE,  # it was being removed at that moment
+    "check": Fault.CHECKPOINT,  # a file is missing, short or changed
+    "layer": Fault.NODE,  # a mount that is busy or gone; the layer's content was verified when it came in
+    "shm": Fault.NODE,  # the pod's /dev/shm is too small or not there
+    "volumes": Fault.WORKLOAD,  # the new pod's volume is not empty, or too small
+    "view": Fault.NODE,  # links in the cache
+    "spec": Fault.WORKLOAD,  # the new container's spec can't be restored into
+    "criu-missing": Fault.NODE,
+    "criu": Fault.CHECKPOINT,  # unless its log says otherwise
+    "memory": Fault.CHECKPOINT,
+    "cuda": Fault.CHECKPOINT,  # unless the driver says otherwise
+    "health": Fault.CHECKPOINT,  # a restored process died, or is not what it was
+    "credentials": Fault.CHECKPOINT,  # what came back is not what its key promised
+    "deadline": Fault.CHECKPOINT,  # slow or hung: a minute lost at every start until it rests
+    "disk-full": Fault.NODE,
+    "keep": Fault.NODE,
+    "mark": Fault.NODE,
+}
+
+# strerror(3) texts and messages that show a node short of something, whatever was being restored.
+_NODE_SHORT_OF = re.compile(
+    r"No space left on device|Disk quota exceeded|Cannot allocate memory|Out of memory|Too many open files"
+    r"|Read-only file system|Resource temporarily unavailable"
+)
+
+# CRIU 4.x, lines as in its log: "(00.013451)  1: Error (criu/cr-restore.c:1262): 7 killed by signal 9: …".
+_CRIU_NODE = re.compile(
+    r"when initializing kerndat|criu/kerndat\.c|criu/cgroup\.c|pie/.*cgroupd"
+    r"|Operation not permitted|Permission denied"  # a capability or an LSM rule that CRIU lacks here
+    r"|killed by signal (9|15):"  # the OOM killer, or somebody else
+    r"|iptables|nft(ables)?\b"
+)
+
+# Said by CRIU on the way to success: no reason for anything.
+_CRIU_HARMLESS = re.compile(r"RLIMIT_NOFILE|Restore original /proc/self/loginuid|Setting loginuid")
+
+_CUDA_NODE = re.compile(
+    r"out of memory|OUT_OF_MEMORY|NO_DEVICE|no CUDA-capable device|SYSTEM_NOT_READY"
+    r"|system not yet initialized|DEVICE_UNAVAILABLE|busy or unavailable|libcuda|ECC|NVLINK",
+    re.IGNORECASE,
+)
+
+# No program, no log, no error in it: it was not there, did not start, or was killed.
+_CRIU_SAID_NOTHING = re.compile(r"no such program|left no log|names no error")
+
+_LOG_LINE = re.compile(r"\(\d+\.\d+\)")  # "(00.069352) …", with a time in seconds in front
+_CRIU_ERROR = re.compile(r"\bError \([^)]*\): ")
+
+
+def whose(stage: str, said: Sequence[str] = ()) -> Fault:
+    """Whose fault it is that a restore failed at stage, by what was said: an error's text, CRIU's log lines.
+
+    A stage that the table does not have counts as the checkpoint's.
+    """
+    if stage == "criu":
+        return _criu(said)
+    fault = STAGES.get(stage, Fault.CHECKPOINT)
+    if any(_NODE_SHORT_OF.search(line) for line in said):
+        return Fault.NODE
+    if stage == "cuda" and any(_CUDA_NODE.search(line) for line in said):
+        return Fault.NODE
+    return fault
+
+
+def _criu(said: Sequence[str]) -> Fault:
+    """By the first error in CRIU's log: those after it follow from it. None: CRIU did not run to its end."""
+    error = first_error(said)
+    if error is None or _NODE_SHORT_OF.search(error) or _CRIU_NODE.search(error):
+        return Fault.NODE
+    return STAGES["criu"]
+
+
+def first_error(said: Sequence[str]) -> str | None:
+    """The first error that CRIU names, harmless ones aside.
+
+    said: lines of its log, of which the errors count; or the errors alone, "; " between them, as they stand
+    in an outcome's detail.
+    """
+    errors = [line for line in said if _CRIU_ERROR.search(line)]
+    if not errors:
+        errors = [error for line in said for error in line.split("; ") if not _LOG_LINE.match(error)]
+    for error in errors:
+        if error.strip() and not _CRIU_HARMLESS.search(error) and not _CRIU_SAID_NOTHING.search(error):
+            return error
+    return None

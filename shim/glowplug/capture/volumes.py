@@ -1,0 +1,55 @@
+"""Volumes that travel with a container: its image's VOLUMEs and its emptyDirs, each a directory of the host.
+
+In a checkpoint they lie in volumes/: `index.json` says which is mounted where, and volumes/N/tree holds the
+files of the Nth.
+"""
+
+import json
+import os
+
+from glowplug.checkpoint import mounts
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.errors import UsageError
+from glowplug.layer import carried, tree
+
+LIMIT_BYTES = 4 << 30
+REPLACED = "image-volume"
+"""CRI has filled it from the image before the container starts: what travels takes the place of that."""
+
+
+def carried_by(bundle: BundleFacts) -> list[mounts.Classified]:
+    """The mounts whose files a capture takes along, in the spec's order; /dev/shm and tmpfs go other ways."""
+    found = mounts.classify(bundle)
+    return [mount for mount in found if mount.kind == mounts.CARRIED and mount.how in (REPLACED, "empty-dir")]
+
+
+def bytes_of(bundle: BundleFacts) -> int:
+    """What they take on disk. Raises UsageError for one that is too large to be carried."""
+    total = 0
+    for mount in carried_by(bundle):
+        size = tree.size_of(mount.source)
+        if size > LIMIT_BYTES:
+            raise UsageError(
+                f"this container can't be captured: wanted at most {LIMIT_BYTES} bytes in the volume "
+                f"{mount.destination}, found {size}: mount a persistent volume there"
+            )
+        total += size
+    return total
+
+
+def capture(bundle: BundleFacts, into: str) -> None:
+    """Copy them into `into`/volumes; the container is frozen. Raises LayerError."""
+    index = []
+    for number, mount in enumerate(carried_by(bundle)):
+        os.makedirs(f"{into}/volumes/{number}", 0o700)
+        summary = carried.capture(mount.source, f"{into}/volumes/{number}/tree", LIMIT_BYTES)
+        index.append(
+            {
+                "destination": mount.destination,
+                "replace": mount.how == REPLACED,
+                "fingerprint": summary.fingerprint,
+            }
+        )
+    if index:
+        with open(f"{into}/volumes/index.json", "w") as file:
+            json.dump(index, file)
