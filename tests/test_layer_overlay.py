@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from layer_made import Overlay, mountinfo_lines, needs_root
+from tests.layer_made import Overlay, mountinfo_lines, needs_root
 
 from glowplug.errors import LayerError
 from glowplug.layer import mountinfo, overlay, syscalls
@@ -199,7 +199,10 @@ def test_a_mounted_upper_directory_is_known(tmp_path: object, mounted: list[str]
         (line("rw,lowerdir=/", "rw,relatime"), "upperdir"),
         (line("rw,lowerdir=/::/,upperdir=/,workdir=/"), "relative"),
         (line("rw,lowerdir=/not/there,upperdir=/,workdir=/"), "not there"),
-        (line("rw,lowerdir=" + ":".join(["/usr"] * 1000) + ",upperdir=/,workdir=/"), "mount\\(2\\) takes 4095"),
+        (
+            line("rw,lowerdir=" + ":".join(["/usr"] * 1000) + ",upperdir=/,workdir=/"),
+            "mount\\(2\\) takes 4095",
+        ),
         (line("rw,lowerdir=/,upperdir=/,workdir=/,nfs_export=on"), "nfs_export=on"),
     ],
 )

@@ -20,9 +20,13 @@ def write(path: str, content: "dict[str, Any]") -> None:
     """Write a new record; its directory must exist. LayerError when one is there: that comes first."""
     if os.path.lexists(path):
         raise LayerError(f"{path} records a change that was cut short: undo that first")
-    with open(path + ".new", "w", encoding="ascii") as file:
-        json.dump({"version": _VERSION, **content}, file)
-    os.rename(path + ".new", path)
+    try:
+        with open(path + ".new", "w", encoding="ascii") as file:
+            json.dump({"version": _VERSION, **content}, file)
+        os.rename(path + ".new", path)
+    except OSError:
+        forget(path)
+        raise
 
 
 def read(path: str) -> "dict[str, Any] | None":

@@ -1,0 +1,96 @@
+"""No path of a container leads out of its root."""
+
+import os
+import stat
+
+import pytest
+from tests.layer_made import needs_root
+
+from glowplug.layer import beneath
+
+
+@pytest.fixture
+def root(tmp_path: object) -> str:
+    """A container's root, beside a host file that its symlinks would like to reach."""
+    os.makedirs(f"{tmp_path}/root/etc")
+    os.makedirs(f"{tmp_path}/outside")
+    for name, content in (("outside/secret", "host"), ("root/etc/file", "container")):
+        with open(f"{tmp_path}/{name}", "w") as file:
+            file.write(content)
+    os.symlink(f"{tmp_path}/outside", f"{tmp_path}/root/absolute")
+    os.symlink("../../../../../../.." + f"{tmp_path}/outside", f"{tmp_path}/root/relative")
+    os.symlink("/etc", f"{tmp_path}/root/inside")
+    os.symlink("/proc/self/root", f"{tmp_path}/root/magic")
+    return f"{tmp_path}/root"
+
+
+def read(root: int | str, path: str) -> str:
+    with open(beneath.open_beneath(root, path, os.O_RDONLY)) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/file", "etc/file", "//inside/file", "inside/../inside/file", "../../etc/file"]
+)
+def test_opens_what_the_container_would(root: str, path: str) -> None:
+    assert read(root, path) == "container"
+    fd = os.open(root, os.O_PATH)
+    try:
+        assert read(fd, path) == "container"
+        assert os.get_inheritable(beneath.open_beneath(fd, path, os.O_RDONLY)) is False
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "path", ["absolute/secret", "relative/secret", "../outside/secret", "magic/etc/hostname"]
+)
+def test_reads_nothing_outside(root: str, path: str) -> None:
+    with pytest.raises(OSError) as caught:
+        read(root, path)
+    assert caught.value.errno is not None
+    assert caught.value.filename == path
+
+
+def test_refuses_the_magic_links_of_proc() -> None:
+    with pytest.raises(OSError, match="symbolic links"):
+        beneath.open_beneath("/", "/proc/self/root/etc", os.O_PATH)
+
+
+def test_makes_nothing_outside(root: str, tmp_path: object) -> None:
+    for path in ("absolute/new", "relative/new"):
+        for make in (beneath.mkdir, beneath.unlink, beneath.rmdir):
+            with pytest.raises(OSError):
+                make(root, path)
+        with pytest.raises(OSError):
+            beneath.mknod(root, path, 0o600 | stat.S_IFIFO)
+    with pytest.raises(OSError):
+        beneath.unlink(root, "absolute/secret")
+    assert os.listdir(f"{tmp_path}/outside") == ["secret"]
+
+
+def test_makes_and_removes_inside(root: str) -> None:
+    beneath.mkdir(root, "/inside/new/", 0o750)
+    beneath.mknod(root, "inside/new/fifo", 0o640 | stat.S_IFIFO)
+    assert stat.S_ISFIFO(os.lstat(f"{root}/etc/new/fifo").st_mode)
+    beneath.unlink(root, "/etc/new/fifo")
+    beneath.rmdir(root, "/etc/new")
+    beneath.unlink(root, "inside")
+    assert os.path.exists(f"{root}/etc/file")
+
+
+@needs_root
+def test_makes_device_nodes(root: str) -> None:
+    beneath.mknod(root, "/etc/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    assert os.lstat(f"{root}/etc/null").st_rdev == os.makedev(1, 3)
+
+
+@pytest.mark.parametrize("path", ["", "/", "..", "etc/..", "etc/."])
+def test_a_path_must_name_an_entry(root: str, path: str) -> None:
+    with pytest.raises(ValueError, match="names no entry"):
+        beneath.unlink(root, path)
+
+
+def test_create_takes_a_mode(root: str) -> None:
+    os.close(beneath.open_beneath(root, "inside/created", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+    assert stat.S_IMODE(os.lstat(f"{root}/etc/created").st_mode) == 0o600
