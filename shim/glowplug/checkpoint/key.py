@@ -41,6 +41,8 @@ NEUTRAL_SETTINGS = frozenset(
     )
 )
 
+SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring",)  # what a manifest may hold in the open
+
 Value = object  # JSON: text, number, bool, null, list, object
 Parts = dict[str, Value]
 
@@ -89,6 +91,11 @@ def workload_key(
     asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, {})
     parts = {name: part(asked) for name, part in PARTS.items()}
     return WorkloadKey("" if asked.unknown else digest(parts), parts, asked.unknown)
+
+
+def shown_settings(bundle: BundleFacts) -> dict[str, str]:
+    """The annotations of ours that change the process and hold no secret, for the manifest's `settings`."""
+    return {name: value for name, value in sorted(bundle.annotations.items()) if name in SHOWN_SETTINGS}
 
 
 def digest(parts: Mapping[str, Value]) -> str:

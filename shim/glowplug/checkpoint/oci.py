@@ -4,8 +4,7 @@ HOT: the runtime imports this at every create. A reader takes where the value st
 value, and raises BundleError. Go writes an empty field as absent or null: both read as the empty value.
 """
 
-import json
-
+from glowplug import jsontext
 from glowplug.errors import GlowplugError
 
 
@@ -54,7 +53,7 @@ def wrong(where: str, wanted: str, found: object) -> BundleError:
 
 def canonical(value: object) -> str:
     """JSON in one form: sorted keys, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return jsontext.dumps(value)
 
 
 def text(where: str, value: object) -> str:
