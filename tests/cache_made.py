@@ -16,7 +16,10 @@ FILES = {
     "layer/tree/etc/motd": b"hello",
     "layer/tree/usr/share/deep/file": b"x",
     "shm/0": b"shared",
+    "shm/tree/sem.lock": b"lock",
+    "volumes/0/tree/data": b"carried",
 }
+SMALL = {"images/core-1.img": b"registers", "layer/tree/etc/motd": b"hello"}
 
 
 def write(directory: str, files: dict[str, bytes] | None = None) -> None:
@@ -57,3 +60,15 @@ def published(
     """A checkpoint in the store; its id. Another created gives another one."""
     with store.draft(1 << 16) as draft:
         return store.publish(draft, fill(draft, created, namespace, key, shared))
+
+
+def publish(store: Store, created: float) -> str:
+    """A small checkpoint in the store, quick to make; its id."""
+    with store.draft(1) as opened:
+        return publish_into(store, opened, created)
+
+
+def publish_into(store: Store, opened: Draft, created: float) -> str:
+    """The same, out of a draft that is open."""
+    write(opened.path, SMALL)
+    return store.publish(opened, manifest_of(opened.path, created))
