@@ -90,7 +90,7 @@ def test_finds_what_is_open_or_mapped(pods: Pods, holder: int) -> None:
     held = shm.held_files([holder], pods.old, destination=pods.old)
     odd = os.fsdecode(b"odd \xff\n")
     assert held == {"opened", "sem.mapped", "sub/dir", "sub/dir/nested", "empty", odd}
-    assert shm.held_files([1], pods.old, destination=pods.old) == set()
+    assert shm.held_files([holder], pods.new, destination=pods.old) == set()
 
 
 def test_finds_files_by_inode(pods: Pods, holder: int) -> None:
