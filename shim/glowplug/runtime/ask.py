@@ -4,10 +4,9 @@ HOT: `_socket`, not `socket`, whose import costs more than the question.
 """
 
 import _socket
-import json
 import time
 
-from glowplug import paths
+from glowplug import jsontext, paths
 
 DEADLINE_S = 1.0
 LONGEST_REPLY = 1 << 20
@@ -29,7 +28,7 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
     try:
         connection.settimeout(deadline_s)
         connection.connect(paths.agent_socket())
-        connection.sendall(json.dumps(question, separators=(",", ":")).encode() + b"\n")
+        connection.sendall(jsontext.dumps(question).encode() + b"\n")
         reply = _line(connection, until)
     except TimeoutError:
         raise NoAnswer("agent-timeout", f"the agent gave no answer within {deadline_s:g} s") from None
@@ -38,8 +37,8 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
     finally:
         connection.close()
     try:
-        answer = json.loads(reply)
-    except ValueError:
+        answer = jsontext.loads(reply)
+    except (ValueError, RecursionError):
         raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object") from None
     if not isinstance(answer, dict):
         raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object")

@@ -4,10 +4,10 @@ HOT up to the agent's answer. Promise 1 is kept here: whatever goes wrong ends i
 outcome recorded, but for processes that can't be killed.
 """
 
-import json
 import os
 import time
 
+from glowplug import jsontext
 from glowplug.checkpoint import bundle, eligible
 from glowplug.errors import GlowplugError
 from glowplug.runtime import ask, outcome, take_back
@@ -24,8 +24,9 @@ def run(runc: str, command: Command) -> int:
     began = time.monotonic()
     try:
         with open(f"{command.bundle}/config.json", "rb") as file:
-            spec = json.load(file)
+            spec = jsontext.loads(file.read())
         facts = bundle.read(spec)
+        assert isinstance(spec, dict)  # or `read` would have said so
     except (OSError, ValueError, RecursionError, GlowplugError):
         return RUNC  # runc has words of its own for a bundle like this
     if facts.container_type != "container":

@@ -3,11 +3,10 @@
 HOT. The spool outlives the agent; an outcome that can't be written costs no container its start.
 """
 
-import json
 import os
 import time
 
-from glowplug import paths
+from glowplug import jsontext, paths
 
 FORMAT = 1
 
@@ -15,7 +14,7 @@ FORMAT = 1
 def append(record: dict[str, object]) -> bool:
     """Put one record into the spool, whole or not at all. False where it can't be."""
     now = time.time()
-    text = json.dumps({"format": FORMAT, "time": round(now, 3), **record}, separators=(",", ":"))
+    text = jsontext.dumps({"format": FORMAT, "time": round(now, 3), **record})
     name = f"{paths.spool()}/{now:.6f}-{os.getpid()}"
     try:
         os.makedirs(paths.spool(), 0o700, exist_ok=True)
@@ -34,4 +33,4 @@ def tell_containerd(log: str | None, message: str) -> None:
         return
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with open(log, "a") as file:
-        file.write(json.dumps({"level": "error", "msg": f"glowplug: {message}", "time": now}) + "\n")
+        file.write(jsontext.dumps({"level": "error", "msg": f"glowplug: {message}", "time": now}) + "\n")
