@@ -19,11 +19,11 @@ def check(schema: Schema, value: object, where: str = "manifest") -> None:
 
 
 def _wrong(where: str, wanted: str, value: object) -> ManifestError:
-    return ManifestError(f"{where[:200]}: wanted {wanted}, found {_NAMES.get(type(value), 'something else')}")
+    return ManifestError(f"{where[:200]}: wanted {wanted}, found {_NAMES.get(type(value), 'another type')}")
 
 
-_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
-_NAMES |= {dict: "an object", list: "a list"}
+_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+_NAMES |= {dict: "object", list: "array"}
 _TYPES = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
