@@ -82,6 +82,13 @@ def test_a_malformed_field_is_named(change: dict[str, Any], where: str) -> None:
         bundle.read(change)
 
 
+def test_a_number_beyond_all_bounds_is_refused() -> None:
+    found = made.spec()
+    found["process"]["scheduler"] = {"priority": float("inf")}
+    with pytest.raises(oci.BundleError, match="finite numbers"):
+        bundle.read(found)
+
+
 def test_a_message_never_holds_a_value() -> None:
     with pytest.raises(oci.BundleError) as caught:
         bundle.read({"process": {"env": {"API_KEY": made.SECRET}}})
@@ -128,6 +135,7 @@ def test_the_runtime_s_part_imports_little() -> None:
             "glowplug",
             "glowplug.checkpoint",
             "glowplug.errors",
+            "glowplug.jsontext",
             *(f"glowplug.checkpoint.{name}" for name in core),
         ]
     )
