@@ -136,9 +136,10 @@ def test_a_key_with_an_unknown_part_is_never_published() -> None:
 
 
 def test_what_could_not_be_read_back_is_never_written() -> None:
-    for field, value in (("created", "now"), ("shared", None), ("pod", 3), ("measured", None)):
+    wrong: list[dict[str, Any]] = [{"created": "now"}, {"shared": None}, {"pod": 3}, {"measured": None}]
+    for change in wrong:
         with pytest.raises(ManifestError):
-            dumps(made.manifest_of(**{field: value}))
+            dumps(made.manifest_of(**change))
     with pytest.raises(ManifestError):
         dumps(made.manifest_of(measured=manifests.Measured(cold_start_s=float("nan"))))
 

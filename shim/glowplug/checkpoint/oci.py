@@ -52,8 +52,11 @@ def wrong(where: str, wanted: str, found: object) -> BundleError:
 
 
 def canonical(value: object) -> str:
-    """JSON in one form: sorted keys, no spaces, ASCII."""
-    return jsontext.dumps(value)
+    """JSON in one form: sorted keys, no spaces, ASCII. Raises BundleError for what JSON can't say."""
+    try:
+        return jsontext.dumps(value)
+    except (ValueError, RecursionError):
+        raise BundleError("config.json: wanted finite numbers and few levels, found others") from None
 
 
 def text(where: str, value: object) -> str:
