@@ -1,0 +1,271 @@
+"""glowplug-runtime as the shim calls it: what is not ours reaches runc exactly, also from a damaged installation.
+
+runc is played by a program that writes down how it was called: its arguments, environment, directory and
+descriptors, which the real one would not tell.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+SHIM = Path(__file__).parent.parent / "shim"
+
+RECORDER = """#!{python} -IS
+import os, sys
+def target(fd):
+    try: return os.readlink(f"/proc/self/fd/{{fd}}")
+    except OSError: return None
+found = {{
+    "argv": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(),
+    "env": dict(part.split("=", 1) for part in open("/proc/self/environ").read().split("\\0") if part),
+    "fds": {{str(fd): target(fd) for fd in range(16) if target(fd)}},
+}}
+import json
+open({record!r}, "w").write(json.dumps(found))
+sys.stdout.write("said by runc")
+sys.exit(43)
+"""
+
+VERBS = [
+    ["state", "an-id"],
+    ["--root", "/r", "--log", "/l/log.json", "--log-format", "json", "kill", "--all", "an-id", "9"],
+    ["--root=/r", "exec", "--process", "/tmp/p with blank", "--detach", "--pid-file", "/x", "an-id"],
+    ["features"],
+    ["--root", "/r", "update", "--resources=-", "an-id"],
+    ["--systemd-cgroup", "--root", "/r", "start", "an-id"],
+    ["--root", "/r", "delete", "--force", "an-id"],
+    ["--root", "/r", "create", "--bundle", "/none", "--pid-file", "/none/pid", "an-id"],
+    ["--root", "/r", "restore", "--detach", "an-id"],
+    [],
+    ["--version"],
+    ["", "* ?", "'\"$(exit 7)", "-n"],
+]
+
+
+class Called:
+    """One call of the script, and what the recorder saw."""
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        env: Mapping[str, str],
+        script: Path = SHIM / "glowplug-runtime",
+    ) -> None:
+        record = directory / "record.json"
+        runc = directory / "runc"
+        runc.write_text(RECORDER.format(python=sys.executable, record=str(record)))
+        runc.chmod(0o755)
+        (directory / "cwd").mkdir(exist_ok=True)
+        self.extra = os.memfd_create("passed on")
+        os.set_inheritable(self.extra, True)
+        self.env = {"GLOWPLUG_RUNC": str(runc), "GLOWPLUG_RUN_DIR": str(directory / "run"), **env}
+        process = subprocess.Popen(
+            [str(script), *arguments],
+            env=self.env,
+            cwd=directory / "cwd",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[self.extra],
+        )
+        self.pid = process.pid
+        self.out, self.err = process.communicate(b"", timeout=30)
+        self.status = process.returncode
+        os.close(self.extra)
+        self.seen = json.loads(record.read_text())
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=lambda words: " ".join(words)[:40] or "nothing")
+def test_a_verb_that_is_not_ours_reaches_runc_as_it_came(tmp_path: Path, arguments: list[str]) -> None:
+    called = Called(tmp_path, arguments, {"A": "1", "EMPTY": "", "PATH": os.environ["PATH"]})
+    assert called.seen["argv"] == arguments
+    assert called.seen["env"] == called.env
+    assert called.seen["cwd"] == str(tmp_path / "cwd")
+    assert called.seen["pid"] == called.pid
+    assert (called.status, called.out, called.err) == (43, b"said by runc", b"")
+    inherited = {fd for fd in called.seen["fds"] if int(fd) > 2}
+    assert called.seen["fds"][str(called.extra)].startswith("/memfd:passed on")
+    # the recorder's own script is the one other descriptor that an interpreter may hold
+    assert all(called.seen["fds"][fd].endswith(("runc", "environ")) for fd in inherited - {str(called.extra)})
+
+
+def test_a_caller_s_own_PWD_reaches_runc(tmp_path: Path) -> None:
+    called = Called(tmp_path, ["state", "x"], {"PWD": str(tmp_path / "cwd"), "PATH": os.environ["PATH"]})
+    assert called.seen["env"] == called.env
+
+
+CREATE = [
+    "--root",
+    "{root}",
+    "--log",
+    "{log}",
+    "create",
+    "--bundle",
+    "{bundle}",
+    "--pid-file",
+    "{bundle}/pid",
+    "c1",
+]
+
+
+def eligible_bundle(directory: Path) -> list[str]:
+    """A bundle as CRI writes it, and the create that goes with it."""
+    bundle = directory / "bundle"
+    bundle.mkdir()
+    spec = {
+        "ociVersion": "1.0.2",
+        "process": {"args": ["true"], "cwd": "/", "env": []},
+        "root": {"path": "rootfs"},
+        "annotations": {
+            "io.kubernetes.cri.container-type": "container",
+            "io.kubernetes.cri.sandbox-id": "s1",
+            "io.kubernetes.cri.sandbox-name": "pod",
+            "io.kubernetes.cri.sandbox-namespace": "ns",
+            "io.kubernetes.cri.container-name": "main",
+        },
+        "linux": {
+            "cgroupsPath": "/x/c1",
+            "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
+        },
+    }
+    (bundle / "config.json").write_text(json.dumps(spec))
+    named = {"root": directory / "root", "log": bundle / "log.json", "bundle": bundle}
+    return [word.format(**named) for word in CREATE]
+
+
+def outcomes(directory: Path) -> list[str]:
+    return [
+        json.loads(file.read_text())["outcome"]
+        for file in sorted((directory / "run/outcomes").glob("*.json"))
+    ]
+
+
+def test_a_create_without_an_agent_is_runc_s_and_a_miss(tmp_path: Path) -> None:
+    arguments = eligible_bundle(tmp_path)
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]})
+    assert called.seen["argv"] == arguments
+    assert called.seen["env"] == called.env
+    assert called.seen["pid"] == called.pid
+    assert (called.status, called.out, called.err) == (43, b"said by runc", b"")
+    assert outcomes(tmp_path) == ["cold:no-agent"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b'{"annotations": 7}', b"[" * 100_000, b"\xff\xfe", b'{"annotations": {"a": 1}}'],
+    ids=["empty", "cut", "list", "number", "deep", "bytes", "typed"],
+)
+def test_a_spec_that_is_none_is_left_to_runc(tmp_path: Path, text: bytes) -> None:
+    arguments = eligible_bundle(tmp_path)
+    (tmp_path / "bundle/config.json").write_bytes(text)
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]})
+    assert called.seen["argv"] == arguments
+    assert called.status == 43
+
+
+def damaged(directory: Path, remove: str) -> Path:
+    """A copy of the installation that lacks something."""
+    shutil.copytree(SHIM, directory / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    target = directory / "shim" / remove
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    return directory / "shim/glowplug-runtime"
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "glowplug",
+        "glowplug/runtime/main.py",
+        "glowplug/runtime/create.py",
+        "glowplug/checkpoint",
+        "glowplug/errors.py",
+        "glowplug/jsontext.py",
+    ],
+)
+def test_runc_is_reached_with_a_module_gone(tmp_path: Path, gone: str) -> None:
+    arguments = eligible_bundle(tmp_path)
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]}, damaged(tmp_path, gone))
+    assert called.seen["argv"] == arguments
+    assert (called.status, called.out, called.err) == (43, b"said by runc", b"")
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3", "/bin/false", "/bin/true", "/etc/passwd"])
+def test_runc_is_reached_with_python_gone_or_broken(tmp_path: Path, python: str) -> None:
+    arguments = eligible_bundle(tmp_path)
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"], "GLOWPLUG_PYTHON": python})
+    assert called.seen["argv"] == arguments
+    assert (called.status, called.out, called.err) == (43, b"said by runc", b"")
+
+
+def test_a_module_with_an_error_in_it_is_as_good_as_gone(tmp_path: Path) -> None:
+    script = damaged(tmp_path, "glowplug/runtime/ask.py")
+    (tmp_path / "shim/glowplug/runtime/ask.py").write_text("def broken(:\n")
+    arguments = eligible_bundle(tmp_path)
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]}, script)
+    assert called.seen["argv"] == arguments
+    assert (called.status, called.err) == (43, b"")
+
+
+ALLOWED = {
+    *(
+        "abc",
+        "_abc",
+        "_codecs",
+        "_collections_abc",
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "_imp",
+    ),
+    *(
+        "_io",
+        "_json",
+        "_signal",
+        "_socket",
+        "_stat",
+        "_thread",
+        "_warnings",
+        "_weakref",
+        "builtins",
+        "codecs",
+    ),
+    *("encodings", "encodings.aliases", "encodings.utf_8", "genericpath", "io", "marshal", "os", "os.path"),
+    *("posix", "posixpath", "stat", "sys", "time", "zipimport", "_sysconfig", "winreg", "_datetime"),
+}
+
+
+def test_a_create_that_misses_imports_the_interpreter_s_own_and_ours_alone(tmp_path: Path) -> None:
+    """Promise of the hot path: what `create` imports is counted."""
+    arguments = eligible_bundle(tmp_path)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from glowplug.runtime import main;"
+        "status = main.main('/bin/true', sys.argv[2:]); assert status == 92, status; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program, str(SHIM), *arguments],
+        env={"GLOWPLUG_RUN_DIR": str(tmp_path / "run")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    modules = {name for name in done.stdout.split() if not name.startswith("glowplug") and name != "__main__"}
+    assert modules - ALLOWED == set()
+
+
+def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
+    marker = tmp_path / "root/c1/glowplug"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("")
+    done = subprocess.run(
+        [SHIM / "glowplug-runtime", "--root", tmp_path / "root", "start", "c1"],
+        env={"GLOWPLUG_RUNC": "/bin/false", "PATH": os.environ["PATH"]},
+        timeout=30,
+    )
+    assert done.returncode == 0
