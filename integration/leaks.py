@@ -24,8 +24,9 @@ class Holdings:
 
 
 def holdings(node: Node) -> Holdings:
-    """Processes, mounts, cgroups, files of the run directory, runc's states, descriptors of the daemons."""
+    """Processes, mounts, cgroups, restores and captures under way, runc's states, the daemons' descriptors."""
     names = node.names
+    drafts = f"{names.cache}/drafts"
     things: Counter[str] = Counter()
     for pid in processes.pids_naming(names.state):
         things[f"process {processes.name(pid)}"] += 1
@@ -37,7 +38,7 @@ def holdings(node: Node) -> Holdings:
                 things[f"cgroup {parent}/{child}"] += 1
     for point in processes.mounts_under(names.state):
         things[f"mount {point}"] += 1
-    for directory in (names.run_dir, names.runc_root, f"{names.cache}/drafts"):
+    for directory in (f"{names.run_dir}/restores", f"{names.run_dir}/captures", names.runc_root, drafts):
         for parent, children, files in os.walk(directory):
             for entry in children + files:
                 things[f"file {parent}/{entry}"] += 1

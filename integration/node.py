@@ -8,7 +8,6 @@ Nothing of a containerd that the machine already runs is used or touched. Needs 
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,15 +18,21 @@ from types import TracebackType
 from glowplug.containerd.cri import Cri
 from glowplug.errors import ContainerdError
 from integration import images, processes
-from integration.node_config import cni_config, containerd_config, containerd_version, glowplug_config
+from integration.node_config import (
+    PATH,
+    cni_config,
+    containerd_config,
+    containerd_version,
+    glowplug_config,
+    runc_program,
+)
 from integration.node_names import PAUSE_IMAGE, Names, new_names
 from integration.sweep import sweep
 from integration.waiting import wait_until
 
 GLOWPLUG = f"{os.path.dirname(sys.executable)}/glowplug"
 RUNTIME = f"{images.REPOSITORY}/shim/glowplug-runtime"
-CRIU_DIRECTORY = f"{images.REPOSITORY}/.build/criu/bin"
-SANDBOX_BINARIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CRIU = f"{images.REPOSITORY}/.build/criu/bin/criu"
 STARTS_WITHIN_S = 30.0
 STOPS_WITHIN_S = 20.0
 
@@ -69,8 +74,9 @@ class Node:
         """Environment of everything on the node: containerd, the runtime, the agent, the command line."""
         return {
             **os.environ,
-            "PATH": f"{CRIU_DIRECTORY}:{os.path.dirname(sys.executable)}:{SANDBOX_BINARIES}",
+            "PATH": f"{os.path.dirname(CRIU)}:{os.path.dirname(sys.executable)}:{PATH}",
             "GLOWPLUG_CONFIG": self.names.config,
+            "GLOWPLUG_RUNC": runc_program(),
             "GLOWPLUG_RUN_DIR": self.names.run_dir,
         }
 
@@ -147,8 +153,7 @@ class Node:
 
     def write_settings(self, settings: Mapping[str, object]) -> None:
         """Glowplug's config.toml anew: these keys besides the node's own. The runtime reads it each time."""
-        programs = {name: _which(name, self.env["PATH"]) for name in ("runc", "criu")}
-        _write(self.names.config, glowplug_config(self.names, programs, settings))
+        _write(self.names.config, glowplug_config(self.names, CRIU, settings))
 
     def containerd_pid(self) -> int:
         """Of the containerd that runs now."""
@@ -266,10 +271,3 @@ class Node:
 def _write(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
-
-
-def _which(program: str, path: str) -> str:
-    found = shutil.which(program, path=path)
-    if found is None:
-        raise FileNotFoundError(f"wanted the program {program} in {path}, found none: run hack/setup")
-    return found

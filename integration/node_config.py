@@ -1,10 +1,14 @@
 """The configuration files of a private node: containerd's (two formats), CNI's and Glowplug's."""
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 
 from integration.node_names import PAUSE_IMAGE, Names
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Off: what a node of ours has no use for, takes long to start, or writes outside of the state directory.
 DISABLED_PLUGINS = [
@@ -23,6 +27,21 @@ def containerd_version(program: str) -> tuple[int, ...]:
     words = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.split()
     numbers = words[2].lstrip("v").split("~")[0].split("-")[0].split("+")[0]
     return tuple(int(number) for number in numbers.split("."))
+
+
+def runc_program() -> str:
+    """runc; where cgroup v2 is mounted without the cpu controller, one that leaves CPU shares out."""
+    try:
+        with open("/sys/fs/cgroup/cgroup.controllers") as file:
+            has_cpu = "cpu" in file.read().split()
+    except FileNotFoundError:
+        has_cpu = True  # cgroup v1
+    if not has_cpu:
+        return f"{os.path.dirname(os.path.abspath(__file__))}/runc_without_shares"
+    found = shutil.which("runc", path=PATH)
+    if found is None:
+        raise FileNotFoundError(f"wanted the program runc in {PATH}, found none: run hack/setup")
+    return found
 
 
 def containerd_config(names: Names, version: tuple[int, ...], runtime: str) -> str:
@@ -55,7 +74,7 @@ def containerd_config(names: Names, version: tuple[int, ...], runtime: str) -> s
             f'  [plugins."{criplugin}".containerd]',
             '    default_runtime_name = "runc"',
             *(['    snapshotter = "overlayfs"'] if version < (2,) else []),
-            *_handler(names, criplugin, "runc", ""),
+            *_handler(names, criplugin, "runc", runc_program()),
             *_handler(names, criplugin, "glowplug", runtime),
             "",
         ]
@@ -109,13 +128,14 @@ def cni_config(names: Names) -> str:
     return json.dumps(network, indent=2)
 
 
-def glowplug_config(names: Names, programs: Mapping[str, str], settings: Mapping[str, object]) -> str:
-    """Glowplug's config.toml. `programs`: runc and criu; `settings`: what a test wants otherwise."""
+def glowplug_config(names: Names, criu: str, settings: Mapping[str, object]) -> str:
+    """Glowplug's config.toml. `criu`: the program; `settings`: what a test wants otherwise."""
     keys: dict[str, object] = {
         "cache": names.cache,
         "containerd_socket": names.socket,
         "runc_root": names.runc_root,
-        **programs,
+        "runc": runc_program(),
+        "criu": criu,
         **settings,
     }
     # Strings, numbers, booleans and lists of them are written alike in JSON and TOML.
