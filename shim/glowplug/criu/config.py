@@ -16,18 +16,19 @@ _HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE", "trim failed:")
 ANNOTATION = "org.criu.config"
 """OCI annotation that names a CRIU configuration file (runc, libcontainer/criu_linux.go)."""
 
-# Said at both ends. cgroups: the new container's own, made by runc. Network: nothing is locked, since a
+# Said at both ends. Network: nothing is locked, since a
 # frozen tree sends nothing, and a node without iptables would fail the dump. Connections: see sockets.py.
+# `option=value` where CRIU takes the value as optional: after a blank it would not be seen.
 _BOTH = """\
-manage-cgroups ignore
 network-lock skip
 tcp-established
 ext-unix-sk
 file-locks
 link-remap
-log-level 3
+verbosity=3
 """
 
+# At dump, cgroups are recorded: cgroups.py makes of the record what a restore needs.
 # Connections still in an accept queue are left out, open unlinked files of up to 512 MiB come along, and
 # watched paths are looked up by name, because overlayfs can't open its own file handles.
 _DUMP = """\
@@ -46,9 +47,15 @@ def dump(watched: tuple[str, ...] = ()) -> str:
     return _BOTH + _DUMP + "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
 
 
-def restore(hold: bool = False) -> str:
-    """Configuration for a restore. hold: leave every task stopped (SIGSTOP) instead of letting it run."""
-    return _BOTH + ("leave-stopped\n" if hold else "")
+def restore(hold: bool = False, cgroup: str | None = None) -> str:
+    """Configuration for a restore. The tasks stay in the cgroups where runc puts CRIU.
+
+    hold: leave every task stopped (SIGSTOP) instead of letting it run.
+    cgroup: the new container's cgroup, from the root of the unified hierarchy (OCI `linux.cgroupsPath` as
+    runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
+    """
+    namespace = f'manage-cgroups=none\ncgroup-root ":{_checked(cgroup)}"\n' if cgroup else "manage-cgroups=ignore\n"
+    return _BOTH + namespace + ("leave-stopped\n" if hold else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:
@@ -77,5 +84,5 @@ def log_errors(log: str, most: int = 3) -> str:
 def _checked(path: str) -> str:
     # CRIU's parser splits at blanks, cuts at '#', and ends a quoted value at the next quote.
     if not path.startswith("/") or any(c in '"#\\' or c.isspace() or not c.isprintable() for c in path):
-        raise CriuError(f"a watched path can't be written into a CRIU configuration file: {path!r}")
+        raise CriuError(f"a path can't be written into a CRIU configuration file: {path!r}")
     return path

@@ -24,6 +24,7 @@ MAGICS = {
     "pagemap": 0x56084025,
     "tcp-stream": 0x51465506,
     "utsns": 0x54473203,
+    "cgroup": 0x59383330,
     "timens": 0x43114433,
     "remap-fpath": 0x59133954,
 }
@@ -114,6 +115,13 @@ class Message:
                 return value
         return None
 
+    def strings(self, number: int) -> list[bytes]:
+        """All values of a repeated string or bytes field."""
+        values = [value for found, _, value, _ in self._fields if found == number]
+        if not all(isinstance(value, bytes) for value in values):
+            raise ImageError(f"field {number} of an image message is no string")
+        return [value for value in values if isinstance(value, bytes)]
+
     def message(self, number: int) -> "Message | None":
         """An embedded message, or None. A copy: give it back with `put_message`."""
         data = self.octets(number)
@@ -121,13 +129,7 @@ class Message:
 
     def messages(self, number: int) -> list["Message"]:
         """All embedded messages of a repeated field."""
-        found = []
-        for at, _, value, _ in self._fields:
-            if at == number:
-                if not isinstance(value, bytes):
-                    raise ImageError(f"field {number} of an image message is no message")
-                found.append(Message(value))
-        return found
+        return [Message(value) for value in self.strings(number)]
 
     def put_integer(self, number: int, value: int) -> None:
         """Set an integer field (varint), in the place where it stood."""
