@@ -1,0 +1,119 @@
+"""What the checks run with: this machine's GPUs, or the fake driver where a machine has none."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from hack.gpulib import spec
+from hack.gpulib.pods import REPOSITORY, Failed, Node, Workload
+
+# Handed through to a container where they are set: how this host finds NVIDIA's libraries and PyTorch.
+_HANDED_THROUGH = (
+    "LD_LIBRARY_PATH",
+    "NCCL_NVLS_ENABLE",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST",
+    "NVSHMEM_DISABLE_NVLS",
+)
+FAKE_UUID = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
+
+
+@dataclass(slots=True)
+class Setup:
+    """node: where pods run. gpus: paths of device nodes by NVML's order. fake: the fake driver's folder, or
+    "".
+    """
+
+    node: Node
+    gpus: list[str]
+    fake: str = ""
+
+    def workload(
+        self,
+        name: str,
+        program: str,
+        *,
+        gpu: int = 0,
+        env: dict[str, str] | None = None,
+        mounts: list[dict[str, Any]] | None = None,
+    ) -> Workload:
+        """A program of workloads/ in a container that is given one GPU."""
+        if self.fake:
+            devices = [spec.device("/dev/nvidia0", (195, 0))]
+            given = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
+            more = [spec.bind(self.fake, "/fake")]
+        else:
+            devices = [spec.device(path) for path in spec.nvidia_nodes([self.gpus[gpu]])]
+            given = {name: os.environ[name] for name in _HANDED_THROUGH if name in os.environ}
+            more = []
+        python = os.path.realpath(sys.executable) if self.fake else sys.executable
+        return Workload(
+            name=name,
+            args=[python, f"/check/{program}"],
+            devices=devices,
+            env={**given, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+            mounts=[*more, *(mounts or [])],
+        )
+
+    def fail_restores(self, failing: bool) -> None:
+        """Whether the fake driver fails every CUDA restore."""
+        with open(f"{self.fake}/script", "w") as script:
+            script.write(fake_script())
+            script.write("fail restore any 2\n" if failing else "")
+
+
+def fake_script() -> str:
+    """One H100, as far as anybody asks."""
+    gpu = f'gpu 0 {FAKE_UUID} 0 "NVIDIA H100 80GB HBM3" 85520809984 1000000 9.0 -\n'
+    return "driver 580.159.04\ncuda 13000\n" + gpu
+
+
+def build_fake(folder: str) -> dict[str, str]:
+    """The fake driver in `folder`; the environment that puts it in the place of the real one."""
+    from tests.fake_driver import build
+
+    build.build(folder)
+    with open(f"{folder}/script", "w") as script:
+        script.write(fake_script())
+    paths = [folder, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return {"GLOWPLUG_FAKE_DRIVER": f"{folder}/script", "LD_LIBRARY_PATH": os.pathsep.join(paths)}
+
+
+def gpu_nodes() -> list[str]:
+    """Device nodes of this machine's GPUs in NVML's order. Raises Failed when there is none."""
+    from glowplug.cuda import facts
+
+    devices = facts.read().devices
+    if not devices:
+        raise Failed("wanted an NVIDIA GPU and its driver, found none: see --fake")
+    return [f"/dev/nvidia{device.minor}" for device in devices]
+
+
+def machine(node: Node, criu: str, fake: bool) -> dict[str, Any]:
+    """What the figures were measured on."""
+    from glowplug.cuda import facts
+
+    found: dict[str, Any] = {
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)),
+        "runc": _said(node.runc, "--version"),
+        "criu": _said(criu, "--version"),
+        "python": platform.python_version(),
+        "scratch": shutil.disk_usage(node.state).free,
+    }
+    if fake:
+        return {**found, "gpus": ["the fake driver"]}
+    read = facts.read()
+    gpus = [f"{device.gpu.product}, {device.gpu.memory_bytes >> 20} MiB" for device in read.devices]
+    return {**found, "gpus": gpus, "driver": read.driver, "cuda": read.cuda}
+
+
+def _said(program: str, option: str) -> str:
+    done = subprocess.run([program, option], capture_output=True, text=True, timeout=30)
+    return " ".join(done.stdout.split("\n")[0].split())

@@ -1,0 +1,47 @@
+"""A parent that serves, without CUDA, and two worker processes that hold it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing.connection import Connection
+
+import held
+import serving
+
+
+def work(asked: Connection) -> None:
+    """Answer `tokens` and `step` until the parent is gone."""
+    memory = os.urandom(16).hex()
+    device = held.hold()
+    while True:
+        try:
+            question = asked.recv()
+        except EOFError:
+            return
+        if question == "tokens":
+            asked.send({"memory": memory, "device": device.token(), "pid": os.getpid()})
+        else:
+            asked.send(device.step())
+
+
+def main() -> None:
+    """GET /tokens and /step ask both workers."""
+    spawn = multiprocessing.get_context("spawn")  # a forked child can't use its parent's CUDA
+    ours = []
+    for _ in range(2):
+        here, there = spawn.Pipe()
+        spawn.Process(target=work, args=(there,), daemon=True).start()
+        ours.append(here)
+
+    def ask(question: str) -> list[object]:
+        for pipe in ours:
+            pipe.send(question)
+        return [pipe.recv() for pipe in ours]
+
+    ask("tokens")
+    serving.serve({"/tokens": lambda: ask("tokens"), "/step": lambda: ask("step")})
+
+
+if __name__ == "__main__":
+    main()
