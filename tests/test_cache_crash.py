@@ -151,6 +151,29 @@ def test_a_sweep_killed_while_it_takes_away_what_another_left(root: str) -> None
     assert at_every_boundary(lambda store: store.sweep(), root, after) > 10
 
 
+def test_many_writers_at_once_publish_whole_and_evict_what_is_left_to_evict(root: str) -> None:
+    store = Store(root, Limits(newest=3))
+    kept = publish(store, 0)
+    store.pin(kept)
+
+    def work(first: int) -> None:
+        mine = Store(root, store.limits)
+        for created in range(first, first + 10):
+            publish(mine, created)
+            mine.gc()
+
+    writers = []
+    for first in (100, 200, 300, 400):
+        pid = os.fork()
+        if pid == 0:
+            child(lambda first=first: work(first), FOREVER)  # type: ignore[misc]
+        writers.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0, 0, 0]
+    settled(root)
+    store.gc()
+    assert [entry.created for entry in store.index.all()] == [409, 408, 407, 0]
+
+
 def test_readers_see_whole_checkpoints_while_a_writer_works(root: str) -> None:
     """A writer publishes and removes in a process of its own; each read here is of a whole one or says absent."""
     published(Store(root), created=0)

@@ -3,6 +3,7 @@
 import pytest
 
 from glowplug.cache.fault import STAGES, Fault, first_error, whose
+from glowplug.restore.steps import STEPS
 
 CHECKPOINTS_OWN = [
     "(00.010)      1: Error (criu/files-reg.c:2175): File opt/model.bin has bad size 7 (expect 9)",
@@ -66,6 +67,10 @@ def test_a_criu_that_did_not_run_to_its_end_is_the_nodes_fault(said: list[str]) 
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_full_disk_is_the_nodes_fault_at_every_stage(stage: str) -> None:
     assert whose(stage, ["[Errno 28] No space left on device: '/x'"]) is Fault.NODE
+
+
+def test_every_step_of_a_restore_is_in_the_table() -> None:
+    assert {stage for stage, _ in STEPS} <= STAGES.keys()
 
 
 @pytest.mark.parametrize("stage", ["lease", "criu-missing", "disk-full", "layer", "shm"])

@@ -1,5 +1,6 @@
 """The store as its callers meet it: publish whole or not at all, find, keep, set apart, remove."""
 
+import errno
 import json
 import math
 import os
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.cache_made import fill, manifest_of, published, write
 
-from glowplug.cache import check, draft, layout, lease, state
+from glowplug.cache import check, draft, layout, lease, locking, state
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
@@ -132,6 +133,41 @@ def test_a_failed_capture_abandons_its_draft(store: Store) -> None:
         write(opened.path)
         raise KeyboardInterrupt
     assert leftovers(store) == []
+
+
+def test_trash_that_cannot_be_deleted_keeps_nothing_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(layout.trash(store.root), {"stuck/mounted/file": b""})
+    rmdir = os.rmdir
+
+    def busy(path: str) -> None:  # what rmdir says of a mount point
+        if path.endswith("mounted"):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        rmdir(path)
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    assert len(store.ids()) == 0
+    published(store)
+    (said,) = store.sweep()
+    assert said.startswith("trash stuck can't be deleted: ")
+    monkeypatch.undo()
+    assert store.sweep() == ["trash stuck"]
+
+
+def test_a_manifest_that_could_not_be_read_once_is_read_again(store: Store) -> None:
+    name = published(store)
+    path = f"{store.path(name)}/manifest.json"
+    os.rename(path, f"{path}.away")
+    assert store.index.find("default", "k1") == []
+    os.rename(f"{path}.away", path)
+    assert [entry.id for entry in store.index.find("default", "k1")] == [name]
+
+
+def test_a_store_that_another_process_holds_for_long_is_said(store: Store) -> None:
+    path = layout.store_lock(store.root)
+    with locking.held(path), pytest.raises(CacheError, match="held by another process"), locking.held(path, 0.05):
+        pass
+    with locking.held(path, wait_s=0):
+        pass
 
 
 def test_a_living_draft_is_not_swept(store: Store) -> None:

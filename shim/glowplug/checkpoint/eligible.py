@@ -143,7 +143,7 @@ class RecordFacts:
         self, snapshotter: str | None = None, host_network: bool | None = None, kind: str | None = None
     ) -> None:
         self.snapshotter = snapshotter  # containers.v1 Container.snapshotter
-        self.host_network = host_network  # the sandbox's namespace option for the network is NODE
+        self.host_network = host_network  # the pod's network namespace is the node's own
         self.kind = kind  # "regular", "init", "ephemeral"; see kind_by_labels
 
     def __repr__(self) -> str:
