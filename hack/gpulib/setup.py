@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hack.gpulib import spec
-from hack.gpulib.pods import REPOSITORY, Failed, Node, Workload
+from hack.gpulib.pods import Failed, Node, Workload
 
 # Handed through to a container where they are set: how this host finds NVIDIA's libraries and PyTorch.
 _HANDED_THROUGH = (
