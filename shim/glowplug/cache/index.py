@@ -45,6 +45,7 @@ class Index:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[str, set[str]] = defaultdict(set)
+        self._unreadable: set[str] = set()  # read again each time: want of descriptors passes, say
 
     def find(self, namespace: str, key_digest: str) -> list[Entry]:
         """Checkpoints with that workload key that the namespace may use, the newest first."""
@@ -71,13 +72,14 @@ class Index:
 
     def _refresh(self) -> None:
         try:
-            present = {name for name in os.listdir(layout.checkpoints(self._root)) if layout.is_id(name)}
+            present = set(os.listdir(layout.checkpoints(self._root)))
         except OSError as error:
             raise CacheError(f"the store can't be listed: {error}") from error
-        for name in self._entries.keys() - present:
+        for name in (self._entries.keys() - present) | self._unreadable:
             self._forget(name)
         for name in present - self._entries.keys():
-            self._learn(name)
+            if layout.is_id(name):
+                self._learn(name)
 
     def _learn(self, name: str) -> None:
         try:
@@ -85,11 +87,14 @@ class Index:
         except FileNotFoundError:  # removed since it was listed
             return
         self._entries[name] = entry
+        if entry.unreadable is not None:
+            self._unreadable.add(name)
         if entry.key_digest is not None:
             self._by_key[entry.key_digest].add(name)
 
     def _forget(self, name: str) -> None:
         entry = self._entries.pop(name)
+        self._unreadable.discard(name)
         if entry.key_digest is not None:
             self._by_key[entry.key_digest].discard(name)
             if not self._by_key[entry.key_digest]:

@@ -11,18 +11,20 @@ Hot: the runtime imports this. Standard library only.
 
 import fcntl
 import os
+import time
 
 from glowplug.cache import layout
 from glowplug.errors import CacheError
 
-_ATTEMPTS = 8
+PATIENCE_S = 0.25  # seconds; who only looks whether there is a lease holds the lock for a moment too
+_INTERVAL_S = 0.002
 
 
 def take(root: str, checkpoint_id: str) -> int:
     """A descriptor that keeps the checkpoint from being removed until it is closed; notes the use.
 
-    It is not inherited over exec. Never waits. Raises CacheError when the checkpoint is absent or is being
-    removed, or when the lock file can't be opened.
+    It is not inherited over exec. Waits PATIENCE_S at most. Raises CacheError when the checkpoint is absent or is
+    being removed, or when the lock file can't be opened.
     """
     directory = layout.checkpoint(root, checkpoint_id)
     if not os.path.isdir(directory):
@@ -48,43 +50,36 @@ def release(descriptor: int) -> None:
 def lock(root: str, checkpoint_id: str, operation: int) -> int | None:
     """A descriptor of the checkpoint's lock file with the flock asked for (LOCK_SH, LOCK_EX), or None.
 
-    None: somebody else holds one that excludes it. Makes the file where it is missing.
+    None: somebody else held one that excludes it, for longer than looking or removing takes. Makes the file
+    where it is missing.
     """
     path = layout.lease(root, checkpoint_id)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    for _ in range(_ATTEMPTS):
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        descriptor = _open(path)
+        held = False
         try:
-            descriptor = os.open(path, flags, layout.FILE_MODE)
-        except OSError as error:
-            raise CacheError(f"lease on checkpoint {checkpoint_id}: {error}") from error
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-            if is_named(descriptor, path):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
+            held = _try_lock(descriptor, operation) and is_named(descriptor, path)
+        finally:
+            if not held:
+                os.close(descriptor)
+        if held:
+            return descriptor
+        if time.monotonic() >= until:
             return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    raise CacheError(f"lease on checkpoint {checkpoint_id}: {path} was replaced again and again while locked")
+        time.sleep(_INTERVAL_S)
 
 
 def is_held(root: str, checkpoint_id: str) -> bool:
     """Whether somebody holds a lease at this moment, or is removing the checkpoint."""
     path = layout.lease(root, checkpoint_id)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if not os.path.lexists(path):  # nobody ever took one
         return False
+    descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _try_lock(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
-    return False
 
 
 def is_named(descriptor: int, path: str) -> bool:
@@ -95,3 +90,18 @@ def is_named(descriptor: int, path: str) -> bool:
         return False
     opened = os.fstat(descriptor)
     return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, layout.FILE_MODE)
+    except OSError as error:
+        raise CacheError(f"lease: {error}") from error
+
+
+def _try_lock(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

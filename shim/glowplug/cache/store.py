@@ -4,7 +4,6 @@ Many readers and one writer at a time, across processes and threads; whatever di
 checkpoints/ is whole, and sweep() takes the rest away. Every failure is a CacheError.
 """
 
-import fcntl
 import os
 import time
 from collections import defaultdict
@@ -12,7 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from glowplug.cache import check, disk, draft, evict, facts, ground, layout, lease, locking, state, sweep
+from glowplug.cache import (
+    check,
+    disk,
+    draft,
+    evict,
+    facts,
+    ground,
+    layout,
+    lease,
+    locking,
+    moves,
+    state,
+    sweep,
+)
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Eviction, Limits
 from glowplug.cache.index import Index
@@ -73,10 +85,10 @@ class Store:
         return 0.0
 
     def size(self, checkpoint_id: str) -> int:
-        """What the checkpoint takes on the disk."""
-        if checkpoint_id not in self._sizes:
-            self._sizes[checkpoint_id] = disk.usage(layout.checkpoint(self.root, checkpoint_id))
-        return self._sizes[checkpoint_id]
+        """What the checkpoint takes on the disk; 0 when it is not there."""
+        found = self._sizes.get(checkpoint_id) or disk.usage(layout.checkpoint(self.root, checkpoint_id))
+        self._sizes[checkpoint_id] = found
+        return found
 
     def parts(self, checkpoint_id: str) -> dict[str, int]:
         """Bytes by kind of file (image, pages, memory, layer, shm), as the manifest lists them."""
@@ -135,7 +147,7 @@ class Store:
             with locking.held(layout.store_lock(self.root)):
                 if not os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
                     self._make_room(disk.usage(opened.path), 0, besides=opened.name)
-                    self._move_in(opened, checkpoint_id)
+                    moves.move_in(self.root, opened, checkpoint_id)
             opened.abandon()
         return checkpoint_id
 
@@ -194,10 +206,11 @@ class Store:
         self.path(checkpoint_id)
         with _told(f"checkpoint {checkpoint_id} can't be removed"):
             with locking.held(layout.store_lock(self.root)):
-                trashed = self._take_out(checkpoint_id)
-            if trashed is None:
+                trashed = moves.take_out(self.root, checkpoint_id)
+            if trashed is not None:
+                disk.delete(trashed)
+            elif os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
                 raise CacheError(f"checkpoint {checkpoint_id} is in use; try again when it is not")
-            disk.delete(trashed)
 
     def gc(self, dry_run: bool = False) -> list[Eviction]:
         """Removes what is over the limits; (id, why, bytes) of each. dry_run: only says so."""
@@ -208,7 +221,7 @@ class Store:
             removed = []
             for eviction in self._plan():
                 with locking.held(layout.store_lock(self.root)):
-                    trashed = self._take_out(eviction[0])
+                    trashed = moves.take_out(self.root, eviction[0], spare_pinned=True)
                 if trashed is not None:
                     disk.delete(trashed)
                     removed.append(eviction)
@@ -220,7 +233,7 @@ class Store:
             with locking.held(layout.store_lock(self.root)):
                 dead = [f"draft {name}" for name in sweep.drafts(self.root)]
                 gone = sweep.orphans(self.root)
-            return dead + gone + [f"trash {name}" for name in sweep.empty_trash(self.root)]
+            return dead + gone + sweep.empty_trash(self.root)
 
     # -- steps; those under the store's lock say so --
 
@@ -228,36 +241,9 @@ class Store:
         """Evicts until size more bytes fit. Under the store's lock. Raises CacheError, nothing evicted."""
         while evictions := evict.make_room(self._held(), self.limits, self._room(besides), size, to_write):
             for checkpoint_id, _, _ in evictions:
-                trashed = self._take_out(checkpoint_id)
+                trashed = moves.take_out(self.root, checkpoint_id, spare_pinned=True)
                 if trashed is not None:
                     disk.delete(trashed)
-
-    def _move_in(self, opened: Draft, checkpoint_id: str) -> None:
-        """The step that publishes. Under the store's lock."""
-        descriptor = lease.lock(self.root, checkpoint_id, fcntl.LOCK_SH)
-        if descriptor is None:
-            raise CacheError(f"checkpoint {checkpoint_id} is being removed; try again")
-        try:
-            os.utime(descriptor)
-            disk.sync(layout.leases(self.root))
-            os.rename(opened.path, layout.checkpoint(self.root, checkpoint_id))
-            disk.sync(layout.checkpoints(self.root))
-            disk.sync(layout.drafts(self.root))
-        finally:
-            os.close(descriptor)
-
-    def _take_out(self, checkpoint_id: str) -> str | None:
-        """Where in the trash the checkpoint lies now; None when it is in use. Under the store's lock."""
-        descriptor = lease.lock(self.root, checkpoint_id, fcntl.LOCK_EX)
-        if descriptor is None:
-            return None
-        try:
-            trashed = sweep.to_trash(self.root, layout.checkpoint(self.root, checkpoint_id))
-            sweep.forget(self.root, checkpoint_id)
-        finally:
-            os.close(descriptor)
-        self._sizes.pop(checkpoint_id, None)
-        return trashed
 
     def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
         """Reads the state, changes it, writes it, with no other writer between."""

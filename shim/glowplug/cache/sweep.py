@@ -64,8 +64,18 @@ def to_trash(root: str, directory: str) -> str:
 
 
 def empty_trash(root: str) -> list[str]:
-    """Deletes what lies in the trash; their names. Several may do so at once. Raises OSError."""
-    names = sorted(os.listdir(layout.trash(root)))
-    for name in names:
-        disk.delete(layout.trashed(root, name))
-    return names
+    """Deletes what lies in the trash, a line for each thing. Several may do so at once.
+
+    What can't be deleted stays and is said: it must not keep new checkpoints out. Raises OSError when the trash
+    can't be listed.
+    """
+    said = []
+    for name in sorted(os.listdir(layout.trash(root))):
+        try:
+            disk.delete(layout.trashed(root, name))
+            said.append(f"trash {name}")
+        except FileNotFoundError:  # somebody else was faster
+            continue
+        except OSError as error:
+            said.append(f"trash {name} can't be deleted: {error}")
+    return said
