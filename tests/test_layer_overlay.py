@@ -103,6 +103,32 @@ def test_rootfs_is_back_after_an_error_in_between(tmp_path: object, mounted: lis
 
 
 @needs_root
+def test_a_rootfs_that_came_back_otherwise_is_an_error(tmp_path: object, mounted: list[str]) -> None:
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower")
+    mounted.append(made.merged)
+    made.mount()
+    mount = overlay.find(made.merged)
+    overlay.unmount(mount)
+    mount.flags |= syscalls.MS_NOSUID
+    with pytest.raises(LayerError, match=r"came back with other options.*nosuid"):
+        overlay.remount(mount)
+
+
+@needs_root
+def test_propagation_stays(tmp_path: object, mounted: list[str]) -> None:
+    """Below a shared mount, as systemd makes the root, the rootfs is shared before and after."""
+    os.mkdir(f"{tmp_path}/shared")
+    syscalls.mount("tmpfs", f"{tmp_path}/shared", "tmpfs", 0, "")
+    syscalls.mount("", f"{tmp_path}/shared", "", 1 << 20, "")
+    made = Overlay(f"{tmp_path}/shared/snapshot", f"{tmp_path}/shared/lower")
+    mounted.extend((made.merged, f"{tmp_path}/shared"))
+    made.mount()
+    with overlay.Unmounted(overlay.find(made.merged)):
+        pass
+    assert "shared:" in mountinfo_lines(made.merged)[0]
+
+
+@needs_root
 def test_busy_rootfs_stays_mounted(tmp_path: object, mounted: list[str]) -> None:
     made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", "index=off,volatile")
     mounted.append(made.merged)

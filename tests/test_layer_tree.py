@@ -249,6 +249,7 @@ def test_what_the_new_upper_directory_held_is_merged(round_: Round) -> None:
     for name in ("etc/hosts", "was-a-file", "etc/only/file"):
         with open(f"{upper}/{name}", "w") as file:
             file.write("the new pod's")
+    os.setxattr(f"{upper}/etc", "user.mark", b"the new pod's")
     with round_.second:
         pass  # the kernel marks an upper directory that it mounts
     before = listing(upper)
