@@ -3,7 +3,7 @@
 import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -80,9 +80,10 @@ class Containerd:
         request = containers_pb2.GetContainerRequest(id=container_id)
         return container_record(self._connection.call(methods.GET_CONTAINER, request).container)
 
-    def containers(self, filters: Sequence[str] = ()) -> tuple[ContainerRecord, ...]:
-        """All containers, sandboxes too, that pass one of the filters (containerd's filter syntax)."""
-        request = containers_pb2.ListContainersRequest(filters=filters)
+    def containers(self, labels: Mapping[str, str] | None = None) -> tuple[ContainerRecord, ...]:
+        """All containers that bear these labels, sandboxes too."""
+        matcher = ",".join(_equals(f"labels.{_quoted(key)}", value) for key, value in (labels or {}).items())
+        request = containers_pb2.ListContainersRequest(filters=[matcher] if matcher else [])
         answer = self._connection.call(methods.LIST_CONTAINERS, request)
         return tuple(map(container_record, answer.containers))
 
@@ -91,8 +92,7 @@ class Containerd:
         labels = {KIND_LABEL: "container", POD_NAMESPACE_LABEL: namespace, POD_NAME_LABEL: pod}
         if container is not None:
             labels[CONTAINER_NAME_LABEL] = container
-        matcher = ",".join(f"labels.{json.dumps(key)}=={json.dumps(value)}" for key, value in labels.items())
-        return tuple(record for record in self.containers([matcher]) if self._runs(record.id))
+        return tuple(record for record in self.containers(labels) if self._runs(record.id))
 
     def _runs(self, container_id: str) -> bool:
         task = self.task(container_id)
@@ -154,11 +154,11 @@ class Containerd:
         request = tasks_pb2.KillRequest(container_id=container_id, signal=signal_number, all=everyone)
         self._connection.call(methods.KILL_TASK, request)
 
-    def events(self, filters: Sequence[str] = ()) -> EventStream:
-        """Events in this namespace from now on that pass one of the filters, such as `topic==/tasks/exit`."""
-        here = f"namespace=={json.dumps(self.namespace)}"
-        narrowed = [f"{one},{here}" for one in filters] or [here]
-        request = events_pb2.SubscribeRequest(filters=narrowed)
+    def events(self, topics: Sequence[str] = ()) -> EventStream:
+        """Events in this namespace from now on, of these topics (such as /tasks/exit) or of all."""
+        here = _equals("namespace", self.namespace)
+        filters = [f"{_equals('topic', topic)},{here}" for topic in topics] or [here]
+        request = events_pb2.SubscribeRequest(filters=filters)
         return EventStream(self._connection.stream(methods.SUBSCRIBE, request, timeout_s=None))
 
     def close(self) -> None:
@@ -172,6 +172,16 @@ class Containerd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _equals(field: str, value: str) -> str:
+    """A term of containerd's filter language (its pkg/filters); terms joined by a comma must all hold."""
+    return f"{field}=={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    """As a Go string literal, which JSON's strings are; a bare / would begin another kind of quote."""
+    return json.dumps(text)
 
 
 def _task(process: tasks_pb2.Process) -> Task:
