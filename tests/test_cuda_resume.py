@@ -28,9 +28,10 @@ def restored(driver: str, target: Start) -> Callable[..., Target]:
 
     def start(threads: int = 3) -> Target:
         process = target(threads)
-        with suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension:
-            suspension.find([process.pid])
-            suspension.suspend(5, 5)
+        with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
+            crew.enlist([process.pid])
+            crew.lock(5)
+            crew.checkpoint(5)
         process.stop()
         return process
 
@@ -215,3 +216,55 @@ def test_processes_are_found_by_what_they_map(target: Start, plain: int) -> None
     assert processes.mapping_libcuda([process.pid, plain, 999999]) == [process.pid]
     assert processes.library_version(process.pid) == "1"
     assert processes.namespace_pid(process.pid) == process.pid
+
+
+def test_a_killed_capture_leaves_a_running_container(driver: str, script: Script, target: Start) -> None:
+    processes_held = [target(), target()]
+    capture = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from glowplug.cuda import suspend\n"
+            "s = suspend.Suspension('driver', sys.argv[1]); s.find([int(p) for p in sys.argv[2:]])\n"
+            "s.suspend(5, 5); print('away', flush=True); time.sleep(60)",
+            f"{driver}/libcuda.so.1",
+            *(str(process.pid) for process in processes_held),
+        ],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "shim"},
+    )
+    assert capture.stdout is not None
+    assert capture.stdout.readline() == b"away\n"
+    capture.kill()
+    capture.wait(timeout=10)
+    capture.stdout.close()
+    assert_running(driver, [process.pid for process in processes_held])
+
+
+def test_an_interrupted_capture_lets_the_call_end_and_gives_cuda_back(
+    driver: str, script: Script, target: Start
+) -> None:
+    process = target()
+    suspension = suspend.Suspension("driver", f"{driver}/libcuda.so.1")
+    with pytest.raises(KeyboardInterrupt), suspension:
+        suspension.find([process.pid])
+        script.say("delay checkpoint any 1000")
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        suspension.suspend(5, 20)
+    assert_running(driver, [process.pid])
+    assert len(script.calls("restore ")) == 1
+
+
+def interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def assert_running(driver: str, pids: list[int]) -> None:
+    """Within ten seconds the driver says of each process that its CUDA runs."""
+    deadline = time.monotonic() + 10
+    with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
+        crew.enlist(pids)
+        while set((states := crew.states(5)).values()) != {"running"}:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.02)

@@ -23,6 +23,9 @@ _TICK = 0.02
 """Seconds between two calls of `meanwhile` while the driver works."""
 _START = 20.0
 """Seconds that a worker may take to load libcuda; cuInit on a busy 8-GPU host has taken several."""
+_SOUND = ("running", "locked", "checkpointed")
+_DIES = 0.5
+"""Seconds that a killed worker is given to die."""
 _LOCK_MARGIN = 5.0
 """Seconds past a lock's own timeout in which the driver must have answered."""
 
@@ -57,10 +60,12 @@ class _Worker:
             os.close(asks)
             os.close(says)
         self.heard = b""
+        self.busy = False
 
     def ask(self, line: str) -> None:
         try:
             os.write(self.asks, line.encode() + b"\n")
+            self.busy = True
         except BrokenPipeError as error:
             raise CudaError(f"the worker for driver calls died before: {line}") from error
 
@@ -71,18 +76,26 @@ class _Worker:
         if not newline:
             return None
         self.heard = rest
+        self.busy = False
         return first.decode("utf-8", "replace")
 
-    def dismiss(self) -> None:
-        """Let it end, kill it where it does not, and leave it behind where even that does not help."""
+    def dismiss(self, *, kill: bool = False) -> None:
+        """Let it go. One that is in a call ends after it, as no call may be interrupted; or is killed.
+
+        A killed one that does not die, stuck in the driver, is left behind.
+        """
         os.close(self.asks)
         os.close(self.says)
-        if os.waitpid(self.pid, os.WNOHANG)[0]:
+        if self.busy and not kill:
             return
-        os.killpg(self.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 0.5
+        if not os.waitpid(self.pid, os.WNOHANG)[0]:
+            os.killpg(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + _DIES
         while time.monotonic() < deadline:
-            if os.waitpid(self.pid, os.WNOHANG)[0]:
+            try:
+                if os.waitpid(self.pid, os.WNOHANG)[0]:
+                    return
+            except ChildProcessError:
                 return
             time.sleep(0.002)
 
@@ -113,6 +126,11 @@ class Gang:
         for worker in [*self._idle, *self._workers.values()]:
             worker.dismiss()
         self._idle, self._workers = [], {}
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The worker processes."""
+        return [worker.pid for worker in [*self._idle, *self._workers.values()]]
 
     @property
     def pids(self) -> list[int]:
@@ -177,9 +195,8 @@ class Gang:
         CudaLost when a process is neither running nor locked afterwards; CudaError when all go on as before.
         """
         replies = self._all("checkpoint", dict.fromkeys(self.pids, ""), timeout, meanwhile)
-        failed = [pid for pid, said in replies.items() if said.startswith("error")]
-        if failed:
-            self._go_on(failed, timeout, _words(replies))
+        if any(said.startswith("error") for said in replies.values()):
+            self.recover(timeout, _words(replies))
         self._done("checkpoint", replies, lost=False)
 
     def restore(
@@ -195,16 +212,16 @@ class Gang:
         """Let the CUDA calls of all processes go on."""
         self._done("unlock", self._all("unlock", dict.fromkeys(self.pids, ""), timeout, meanwhile), lost=True)
 
-    def _go_on(self, failed: list[int], timeout: float, words: str) -> None:
-        """After a failed checkpoint: every process back to running, or CudaLost."""
-        states = self._done("state", self._all("state", dict.fromkeys(failed, ""), _LOCK_MARGIN), lost=True)
-        broken = [f"{pid} is {state}" for pid, state in states.items() if state not in ("running", "locked")]
+    def recover(self, timeout: float, after: str = "an interrupted capture") -> None:
+        """Bring every process back to running from whatever state it is in. CudaLost when one can't be."""
+        states = self._done("state", self._all("state", dict.fromkeys(self.pids, ""), timeout), lost=True)
+        broken = [f"{pid} is {state}" for pid, state in states.items() if state not in _SOUND]
         if broken:
-            raise CudaLost(f"{words}; afterwards process {', '.join(broken)}: kill the container")
-        sound = dict.fromkeys((pid for pid in self.pids if pid not in failed), "")
-        self._done("restore", self._all("restore", sound, timeout), lost=True)
-        locked = dict.fromkeys([*sound, *(pid for pid, state in states.items() if state == "locked")], "")
-        self._done("unlock", self._all("unlock", locked, _LOCK_MARGIN), lost=True)
+            raise CudaLost(f"{after}; afterwards process {', '.join(broken)}: kill the container")
+        away = dict.fromkeys((pid for pid, state in states.items() if state == "checkpointed"), "")
+        self._done("restore", self._all("restore", away, timeout), lost=True)
+        locked = dict.fromkeys((pid for pid, state in states.items() if state != "running"), "")
+        self._done("unlock", self._all("unlock", locked, timeout), lost=True)
 
     def _done(self, command: str, replies: dict[int, str], *, lost: bool) -> dict[int, str]:
         """The values of `replies`; raises when one is an error."""
@@ -259,7 +276,7 @@ class Gang:
 
     def _give_up(self, pids: list[int], wanted: str, why: str, lost: bool) -> None:
         for pid in pids:
-            self._workers.pop(pid).dismiss()
+            self._workers.pop(pid).dismiss(kill=True)
             self.restore_threads.pop(pid, None)
         names = ", ".join(str(pid) for pid in pids)
         if lost:

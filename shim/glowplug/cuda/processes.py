@@ -62,6 +62,15 @@ def by_namespace_pid(pids: list[int], wanted: list[int]) -> list[int]:
     return [known[pid] for pid in wanted]
 
 
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie that nobody has taken in."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def name(pid: int) -> str:
     """The process's comm, or `?` when it is gone."""
     try:

@@ -5,7 +5,7 @@ suspend() before the freeze: CUDA hangs in a frozen cgroup. Then freeze, dump an
 
 from __future__ import annotations
 
-from glowplug.cuda import gang, processes
+from glowplug.cuda import gang, processes, rescue
 from glowplug.errors import CudaError
 
 _UNLOCK = 10.0
@@ -19,13 +19,20 @@ class Suspension:
     def __init__(
         self, choice: str = "auto", library: str = "libcuda.so.1", program: str = "cuda-checkpoint"
     ) -> None:
+        self._engine = [choice, library, program]
         self._gang = gang.Gang(choice, library, program)
+        self._rescue: rescue.Rescue | None = None
 
     def __enter__(self) -> Suspension:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Dismiss the workers; what suspend() took and resume() did not give back, the rescue gives back
+        now.
+        """
         self._gang.__exit__()
+        if self._rescue is not None:
+            self._rescue.act()
 
     def find(self, tree: list[int]) -> list[int]:
         """The processes of a running tree that hold CUDA (the host's PIDs); changes nothing.
@@ -53,10 +60,25 @@ class Suspension:
 
         Raises CudaError with every process running again, or gang.CudaLost: kill the tree.
         """
-        self._gang.lock(lock_timeout)
-        self._gang.checkpoint(timeout)
+        self._rescue = rescue.Rescue(self._engine, self._gang.worker_pids, self._gang.pids)
+        try:
+            self._gang.lock(lock_timeout)
+            self._gang.checkpoint(timeout)
+        except CudaError:
+            self._stand_down()
+            raise
 
     def resume(self, timeout: float) -> None:
         """Restore and unlock what suspend() took. Raises gang.CudaLost: kill the tree."""
-        self._gang.restore(timeout)
-        self._gang.unlock(_UNLOCK)
+        try:
+            self._gang.restore(timeout)
+            self._gang.unlock(_UNLOCK)
+        except CudaError:
+            self._stand_down()
+            raise
+        self._stand_down()
+
+    def _stand_down(self) -> None:
+        if self._rescue is not None:
+            self._rescue.not_needed()
+            self._rescue = None
