@@ -317,14 +317,6 @@ def test_a_damaged_tree_is_refused(round_: Round, tmp_path: object) -> None:
         assert not os.path.exists(round_.record)
 
 
-def test_the_digest_is_of_every_byte(round_: Round) -> None:
-    round_.change(everything)
-    before = tree.digest(round_.dest)
-    with open(f"{round_.dest}/c/new", "r+b") as file:
-        file.write(b"I")
-    assert tree.digest(round_.dest) != before
-
-
 def test_a_mounted_layer_is_not_touched(round_: Round) -> None:
     summary = round_.change(everything)
     with round_.second, pytest.raises(LayerError, match="unmount it first"):

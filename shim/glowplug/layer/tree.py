@@ -12,9 +12,7 @@ captured entry wins where both have one.
 Durability (fsync, syncfs) is the caller's: a draft is synced as a whole before it is published.
 """
 
-import hashlib
 import os
-import stat
 from collections.abc import Iterable
 
 from glowplug.errors import LayerError
@@ -125,21 +123,6 @@ def size_of(tree: str) -> int:
                 seen.add((status.st_dev, status.st_ino))
             total += contents.allocated(status)
     return total
-
-
-def digest(tree: str) -> str:
-    """Hex digest over the bytes of every regular file in the tree, in its order: for a whole check, slow."""
-    hasher = hashlib.blake2b(digest_size=32)
-    with Descent(tree) as place:
-        for step, name, status in descent.walk(place):
-            if step in (ENTER, LEAVE) or not stat.S_ISREG(status.st_mode):
-                continue
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC, dir_fd=place.fd)
-            with open(fd, "rb", buffering=0) as file:
-                hasher.update(b"%s\0%d\0" % (os.fsencode(name), status.st_size))
-                while block := file.read(1 << 20):
-                    hasher.update(block)
-    return hasher.hexdigest()
 
 
 def refuse_damaged(replica: Replica, tree: str, fingerprint: str | None) -> None:
