@@ -13,7 +13,7 @@ from glowplug.cache.store import Store
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.criu import program
-from glowplug.errors import CriuError
+from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts
 
 log = logging.getLogger("glowplug.agent")
@@ -30,6 +30,7 @@ def run(config: Config) -> None:
     store = Store(config.cache, Limits(config.cache_limit_bytes, config.free_floor_bytes))
     history = History(config.cache)
     with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
+        _greet(containerd)
         resolver = Resolver(config, containerd, store, history, facts.read(_criu_version(config)))
         server = Server({"resolve": resolver.answer, "history": history.answer})
         listening = threading.Thread(target=server.serve_forever, name="server")
@@ -44,6 +45,14 @@ def run(config: Config) -> None:
             listening.join()
             server.server_close()
     log.info("stopped")
+
+
+def _greet(containerd: Containerd) -> None:
+    """Connect now, not at the first question. An absent containerd is no reason to be absent, too."""
+    try:
+        log.info("containerd %s", containerd.version())
+    except ContainerdError as error:
+        log.warning("%s", error)
 
 
 def _criu_version(config: Config) -> str | None:

@@ -5,7 +5,7 @@ import time
 from types import FrameType
 
 from glowplug.errors import GlowplugError
-from glowplug.restore import steps
+from glowplug.restore import child, steps
 
 
 class Failed(Exception):
@@ -36,7 +36,7 @@ def run(work: steps.Work, phases: dict[str, float]) -> None:
                 step(work)
             finally:
                 phases[stage] = round(time.monotonic() - before, 4)
-    except _Late:
+    except (_Late, child.TimedOut):
         raise Failed(
             "deadline", f"the step {stage} was not done when the time for a restore was over"
         ) from None

@@ -63,6 +63,8 @@ def _start(
         )
     except ask.NoAnswer as error:
         return RUNC, {"outcome": f"cold:{error.slug}", "detail": error.detail}
+    if "error" in plan:
+        return RUNC, {"outcome": "cold:agent-error", "detail": plan["error"]}
     if plan.get("verdict") != "match":
         return RUNC, {"outcome": f"cold:{plan.get('slug', 'agent-rubbish')}", "detail": plan.get("detail")}
     return _restore(runc, command, spec, facts, plan, began)

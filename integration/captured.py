@@ -1,0 +1,88 @@
+"""A captured workload: a pod that was captured and removed, and later pods of the same spec to compare with."""
+
+import glob
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from integration.node import GLOWPLUG, Node
+from integration.pods import Container, Pod, Pods
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """`state` is the workload's, from just before the capture; `fields` and `pod_fields` make its like."""
+
+    checkpoint: str
+    state: Mapping[str, Any]
+    result: Mapping[str, Any]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    pod_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def again(self, pods: Pods) -> tuple[Pod, Container]:
+        """A new pod of the same spec and its container, not started."""
+        pod = pods.run(**self.pod_fields)
+        return pod, pod.container(**self.fields)
+
+    def is_in(self, container: Container) -> bool:
+        """Whether the container goes on where the captured one was: all of its tokens are there."""
+        return bool(container.state()["token"] == self.state["token"])
+
+
+def capture(node: Node, namespace: str, pod: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`glowplug capture --json`, as a person would run it."""
+    command = [
+        GLOWPLUG,
+        "capture",
+        "--config",
+        node.names.config,
+        "--json",
+        "--namespace",
+        namespace,
+        pod,
+        *arguments,
+    ]
+    return subprocess.run(command, env=node.env, capture_output=True, text=True, timeout=120)
+
+
+def captured(
+    node: Node, pods: Pods, *, name: str = "pod", pod_fields: Mapping[str, Any] | None = None, **fields: Any
+) -> Captured:
+    """Start a pod cold, capture it, remove it. Raises AssertionError when the capture fails."""
+    described = {"name": name, **(pod_fields or {})}
+    pod = pods.run(**described)
+    container = pod.container(**fields)
+    container.start()
+    state = container.state()
+    done = capture(node, pod.spec.namespace, name)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    pod.remove()
+    return Captured(result["checkpoint"], state, result, fields, described)
+
+
+def records(node: Node, container: str) -> list[Record]:
+    """What was recorded of this container id, in the spool and in the agent's journal, the oldest first."""
+    found = []
+    for path in glob.glob(f"{node.names.run_dir}/outcomes/*.json"):
+        with open(path) as file:
+            found.append(json.load(file))
+    journal = f"{node.names.cache}/history.jsonl"
+    if os.path.exists(journal):
+        with open(journal) as file:
+            found += [json.loads(line) for line in file]
+    return sorted(
+        (one for one in found if one.get("container_id") == container), key=lambda one: float(one["time"])
+    )
+
+
+def outcome(node: Node, container: Container) -> str:
+    """The one outcome of the container's start. Raises AssertionError when there is none, or more than one."""
+    found = [one["outcome"] for one in records(node, container.id) if "outcome" in one]
+    assert len(found) == 1, found
+    return str(found[0])
