@@ -66,6 +66,16 @@ class Setup:
             script.write(fake_script())
             script.write("fail restore any 2\n" if failing else "")
 
+    def require_held(self) -> None:
+        """With the fake driver: no thread but the driver's own ran at any CUDA restore. Raises Failed."""
+        if not self.fake:
+            return
+        with open(f"{self.fake}/script.calls") as calls:
+            restores = [line.strip() for line in calls if line.startswith("restore ")]
+        loose = [line for line in restores if not line.endswith("others-running=0")]
+        if not restores or loose:
+            raise Failed(f"wanted every other thread held at each CUDA restore, found {loose or 'no restore'}")
+
 
 def fake_script() -> str:
     """One H100, as far as anybody asks."""

@@ -25,7 +25,7 @@ MASKED = [
 ]
 READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 HOST_DIRECTORIES = ("/usr", "/opt", "/etc")
-_VIRTUAL = {"proc", "sysfs", "cgroup", "cgroup2", "devtmpfs", "devpts", "mqueue", "tmpfs", "overlay", "bpf"}
+_VIRTUAL = {"proc", "sysfs", "cgroup", "cgroup2", "devtmpfs", "devpts", "mqueue", "bpf"}
 
 KERNEL_MOUNTS = (
     ("/proc", "proc", ["nosuid", "noexec", "nodev"]),
