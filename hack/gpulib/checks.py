@@ -191,6 +191,8 @@ def _start(setup: Setup, workload: Workload, path: str, outcome: str | tuple[str
     found = pod.outcome()
     if not str(found["outcome"]).startswith(outcome):
         raise Failed(f"wanted the outcome {outcome}, found {found['outcome']}: {found.get('detail')}")
+    if found["outcome"] == "restored":
+        setup.require_held(pod.pid)
     return pod, seconds
 
 

@@ -66,15 +66,21 @@ class Setup:
             script.write(fake_script())
             script.write("fail restore any 2\n" if failing else "")
 
-    def require_held(self) -> None:
-        """With the fake driver: no thread but the driver's own ran at any CUDA restore. Raises Failed."""
+    def require_held(self, pid: int) -> None:
+        """With the fake driver: no thread but the driver's own ran at the CUDA restore of a restored pod.
+
+        pid: the pod's first process. Raises Failed.
+        """
         if not self.fake:
             return
+        from glowplug.host import process
+
         with open(f"{self.fake}/script.calls") as calls:
-            restores = [line.strip() for line in calls if line.startswith("restore ")]
-        loose = [line for line in restores if not line.endswith("others-running=0")]
-        if not restores or loose:
-            raise Failed(f"wanted every other thread held at each CUDA restore, found {loose or 'no restore'}")
+            restores = [line.split() for line in calls if line.startswith("restore ")]
+        first = {words[1]: words[-1] for words in reversed(restores)}
+        found = [first[str(one)] for one in process.tree(pid) if str(one) in first]
+        if not found or set(found) != {"others-running=0"}:
+            raise Failed(f"wanted every other thread held at the CUDA restore of {pid}, found {found}")
 
 
 def fake_script() -> str:
