@@ -47,15 +47,17 @@ def dump(watched: tuple[str, ...] = ()) -> str:
     return _BOTH + _DUMP + "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
 
 
-def restore(hold: bool = False, cgroup: str | None = None) -> str:
+def restore(hold: bool = False, cgroup: str | None = None, script: str | None = None) -> str:
     """Configuration for a restore. The tasks stay in the cgroups where runc puts CRIU.
 
     hold: leave every task stopped (SIGSTOP) instead of letting it run.
     cgroup: the new container's cgroup, from the root of the unified hierarchy (OCI `linux.cgroupsPath` as
     runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
+    script: path of an action script (gate.py).
     """
     namespace = f'manage-cgroups=none\ncgroup-root ":{_checked(cgroup)}"\n' if cgroup else "manage-cgroups=ignore\n"
-    return _BOTH + namespace + ("leave-stopped\n" if hold else "")
+    stages = f'action-script "{_checked(script)}"\n' if script else ""
+    return _BOTH + namespace + stages + ("leave-stopped\n" if hold else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:

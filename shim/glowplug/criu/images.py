@@ -24,6 +24,7 @@ MAGICS = {
     "pagemap": 0x56084025,
     "tcp-stream": 0x51465506,
     "utsns": 0x54473203,
+    "memfd": 0x48453499,
     "cgroup": 0x59383330,
     "timens": 0x43114433,
     "remap-fpath": 0x59133954,

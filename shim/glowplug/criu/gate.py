@@ -1,0 +1,110 @@
+"""Hold a restored tree at the last moment before it runs, without any process noticing.
+
+CRIU runs its action script at `pre-resume`, when all is restored and every task still stands in a ptrace
+stop (criu/cr-restore.c). The script here tells us so, and returns when we let it: no signal is sent, no parent
+sees a child stopped. Should we die in between, the script kills the tree, which must not run half made.
+
+Used by the runtime: standard library only.
+"""
+
+import os
+import select
+import shlex
+import time
+from collections.abc import Callable
+
+from glowplug.errors import CriuError
+
+_SCRIPT = """\
+#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0
+echo "$CRTOOLS_INIT_PID" >{held}
+read -r go <{go} || kill -KILL "$CRTOOLS_INIT_PID"
+"""
+_POLL_S = 0.05
+
+
+class Gate:
+    """One gate for one restore. A context, to be left when the restore has ended.
+
+    Its files and descriptors go with it. Left without `open`, it makes a waiting script kill the tree.
+    """
+
+    def __init__(self, directory: str) -> None:
+        """Make the script and its pipes in ``directory``, which only root may enter. Raises CriuError."""
+        self.script = os.path.join(directory, "gate.sh")
+        """Path for `config.restore(script=…)`."""
+        self._held_path = os.path.join(directory, "gate.held")
+        self._go_path = os.path.join(directory, "gate.go")
+        self._held = self._go = -1
+        try:
+            os.mkfifo(self._held_path, 0o600)
+            os.mkfifo(self._go_path, 0o600)
+            self._held = os.open(self._held_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._go = os.open(self._go_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700), "w") as file:
+                file.write(_SCRIPT.format(held=shlex.quote(self._held_path), go=shlex.quote(self._go_path)))
+        except OSError as error:
+            self.close()
+            raise CriuError(f"the gate for a restore can't be made: {error.strerror}") from error
+
+    def __enter__(self) -> "Gate":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait(self, until: float, over: Callable[[], bool]) -> int | None:
+        """Wait for the tree to stand at the gate: its first process, as seen here.
+
+        until: time.monotonic() at which to give up with CriuError. over: whether the restore has ended; then
+        None, for it failed before it got here.
+        """
+        said = b""
+        while b"\n" not in said:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise CriuError("CRIU did not bring the tree back in time")
+            if select.select([self._held], [], [], min(left, _POLL_S))[0]:
+                said += os.read(self._held, 64)
+            elif over():
+                return None
+        line = said.partition(b"\n")[0]
+        if not line.isdigit():
+            raise CriuError("CRIU named no first process of the restored tree")
+        return int(line)
+
+    def open(self) -> None:
+        """Let the tree run."""
+        os.write(self._go, b"go\n")
+
+    def close(self) -> None:
+        """Remove the gate."""
+        for fd in (self._held, self._go):
+            if fd >= 0:
+                os.close(fd)
+        self._held = self._go = -1
+        for path in (self.script, self._held_path, self._go_path):
+            if os.path.lexists(path):
+                os.unlink(path)
+
+
+def members(init: int) -> dict[int, int]:
+    """The processes of a container's tree: pid in the container → pid here. init: its first process.
+
+    Walks down from init (proc_pid_children; CONFIG_PROC_CHILDREN, which CRIU needs as well).
+    """
+    found: dict[int, int] = {}
+    pending = [init]
+    while pending:
+        pid = pending.pop()
+        try:
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                inner = next(line.split()[-1] for line in file if line.startswith("NSpid:"))
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                    pending += [int(child) for child in file.read().split()]
+        except (OSError, StopIteration):
+            continue  # it ended meanwhile; who needs it will miss it
+        found[int(inner)] = pid
+    return found
