@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.cache_made import fill, manifest_of, published, write
 
-from glowplug.cache import check, draft, layout, lease, locking, state
+from glowplug.cache import check, disk, draft, layout, lease, locking, state
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
@@ -461,6 +461,25 @@ def test_a_tree_deeper_than_a_path_is_long_can_be_abandoned(store: Store) -> Non
     with pytest.raises(CacheError):
         manifest_of(opened.path)
     opened.abandon()
+    assert leftovers(store) == []
+
+
+def test_two_may_delete_the_same_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other is one file ahead, all the way: what we find is gone when we reach for it."""
+    write(layout.trash(store.root), {f"gone/{place}/{name}": b"" for place in "abc" for name in "xyz"})
+    unlink = os.unlink
+    calls = []
+
+    def taken_before(path: str) -> None:
+        calls.append(path)
+        unlink(path)
+        if len(calls) % 2:
+            unlink(path)  # the second of the two
+
+    monkeypatch.setattr(os, "unlink", taken_before)
+    disk.delete(f"{layout.trash(store.root)}/gone")
+    assert len(calls) == 9
+    disk.delete(f"{layout.trash(store.root)}/gone")
     assert leftovers(store) == []
 
 

@@ -1,6 +1,8 @@
 """What the store does to whole trees on disk: make them private, durable, counted, gone."""
 
+import errno
 import os
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from glowplug.cache import layout
 _BLOCK = 512  # bytes; the unit of st_blocks, whatever the file system's own (stat(2))
 _SYNC_THREADS = 8  # so that the file system can join many fsyncs in one journal commit
 _LONG_PATH = 2000  # bytes; far enough from PATH_MAX (4096) for one more name
+_LOOKS = 5
 
 
 def make_private(directory: str) -> None:
@@ -87,28 +90,48 @@ def walk(directory: str, skip: Callable[[str], bool] = lambda _: False) -> Itera
 
 
 def delete(path: str) -> None:
-    """Removes a tree; somebody else may be removing it too. Raises OSError.
+    """Removes a tree, where it is there; others may be removing it too. Raises OSError.
 
     A container may have nested its directories deeper than a path or a call stack is long: directories far
-    down are moved up first.
+    down are moved up first. Where another remover moved some there after we had looked, we look again.
     """
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        os.unlink(path)
+    if _unlinked(path, path) is None:
         return
+    for _ in range(_LOOKS):
+        if _emptied(path):
+            return
+    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+
+
+def _emptied(path: str) -> bool:
+    """Removes what is found beneath path, and path; whether nothing had come there meanwhile."""
     directories = [path]
-    moved = 0
     for directory in directories:  # grows while it is walked
         with suppress(FileNotFoundError):
-            for name in os.listdir(directory):
-                entry = f"{directory}/{name}"
-                if not stat.S_ISDIR(os.lstat(entry).st_mode):
-                    os.unlink(entry)
-                    continue
-                if len(os.fsencode(entry)) > _LONG_PATH:
-                    moved += 1
-                    os.rename(entry, f"{path}/moved-{moved}-{os.getpid()}")
-                    entry = f"{path}/moved-{moved}-{os.getpid()}"
-                directories.append(entry)
+            names = os.listdir(directory)
+            directories.extend(below for name in names if (below := _unlinked(path, f"{directory}/{name}")))
     for directory in reversed(directories):
-        with suppress(FileNotFoundError):
+        try:
             os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+    return True
+
+
+def _unlinked(top: str, path: str) -> str | None:
+    """Removes what is no directory; where a directory lies now, near enough to be walked."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return None
+        if len(os.fsencode(path)) <= _LONG_PATH:
+            return path
+        near = f"{top}/{secrets.token_hex(8)}"
+        os.rename(path, near)
+        return near
+    except FileNotFoundError:
+        return None

@@ -74,8 +74,6 @@ def empty_trash(root: str) -> list[str]:
         try:
             disk.delete(layout.trashed(root, name))
             said.append(f"trash {name}")
-        except FileNotFoundError:  # somebody else was faster
-            continue
         except OSError as error:
             said.append(f"trash {name} can't be deleted: {error}")
     return said
