@@ -23,6 +23,8 @@ from typing import Any
 from hack.gpulib import netns, spec
 from hack.gpulib.standin import Daemon, Known
 
+from glowplug.host import cgroup
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WORKLOADS = f"{REPOSITORY}/hack/gpulib/workloads"
 NAMESPACE = "gpu-check"
@@ -61,6 +63,7 @@ class Node:
         self.runtime = runtime
         self.runc_root = f"{self.state}/runc/k8s.io"
         self.lower = f"{self.state}/lower"
+        self.cgroup = f"/{os.path.basename(self.state)}"
         self.env = {
             **os.environ,
             **env,
@@ -113,6 +116,7 @@ class Node:
                 self._agent.kill()
                 self._agent.wait(5)
         self.daemon.stop()
+        cgroup.remove(cgroup.directories(self.cgroup, systemd=False))
         shutil.rmtree(self.state, ignore_errors=True)
 
     def glowplug(self, *arguments: str) -> list[str]:
@@ -302,7 +306,7 @@ class Pod:
                 f"{cri}container-name": self.workload.name,
                 f"{cri}image-name": "gpu-check",
             },
-            cgroup=f"/gpu-check/{self.id}",
+            cgroup=f"{self._node.cgroup}/{self.id}",
             memory_limit=self.workload.memory_limit,
         )
 
