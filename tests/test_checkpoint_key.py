@@ -289,6 +289,20 @@ def test_a_mount_that_no_rule_knows_makes_the_key_unknown() -> None:
     assert list(made.key_of(found).unknown) == ["mount /x"]
 
 
+def test_a_mount_that_is_mounted_over_still_counts() -> None:
+    def of(lower: str) -> str:
+        found = made.spec()
+        found["mounts"] += [made.bind("/twice", lower, "ro"), made.bind("/twice", "/srv/upper", "ro")]
+        return made.key_of(found).digest
+
+    assert of("/srv/one") != of("/srv/other")
+
+
+def test_a_part_of_another_type_is_a_difference_though_python_calls_it_equal() -> None:
+    captured = WHOLE.parts | {"no_new_privileges": 1}
+    assert [reason.slug for reason in differences(captured, WHOLE)] == ["no-new-privileges"]
+
+
 def test_a_short_salt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         made.key_of(salt=b"short")

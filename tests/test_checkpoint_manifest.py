@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
+from glowplug.checkpoint import key
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import File, Key, NewerManifest, checkpoint_id, dumps, loads
 from glowplug.checkpoint.manifest_schema import MANIFEST, VERSION
@@ -77,7 +78,7 @@ BAD: list[tuple[str, bytes]] = [
     ("too deep", b"[" * 100_000),
     ("too deep", b'{"a":' * 100_000),
     ("a huge number", b'{"version": ' + b"9" * 5000 + b"}"),
-    ("an entry twice", b'{"version": 1, "version": 1}'),
+    ("an entry twice", DATA.rstrip()[:-1] + b',"version":1}'),
     ("NaN", b'{"version": NaN}'),
     ("infinity", b'{"version": 1e999}'),
     ("an old version", changed(version=0)),
@@ -91,6 +92,7 @@ BAD: list[tuple[str, bytes]] = [
     ("another key", changed(key={"digest": "0" * 64, "parts": {}})),
     ("a size below zero", changed(sizes={**json.loads(DATA)["sizes"], "layer": -1})),
     ("a fraction of a byte", changed(sizes={**json.loads(DATA)["sizes"], "layer": 1.0})),
+    ("a flag for a size", changed(sizes={**json.loads(DATA)["sizes"], "layer": True})),
     ("text for a flag", changed(shared="no")),
     ("settings that are no text", changed(settings={"glowplug.dev/io-uring": 1})),
 ]
@@ -102,6 +104,23 @@ def test_anything_else_is_a_manifest_error(what: str, data: bytes) -> None:
         loads(data)
     assert not isinstance(caught.value, NewerManifest)
     assert len(str(caught.value)) < 500
+
+
+def test_a_number_without_bounds_is_refused_even_where_any_json_may_stand() -> None:
+    parts: dict[str, object] = {"x": float("inf")}
+    data = changed(key={"digest": key.digest(parts), "parts": parts})
+    assert b"Infinity" in data
+    for endless in (data, data.replace(b"Infinity", b"1e999")):
+        with pytest.raises(ManifestError):
+            loads(endless)
+
+
+def test_no_number_of_levels_raises_anything_else() -> None:
+    one = changed(key={"digest": "0" * 64, "parts": {"x": None}})
+    for levels in range(800, 1010):
+        nested = b"[" * levels + b"]" * levels
+        with pytest.raises(ManifestError):
+            loads(one.replace(b'"x": null', b'"x": ' + nested))
 
 
 @pytest.mark.parametrize(

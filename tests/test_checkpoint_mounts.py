@@ -101,6 +101,14 @@ def test_without_ids_nothing_passes_for_the_pod_s_own() -> None:
     assert kinds["/etc/app"] == UNKNOWN
 
 
+def test_an_id_that_is_empty_fits_no_shape() -> None:
+    found = made.spec()
+    del found["annotations"]["io.kubernetes.cri.sandbox-uid"]
+    found["mounts"] = [made.bind("/etc/hosts", "/srv/pods//etc-hosts", "ro")]
+    (only,) = classify(bundle.read(found))
+    assert (only.kind, only.how) == (IDENTITY, "source")
+
+
 def test_a_file_system_that_no_rule_knows_is_unknown() -> None:
     found = made.spec()
     found["mounts"] = [

@@ -108,6 +108,7 @@ def test_nobody_can_write_a_placeholder() -> None:
     forged = by_value(FACTS, "HOSTNAME", made.POD)
     assert "\0" in forged
     assert by_value(FACTS, "X", forged) == forged
+    assert by_value(FACTS, "X", "\0pod-name\0 10.1.2.3") == "\0pod-name\0 10.1.2.3"
 
 
 @given(st.text(max_size=20), st.text(max_size=40))

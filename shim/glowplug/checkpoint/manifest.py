@@ -161,7 +161,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
         raise ManifestError(f"manifest: wanted at most {LIMIT} bytes, found {len(data)}")
     try:
         plain = json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ManifestError(f"manifest: wanted JSON, found none ({type(error).__name__})") from None
     if not isinstance(plain, dict):
         raise ManifestError("manifest: wanted a JSON object, found something else")
