@@ -4,25 +4,19 @@ Every answer is due within the runtime's deadline of one second; an error of our
 """
 
 import json
-import os
-import time
 from collections.abc import Mapping
 
-from glowplug import paths
 from glowplug.agent import intake
 from glowplug.agent.history import History
+from glowplug.agent.judge import Judge
 from glowplug.cache.store import Store
 from glowplug.capture import identity
-from glowplug.checkpoint import bundle, requirements, verdict
-from glowplug.checkpoint import manifest as manifests
-from glowplug.checkpoint.manifest import Manifest
+from glowplug.checkpoint import bundle, verdict
 from glowplug.checkpoint.requirements import HostFacts
-from glowplug.checkpoint.verdict import Candidate, Now
+from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
-from glowplug.containerd.records import ContainerRecord
-from glowplug.errors import CacheError, ManifestError, UsageError
-from glowplug.host import memory, pagecache
+from glowplug.errors import UsageError
 
 Answer = dict[str, object]
 
@@ -39,9 +33,8 @@ class Resolver:
         self._containerd = containerd
         self._store = store
         self._history = history
-        self._host = host
+        self._judge = Judge(config, containerd, store, host)
         self._salt = store.salt()
-        self._manifests: dict[str, Manifest] = {}
 
     def answer(self, question: Mapping[str, object]) -> Answer:
         """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""
@@ -59,7 +52,10 @@ class Resolver:
             return _miss(slug, sentence)
         for part, what in found.key.unknown.items():
             return _miss("unknown-fact", f"{part}: {what} can't be told")
-        candidates = self.candidates(record, spec, found)
+        entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
+        if not entries:
+            return _miss("no-checkpoint", self._none_of_this_workload(spec.sandbox_namespace))
+        candidates = self._judge.candidates(entries, record, spec, found)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             return _miss(verdict.miss_slug(candidates), why)
@@ -67,49 +63,14 @@ class Resolver:
             return _miss("observed", f"would have restored: {why}")
         return self._plan(spec, chosen, why)
 
-    def candidates(
-        self, record: ContainerRecord, spec: bundle.BundleFacts, found: identity.Identity
-    ) -> list[Candidate]:
-        """Every checkpoint of this workload that the pod's namespace may use, judged."""
-        given = requirements.given(spec, ())
-        judged = []
-        for entry in self._store.index.find(spec.sandbox_namespace, found.key.digest):
-            try:
-                manifest = self.manifest(entry.id)
-            except (CacheError, ManifestError):
-                continue  # unreadable, or of a newer Glowplug: nothing that could be restored
-            now = self._now(entry.id, manifest, record, spec.sandbox_namespace)
-            result = verdict.judge(manifest, found.key, self._host, given, now)
-            judged.append(Candidate(entry.id, manifest.created, result))
-        return judged
-
-    def manifest(self, checkpoint: str) -> Manifest:
-        """Raises CacheError, ManifestError."""
-        if checkpoint not in self._manifests:
-            self._manifests[checkpoint] = manifests.loads(self._store.manifest(checkpoint))
-        return self._manifests[checkpoint]
-
-    def _now(self, checkpoint: str, manifest: Manifest, record: ContainerRecord, namespace: str) -> Now:
-        path = self._store.path(checkpoint)
-        return Now(
-            namespace=namespace,
-            quarantined=self._store.state(checkpoint).quarantined(time.time()) is not None,
-            complete=_is_complete(path, manifest),
-            free_memory=memory.available(),
-            free_disk=self._free_disk(record),
-            restores_running=len(os.listdir(paths.attempts())) if os.path.isdir(paths.attempts()) else 0,
-            unread_bytes=_unread(path, manifest),
-            deadline_s=self._config.restore_deadline_s,
+    def _none_of_this_workload(self, namespace: str) -> str:
+        others = len(self._store.index.of_namespace(namespace))
+        if not others:
+            return "there is no checkpoint for this namespace"
+        return (
+            f"no checkpoint is of this workload; there are {others} of others for this namespace: "
+            "`glowplug explain` says what differs"
         )
-
-    def _free_disk(self, record: ContainerRecord) -> int | None:
-        """Of the file system that the container's writable layer lies on."""
-        for mount in self._containerd.rootfs_mounts(record):
-            for option in mount.options:
-                if option.startswith("upperdir="):
-                    found = os.statvfs(option.removeprefix("upperdir="))
-                    return found.f_bavail * found.f_frsize
-        return None
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""
@@ -128,19 +89,3 @@ class Resolver:
 
 def _miss(slug: str, detail: str) -> Answer:
     return {"verdict": "miss", "slug": slug, "detail": detail}
-
-
-def _is_complete(path: str, manifest: Manifest) -> bool:
-    """Presence only: sizes and digests are looked at once more by the runtime, under its lease."""
-    return all(os.path.lexists(f"{path}/{name}") for name in manifest.files)
-
-
-def _unread(path: str, manifest: Manifest) -> int | None:
-    try:
-        return sum(
-            pagecache.uncached_bytes(f"{path}/{name}")
-            for name, file in manifest.files.items()
-            if file.kind in ("pages", "memory")
-        )
-    except OSError:
-        return None

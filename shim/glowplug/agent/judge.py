@@ -1,0 +1,144 @@
+"""Every checkpoint that a container might start from, judged: for the agent's answer and for `glowplug explain`.
+
+What holds at this moment is read once per question; what a checkpoint says of itself never changes, so it is
+parsed once.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from glowplug import paths
+from glowplug.cache.index import Entry
+from glowplug.cache.store import Store
+from glowplug.capture.identity import Identity
+from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint import requirements, verdict
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.manifest import Manifest, NewerManifest
+from glowplug.checkpoint.manifest_schema import VERSION
+from glowplug.checkpoint.reason import Reason
+from glowplug.checkpoint.requirements import HostFacts
+from glowplug.checkpoint.verdict import Candidate, Now, Verdict
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import CacheError, ContainerdError, ManifestError
+from glowplug.host import memory, pagecache
+
+
+class Judge:
+    """Thread-safe. `host`: this node's facts, read once."""
+
+    def __init__(self, config: Config, containerd: Containerd, store: Store, host: HostFacts) -> None:
+        self._config = config
+        self._containerd = containerd
+        self._store = store
+        self._host = host
+        self._lock = threading.Lock()
+        self._manifests: dict[str, Manifest] = {}
+
+    def candidates(
+        self,
+        entries: Iterable[Entry],
+        record: ContainerRecord | None,
+        spec: BundleFacts,
+        found: Identity,
+    ) -> list[Candidate]:
+        """The verdict on each. Checkpoints that vanish meanwhile are left out.
+
+        `record` None: the container is not there yet, so the disk of its writable layer is not known either.
+        """
+        given = requirements.given(spec, ())
+        now = self.now(record, spec.sandbox_namespace)
+        judged = (self._judged(entry, found, given, now) for entry in entries)
+        return [candidate for candidate in judged if candidate is not None]
+
+    def manifest(self, checkpoint: str) -> Manifest:
+        """Raises CacheError, ManifestError."""
+        known = self._manifests.get(checkpoint)
+        if known is None:
+            known = manifests.loads(self._store.manifest(checkpoint))
+            with self._lock:
+                self._manifests[checkpoint] = known
+        return known
+
+    def learn(self) -> None:
+        """Parse what is there before anybody asks, and forget what is gone."""
+        present = {entry.id for entry in self._store.index.all() if entry.unreadable is None}
+        with self._lock:
+            for gone in self._manifests.keys() - present:
+                del self._manifests[gone]
+        for checkpoint in present - self._manifests.keys():
+            try:
+                self.manifest(checkpoint)
+            except (CacheError, ManifestError):
+                continue  # said where it counts: in the verdict
+
+    def now(self, record: ContainerRecord | None, namespace: str) -> Now:
+        """What holds for every checkpoint alike."""
+        return Now(
+            namespace=namespace,
+            free_memory=memory.available(),
+            free_disk=None if record is None else self._free_disk(record),
+            restores_running=len(os.listdir(paths.attempts())) if os.path.isdir(paths.attempts()) else 0,
+            deadline_s=self._config.restore_deadline_s,
+        )
+
+    def _judged(self, entry: Entry, found: Identity, given: requirements.Given, now: Now) -> Candidate | None:
+        try:
+            manifest = self.manifest(entry.id)
+            path = self._store.path(entry.id)
+        except NewerManifest as error:
+            newer = Reason("manifest version", str(error.version), f"{VERSION} or older", "newer-manifest")
+            return _unusable(entry, newer)
+        except (ManifestError, CacheError):
+            if self._store.index.get(entry.id) is None:
+                return None
+            return _unusable(entry, Reason("manifest", "to be whole", "damaged", "manifest"))
+        own = replace(
+            now,
+            quarantined=self._store.state(entry.id).quarantined(time.time()) is not None,
+            complete=_is_complete(path, manifest),
+            unread_bytes=_unread(path, manifest),
+        )
+        return Candidate(
+            entry.id, manifest.created, verdict.judge(manifest, found.key, self._host, given, own)
+        )
+
+    def _free_disk(self, record: ContainerRecord) -> int | None:
+        """Of the file system that the container's writable layer lies on."""
+        try:
+            mounts = self._containerd.rootfs_mounts(record)
+        except ContainerdError:
+            return None
+        for mount in mounts:
+            for option in mount.options:
+                if option.startswith("upperdir="):
+                    found = os.statvfs(option.removeprefix("upperdir="))
+                    return found.f_bavail * found.f_frsize
+        return None
+
+
+def _unusable(entry: Entry, reason: Reason) -> Candidate:
+    created = datetime.fromtimestamp(entry.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Candidate(entry.id, created, Verdict((reason,), None))
+
+
+def _is_complete(path: str, manifest: Manifest) -> bool:
+    """Presence only: sizes and digests are looked at once more by the runtime, under its lease."""
+    return all(os.path.lexists(f"{path}/{name}") for name in manifest.files)
+
+
+def _unread(path: str, manifest: Manifest) -> int | None:
+    try:
+        return sum(
+            pagecache.uncached_bytes(f"{path}/{name}")
+            for name, file in manifest.files.items()
+            if file.kind in ("pages", "memory")
+        )
+    except OSError:
+        return None
