@@ -96,6 +96,7 @@ def test_a_message_never_holds_a_value() -> None:
 
 
 @given(JSON)
+@settings(deadline=None)
 def test_any_json_gives_facts_or_a_bundle_error(found: object) -> None:
     try:
         bundle.read(found)

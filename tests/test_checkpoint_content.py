@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
@@ -27,6 +27,7 @@ def digest_of(data: bytes) -> str:
 
 
 @given(FILES, st.randoms())
+@settings(deadline=None)
 def test_the_order_means_nothing(files: list[tuple[str, int, bytes]], random: Any) -> None:
     mixed = list(files)
     random.shuffle(mixed)
@@ -34,6 +35,7 @@ def test_the_order_means_nothing(files: list[tuple[str, int, bytes]], random: An
 
 
 @given(FILES, FILES)
+@settings(deadline=None)
 def test_two_contents_are_two_digests(
     one: list[tuple[str, int, bytes]], other: list[tuple[str, int, bytes]]
 ) -> None:
@@ -71,5 +73,6 @@ def test_a_downward_file_with_the_pod_s_name_is_noise() -> None:
 
 
 @given(st.binary(max_size=64))
+@settings(deadline=None)
 def test_any_bytes_have_a_digest(data: bytes) -> None:
     assert len(content.digest([("x", 0, data)], lambda text: text)) == 64

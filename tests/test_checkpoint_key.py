@@ -195,6 +195,13 @@ def test_every_argument_changes_the_key(part: str, change: dict[str, Any]) -> No
     assert part in {reason.slug for reason in differences(WHOLE.parts, other)}
 
 
+def test_another_salt_is_the_reason_and_not_every_hash() -> None:
+    found = made.spec()
+    found["mounts"] = []
+    other = made.key_of(found, salt=b"another salt of that length")
+    assert [reason.part for reason in differences(made.key_of(found).parts, other)] == ["salt"]
+
+
 def test_every_part_is_changed_by_some_case() -> None:
     assert {part for part, _ in CHANGES} | {part for part, _ in ARGUMENTS} | {"rules"} == set(key.PARTS)
 

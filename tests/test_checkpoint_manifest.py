@@ -171,6 +171,7 @@ def test_a_message_names_the_place_and_not_the_value() -> None:
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_are_a_manifest_or_an_error(data: bytes) -> None:
     with pytest.raises(ManifestError):
         loads(data)

@@ -1,7 +1,7 @@
 """Noise: recognised by value or as a whole group, never by a name alone."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
@@ -112,6 +112,7 @@ def test_nobody_can_write_a_placeholder() -> None:
 
 
 @given(st.text(max_size=20), st.text(max_size=40))
+@settings(deadline=None)
 def test_a_value_that_holds_none_of_the_facts_is_left_alone(name: str, value: str) -> None:
     known = (FACTS.name, FACTS.uid, FACTS.hostname, *FACTS.ips, *FACTS.node_ips, *FACTS.node_names)
     if not any(fact in value for fact in known):

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
@@ -43,6 +43,7 @@ def test_every_field_has_a_rule() -> None:
 
 
 @given(st.sets(st.sampled_from(FIELDS), min_size=1), st.booleans())
+@settings(deadline=None)
 def test_no_fact_may_be_missing_on_either_side(missing: set[str], here: bool) -> None:
     holed = found(**dict.fromkeys(missing))
     reasons = compare(NEEDED, holed) if here else compare(holed, NEEDED)

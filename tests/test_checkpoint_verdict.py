@@ -146,6 +146,7 @@ CANDIDATES = st.lists(
 
 
 @given(CANDIDATES, st.randoms())
+@settings(deadline=None)
 def test_the_choice_does_not_depend_on_the_order(candidates: list[Candidate], random: Any) -> None:
     mixed = list(candidates)
     random.shuffle(mixed)
@@ -155,6 +156,7 @@ def test_the_choice_does_not_depend_on_the_order(candidates: list[Candidate], ra
 
 
 @given(CANDIDATES)
+@settings(deadline=None)
 def test_the_newest_that_fits_is_chosen_and_nothing_else(candidates: list[Candidate]) -> None:
     chosen, why = choose(candidates)
     fitting = [one for one in candidates if one.verdict.matches]

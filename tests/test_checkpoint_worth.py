@@ -1,6 +1,6 @@
 """Whether a restore is worth it: against the measured cold start and the deadline."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glowplug.checkpoint.worth import FIXED_S, NodeRates, predict
@@ -45,6 +45,7 @@ def test_rates_that_were_never_measured_still_meet_the_deadline() -> None:
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.floats(0, 1e4), st.integers(0, 50))
+@settings(deadline=None)
 def test_more_bytes_or_more_restores_are_never_faster(
     memory: int, unread: int, cold: float, running: int
 ) -> None:

@@ -9,11 +9,16 @@ from glowplug.checkpoint.key import PARTS, Parts, Value, WorkloadKey
 from glowplug.checkpoint.reason import UNKNOWN, Reason
 
 _ABSENT = "nothing"
+_HASHED = ("args", "env", "hooks", "settings", "other")
 
 
 def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
-    """Why the captured key is not the wanted one, in the order of `key.PARTS`; empty only when both are equal
-    and the wanted key is whole."""
+    """Why the captured key is not the wanted one, in the order of `key.PARTS`.
+
+    Empty only when both are equal and the wanted key is whole. Hashes made with another salt say nothing
+    about the values behind them: then the salt is the reason, and parts that are hashes are left out.
+    """
+    mute = _HASHED if captured.get("salt") != wanted.parts.get("salt") else ()
     reasons = [
         Reason(part, "a known value", f"{UNKNOWN}: {what}", "unknown-fact") for part, what in _unknown(wanted)
     ]
@@ -22,7 +27,7 @@ def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
         if name not in captured or name not in wanted.parts:
             known = [UNKNOWN if name not in side else "known" for side in (captured, wanted.parts)]
             reasons.append(Reason(name, known[0], known[1], _slug(name)))
-        elif needs != has or type(needs) is not type(has):
+        elif name not in mute and (needs != has or type(needs) is not type(has)):
             reasons += _TELLERS.get(name, _told_plain)(name, needs, has)
     return reasons
 

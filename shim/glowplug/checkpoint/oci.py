@@ -60,6 +60,7 @@ def canonical(value: object) -> str:
 
 
 def text(where: str, value: object) -> str:
+    """Text; empty when absent."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -68,6 +69,7 @@ def text(where: str, value: object) -> str:
 
 
 def flag(where: str, value: object) -> bool:
+    """True or false; false when absent."""
     if value is None:
         return False
     if not isinstance(value, bool):
@@ -82,10 +84,12 @@ def _number(where: str, value: object) -> int:
 
 
 def number_or_zero(where: str, value: object) -> int:
+    """A whole number; 0 when absent."""
     return 0 if value is None else _number(where, value)
 
 
 def number_or_none(where: str, value: object) -> int | None:
+    """A whole number; None when absent."""
     return None if value is None else _number(where, value)
 
 
@@ -98,6 +102,7 @@ def _items(where: str, value: object) -> list[object]:
 
 
 def table(where: str, value: object) -> dict[str, object]:
+    """An object; empty when absent."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -106,26 +111,32 @@ def table(where: str, value: object) -> dict[str, object]:
 
 
 def texts(where: str, value: object) -> tuple[str, ...]:
+    """A list of text, in its order."""
     return tuple(text(where, item) for item in _items(where, value))
 
 
 def sorted_numbers(where: str, value: object) -> tuple[int, ...]:
+    """A set of whole numbers, sorted."""
     return tuple(sorted({_number(where, item) for item in _items(where, value)}))
 
 
 def sorted_texts(where: str, value: object) -> tuple[str, ...]:
+    """A set of text, sorted."""
     return tuple(sorted(set(texts(where, value))))
 
 
 def text_table(where: str, value: object) -> dict[str, str]:
+    """An object whose values are text."""
     return {name: text(f"{where}.{name}", item) for name, item in table(where, value).items()}
 
 
 def capabilities(where: str, value: object) -> dict[str, tuple[str, ...]]:
+    """`process.capabilities`: set → its capabilities, sorted."""
     return {name: sorted_texts(f"{where}.{name}", item) for name, item in table(where, value).items()}
 
 
 def rlimits(where: str, value: object) -> dict[str, tuple[int, int]]:
+    """`process.rlimits`: type → soft, hard."""
     found = {}
     for item in _items(where, value):
         limit = table(where, item)
@@ -135,6 +146,7 @@ def rlimits(where: str, value: object) -> dict[str, tuple[int, int]]:
 
 
 def namespaces(where: str, value: object) -> dict[str, str]:
+    """`linux.namespaces`: type → path to join, empty for a new one."""
     found = {}
     for item in _items(where, value):
         namespace = table(where, item)
@@ -143,6 +155,7 @@ def namespaces(where: str, value: object) -> dict[str, str]:
 
 
 def mounts(where: str, value: object) -> tuple[Mount, ...]:
+    """`mounts`, in their order: a later one may cover an earlier one."""
     return tuple(_mount(where, table(where, item)) for item in _items(where, value))
 
 
@@ -169,6 +182,7 @@ def _clean(path: str) -> str:
 
 
 def devices(where: str, value: object) -> tuple[Device, ...]:
+    """`linux.devices`."""
     return tuple(_device(where, table(where, item)) for item in _items(where, value))
 
 
@@ -186,6 +200,7 @@ _DEVICE_FIELDS = frozenset(("path", "type", "major", "minor"))
 
 
 def hooks(where: str, value: object) -> dict[str, tuple[dict[str, object], ...]]:
+    """`hooks`: stage → its hooks, in their order; stages without any are left out."""
     stages = {stage: _items(f"{where}.{stage}", listed) for stage, listed in table(where, value).items()}
     return {
         stage: tuple(table(f"{where}.{stage}", hook) for hook in listed)
@@ -195,9 +210,11 @@ def hooks(where: str, value: object) -> dict[str, tuple[dict[str, object], ...]]
 
 
 def seccomp(where: str, value: object) -> str | None:
+    """`linux.seccomp` as canonical JSON; None when absent: then the process has no filter."""
     return canonical(table(where, value)) if value is not None else None
 
 
 def mappings(where: str, value: object) -> str:
+    """`linux.uidMappings` and its like as canonical JSON; empty when there are none."""
     found = _items(where, value)
     return canonical(found) if found else ""
