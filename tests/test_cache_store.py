@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.cache_made import fill, manifest_of, published, write
 
-from glowplug.cache import check, disk, draft, layout, lease, locking, state
+from glowplug.cache import check, disk, draft, layout, lease, locking, moves, state
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
@@ -364,6 +364,16 @@ def test_gc_leaves_what_is_in_use(store: Store) -> None:
     assert store.gc() == []
     lease.release(descriptor)
     assert [evicted for evicted, _, _ in store.gc()] == [name]
+
+
+def test_a_pin_that_is_set_after_the_plan_was_made_counts(store: Store) -> None:
+    name = published(store)
+    store.limits = Limits(max_bytes=1)
+    assert [planned for planned, _, _ in store.gc(dry_run=True)] == [name]
+    store.pin(name)
+    assert moves.take_out(store.root, name, spare_pinned=True) is None
+    assert store.ids() == [name]
+    assert store.state(name).pinned
 
 
 # -- who is served --
