@@ -22,6 +22,9 @@ Answer = dict[str, object]
 
 RESTORE = "glowplug.dev/restore"
 
+JUDGED = 16
+"""Checkpoints of one workload that an answer may take the time to judge: the newest ones."""
+
 
 class Resolver:
     """Thread-safe. `host`: this node's facts, read once."""
@@ -35,6 +38,7 @@ class Resolver:
         self._history = history
         self._judge = Judge(config, containerd, store, host)
         self._salt = store.salt()
+        store.index.all()  # read now what else the first question would wait for
 
     def answer(self, question: Mapping[str, object]) -> Answer:
         """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""
@@ -55,7 +59,7 @@ class Resolver:
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
             return _miss("no-checkpoint", self._none_of_this_workload(spec.sandbox_namespace))
-        candidates = self._judge.candidates(entries, record, spec, found)
+        candidates = self._judge.candidates(entries[:JUDGED], record, spec, found)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             return _miss(verdict.miss_slug(candidates), why)
