@@ -1,5 +1,6 @@
 """An overlay is taken away and put back with the same options, or not touched at all."""
 
+import json
 import os
 from collections.abc import Iterator
 
@@ -48,6 +49,20 @@ def test_remount_shows_the_same(tmp_path: object, mounted: list[str], options: s
     overlay.unmount(mount)
     assert mountinfo_lines(made.merged) == []
     overlay.remount(mount)
+    assert mountinfo_lines(made.merged) == before
+
+
+@needs_root
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_stranger_can_mount_it_again(tmp_path: object, mounted: list[str], options: str) -> None:
+    """After a runtime that was killed while the overlay was unmounted: from the recipe's JSON alone."""
+    made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", options)
+    mounted.append(made.merged)
+    made.mount()
+    before = mountinfo_lines(made.merged)
+    mount = overlay.find(made.merged)
+    overlay.unmount(mount)
+    overlay.mount_again(json.loads(json.dumps(mount.recipe())))
     assert mountinfo_lines(made.merged) == before
 
 

@@ -1,4 +1,4 @@
-"""The manifest of a capture, and the last files that a checkpoint needs besides dump and layer."""
+"""The manifest of a capture: all that is known of it besides its bytes."""
 
 import os
 import time
@@ -8,41 +8,12 @@ from typing import TYPE_CHECKING
 from glowplug.cache.digest import FileEntry
 from glowplug.checkpoint import requirements
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
-from glowplug.criu import remaps
-from glowplug.errors import LayerError
 from glowplug.host import facts
 
 if TYPE_CHECKING:
     from glowplug.capture.pipeline import Work
 
 SHARE = "glowplug.dev/share"
-
-
-def make_directory(path: str) -> None:
-    os.makedirs(path, 0o700, exist_ok=True)
-
-
-def add_links(images: str, pids: list[int], upper: str, layer: str) -> None:
-    """Hard links that the images ask for and that CRIU has taken away again (see criu/remaps.py).
-
-    Raises LayerError where the file is none of the writable layer.
-    """
-    for path, (_, inode) in remaps.links(images, pids):
-        name = _name_of(upper, inode)
-        if name is None:
-            raise LayerError(
-                f"wanted another name of the removed, open file {path} in the writable layer, found none"
-            )
-        os.link(f"{layer}/{name}", f"{layer}{path}", follow_symlinks=False)
-
-
-def _name_of(upper: str, inode: int) -> str | None:
-    """A name below the upper directory with this inode number."""
-    for below, _, names in os.walk(upper):
-        for name in names:
-            if os.lstat(f"{below}/{name}").st_ino == inode:
-                return os.path.relpath(f"{below}/{name}", upper)
-    return None
 
 
 def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:

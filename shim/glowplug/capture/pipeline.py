@@ -4,6 +4,7 @@ The container stands still in one of them only; all that can be done before or a
 nothing of it is to be seen in the cache: a capture that fails leaves the container and the cache as they were.
 """
 
+import os
 import shutil
 import signal
 import tempfile
@@ -17,7 +18,7 @@ from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, subject, volumes
+from glowplug.capture import describe, frozen, identity, layer, subject, volumes
 from glowplug.capture.identity import Identity
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
@@ -113,12 +114,10 @@ def freeze(work: Work) -> None:
         work.processes = [process.credentials(pid) for pid in found.pids]
         frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched)
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
-        describe.make_directory(f"{into}/layer")
-        work.layer = tree.capture(found.upper, f"{into}/layer/tree")
-        describe.add_links(f"{into}/images", found.pids, found.upper, f"{into}/layer/tree")
+        work.layer = layer.capture(found, into)
         held = subject.held_shm(found)
         if held:
-            describe.make_directory(f"{into}/shm")
+            os.makedirs(f"{into}/shm", 0o700)
             shm.capture(found.shm, held, f"{into}/shm/tree")
         volumes.capture(found.bundle, into)
     work.result.pause_s = round(time.monotonic() - began, 4)

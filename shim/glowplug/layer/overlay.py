@@ -47,6 +47,9 @@ _KNOWN_OPTIONS = frozenset(
 _SHOWN_ONLY = frozenset((b"seclabel", b"nouserxattr"))
 
 
+Recipe = dict[str, int | str]
+
+
 class OverlayMount:
     """What mount(2) needs in order to mount the same overlay again, and what it holds."""
 
@@ -75,9 +78,15 @@ class OverlayMount:
         self._shown = _shown(found)
         _refuse_index(settings, found.target)
 
-    @property
-    def volatile(self) -> bool:
-        return not {"volatile", "fsync=volatile"}.isdisjoint(self.options.split(","))
+    def recipe(self) -> Recipe:
+        """All that `mount_again` needs, as JSON holds it: for whoever has to, should we die meanwhile."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "flags": self.flags,
+            "options": self.options,
+            "workdir": self.workdir,
+        }
 
     def differences(self, found: mountinfo.Mount) -> list[str]:
         """What mountinfo now shows otherwise, as 'was → is'; empty when the mount is the same."""
@@ -115,15 +124,21 @@ def unmount(mount: OverlayMount) -> None:
 
 def remount(mount: OverlayMount) -> None:
     """Mount it again with the same flags and options, and check that mountinfo shows the same as before."""
-    if mount.volatile:
-        _allow_volatile_again(mount)
-    try:
-        syscalls.mount(mount.source, mount.target, "overlay", mount.flags, mount.options)
-    except OSError as error:
-        raise LayerError(f"can't mount the rootfs {mount.target} again: {error}") from error
+    mount_again(mount.recipe())
     differences = mount.differences(_found(mount.target))
     if differences:
         raise LayerError(f"the rootfs {mount.target} came back with other options: {'; '.join(differences)}")
+
+
+def mount_again(recipe: Recipe) -> None:
+    """Mount an overlay that was unmounted, by `OverlayMount.recipe`. LayerError where it can't be."""
+    target, options = str(recipe["target"]), str(recipe["options"])
+    if not {"volatile", "fsync=volatile"}.isdisjoint(options.split(",")):
+        _allow_volatile_again(str(recipe["workdir"]))
+    try:
+        syscalls.mount(str(recipe["source"]), target, "overlay", int(recipe["flags"]), options)
+    except OSError as error:
+        raise LayerError(f"can't mount the rootfs {target} again: {error}") from error
 
 
 def refuse_mounted(upper: str) -> None:
@@ -248,13 +263,13 @@ def _parameter(name: str) -> str:
         return "N"
 
 
-def _allow_volatile_again(mount: OverlayMount) -> None:
+def _allow_volatile_again(workdir: str) -> None:
     """Remove the mark by which the kernel refuses a volatile upper directory that was mounted before.
 
     It guards against an upper directory cut short by a crash; this one was unmounted in order.
     """
     try:
-        descent.remove(os.path.join(mount.workdir, "work/incompat/volatile"))
+        descent.remove(os.path.join(workdir, "work/incompat/volatile"))
     except OSError as error:
         raise LayerError(f"can't remove the mark of a volatile mount: {error}") from error
 

@@ -58,13 +58,20 @@ def capture(upper: str, dest: str) -> Summary:
 
 
 def apply(
-    tree: str, upper: str, record: str, *, fingerprint: str | None = None, features: Iterable[str] = ()
+    tree: str,
+    upper: str,
+    record: str,
+    *,
+    fingerprint: str | None = None,
+    features: Iterable[str] = (),
+    links: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Put a captured tree into the upper directory of an unmounted overlay.
 
     record: path of the undo record, in a directory that exists; written before the first change.
     fingerprint: the capture's; a tree that has changed since is refused.
     features: the mount's (OverlayMount.features); a tree that needs another is refused.
+    links: hard links to add, each (a name in the tree, the new name), both relative.
     On any failure (LayerError, or an exception from a signal handler) the upper directory is as before and
     the record is gone. After SIGKILL, `undo` with the record brings it back.
     """
@@ -80,6 +87,8 @@ def apply(
                 replica.copy(source, target)
         refuse_damaged(replica, tree, fingerprint)
         _refuse_foreign(replica, tree, features)
+        for name, new in links:
+            _link(beside, name, new)
 
     try:
         swap.replace(upper, record, build)
@@ -132,6 +141,18 @@ def refuse_damaged(replica: Replica, tree: str, fingerprint: str | None) -> None
             f"the captured tree {tree} is damaged: its fingerprint is {replica.fingerprint}, "
             f"{fingerprint} was captured"
         )
+
+
+def _link(directory: str, name: str, new: str) -> None:
+    """Give a file below the directory another name there; no symlink is followed on either way."""
+    *above, last = name.split("/")
+    *new_above, new_last = new.split("/")
+    with Descent(directory) as source, Descent(directory) as target:
+        for step in above:
+            source.down(step)
+        for step in new_above:
+            target.down(step)
+        os.link(last, new_last, src_dir_fd=source.fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
 
 def _refuse_foreign(replica: Replica, tree: str, features: Iterable[str]) -> None:

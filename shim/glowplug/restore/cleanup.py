@@ -13,7 +13,7 @@ import time
 from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.host import cgroup
-from glowplug.layer import carried, shm, syscalls, tree
+from glowplug.layer import carried, overlay, shm, syscalls, tree
 from glowplug.restore import child, unmount
 from glowplug.restore.attempt import Attempt
 
@@ -85,8 +85,7 @@ def undo_layer(attempt: Attempt, create_follows: bool) -> None:
         tree.undo(attempt.layer_record)
     if (mounted or create_follows) and not unmount.mounted_below(rootfs):
         with open(attempt.rootfs_record) as file:
-            mount = json.load(file)
-        syscalls.mount(mount["source"], rootfs, "overlay", mount["flags"], mount["options"])
+            overlay.mount_again(json.load(file))
 
 
 def remove_files(attempt: Attempt) -> None:

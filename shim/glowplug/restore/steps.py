@@ -73,14 +73,20 @@ def check(work: Work) -> None:
 
 def layer(work: Work) -> None:
     """The writable layer into the upper directory of the new snapshot, with the overlay unmounted."""
-    source = f"{work.checkpoint}/layer/tree"
-    if not os.path.isdir(source):
-        return
+    with open(f"{work.checkpoint}/layer/index.json") as file:
+        index = json.load(file)
     mount = overlay.find(work.attempt.text("rootfs"))
     with open(work.attempt.rootfs_record, "w") as file:
-        json.dump({"source": mount.source, "flags": mount.flags, "options": mount.options}, file)
+        json.dump(mount.recipe(), file)
     with overlay.Unmounted(mount):
-        tree.apply(source, mount.upperdir, work.attempt.layer_record, features=mount.features)
+        tree.apply(
+            f"{work.checkpoint}/layer/tree",
+            mount.upperdir,
+            work.attempt.layer_record,
+            fingerprint=index["fingerprint"],
+            features=mount.features,
+            links=index["links"],
+        )
 
 
 def shared_memory(work: Work) -> None:
