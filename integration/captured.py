@@ -29,6 +29,15 @@ class Captured:
         pod = pods.run(**self.pod_fields)
         return pod, pod.container(**self.fields)
 
+    def restored(self, node: Node, pods: Pods) -> tuple[Pod, Container]:
+        """The same, started from the checkpoint. Raises AssertionError with what was recorded otherwise."""
+        pod, container = self.again(pods)
+        container.start()
+        found = records(node, container.id)
+        assert [one.get("outcome") for one in found] == ["restored"], found
+        assert self.is_in(container)
+        return pod, container
+
     def is_in(self, container: Container) -> bool:
         """Whether the container goes on where the captured one was: all of its tokens are there."""
         return bool(container.state()["token"] == self.state["token"])

@@ -52,6 +52,11 @@ def workload_image() -> str:
                 tar.file("etc/group", b"root:x:0:\nworker:x:1000:\n")
                 tar.file("data/original", b"from the image\n")
                 tar.file("data/deleted", b"from the image\n")
+                tar.file("data/whole/old", b"from the image\n")
+                tar.file("data/whole/below/old", b"from the image\n")
+                tar.file("srv/gone/image", b"from the image\n")
+                tar.file("srv/gone/copied", b"from the image\n")
+                tar.file("srv/still/file", b"from the image\n")
                 tar.directory("tmp", 0o1777)
             config = ImageConfig(
                 [f"/{PYTHON}", "-m", "integration.workload"],

@@ -7,6 +7,7 @@ WORKLOAD_WORK       rounds of real computing before it serves (a hundred thousan
 WORKLOAD_MEMORY_MB  random memory to hold, in MiB
 WORKLOAD_LOG_MS     write a numbered line to stdout and to stderr every so many milliseconds
 WORKLOAD_OUTSIDE    host:port for the feature `tcp_outside`
+WORKLOAD_HOLD       path for the feature `held`
 WORKLOAD_TERM_CODE  exit code after SIGTERM (0)
 
 GET /state          JSON: tokens, process facts, and under each feature's name what a try of it gave just now

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from integration.workload import connections, files, processes
+from integration.workload import connections, files, gone, processes
 
 FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "processes": processes.children,
@@ -12,9 +12,14 @@ FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "tcp_inside": connections.tcp_inside,
     "tcp_outside": connections.tcp_outside,
     "descriptors": files.descriptors,
+    "held": files.held,
     "inotify": files.inotify,
     "layer": files.layer,
     "memfd": files.memfd,
     "shm_map": files.shm_map,
-    "unlinked": files.unlinked,
+    "unlinked": gone.unlinked,
+    "gone_image": gone.of_the_image,
+    "gone_directory": gone.with_its_directory,
+    "gone_linked": gone.with_another_name,
+    "gone_copied": gone.of_the_image_with_another_name,
 }

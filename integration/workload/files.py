@@ -1,4 +1,4 @@
-"""Files in every state: changed in the layer, deleted while open, mapped, watched, without a name."""
+"""Files in every state: changed in the layer, mapped, watched, descriptors without a file."""
 
 import ctypes
 import hashlib
@@ -6,13 +6,16 @@ import mmap
 import os
 import secrets
 import select
+import shutil
 import stat
-import tempfile
+import struct
 from collections.abc import Callable
 
 DATA = "/data"
 IN_MODIFY = 0x2
 PATIENCE_MS = 2000
+# struct vfs_cap_data, revision 2 (linux/capability.h): CAP_NET_BIND_SERVICE permitted and effective
+CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def layer() -> Callable[[], object]:
@@ -28,9 +31,17 @@ def layer() -> Callable[[], object]:
     os.link(f"{DATA}/made/added", f"{DATA}/made/below/hard")
     os.symlink("/etc/../data/made/added", f"{DATA}/made/symbolic")
     os.mkfifo(f"{DATA}/made/fifo", 0o600)
-    os.utime(f"{DATA}/made/added", ns=(1_000_000_001, 2_000_000_002))
+    shutil.rmtree(f"{DATA}/whole")
+    os.makedirs(f"{DATA}/whole/below")
+    with open(f"{DATA}/whole/new", "w") as file:
+        file.write("in a directory made again\n")
+    with open(f"{DATA}/made/hole", "wb") as file:
+        file.truncate(1 << 20)
     if os.getuid() == 0:
         os.chown(f"{DATA}/made/below", 1000, 1000)
+        os.chown(f"{DATA}/whole/new", 1000, 2000)
+        os.setxattr(f"{DATA}/whole/new", "security.capability", CAPABILITY)
+    os.utime(f"{DATA}/made/added", ns=(1_000_000_001, 2_000_000_002))
     return lambda: {path: _facts(path) for path in _below(DATA)}
 
 
@@ -61,19 +72,10 @@ def _xattrs(path: str) -> list[str]:
     return sorted(os.listxattr(path, follow_symlinks=False))
 
 
-def unlinked() -> Callable[[], object]:
-    """An open file that has no name any more, in the layer; a try reads it and adds a byte."""
-    file = tempfile.TemporaryFile(dir="/tmp")  # noqa: SIM115
-    file.write(secrets.token_bytes(16))
-
-    def look() -> object:
-        file.seek(0)
-        content = file.read()
-        file.write(b".")
-        file.flush()
-        return {"token": content[:16].hex(), "added": len(content) - 16}
-
-    return look
+def held() -> Callable[[], object]:
+    """The file WORKLOAD_HOLD open for appending; a try says how long it is."""
+    file = open(os.environ["WORKLOAD_HOLD"], "ab")  # noqa: SIM115
+    return lambda: {"bytes": os.fstat(file.fileno()).st_size}
 
 
 def shm_map() -> Callable[[], object]:
@@ -116,26 +118,33 @@ def _reads(path: str, length: int) -> bytes:
 
 
 def inotify() -> Callable[[], object]:
-    """A watch on a file; a try changes the file and waits for the event (inotify(7))."""
+    """Watches on a new file, and on a directory of the image; a try changes something in each, and waits."""
     libc = ctypes.CDLL(None, use_errno=True)
-    path = f"{DATA}/watched"
-    with open(path, "w"):
+    with open("/tmp/watched", "w"):
         pass
-    watcher = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-    if watcher < 0 or libc.inotify_add_watch(watcher, path.encode(), IN_MODIFY) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    watches = []
+    for path, changed in (("/tmp/watched", "/tmp/watched"), ("/srv/still", "/srv/still/file")):
+        watcher = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if watcher < 0 or libc.inotify_add_watch(watcher, path.encode(), IN_MODIFY) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        watches.append((watcher, changed))
 
     def change() -> object:
-        with open(path, "a") as file:
-            file.write(".")
-        poll = select.poll()
-        poll.register(watcher, select.POLLIN)
-        seen = bool(poll.poll(PATIENCE_MS))
-        if seen:
-            os.read(watcher, 4096)
-        return {"seen": seen}
+        return {path: _sees(watcher, path) for watcher, path in watches}
 
     return change
+
+
+def _sees(watcher: int, path: str) -> bool:
+    """Whether the watcher tells of a change of this file."""
+    with open(path, "w") as file:
+        file.write(".")
+    poll = select.poll()
+    poll.register(watcher, select.POLLIN)
+    seen = bool(poll.poll(PATIENCE_MS))
+    if seen:
+        os.read(watcher, 4096)
+    return seen
 
 
 def descriptors() -> Callable[[], object]:
