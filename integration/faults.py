@@ -75,15 +75,15 @@ class Faults:
     def set(self, mode: str, at: str = "", victim: str = "") -> Iterator[None]:
         """For a while: `mode` as in the scripts above; with "action", at which stage of CRIU's and what:
         victim "criu" or "runc" is killed, "hang" never ends, "hold" waits for `go_on`."""
-        self._write("mode", mode)
+        self._forget("there", "go")
         if at:
             self._write("at", f"{at} {victim}\n")
+        self._write("mode", mode)
         try:
             yield
         finally:
-            for name in ("mode", "at", "there", "go"):
-                if os.path.exists(f"{self.directory}/{name}"):
-                    os.unlink(f"{self.directory}/{name}")
+            self._forget("mode", "at")
+            self.go_on()  # whoever is held still
 
     @contextmanager
     def without_criu(self) -> Iterator[None]:
@@ -93,6 +93,11 @@ class Faults:
             yield
         finally:
             os.rename(f"{self.criu}.away", self.criu)
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            if os.path.exists(f"{self.directory}/{name}"):
+                os.unlink(f"{self.directory}/{name}")
 
     def _program(self, name: str, text: str, **programs: str) -> str:
         path = f"{self.directory}/{name}"

@@ -31,7 +31,7 @@ def _judge(store: Store, checkpoint: str, record: Record) -> None:
     detail = str(record.get("detail", ""))
     if outcome == "fallback" and fault.whose(stage, [detail]) is Fault.CHECKPOINT:
         # Damage does not heal; what may have been bad luck is tried again after a while.
-        store.quarantine(checkpoint, f"{stage}: {detail}", until=FOREVER if stage == "check" else None)
+        store.quarantine(checkpoint, f"{stage}: {detail}", detail.split("; "), FOREVER if stage == "check" else None)
         log.warning("checkpoint %s is set apart: %s", checkpoint, detail)
     elif record.get("event") == "exit":
         ran_s = record.get("ran_s")

@@ -39,7 +39,7 @@ def run(config: Config) -> None:
         try:
             while not stopping.wait(SWEEP_EVERY_S):
                 intake.take_in(store, history)
-                sweep.run()
+                sweep.run(store)
         finally:
             server.shutdown()
             listening.join()

@@ -1,9 +1,12 @@
-"""Killed restores taken back, wherever nobody else has done it yet: the runtime does at the next create."""
+"""What the agent looks after from time to time: the store's limits, and killed restores that nobody took back.
+
+The runtime takes those of its own pod back at the next create; the agent does it for pods that have none."""
 
 import logging
 import os
 
-from glowplug.errors import GlowplugError
+from glowplug.cache.store import Store
+from glowplug.errors import CacheError, GlowplugError
 from glowplug.restore import attempt, cleanup
 
 log = logging.getLogger("glowplug.agent")
@@ -11,8 +14,15 @@ log = logging.getLogger("glowplug.agent")
 DEADLINE_S = 15.0
 
 
-def run() -> None:
+def run(store: Store) -> None:
     """One round. A failure is logged and tried again in the next."""
+    try:
+        for line in store.sweep():
+            log.info("%s", line)
+        for evicted in store.gc():
+            log.info("removed checkpoint %s: %s", evicted.id, evicted.why)
+    except CacheError as error:
+        log.error("%s", error)
     for left in attempt.abandoned():
         try:
             cleanup.clean_up(left, DEADLINE_S, create_follows=False)

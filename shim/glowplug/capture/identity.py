@@ -31,7 +31,7 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
     """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown."""
     facts = RecordFacts(
         snapshotter=record.snapshotter,
-        host_network="network" not in bundle.namespaces,
+        host_network=_is_in_host_network(bundle),
         kind=kind_by_labels(dict(record.labels)),
     )
     against = (*ineligible(bundle), *ineligible_record(facts))
@@ -47,6 +47,20 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
             raise
         chain_id = ""
     return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt), against)
+
+
+def _is_in_host_network(bundle: BundleFacts) -> bool | None:
+    """Whether the network namespace that the spec joins is this node's own; None where it can't be told.
+
+    CRI writes a path for every pod, also for one in the host's network.
+    """
+    path = bundle.namespaces.get("network")
+    if not path:
+        return path is None
+    try:
+        return os.stat(path).st_ino == os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        return None
 
 
 def sandbox_facts(bundle: BundleFacts) -> noise.SandboxFacts:
