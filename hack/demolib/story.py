@@ -1,0 +1,171 @@
+"""The demo's story: a pod starts cold, is captured, removed, and starts again from the same pod spec."""
+
+import dataclasses
+import http.client
+import json
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from typing import Any
+
+from hack.demolib import child
+from hack.demolib.figures import Figures, Start, cold_phases, restore_phases
+from hack.demolib.image import IMAGE, PORT, SOURCES
+from integration.node import GLOWPLUG, Node
+from integration.pods import Container, Pod
+
+from glowplug.containerd.cri_specs import PodSpec
+from glowplug.restore.steps import STEPS
+
+HANDLER = "glowplug"
+NAMESPACE = "demo"
+POD = "reader"
+CONTAINER = "server"
+QUESTION = f"{SOURCES}/question.png"
+# What stands on the picture.
+ANSWER = ["Preheated engines start at once"]
+# A cold start takes seconds on an idle machine; a busy one is waited for.
+ANSWERS_WITHIN_S = 180.0
+ASKED_WITHIN_S = 60.0
+POLL_S = 0.005
+
+
+class Broken(Exception):
+    """The story can't go on. The message is one line for a person."""
+
+
+def tell(
+    node: Node, say: Callable[[str, str], None], doing: Callable[[str], AbstractContextManager[object]]
+) -> Figures:
+    """Both starts on a node with the image imported and an agent running; the second pod runs on afterwards.
+
+    `doing`: a context manager around a step that takes a while; `say`: what came of it.
+    """
+    spec = PodSpec(
+        name=POD,
+        namespace=NAMESPACE,
+        log_directory=f"{node.names.state}/logs",
+        cgroup_parent=node.names.cgroup_parent,
+    )
+    with doing("starts the pod cold"):
+        pod, cold = _start(node, spec)
+    say("cold start", f"{cold.seconds:.2f} s to the first answer: {' '.join(cold.answer)!r}")
+    with doing("captures the running pod"):
+        captured = _capture(node)
+    size, pause_s = int(captured["bytes"]), float(captured["pause_s"])
+    say("capture", f"checkpoint of {size / 1e6:.0f} MB, the pod stood still for {pause_s:.2f} s")
+    with doing("removes the pod"):
+        pod.remove()
+    say("removal", "the pod is gone, its network and its files with it")
+    with doing("starts the pod again"):
+        # As a kubelet would for a new replica: the same spec, and a uid of its own.
+        _, restore = _start(node, dataclasses.replace(spec, uid=str(uuid.uuid4())))
+    say("second start", f"{restore.seconds:.2f} s to the first answer: {' '.join(restore.answer)!r}")
+    return Figures(cold, restore, size)
+
+
+def _start(node: Node, spec: PodSpec) -> tuple[Pod, Start]:
+    pod = Pod(node.cri, spec, HANDLER)
+    container = pod.container(CONTAINER, image=IMAGE)
+    wall = time.time()
+    began = time.monotonic()
+    container.start()
+    started_s = time.monotonic() - began
+    asked_s, answer = _first_answer(container, began)
+    answered_s = time.monotonic() - began
+    record = _outcome(node, container.id)
+    token = str(_asked(pod.ip, "GET", "/token")["token"])
+    outcome = str(record["outcome"])
+    if outcome == "restored":
+        # The record is written when `create` is done.
+        runtime_s = float(record["total_s"])
+        phases = restore_phases(
+            started_s, answered_s, float(record["time"]) - wall - runtime_s, runtime_s, _steps(record)
+        )
+    else:
+        server = _asked(pod.ip, "GET", "/healthz")["startup_s"]
+        phases = cold_phases(started_s, asked_s, answered_s, server)
+    return pod, Start(answered_s, answer, token, outcome, str(record.get("detail") or ""), phases)
+
+
+def _steps(record: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of each step, in the order in which they are taken."""
+    order = ["resolve", *(name for name, _ in STEPS)]
+    taken: dict[str, float] = record.get("phases") or {}
+    return dict(
+        sorted(taken.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
+    )
+
+
+def _first_answer(container: Container, began: float) -> tuple[float, list[str]]:
+    """When the question that got the answer was sent, in seconds from `began`, and the answer.
+
+    Asked over the pod's own IP from the first moment on. Raises Broken for a wrong answer.
+    """
+    with open(QUESTION, "rb") as file:
+        question = file.read()
+    for _ in _until(ANSWERS_WITHIN_S, container):
+        asked_s = time.monotonic() - began
+        try:
+            answer = _asked(container.pod.ip, "POST", "/ask", question)["text"]
+        except OSError:
+            continue  # nobody listens yet
+        if answer != ANSWER:
+            raise Broken(f"wanted the answer {ANSWER!r}, the server read {answer!r}")
+        return asked_s, answer
+    raise AssertionError("a loop that ends by raising")
+
+
+def _until(deadline_s: float, container: Container) -> Iterator[None]:
+    """Tries, until the deadline. Raises Broken then, and when the container ended."""
+    until = time.monotonic() + deadline_s
+    tries = 0
+    while time.monotonic() < until:
+        yield
+        time.sleep(POLL_S)
+        tries += 1
+        if tries % 100 == 0 and container.status().state == "exited":
+            raise Broken(f"wanted the server to run, it ended: {_last_line(container)}")
+    raise Broken(f"wanted an answer within {deadline_s:g} s, the server's last line: {_last_line(container)}")
+
+
+def _last_line(container: Container) -> str:
+    lines = [line.text for line in container.log() if line.text.strip()]
+    return lines[-1] if lines else "(none)"
+
+
+def _asked(ip: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    """The server's answer. Raises OSError while it does not listen, Broken for another status than 200."""
+    connection = http.client.HTTPConnection(ip, PORT, timeout=ASKED_WITHIN_S)
+    with closing(connection):
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        text = answer.read()
+    if answer.status != http.HTTPStatus.OK:
+        raise Broken(f"{path}: wanted status 200, the server said {answer.status}: {text[:200]!r}")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _capture(node: Node) -> dict[str, Any]:
+    """What `glowplug capture --json` says. Raises child.Failed."""
+    command = [GLOWPLUG, "capture", "--namespace", NAMESPACE, POD, "--json", "--config", node.names.config]
+    found: dict[str, Any] = json.loads(child.output(command, node.env))
+    return found
+
+
+def _outcome(node: Node, container: str) -> dict[str, Any]:
+    """The outcome record of a start, from the agent. Raises Broken when there is none."""
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.settimeout(ASKED_WITHIN_S)
+        agent.connect(node.agent_socket)
+        agent.sendall(json.dumps({"op": "history", "container": container}).encode() + b"\n")
+        with agent.makefile() as answer:
+            records = json.loads(answer.readline()).get("records", [])
+    for record in reversed(records):
+        if "outcome" in record:
+            found: dict[str, Any] = record
+            return found
+    raise Broken(f"wanted an outcome of the start of {container[:12]}, the agent has none")
