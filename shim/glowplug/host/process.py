@@ -93,20 +93,36 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def has_zombie(pid: int) -> bool:
+    """Whether a child of the process has died and was not waited for."""
+    return any(_is_zombie(child) for child in children(pid))
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Of all its threads (/proc/PID/task/TID/children); none when there is no such process."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as listed:
+                found.extend(int(word) for word in listed.read().split())
+    except OSError:
+        return found  # a thread, or all of it, ended meanwhile
+    return found
+
+
 def tree(root: int) -> list[int]:
-    """The pids of a process and its descendants, parents first (/proc/PID/task/TID/children)."""
+    """The pids of a process and its descendants, parents first."""
     found = [root]
     for pid in found:
-        try:
-            tasks = os.listdir(f"/proc/{pid}/task")
-        except OSError:
-            continue
-        for task in tasks:
-            try:
-                with open(f"/proc/{pid}/task/{task}/children") as children:
-                    found.extend(int(word) for word in children.read().split())
-            except OSError:
-                continue
+        found.extend(children(pid))
     return found
 
 

@@ -19,8 +19,8 @@ LOCK = "lock"
 class Attempt:
     """Facts of one restore, all JSON values, so that a stranger can clean up after it.
 
-    `facts`: id, sandbox, root (runc --root), bundle, rootfs, pid_file, cache, cgroups_path, systemd_cgroup (bool),
-    runc, global_args (runc's global options as given).
+    `facts`: id, sandbox, root (runc --root), bundle, rootfs, pid_file, cache, cgroups_path, systemd_cgroup (bool) and
+    runc, the program.
     """
 
     __slots__ = ("facts", "lock")

@@ -11,10 +11,11 @@ import time
 from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
-from glowplug.criu import config, hostname, images
+from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
+from glowplug.host import cgroup
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import child, health
+from glowplug.restore import child, health, new_addresses
 from glowplug.restore.attempt import Attempt
 
 
@@ -22,10 +23,10 @@ class Work:
     """A restore under way.
 
     `plan` is the agent's answer; `stdio` the container's own descriptors; `until` the deadline in
-    time.monotonic() seconds; `manifest` is there after `check`.
+    time.monotonic() seconds; `manifest` is there after `check`, `settled` after `view`.
     """
 
-    __slots__ = ("attempt", "lease", "manifest", "plan", "spec", "stdio", "until")
+    __slots__ = ("attempt", "lease", "manifest", "plan", "settled", "spec", "stdio", "until")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Work:
         self.until = until
         self.lease = -1
         self.manifest: dict[str, object] = {}
+        self.settled: settled.Settled | None = None
 
     def text(self, name: str) -> str:
         value = self.plan.get(name)
@@ -123,10 +125,15 @@ def _source_of(spec: dict[str, object], destination: str) -> str:
 
 
 def view(work: Work) -> None:
-    """The images with the new pod's host name: CRIU writes the one it finds there into the whole pod."""
-    os.makedirs(work.attempt.view, 0o700)
-    hostname.give(f"{work.checkpoint}/images", work.attempt.view, work.text("uts"))
-    images.view(f"{work.checkpoint}/images", work.attempt.view)
+    """The images with the new pod's host name, which CRIU writes into the whole pod, and addresses."""
+    stored, into = f"{work.checkpoint}/images", work.attempt.view
+    os.makedirs(into, 0o700)
+    hostname.give(stored, into, work.text("uts"))
+    work.settled = settled.read(stored)
+    addresses = new_addresses.instead_of(work.settled.addresses, work.spec)
+    if addresses:
+        sockets.rebind(stored, into, addresses)
+    images.view(stored, into)
 
 
 def spec(work: Work) -> None:
@@ -134,7 +141,7 @@ def spec(work: Work) -> None:
     os.makedirs(work.bundle, 0o700, exist_ok=True)
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:
-        file.write(config.restore())
+        file.write(config.restore(cgroup=_cgroup_root(work)))
     copy = dict(work.spec)
     annotations = copy.get("annotations")
     copy["annotations"] = {
@@ -145,6 +152,14 @@ def spec(work: Work) -> None:
     copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.text("rootfs")}
     with open(f"{work.bundle}/config.json", "w") as file:
         json.dump(copy, file)
+
+
+def _cgroup_root(work: Work) -> str | None:
+    """Where a cgroup namespace of the processes' own begins, from the root of the hierarchy."""
+    if work.settled is None or not work.settled.cgroup_namespace:
+        return None
+    facts = work.attempt.facts
+    return "/" + cgroup.relative(work.attempt.text("cgroups_path"), facts.get("systemd_cgroup") is True)
 
 
 def criu(work: Work) -> None:
@@ -169,7 +184,7 @@ def criu(work: Work) -> None:
     ]
     env = dict(os.environ)
     env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
-    status = child.wait(child.spawn(arguments, work.stdio, env), work.left_s())
+    status = child.run(arguments, work.left_s(), work.stdio, env)
     if status != 0:
         said = config.log_errors(f"{logs}/restore.log", 12)
         raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")

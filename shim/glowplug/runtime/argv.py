@@ -43,13 +43,12 @@ class Unknown(Exception):
 class Command:
     """A runc command line. `options` and `flags` hold names without dashes; `words` ends in the container id."""
 
-    __slots__ = ("flags", "global_args", "options", "verb", "words")
+    __slots__ = ("flags", "options", "verb", "words")
 
-    def __init__(self, verb: str, options: dict[str, str], flags: set[str], global_args: list[str]) -> None:
+    def __init__(self, verb: str, options: dict[str, str], flags: set[str]) -> None:
         self.verb = verb
         self.options = options
         self.flags = flags
-        self.global_args = global_args
         self.words: list[str] = []
 
     @property
@@ -74,7 +73,7 @@ def parse(args: list[str]) -> Command:
     rest = _take(args, GLOBAL_VALUES, GLOBAL_FLAGS, options, flags)
     if not rest or rest[0] not in VERB_VALUES:
         raise Unknown(args)
-    command = Command(rest[0], options, flags, args[: len(args) - len(rest)])
+    command = Command(rest[0], options, flags)
     command.words = _take(rest[1:], VERB_VALUES[command.verb], VERB_FLAGS[command.verb], options, flags)
     if len(command.words) != 1:
         raise Unknown(args)
