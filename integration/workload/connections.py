@@ -8,6 +8,7 @@ from collections.abc import Callable
 PATIENCE_S = 2.0
 UNIX_PATH = "/tmp/workload.sock"
 ECHO_PORT = 9000
+OWN_PORT = 9001
 
 
 def unix_pair() -> Callable[[], object]:
@@ -45,7 +46,19 @@ def tcp_outside() -> Callable[[], object]:
     """A connection to an echo server at WORKLOAD_OUTSIDE; a try says whether it is still open."""
     host, _, port = os.environ["WORKLOAD_OUTSIDE"].rpartition(":")
     kept = socket.create_connection((host, int(port)), PATIENCE_S)
-    return lambda: {"kept": _echoes(kept)}
+    return lambda: {"is": _life(kept)}
+
+
+def tcp_own_address() -> Callable[[], object]:
+    """An echo server that listens on the pod's address alone, with a connection of its own to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel chooses the address to send from
+        address = probe.getsockname()[0]
+    listener = socket.create_server((address, OWN_PORT))
+    listener.listen()
+    threading.Thread(target=_echo_for_ever, args=(listener,), daemon=True).start()
+    kept = socket.create_connection((address, OWN_PORT), PATIENCE_S)
+    return lambda: {"address": listener.getsockname()[0], "is": _life(kept)}
 
 
 def _unix_connection(path: str) -> socket.socket:
@@ -68,13 +81,19 @@ def _echo_tries(listener: socket.socket, connect: Callable[[], socket.socket]) -
 
 
 def _echoes(connection: socket.socket) -> bool:
-    """Whether the other end answers. False for a connection that was closed."""
+    return _life(connection) == "open"
+
+
+def _life(connection: socket.socket) -> str:
+    """open: the other end answers; closed: the kernel says that it is gone; silent: neither."""
     message = os.urandom(8)
     try:
         connection.sendall(message)
-        return connection.recv(8) == message
-    except (ConnectionError, TimeoutError):
-        return False
+        return "open" if connection.recv(8) == message else "closed"
+    except ConnectionError:
+        return "closed"
+    except TimeoutError:
+        return "silent"
 
 
 def _echo_for_ever(listener: socket.socket) -> None:

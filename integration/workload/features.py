@@ -10,6 +10,7 @@ FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "unix_pair": connections.unix_pair,
     "unix_server": connections.unix_server,
     "tcp_inside": connections.tcp_inside,
+    "tcp_own_address": connections.tcp_own_address,
     "tcp_outside": connections.tcp_outside,
     "descriptors": files.descriptors,
     "held": files.held,

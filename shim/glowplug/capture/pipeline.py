@@ -27,7 +27,7 @@ from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
-from glowplug.criu import program, sockets, watches
+from glowplug.criu import program, settled, watches
 from glowplug.host import process
 from glowplug.layer import shm, tree
 
@@ -55,7 +55,6 @@ class Work:
     watched: tuple[str, ...] = ()
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
-    census: sockets.Census | None = None
 
 
 def run(config: Config, request: Request, report: Report) -> Result:
@@ -124,9 +123,9 @@ def freeze(work: Work) -> None:
 
 
 def settle(work: Work) -> None:
-    """Connections to the outside become closed ones: their other ends will not be there."""
+    """The images made fit for another pod."""
     assert work.draft is not None
-    work.census = sockets.settle(f"{work.draft.path}/images")
+    settled.settle(f"{work.draft.path}/images")
 
 
 def publish(work: Work) -> None:

@@ -36,15 +36,21 @@ def version() -> int:
 
 
 def directories(cgroups_path: str, systemd: bool) -> list[str]:
-    """The existing directories of a container's cgroup in every hierarchy.
+    """The existing directories of a container's cgroup in every hierarchy; see `relative`."""
+    below = relative(cgroups_path, systemd)
+    return [path for mount in mountpoints() if os.path.isdir(path := f"{mount}/{below}")]
+
+
+def relative(cgroups_path: str, systemd: bool) -> str:
+    """A container's cgroup as a path below a hierarchy's root.
 
     `cgroups_path` is `linux.cgroupsPath` of its spec: a path, or with systemd `slice:prefix:name`.
+    Raises HostError.
     """
-    relative = _scope(cgroups_path) if systemd and ":" in cgroups_path else cgroups_path
-    relative = relative.lstrip("/")
-    if not relative or ".." in relative.split("/"):
+    found = (_scope(cgroups_path) if systemd and ":" in cgroups_path else cgroups_path).lstrip("/")
+    if not found or ".." in found.split("/"):
         raise HostError(f"wanted linux.cgroupsPath to name a cgroup, found {cgroups_path!r}")
-    return [path for mount in mountpoints() if os.path.isdir(path := f"{mount}/{relative}")]
+    return found
 
 
 def _scope(cgroups_path: str) -> str:
