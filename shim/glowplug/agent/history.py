@@ -75,6 +75,23 @@ class History:
             file.writelines(json.dumps(record) + "\n" for record in records)
 
 
+def read(directory: str) -> list[Record]:
+    """What is known of every start, the oldest first, without an agent: the spool and the journal.
+
+    Both are files of root's, so this is the same whether an agent runs or not. A record that is taken in at
+    this moment stands in both: it counts once. Raises OSError.
+    """
+    spooled = [record for path in _spooled() if (record := _parse(path)) is not None]
+    found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl"), *spooled]
+    unique = {json.dumps(record, sort_keys=True): record for record in found}
+    return sorted(unique.values(), key=_time)
+
+
+def _time(record: Record) -> float:
+    time = record.get("time")
+    return float(time) if isinstance(time, int | float) else 0.0
+
+
 def _spooled() -> list[str]:
     try:
         names = os.listdir(paths.spool())

@@ -8,6 +8,17 @@ import click
 from glowplug import __version__
 from glowplug.cli.agent import agent
 from glowplug.cli.capture import capture
+from glowplug.cli.explain import explain
+from glowplug.cli.gc import gc
+from glowplug.cli.history import history
+from glowplug.cli.inspect import inspect
+from glowplug.cli.list import list_checkpoints
+from glowplug.cli.pin import pin
+from glowplug.cli.quarantine import quarantine
+from glowplug.cli.rm import rm
+from glowplug.cli.status import status
+from glowplug.cli.unpin import unpin
+from glowplug.cli.verify import verify
 from glowplug.errors import GlowplugError, UsageError
 
 EXIT_FAILED = 1
@@ -20,8 +31,22 @@ def commands() -> None:
     """Pods that start from a checkpoint."""
 
 
-commands.add_command(agent)
-commands.add_command(capture)
+for command in (
+    agent,
+    capture,
+    explain,
+    gc,
+    history,
+    inspect,
+    list_checkpoints,
+    pin,
+    quarantine,
+    rm,
+    status,
+    unpin,
+    verify,
+):
+    commands.add_command(command)
 
 
 def main() -> None:

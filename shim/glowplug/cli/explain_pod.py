@@ -1,0 +1,180 @@
+"""`explain POD`: what happened at the start of each of its containers, and the verdict now."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint.verdict import Candidate
+from glowplug.cli import history, judged, opened, reasons, screen
+from glowplug.cli.judged import Judged, Judging
+from glowplug.cli.starts import Start
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import (
+    CONTAINER_NAME_LABEL,
+    KIND_LABEL,
+    POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL,
+    ContainerRecord,
+)
+from glowplug.errors import ContainerdError, UsageError
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One container. `starts`: on record, the oldest first. `judged` None: `not_judged` says why."""
+
+    container: str
+    id: str
+    state: str
+    starts: tuple[Start, ...]
+    judged: Judged | None
+    not_judged: str
+
+
+def run(
+    settings: Config, namespace: str, pod: str, container: str | None, *, everything: bool, as_json: bool
+) -> None:
+    """Raises UsageError when neither containerd nor the history knows of such a container."""
+    explained = find(settings, namespace, pod, container)
+    if as_json:
+        plain = [_plain(one) for one in explained]
+        screen.as_json({"namespace": namespace, "pod": pod, "containers": plain})
+        return
+    for index, one in enumerate(explained):
+        if index:
+            screen.line()
+        _show(namespace, pod, one, everything)
+
+
+def find(settings: Config, namespace: str, pod: str, container: str | None) -> list[Explained]:
+    """Each container of the pod, or the one named, as its latest attempt."""
+    starts = [
+        start
+        for start in history.read(settings.cache)
+        if (start.namespace, start.pod) == (namespace, pod) and container in (None, start.container)
+    ]
+    with Containerd(
+        settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
+    ) as containerd:
+        try:
+            records, unreachable = _records(containerd, namespace, pod, container), ""
+        except ContainerdError as error:
+            if not starts:
+                raise
+            records, unreachable = {}, str(error)
+        names = sorted(records.keys() | {start.container for start in starts})
+        if not names:
+            wanted = "/".join(part for part in (namespace, pod, container) if part)
+            raise UsageError(
+                f"wanted a container that is or was on this node, found none of {wanted}: "
+                "see `crictl ps -a` and `glowplug history`"
+            )
+        judging = Judging(settings, containerd, opened.store(settings))
+        return [
+            _explained(containerd, judging, name, records.get(name), starts, unreachable) for name in names
+        ]
+
+
+def _records(
+    containerd: Containerd, namespace: str, pod: str, container: str | None
+) -> dict[str, ContainerRecord]:
+    """By container name, the latest attempt of each; ended ones too, while containerd keeps them."""
+    labels = {KIND_LABEL: "container", POD_NAMESPACE_LABEL: namespace, POD_NAME_LABEL: pod}
+    if container is not None:
+        labels[CONTAINER_NAME_LABEL] = container
+    found = sorted(containerd.containers(labels), key=lambda record: record.created_at)
+    return {record.labels.get(CONTAINER_NAME_LABEL, record.id): record for record in found}
+
+
+def _explained(
+    containerd: Containerd,
+    judging: Judging,
+    name: str,
+    record: ContainerRecord | None,
+    starts: Iterable[Start],
+    unreachable: str,
+) -> Explained:
+    own = tuple(start for start in starts if start.container == name)
+    if record is None:
+        why = unreachable or "the container is gone from containerd, and its spec with it"
+        return Explained(name, own[-1].container_id, "unknown" if unreachable else "gone", own, None, why)
+    task = containerd.task(record.id)
+    state = task.status if task else "ended, or not started"
+    found, why = None, ""
+    try:
+        found = judging.judge(record, bundle.read(dict(record.spec)))
+    except ContainerdError as error:
+        why = str(error)
+    return Explained(name, record.id, state, own, found, why)
+
+
+def _show(namespace: str, pod: str, one: Explained, everything: bool) -> None:
+    screen.line(f"{namespace}/{pod}/{one.container}: container {one.id[:12]}, {one.state}")
+    _show_start(one)
+    screen.line()
+    if one.judged is None:
+        screen.line(f"verdict now: none: {one.not_judged}")
+    else:
+        show_judged(one.judged, everything)
+
+
+def _show_start(one: Explained) -> None:
+    start = one.starts[-1] if one.starts else None
+    if start is None or start.container_id != one.id:
+        screen.line("  start:      not on record: under another handler, not yet, or long ago")
+        return
+    lines = (
+        ("start", screen.clock(start.time)),
+        ("outcome", start.outcome),
+        ("reason", start.detail),
+        ("checkpoint", start.checkpoint or ""),
+        ("took", screen.seconds(start.total_s)),
+        ("ran", screen.seconds(start.ran_s)),
+        ("earlier", f"{len(one.starts) - 1} starts, see `glowplug history`" if len(one.starts) > 1 else ""),
+    )
+    for name, text in lines:
+        if text:
+            screen.line(f"  {name + ':':11} {text}")
+    if start.phases:
+        screen.line()
+        rows = [(phase, screen.seconds(took)) for phase, took in start.phases.items()]
+        screen.table(("phase", "took"), rows, right=("took",))
+
+
+def show_judged(found: Judged, everything: bool) -> None:
+    """The verdict's sentence, what stands in the way of any restore, and the table."""
+    screen.line(f"verdict now: {found.why}")
+    for slug, sentence in found.against:
+        screen.line(f"  not eligible ({slug}): {sentence}")
+    for part, what in found.unknown:
+        screen.line(f"  unknown: {part}: {what} can't be told")
+    if found.candidates:
+        screen.line()
+    reasons.show(
+        ((one.id, one.verdict.reasons, _match(one)) for one in found.candidates), everything=everything
+    )
+
+
+def _match(one: Candidate) -> str:
+    prediction = one.verdict.prediction
+    return (
+        "matches"
+        if prediction is None
+        else f"matches; restore in about {screen.seconds(prediction.restore_s)}"
+    )
+
+
+def _plain(one: Explained) -> dict[str, object]:
+    start = one.starts[-1] if one.starts and one.starts[-1].container_id == one.id else None
+    return {
+        "container": one.container,
+        "id": one.id,
+        "state": one.state,
+        "start": asdict(start) if start else None,
+        "earlier_starts": len(one.starts) - (1 if start else 0),
+        "verdict": judged.plain(one.judged) if one.judged else None,
+        "not_judged": one.not_judged or None,
+    }

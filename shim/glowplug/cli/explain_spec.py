@@ -1,0 +1,201 @@
+"""`explain --spec FILE`: the verdict before a start, for an OCI bundle or a Kubernetes manifest."""
+
+import json
+import os
+from dataclasses import asdict
+
+import yaml
+
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint.manifest import loads
+from glowplug.checkpoint.noise import SandboxFacts
+from glowplug.cli import explain_pod, foresee, judged, opened, pod_manifest, reasons, screen
+from glowplug.cli.foresee import Foreseen
+from glowplug.cli.judged import Judging
+from glowplug.cli.pod_manifest import Wanted
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.containerd.rpc import NotFound
+from glowplug.errors import CacheError, ManifestError, UsageError
+from glowplug.podnet import addresses
+
+LIMIT = 16 << 20  # bytes; a larger file is no spec
+TIMEOUT_S = 10.0
+
+
+def run(settings: Config, path: str, namespace: str | None, *, everything: bool, as_json: bool) -> None:
+    """Raises UsageError for a file that is neither."""
+    documents = _documents(path)
+    store = opened.store(settings)
+    with Containerd(
+        settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
+    ) as containerd:
+        judging = Judging(settings, containerd, store)
+        if len(documents) == 1 and isinstance(documents[0], dict) and "ociVersion" in documents[0]:
+            _explain_bundle(containerd, judging, documents[0], namespace, everything, as_json)
+        else:
+            wanted = pod_manifest.read(documents, namespace)
+            _explain_manifest(judging, wanted, everything, as_json)
+
+
+def _documents(path: str) -> list[object]:
+    """The YAML documents of the file (JSON is YAML), or the config.json of a bundle's directory."""
+    file = f"{path}/config.json" if os.path.isdir(path) else path
+    try:
+        with open(file, "rb") as opened_file:
+            text = opened_file.read(LIMIT + 1)
+    except OSError as error:
+        raise UsageError(f"wanted a bundle or a manifest in {file}, found: {error.strerror}") from None
+    if len(text) > LIMIT:
+        raise UsageError(f"{file}: wanted at most {LIMIT} bytes, found more")
+    try:
+        return [json.loads(text)]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" near line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{file}: wanted JSON or YAML, found neither{where}") from None
+
+
+# -- a bundle --
+
+
+def _explain_bundle(
+    containerd: Containerd,
+    judging: Judging,
+    document: dict[str, object],
+    namespace: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    spec = bundle.read(document)
+    if namespace is not None and namespace != spec.sandbox_namespace:
+        raise UsageError(
+            f"wanted a bundle of namespace {namespace}, found one of {spec.sandbox_namespace or 'none'}: "
+            "leave --namespace out"
+        )
+    record = _record(containerd, spec)
+    found = judging.judge(record or _stand_in(spec, document), spec, exists=record is not None)
+    if as_json:
+        plain = {"container": spec.container_name, "pod": spec.sandbox_name, "known": record is not None}
+        screen.as_json({**plain, **judged.plain(found)})
+        return
+    names = (spec.sandbox_namespace, spec.sandbox_name, spec.container_name)
+    screen.line("/".join(name or "?" for name in names) + ": a bundle, before its start")
+    if record is None:
+        screen.line("  containerd has no such container, so its image and its disk can't be told")
+    screen.line()
+    explain_pod.show_judged(found, everything)
+
+
+def _record(containerd: Containerd, spec: bundle.BundleFacts) -> ContainerRecord | None:
+    """containerd's, which exists before the bundle does. Raises ContainerdError."""
+    if not spec.container_id:
+        return None
+    try:
+        return containerd.container(spec.container_id)
+    except NotFound:
+        return None
+
+
+def _stand_in(spec: bundle.BundleFacts, document: dict[str, object]) -> ContainerRecord:
+    return ContainerRecord(
+        id=spec.container_id,
+        image=spec.image_name,
+        snapshotter="",
+        snapshot_key="",
+        runtime_name="",
+        runc=None,
+        labels={},
+        created_at=0.0,
+        pod=None,
+        cri=None,
+        spec=document,
+    )
+
+
+# -- a manifest --
+
+
+def _explain_manifest(judging: Judging, containers: list[Wanted], everything: bool, as_json: bool) -> None:
+    plain = []
+    for index, wanted in enumerate(containers):
+        against = foresee.against(wanted)
+        found = _foreseen(judging, wanted)
+        if as_json:
+            plain.append(_plain(wanted, against, found))
+            continue
+        if index:
+            screen.line()
+        _show(wanted, against, found, everything)
+    if as_json:
+        screen.as_json({"containers": plain})
+
+
+def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
+    """Nearest first; checkpoints that can't be read are left out here, `glowplug list` shows them."""
+    sandbox = SandboxFacts(
+        name=wanted.pod,
+        namespace=wanted.namespace,
+        uid="",
+        hostname=wanted.pod,
+        node_names=(os.uname().nodename,),
+        node_ips=addresses.of_process("self"),
+    )
+    found = []
+    for entry in judging.store.index.of_namespace(wanted.namespace):
+        try:
+            kept = loads(judging.store.manifest(entry.id))
+        except (CacheError, ManifestError):
+            continue
+        found.append((entry.id, foresee.compare(kept, wanted, judging.host, judging.salt, sandbox)))
+    return sorted(found, key=lambda one: len(one[1].reasons))
+
+
+def _show(
+    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Foreseen]], everything: bool
+) -> None:
+    names = (wanted.namespace, wanted.pod or "(a template)", wanted.container)
+    screen.line("/".join(names) + ": a manifest, before there is a container")
+    for slug, sentence in against:
+        screen.line(f"  not eligible ({slug}): {sentence}")
+    open_ones = [one for one in found if not one[1].reasons]
+    screen.line()
+    if not found:
+        screen.line(f"verdict: there is no checkpoint for namespace {wanted.namespace}")
+        return
+    if against:
+        screen.line("verdict: no checkpoint would be looked for")
+    elif open_ones:
+        screen.line(f"verdict: nothing speaks against {len(open_ones)} of {len(found)} checkpoints yet")
+    else:
+        screen.line(f"verdict: none of {len(found)} checkpoints fits")
+    if open_ones:
+        screen.line(f"  told at the start only: {'; '.join(open_ones[0][1].untold)}")
+    screen.line()
+    rows = ((id, one.reasons, "nothing differs so far") for id, one in found)
+    reasons.show(rows, everything=everything)
+
+
+def _plain(
+    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Foreseen]]
+) -> dict[str, object]:
+    return {
+        "namespace": wanted.namespace,
+        "pod": wanted.pod or None,
+        "container": wanted.container,
+        "against": [{"slug": slug, "sentence": sentence} for slug, sentence in against],
+        "candidates": [
+            {
+                "checkpoint": id,
+                "possible": not one.reasons,
+                "reasons": [asdict(reason) for reason in one.reasons],
+                "untold": list(one.untold),
+            }
+            for id, one in found
+        ],
+    }

@@ -1,0 +1,32 @@
+"""`glowplug gc`: remove what is over the cache's limits."""
+
+import click
+
+from glowplug.cli import opened, options, screen
+from glowplug.cli.root import require_root
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@options.as_json
+@options.config
+def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
+    """Remove what is over the cache's limits, the least recently used first.
+
+    Pinned checkpoints and those in use stay.
+    """
+    from glowplug import config
+
+    require_root("checkpoints are root's")
+    store = opened.store(config.load(path))
+    evictions = store.gc(dry_run=dry_run)
+    if as_json:
+        screen.as_json([{"checkpoint": id, "why": why, "bytes": count} for id, why, count in evictions])
+        return
+    verb = "would remove" if dry_run else "removed"
+    for checkpoint, why, count in evictions:
+        screen.line(f"{verb} {checkpoint}, {screen.size(count)}: {why}")
+    freed = screen.size(sum(count for _, _, count in evictions))
+    screen.line(
+        f"{verb} {len(evictions)} checkpoints, {freed}" if evictions else f"{verb} nothing: within the limits"
+    )

@@ -1,0 +1,73 @@
+"""`glowplug history`: what became of every start on this node."""
+
+from dataclasses import asdict
+
+import click
+
+from glowplug.cli import options, screen, starts
+from glowplug.cli.root import require_root
+from glowplug.cli.starts import Start
+from glowplug.errors import CacheError
+
+COLUMNS = ("time", "pod/container", "outcome", "took", "checkpoint", "detail")
+LIMIT = 50
+
+
+@click.command()
+@options.namespace
+@click.option(
+    "--limit",
+    default=LIMIT,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="The last N starts.",
+)
+@options.as_json
+@options.config
+@click.argument("pod", required=False)
+def history(namespace: str | None, limit: int, as_json: bool, path: str | None, pod: str | None) -> None:
+    """What became of every start, the latest last: restored, cold:REASON or fallback:STAGE."""
+    from glowplug import config
+
+    require_root("the history is root's")
+    settings = config.load(path)
+    found = [
+        start
+        for start in read(settings.cache)
+        if namespace in (None, start.namespace) and pod in (None, start.pod)
+    ][-limit:]
+    if as_json:
+        screen.as_json([asdict(start) for start in found])
+    elif not found:
+        screen.line("no start is on record" + _of(namespace, pod))
+    else:
+        screen.table(COLUMNS, map(_cells, found), right=("took",))
+
+
+def read(cache: str) -> list[Start]:
+    """All starts on record, the oldest first. Raises CacheError."""
+    from glowplug.agent import history as records
+
+    try:
+        return starts.of(records.read(cache))
+    except OSError as error:
+        raise CacheError(f"the history in {cache} can't be read: {error.strerror}") from error
+
+
+def _of(namespace: str | None, pod: str | None) -> str:
+    return "".join(
+        f" {word} {name}" for word, name in (("of namespace", namespace), ("of pod", pod)) if name is not None
+    )
+
+
+def _cells(start: Start) -> tuple[str, ...]:
+    ran = f"ran {screen.seconds(start.ran_s)}" if start.ran_s is not None else ""
+    return (
+        screen.clock(start.time)[5:],
+        "/".join((start.namespace, start.pod, start.container)) if start.pod else start.container_id[:12],
+        start.outcome,
+        screen.seconds(start.total_s),
+        screen.short(start.checkpoint),
+        start.detail or ran,
+    )

@@ -1,0 +1,92 @@
+"""A container's spec held against every checkpoint that its namespace may use, on this node, at this moment.
+
+What the agent answers at a start is made by the same room (agent/judge.py) from the same facts.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from glowplug.agent.judge import Judge
+from glowplug.cache.store import Store
+from glowplug.capture import identity
+from glowplug.checkpoint import explain, verdict
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.requirements import HostFacts
+from glowplug.checkpoint.verdict import Candidate
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.criu import program
+from glowplug.errors import CriuError
+from glowplug.host import facts
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`against`: rules that keep it from any restore. `unknown`: parts of its key that can't be told.
+
+    `candidates`: nearest first. `why`: the choice among them, or why there is none, in a sentence.
+    """
+
+    namespace: str
+    against: tuple[tuple[str, str], ...]
+    unknown: tuple[tuple[str, str], ...]
+    candidates: tuple[Candidate, ...]
+    chosen: str | None
+    why: str
+
+
+class Judging:
+    """What every question of one command shares. Raises CacheError."""
+
+    def __init__(self, settings: Config, containerd: Containerd, store: Store) -> None:
+        self.store = store
+        self.host = _host(settings)
+        self._containerd = containerd
+        self._judge = Judge(settings, containerd, store, self.host)
+        self.salt = store.salt()
+
+    def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
+        """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError."""
+        found = identity.of(self._containerd, record, spec, self.salt)
+        against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
+        entries = self.store.index.of_namespace(spec.sandbox_namespace)
+        candidates = self._judge.candidates(entries, record if exists else None, spec, found)
+        chosen, why = verdict.choose(candidates)
+        if against:
+            chosen, why = None, f"no checkpoint is looked for: {against[0][1]}"
+        return Judged(
+            spec.sandbox_namespace,
+            against,
+            tuple(found.key.unknown.items()),
+            tuple(nearest_first(candidates)),
+            chosen.id if chosen else None,
+            why,
+        )
+
+
+def nearest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that match, then those with the fewest reasons; among equals the newest."""
+    newest = sorted(sorted(candidates, key=lambda one: one.id), key=lambda one: one.created, reverse=True)
+    return sorted(newest, key=lambda one: len(one.verdict.reasons))
+
+
+def plain(judged: Judged) -> dict[str, object]:
+    """For --json."""
+    rows = {str(row["checkpoint"]): row for row in explain.candidate_rows(judged.candidates)}
+    return {
+        "namespace": judged.namespace,
+        "against": [{"slug": slug, "sentence": sentence} for slug, sentence in judged.against],
+        "unknown": [{"part": part, "what": what} for part, what in judged.unknown],
+        "chosen": judged.chosen,
+        "why": judged.why,
+        "candidates": [rows[one.id] for one in judged.candidates],
+    }
+
+
+def _host(settings: Config) -> HostFacts:
+    version = None
+    with suppress(CriuError):
+        version = ".".join(map(str, program.version(settings.criu)))
+    return facts.read(version)

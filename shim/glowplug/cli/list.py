@@ -1,0 +1,76 @@
+"""`glowplug list`: the checkpoints of this node."""
+
+from dataclasses import asdict
+
+import click
+
+from glowplug.cache.rows import Row
+from glowplug.cache.store import Store
+from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint.manifest import Manifest
+from glowplug.cli import opened, options, screen
+from glowplug.cli.root import require_root
+from glowplug.errors import CacheError, ManifestError
+
+COLUMNS = ("id", "namespace", "pod/container", "age", "used", "size", "state")
+
+
+@click.command("list")
+@options.namespace
+@options.as_json
+@options.config
+def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> None:
+    """The checkpoints of this node, the newest first."""
+    from glowplug import config
+
+    require_root("checkpoints hold the memory of processes")
+    store = opened.store(config.load(path))
+    found = [(row, manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
+    if as_json:
+        screen.as_json([_plain(row, kept) for row, kept in found])
+        return
+    if not found:
+        screen.line(f"no checkpoints in {store.root}" + (f" of namespace {namespace}" if namespace else ""))
+        return
+    screen.table(COLUMNS, (_cells(row, kept) for row, kept in found), right=("age", "used", "size"))
+
+
+def manifest(store: Store, checkpoint: str) -> Manifest | None:
+    """None: damaged, gone meanwhile, or of a newer version."""
+    try:
+        return manifests.loads(store.manifest(checkpoint))
+    except (CacheError, ManifestError):
+        return None
+
+
+def state(row: Row) -> str:
+    """What holds of a checkpoint besides its being there."""
+    marks = (
+        (row.unreadable is not None, "unreadable"),
+        (row.quarantine is not None, "quarantined"),
+        (row.pinned, "pinned"),
+        (row.in_use, "in use"),
+        (row.shared, "shared"),
+    )
+    return ", ".join(mark for holds, mark in marks if holds) or "ready"
+
+
+def _cells(row: Row, kept: Manifest | None) -> tuple[str, ...]:
+    return (
+        screen.short(row.id),
+        row.namespace or "?",
+        f"{kept.pod}/{kept.container}" if kept else "?",
+        screen.age(row.created),
+        screen.age(row.last_used),
+        screen.size(row.bytes),
+        state(row),
+    )
+
+
+def _plain(row: Row, kept: Manifest | None) -> dict[str, object]:
+    names = {
+        "pod": kept.pod if kept else None,
+        "container": kept.container if kept else None,
+        "image_name": kept.image_name if kept else None,
+    }
+    return {**asdict(row), **names}

@@ -1,0 +1,43 @@
+"""The store that a command works on, and checkpoints in it by what a person typed of their ids."""
+
+from collections.abc import Iterable
+
+from glowplug.cache import layout
+from glowplug.cache.evict import Limits
+from glowplug.cache.store import Store
+from glowplug.config import Config
+from glowplug.errors import UsageError
+
+_NAMED = 3  # ids named in one message
+
+
+def store(settings: Config) -> Store:
+    """Raises CacheError."""
+    return Store(settings.cache, Limits(settings.cache_limit_bytes, settings.free_floor_bytes))
+
+
+def one(found: Store, prefix: str) -> str:
+    """The one checkpoint whose id begins so. Raises UsageError: none, several, or no hexadecimal digits."""
+    wanted = prefix.lower().rstrip("…")
+    if not wanted or len(wanted) > layout.ID_LENGTH or set(wanted) - set("0123456789abcdef"):
+        raise UsageError(
+            f"wanted a checkpoint's id or the start of one (hexadecimal digits), found {prefix[:80]!r}: "
+            "see `glowplug list`"
+        )
+    ids = [entry for entry in found.ids() if entry.startswith(wanted)]
+    if not ids:
+        raise UsageError(
+            f"wanted a checkpoint, found none whose id begins with {wanted}: see `glowplug list`"
+        )
+    if len(ids) > 1:
+        more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        raise UsageError(
+            f"wanted one checkpoint, found {len(ids)} whose id begins with {wanted} "
+            f"({', '.join(ids[:_NAMED])}{more}): type more of it"
+        )
+    return ids[0]
+
+
+def several(found: Store, prefixes: Iterable[str]) -> list[str]:
+    """Each of them once, in the order given. Raises UsageError before anything is done to any."""
+    return list(dict.fromkeys(one(found, prefix) for prefix in prefixes))

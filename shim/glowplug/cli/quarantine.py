@@ -1,0 +1,65 @@
+"""`glowplug quarantine`: checkpoints that were set apart after a failure of their own."""
+
+import click
+
+from glowplug.cache.rows import Row
+from glowplug.cli import opened, options, screen
+from glowplug.cli.root import require_root
+
+COLUMNS = ("id", "namespace", "until", "failures", "reason")
+
+
+@click.group()
+def quarantine() -> None:
+    """Checkpoints that were set apart: no pod starts from them."""
+
+
+@quarantine.command("list")
+@options.as_json
+@options.config
+def list_quarantined(as_json: bool, path: str | None) -> None:
+    """Which checkpoints are set apart, until when and why."""
+    from glowplug import config
+
+    require_root("checkpoints are root's")
+    store = opened.store(config.load(path))
+    rows = [(row, store.state(row.id)) for row in store.rows() if row.quarantine is not None]
+    if as_json:
+        screen.as_json(
+            [
+                {
+                    "checkpoint": row.id,
+                    "namespace": row.namespace,
+                    "reason": row.quarantine,
+                    "since": state.quarantine.since if state.quarantine else None,
+                    "until": row.quarantined_until,
+                    "failures": state.failures,
+                    "log_tail": list(state.quarantine.log_tail) if state.quarantine else [],
+                }
+                for row, state in rows
+            ]
+        )
+    elif not rows:
+        screen.line("no checkpoint is set apart")
+    else:
+        cells = ((*_cells(row), str(state.failures), row.quarantine or "") for row, state in rows)
+        screen.table(COLUMNS, cells, right=("failures",))
+
+
+@quarantine.command()
+@options.config
+@options.checkpoints
+def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
+    """Make checkpoints usable again, their failures forgotten."""
+    from glowplug import config
+
+    require_root("checkpoints are root's")
+    store = opened.store(config.load(path))
+    for checkpoint in opened.several(store, prefixes):
+        store.clear_quarantine(checkpoint)
+        screen.line(f"cleared {checkpoint}")
+
+
+def _cells(row: Row) -> tuple[str, str, str]:
+    until = "cleared" if row.quarantined_until is None else screen.clock(row.quarantined_until)
+    return screen.short(row.id), row.namespace or "?", until

@@ -1,0 +1,157 @@
+"""`glowplug status`: whether this node can restore, and what its cache holds."""
+
+import shutil
+import subprocess
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+import click
+
+from glowplug.cli import history, opened, options, screen
+from glowplug.cli.root import require_root
+from glowplug.config import Config
+from glowplug.errors import ContainerdError, CriuError
+
+DAY_S = 86_400.0
+ANSWERS_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Versions are None where the program is missing; then `trouble` says what is wrong. Sizes in bytes."""
+
+    agent: str
+    containerd: str | None
+    criu: str | None
+    runc: str | None
+    cache: str
+    checkpoints: int
+    quarantined: int
+    pinned: int
+    bytes: int
+    limit_bytes: int
+    free_bytes: int
+    floor_bytes: int
+    starts: dict[str, int]
+    trouble: list[str]
+
+
+@click.command()
+@options.as_json
+@options.config
+def status(as_json: bool, path: str | None) -> None:
+    """Agent, programs, cache, and the starts of the last day. The exit status is 1 where something is wrong."""
+    from glowplug import config
+
+    require_root("the agent talks to root alone")
+    found = read(config.load(path))
+    if as_json:
+        screen.as_json(asdict(found))
+    else:
+        _show(found)
+    if found.trouble:
+        raise SystemExit(1)
+
+
+def read(settings: Config) -> Status:
+    """As it is now. Raises CacheError."""
+    trouble: list[str] = []
+    store = opened.store(settings)
+    rows = store.rows()
+    usage = shutil.disk_usage(store.root)
+    since = time.time() - DAY_S
+    kinds = Counter(
+        start.outcome.partition(":")[0] for start in history.read(settings.cache) if start.time > since
+    )
+    return Status(
+        agent=_agent(trouble),
+        containerd=_containerd(settings, trouble),
+        criu=_criu(settings, trouble),
+        runc=_runc(settings, trouble),
+        cache=store.root,
+        checkpoints=len(rows),
+        quarantined=sum(row.quarantine is not None for row in rows),
+        pinned=sum(row.pinned for row in rows),
+        bytes=sum(row.bytes for row in rows),
+        limit_bytes=settings.cache_limit_bytes,
+        free_bytes=usage.free,
+        floor_bytes=settings.free_floor_bytes,
+        starts={kind: kinds[kind] for kind in ("restored", "cold", "fallback")},
+        trouble=trouble,
+    )
+
+
+def _agent(trouble: list[str]) -> str:
+    """ "answers", or what is wrong with it: then every start is cold."""
+    from glowplug.runtime import ask
+
+    try:
+        ask.ask({"op": "history", "container": ""}, ANSWERS_WITHIN_S)
+    except ask.NoAnswer as error:
+        trouble.append(f"the agent does not answer, so every start is cold: {error.detail}")
+        return error.slug
+    return "answers"
+
+
+def _containerd(settings: Config, trouble: list[str]) -> str | None:
+    from glowplug.containerd.client import Containerd
+
+    try:
+        with Containerd(settings.containerd_socket, settings.containerd_namespace) as containerd:
+            return containerd.version()
+    except ContainerdError as error:
+        trouble.append(str(error))
+        return None
+
+
+def _criu(settings: Config, trouble: list[str]) -> str | None:
+    from glowplug.criu import program
+
+    try:
+        found = program.version(settings.criu)
+    except CriuError as error:
+        trouble.append(str(error))
+        return None
+    version = ".".join(map(str, found))
+    if found < program.MINIMUM:
+        trouble.append(f"wanted CRIU {'.'.join(map(str, program.MINIMUM))} or newer, found {version}")
+    return version
+
+
+def _runc(settings: Config, trouble: list[str]) -> str | None:
+    """The third word of "runc version 1.1.5"."""
+    try:
+        said = subprocess.run(
+            [settings.runc, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            errors="replace",
+        ).stdout.split()
+    except (OSError, subprocess.SubprocessError) as error:
+        trouble.append(
+            f"{settings.runc} --version failed: {type(error).__name__}; set `runc` in the configuration"
+        )
+        return None
+    return said[2] if said[:2] == ["runc", "version"] and len(said) > 2 else "of unknown version"
+
+
+def _show(found: Status) -> None:
+    limit, floor = screen.size(found.limit_bytes), screen.size(found.floor_bytes)
+    lines = (
+        ("agent", found.agent),
+        ("containerd", found.containerd or "missing"),
+        ("CRIU", found.criu or "missing"),
+        ("runc", found.runc or "missing"),
+        ("cache", found.cache),
+        ("checkpoints", f"{found.checkpoints} ({found.quarantined} quarantined, {found.pinned} pinned)"),
+        ("size", f"{screen.size(found.bytes)} of {limit}"),
+        ("free", f"{screen.size(found.free_bytes)}; {floor} are left free"),
+        ("last 24 hours", ", ".join(f"{count} {kind}" for kind, count in found.starts.items())),
+    )
+    for name, text in lines:
+        screen.line(f"{name + ':':15} {text}")
+    for text in found.trouble:
+        screen.line(f"trouble: {text}")

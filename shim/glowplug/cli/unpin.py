@@ -1,0 +1,20 @@
+"""`glowplug unpin`: let checkpoints be evicted again."""
+
+import click
+
+from glowplug.cli import opened, options, screen
+from glowplug.cli.root import require_root
+
+
+@click.command()
+@options.config
+@options.checkpoints
+def unpin(path: str | None, prefixes: tuple[str, ...]) -> None:
+    """Let the limits of the cache remove these checkpoints again."""
+    from glowplug import config
+
+    require_root("checkpoints are root's")
+    store = opened.store(config.load(path))
+    for checkpoint in opened.several(store, prefixes):
+        store.unpin(checkpoint)
+        screen.line(f"unpinned {checkpoint}")

@@ -1,0 +1,64 @@
+"""`glowplug verify`: read checkpoints in full and compare them with their manifests."""
+
+import click
+
+from glowplug.cache.state import FOREVER
+from glowplug.cache.store import Store
+from glowplug.cli import opened, options, screen
+from glowplug.cli.root import require_root
+from glowplug.errors import CacheError, UsageError
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Every checkpoint of the cache.")
+@options.as_json
+@options.config
+@click.argument("prefixes", metavar="[ID…]", nargs=-1)
+def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[str, ...]) -> None:
+    """Read checkpoints in full, every digest. A damaged one is set apart: no pod starts from it any more.
+
+    The exit status is 1 when one is damaged.
+    """
+    from glowplug import config
+
+    require_root("checkpoints hold the memory of processes")
+    if everything == bool(prefixes):
+        raise UsageError("wanted ids or --all, found " + ("both" if everything else "neither"))
+    store = opened.store(config.load(path))
+    checkpoints = store.ids() if everything else opened.several(store, prefixes)
+    found: dict[str, list[str]] = {}
+    for checkpoint in checkpoints:
+        problems = _problems(store, checkpoint)
+        if problems is None:
+            continue
+        found[checkpoint] = problems
+        if not as_json:
+            _tell(checkpoint, problems)
+    if as_json:
+        screen.as_json([{"checkpoint": name, "problems": problems} for name, problems in found.items()])
+    elif not found:
+        screen.line(f"no checkpoints in {store.root}")
+    if any(found.values()):
+        raise SystemExit(1)
+
+
+def _problems(store: Store, checkpoint: str) -> list[str] | None:
+    """None: it went meanwhile."""
+    try:
+        problems = store.verify(checkpoint)
+        if problems:
+            store.quarantine(checkpoint, f"verify: {problems[0]}", until=FOREVER)
+    except CacheError:
+        if store.index.get(checkpoint) is None:
+            return None
+        raise
+    return problems
+
+
+def _tell(checkpoint: str, problems: list[str]) -> None:
+    if not problems:
+        screen.line(f"{checkpoint}  whole")
+        return
+    screen.line(f"{checkpoint}  damaged, set apart: no pod starts from it")
+    for problem in problems:
+        screen.line(f"  {problem}")
