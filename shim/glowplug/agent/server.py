@@ -59,7 +59,7 @@ def _answer(answers: Mapping[str, Answer], line: bytes) -> Mapping[str, object]:
         question = json.loads(line)
         operation = question["op"]
         answer = answers[operation]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {"error": f"wanted a JSON object whose op is one of: {', '.join(sorted(answers))}"}
     try:
         return answer(question)

@@ -109,6 +109,8 @@ def _adopt(directory: str) -> Attempt | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open(f"{directory}/{JOURNAL}") as file:
             facts = json.load(file)
+        if not isinstance(facts, dict):
+            raise ValueError
         if os.fstat(lock).st_nlink:
             return Attempt(facts, lock)
     except BlockingIOError:

@@ -1,0 +1,77 @@
+"""Outcomes survive a dead agent and a full disk, and are taken in once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glowplug import paths
+from glowplug.agent.history import History
+from glowplug.runtime import outcome
+
+
+@pytest.fixture(autouse=True)
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    yield tmp_path
+
+
+def start(container: str, said: str, sandbox: str = "s1") -> None:
+    assert outcome.append(
+        {"container_id": container, "sandbox_id": sandbox, "container": "main", "outcome": said}
+    )
+
+
+def test_what_was_recorded_without_an_agent_is_there_later(tmp_path: Path) -> None:
+    start("c1", "cold:no-agent")
+    history = History(str(tmp_path))
+    assert [record["outcome"] for record in history.take_in()] == ["cold:no-agent"]
+    assert history.take_in() == []
+    assert [record["outcome"] for record in History(str(tmp_path)).records("c1")] == ["cold:no-agent"]
+
+
+def test_a_container_that_was_restored_in_this_pod_is_known_after_a_restart(tmp_path: Path) -> None:
+    start("c1", "restored")
+    start("c2", "cold:no-checkpoint", sandbox="s2")
+    History(str(tmp_path)).take_in()
+    history = History(str(tmp_path))
+    assert history.has_restored("s1", "main")
+    assert not history.has_restored("s2", "main")
+    assert not history.has_restored("s1", "sidecar")
+
+
+def test_a_failed_restore_counts_as_one(tmp_path: Path) -> None:
+    start("c1", "fallback:criu")
+    history = History(str(tmp_path))
+    history.take_in()
+    assert history.has_restored("s1", "main")
+
+
+def test_a_journal_that_can_t_be_written_loses_nothing(tmp_path: Path) -> None:
+    history = History(str(tmp_path))
+    (tmp_path / "history.jsonl").mkdir()  # as unwritable as a full disk
+    start("c1", "restored")
+    assert len(history.take_in()) == 1
+    assert history.take_in() == []
+    assert history.has_restored("s1", "main")
+    (tmp_path / "history.jsonl").rmdir()
+    assert history.take_in() == []
+    assert [
+        json.loads(line)["outcome"] for line in (tmp_path / "history.jsonl").read_text().splitlines()
+    ] == ["restored"]
+
+
+def test_a_journal_cut_off_by_a_crash_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    start("c1", "restored")
+    History(str(tmp_path)).take_in()
+    with open(tmp_path / "history.jsonl", "a") as journal:
+        journal.write('{"outcome": "resto')
+    assert len(History(str(tmp_path)).records()) == 1
+
+
+def test_rubbish_in_the_spool_is_no_record(tmp_path: Path) -> None:
+    start("c1", "restored")
+    Path(paths.spool(), "0.json").write_text("{")
+    Path(paths.spool(), "1.json").write_text("[]")
+    assert len(History(str(tmp_path)).take_in()) == 1
