@@ -19,8 +19,8 @@ def run(store: Store) -> None:
     try:
         for line in store.sweep():
             log.info("%s", line)
-        for evicted in store.gc():
-            log.info("removed checkpoint %s: %s", evicted.id, evicted.why)
+        for checkpoint, why, size in store.gc():
+            log.info("removed checkpoint %s (%d bytes): %s", checkpoint, size, why)
     except CacheError as error:
         log.error("%s", error)
     for left in attempt.abandoned():
