@@ -22,10 +22,27 @@ def name(pid: int) -> str:
     return " ".join(command_line(pid))[:160]
 
 
+def environment(pid: int) -> bytes:
+    """As the process was started with it; empty for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def pids_naming(text: str) -> list[int]:
-    """Processes with this text in an argument; this process and its ancestors never count."""
+    """Processes with this text in an argument, or in their environment: CRIU writes over its arguments.
+
+    This process and its ancestors never count.
+    """
     ours = _ancestors(os.getpid())
-    return [pid for pid in all_pids() if pid not in ours and any(text in word for word in command_line(pid))]
+    return [
+        pid
+        for pid in all_pids()
+        if pid not in ours
+        and (any(text in word for word in command_line(pid)) or text.encode() in environment(pid))
+    ]
 
 
 def _ancestors(pid: int) -> set[int]:
