@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from glowplug.checkpoint import bundle
-from glowplug.checkpoint.verdict import Candidate
+from glowplug.checkpoint.worth import Prediction
 from glowplug.cli import history, judged, opened, reasons, screen
 from glowplug.cli.judged import Judged, Judging
 from glowplug.cli.starts import Start
@@ -18,6 +18,7 @@ from glowplug.containerd.records import (
     ContainerRecord,
 )
 from glowplug.errors import ContainerdError, UsageError
+from glowplug.restore import steps
 
 TIMEOUT_S = 10.0
 
@@ -133,15 +134,21 @@ def _show_start(one: Explained) -> None:
         ("checkpoint", start.checkpoint or ""),
         ("took", screen.seconds(start.total_s)),
         ("ran", screen.seconds(start.ran_s)),
-        ("earlier", f"{len(one.starts) - 1} starts, see `glowplug history`" if len(one.starts) > 1 else ""),
+        ("earlier", f"{len(one.starts) - 1} on record: `glowplug history`" if len(one.starts) > 1 else ""),
     )
     for name, text in lines:
         if text:
             screen.line(f"  {name + ':':11} {text}")
     if start.phases:
         screen.line()
-        rows = [(phase, screen.seconds(took)) for phase, took in start.phases.items()]
+        rows = [(phase, screen.seconds(start.phases[phase])) for phase in _in_order(start.phases)]
         screen.table(("phase", "took"), rows, right=("took",))
+
+
+def _in_order(phases: Iterable[str]) -> list[str]:
+    """As they were run: the question to the agent, then the steps of a restore."""
+    order = ["resolve", *(name for name, _ in steps.STEPS)]
+    return sorted(phases, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def show_judged(found: Judged, everything: bool) -> None:
@@ -149,22 +156,20 @@ def show_judged(found: Judged, everything: bool) -> None:
     screen.line(f"verdict now: {found.why}")
     for slug, sentence in found.against:
         screen.line(f"  not eligible ({slug}): {sentence}")
+    chosen = next((one for one in found.candidates if one.id == found.chosen), None)
+    if chosen is not None and chosen.verdict.prediction is not None:
+        screen.line(f"  {_predicted(chosen.verdict.prediction)}")
     for part, what in found.unknown:
         screen.line(f"  unknown: {part}: {what} can't be told")
     if found.candidates:
         screen.line()
-    reasons.show(
-        ((one.id, one.verdict.reasons, _match(one)) for one in found.candidates), everything=everything
-    )
+    rows = ((one.id, one.verdict.reasons, "matches") for one in found.candidates)
+    reasons.show(rows, everything=everything)
 
 
-def _match(one: Candidate) -> str:
-    prediction = one.verdict.prediction
-    return (
-        "matches"
-        if prediction is None
-        else f"matches; restore in about {screen.seconds(prediction.restore_s)}"
-    )
+def _predicted(found: Prediction) -> str:
+    cold = "was not measured" if found.cold_s is None else f"took {screen.seconds(found.cold_s)}"
+    return f"a restore is predicted to take {screen.seconds(found.restore_s)}; the cold start {cold}"
 
 
 def _plain(one: Explained) -> dict[str, object]:

@@ -166,8 +166,13 @@ def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[st
         parts["env"] = {**_table(parts["env"]), name: "by reference"}
     if wanted.has_env_from:
         yield "variables of envFrom"
-    if captured.keys() - given.keys() - set(wanted.untold_env):
-        yield "the image's own variables"
+    others = sorted(
+        name
+        for name, value in captured.items()
+        if name not in given and name not in wanted.untold_env and not str(value).startswith("<")
+    )
+    if others:
+        yield f"variables that must come from the image: {', '.join(others)}"
 
 
 def _expect_mounts(parts: key.Parts, wanted: Wanted) -> Iterator[str]:

@@ -9,7 +9,7 @@ from glowplug.cli.root import require_root
 from glowplug.cli.starts import Start
 from glowplug.errors import CacheError
 
-COLUMNS = ("time", "pod/container", "outcome", "took", "checkpoint", "detail")
+COLUMNS = ("time", "pod/container", "outcome", "took", "checkpoint")
 LIMIT = 50
 
 
@@ -23,10 +23,13 @@ LIMIT = 50
     metavar="N",
     help="The last N starts.",
 )
+@click.option("--detail", is_flag=True, help="The reason in words; how long a restored container ran.")
 @options.as_json
 @options.config
 @click.argument("pod", required=False)
-def history(namespace: str | None, limit: int, as_json: bool, path: str | None, pod: str | None) -> None:
+def history(
+    namespace: str | None, limit: int, detail: bool, as_json: bool, path: str | None, pod: str | None
+) -> None:
     """What became of every start, the latest last: restored, cold:REASON or fallback:STAGE."""
     from glowplug import config
 
@@ -42,7 +45,11 @@ def history(namespace: str | None, limit: int, as_json: bool, path: str | None, 
     elif not found:
         screen.line("no start is on record" + _of(namespace, pod))
     else:
-        screen.table(COLUMNS, map(_cells, found), right=("took",))
+        rows = [_cells(start) for start in found]
+        if detail:
+            _show_details(found, rows)
+        else:
+            screen.table(COLUMNS, rows, right=("took",), fold=("pod/container",))
 
 
 def read(cache: str) -> list[Start]:
@@ -61,13 +68,20 @@ def _of(namespace: str | None, pod: str | None) -> str:
     )
 
 
+def _show_details(found: list[Start], rows: list[tuple[str, ...]]) -> None:
+    """A line for each start and one below it with what is known besides."""
+    for start, cells in zip(found, rows, strict=True):
+        screen.line("  ".join(cell for cell in cells if cell))
+        ran = f"ran {screen.seconds(start.ran_s)}" if start.ran_s is not None else ""
+        if start.detail or ran:
+            screen.line(f"    {start.detail or ran}")
+
+
 def _cells(start: Start) -> tuple[str, ...]:
-    ran = f"ran {screen.seconds(start.ran_s)}" if start.ran_s is not None else ""
     return (
         screen.clock(start.time)[5:],
         "/".join((start.namespace, start.pod, start.container)) if start.pod else start.container_id[:12],
         start.outcome,
         screen.seconds(start.total_s),
         screen.short(start.checkpoint),
-        start.detail or ran,
     )

@@ -14,6 +14,8 @@ from glowplug.cli import opened, options, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import CacheError, ManifestError
 
+LONGEST = 300  # characters of a list in a table
+
 
 @click.command()
 @options.as_json
@@ -44,8 +46,10 @@ def inspect(as_json: bool, path: str | None, prefix: str) -> None:
         return
     _section("size by part", ("part", "size"), _sizes(kept), right=("size",))
     _section("processes", ("pid", "parent", "command", "user", "seccomp", "cuda"), _processes(kept))
-    _section("workload key", ("part", "value"), explain.key_rows(kept.key.parts))
-    _section("requirements", ("fact", "needs"), explain.requirement_rows(kept.requirements))
+    _section("workload key", ("part", "value"), explain.key_rows(kept.key.parts), fold=("value",))
+    _section(
+        "requirements", ("fact", "needs"), explain.requirement_rows(kept.requirements), fold=("fact", "needs")
+    )
 
 
 def _section(
@@ -56,7 +60,16 @@ def _section(
 ) -> None:
     screen.line()
     screen.line(title)
-    screen.table(columns, rows, **how)
+    screen.table(columns, [tuple(map(_cut, row)) for row in rows], **how)
+
+
+def _cut(text: str) -> str:
+    """A list of dozens, CPU features say, as its beginning and how many there are."""
+    items = text.split(", ")
+    if len(text) <= LONGEST or len(items) == 1:
+        return text
+    kept = items[: max(1, text[:LONGEST].count(", "))]
+    return f"{', '.join(kept)} and {len(items) - len(kept)} more: --json"
 
 
 def _summary(row: Row, state: State, kept: Manifest | None, unreadable: str | None) -> list[tuple[str, str]]:

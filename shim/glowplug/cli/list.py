@@ -32,7 +32,12 @@ def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> 
     if not found:
         screen.line(f"no checkpoints in {store.root}" + (f" of namespace {namespace}" if namespace else ""))
         return
-    screen.table(COLUMNS, (_cells(row, kept) for row, kept in found), right=("age", "used", "size"))
+    screen.table(
+        COLUMNS,
+        (_cells(row, kept) for row, kept in found),
+        right=("age", "used", "size"),
+        fold=("namespace", "pod/container", "state"),
+    )
 
 
 def manifest(store: Store, checkpoint: str) -> Manifest | None:

@@ -43,7 +43,7 @@ def list_quarantined(as_json: bool, path: str | None) -> None:
         screen.line("no checkpoint is set apart")
     else:
         cells = ((*_cells(row), str(state.failures), row.quarantine or "") for row, state in rows)
-        screen.table(COLUMNS, cells, right=("failures",))
+        screen.table(COLUMNS, cells, right=("failures",), fold=("namespace", "reason"))
 
 
 @quarantine.command()

@@ -14,7 +14,7 @@ def show(found: Iterable[tuple[str, Sequence[Reason], str]], *, everything: bool
     """Per checkpoint: its id, the reasons against it, and what to say where there is none."""
     rows = [row for one in found for row in _rows(*one, everything=everything)]
     if rows:
-        screen.table(COLUMNS, rows)
+        screen.table(COLUMNS, rows, fold=COLUMNS[1:])
 
 
 def _rows(

@@ -41,16 +41,22 @@ def as_json(value: object) -> None:
     click.echo(json.dumps(value, indent=1))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table; columns named in `right` hold numbers. The first column is never folded."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    fold: Sequence[str] = (),
+) -> None:
+    """A table. Columns named in `right` hold numbers; those in `fold` give way on a narrow terminal."""
     out = console()
     style = box.SIMPLE_HEAD if out.is_terminal else None
     found = Table(box=style, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, name in enumerate(columns):
+    for name in columns:
         found.add_column(
             name.upper(),
             justify="right" if name in right else "left",
-            no_wrap=index == 0 or name in right,
+            no_wrap=name not in fold,
             overflow="fold",
         )
     for row in rows:
