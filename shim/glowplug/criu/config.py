@@ -55,7 +55,9 @@ def restore(hold: bool = False, cgroup: str | None = None, script: str | None = 
     runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
     script: path of an action script (gate.py).
     """
-    namespace = f'manage-cgroups=none\ncgroup-root ":{_checked(cgroup)}"\n' if cgroup else "manage-cgroups=ignore\n"
+    namespace = (
+        f'manage-cgroups=none\ncgroup-root ":{_checked(cgroup)}"\n' if cgroup else "manage-cgroups=ignore\n"
+    )
     stages = f'action-script "{_checked(script)}"\n' if script else ""
     return _BOTH + namespace + stages + ("leave-stopped\n" if hold else "")
 

@@ -165,7 +165,9 @@ class _Crew:
                     self.done += size
                     self.mapped += size if cached else 0
         except (CriuError, ImageError, OSError, MemoryError) as error:
-            self._fail(error if not isinstance(error, (OSError, MemoryError)) else CriuError(f"memory: {error}"))
+            self._fail(
+                error if not isinstance(error, (OSError, MemoryError)) else CriuError(f"memory: {error}")
+            )
         finally:
             buffer.free()
 

@@ -42,7 +42,9 @@ class Gate:
             os.mkfifo(self._go_path, 0o600)
             self._held = os.open(self._held_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             self._go = os.open(self._go_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-            with open(os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700), "w") as file:
+            with open(
+                os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700), "w"
+            ) as file:
                 file.write(_SCRIPT.format(held=shlex.quote(self._held_path), go=shlex.quote(self._go_path)))
         except OSError as error:
             self.close()

@@ -19,7 +19,14 @@ SMALLEST = 4 << 20
 """Bytes in memory below which a mapping stays with CRIU."""
 
 # criu/include/image.h; the guard pages of a mapping are listed as mappings of their own
-_REGULAR, _HEAP, _FILE_SHARED, _ANON_SHARED, _ANON_PRIVATE, _MEMFD = 1, 1 << 5, 1 << 7, 1 << 8, 1 << 9, 1 << 14
+_REGULAR, _HEAP, _FILE_SHARED, _ANON_SHARED, _ANON_PRIVATE, _MEMFD = (
+    1,
+    1 << 5,
+    1 << 7,
+    1 << 8,
+    1 << 9,
+    1 << 14,
+)
 _PRIVATE = _REGULAR | _ANON_PRIVATE
 # CRIU dumps shared anonymous memory as what it is inside, a file in memory without a name, like memfd_create(2).
 _SHARED = (_REGULAR | _ANON_SHARED, _REGULAR | _FILE_SHARED | _MEMFD)

@@ -79,7 +79,9 @@ def _objects(images_dir: str, tree: list[processes.Process], of: dict[int, list[
     with_parent = layout.inherited(tree, of)
     found = []
     for process in tree:
-        private = [m for m in of[process.pid] if m.movable and not m.shared and (m.pid, m.start) not in with_parent]
+        private = [
+            m for m in of[process.pid] if m.movable and not m.shared and (m.pid, m.start) not in with_parent
+        ]
         found.append(_Object(f"pagemap-{process.pid}.img", tuple((m.start, m.end, m) for m in private)))
     for number, name in images.names(images_dir, "pagemap-shmem"):
         through = [m for maps in of.values() for m in maps if m.shared == number and m.movable]
@@ -125,7 +127,9 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
         _copy_out(file.fileno(), stay, pages)
         images.store(images_dir, one.pagemap, "pagemap", [head, *(layout.entry_for(piece) for piece in stay)])
         for mapping, pieces in chosen:
-            kept = _without_zeros(file.fileno(), pieces, mapping.start - mapping.offset if mapping.shared else 0)
+            kept = _without_zeros(
+                file.fileno(), pieces, mapping.start - mapping.offset if mapping.shared else 0
+            )
             runs.setdefault(mapping.pid, []).extend(kept)
             if _fits_huge_pages(kept, mapping, _length(pieces)):
                 huge.add((mapping.pid, mapping.start))

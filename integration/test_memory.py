@@ -1,0 +1,280 @@
+"""Memory that went through extents comes back byte for byte, costs no more than it did, or fails cleanly."""
+
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glowplug.criu import extents, layout, rewrite
+from glowplug.errors import CriuError, GlowplugError, ImageError
+from integration.bare import Bare, usable
+
+pytestmark = pytest.mark.skipif(usable() is not None, reason=usable() or "")
+
+MIB = 256  # pages
+Make = Callable[..., Bare]
+
+
+@pytest.fixture
+def make(tmp_path: os.PathLike[str]) -> Iterator[Make]:
+    made: list[Bare] = []
+
+    def make_one(*mappings: dict[str, Any], children: int = 0, memory_limit: int | None = None) -> Bare:
+        scratch = f"{tmp_path}/{len(made)}"
+        os.mkdir(scratch)
+        one = Bare(scratch, {"mappings": list(mappings), "children": children}, memory_limit).__enter__()
+        made.append(one)
+        return one
+
+    yield make_one
+    for one in made:
+        one.__exit__()
+
+
+def mapping(kind: str, pages: int, *runs: tuple[int, int, str]) -> dict[str, Any]:
+    return {"kind": kind, "pages": pages, "runs": list(runs) or [(0, pages, "random")]}
+
+
+def capture(container: Bare, smallest: int = layout.SMALLEST) -> tuple[Any, str, str, rewrite.Taken]:
+    """Its digests, the images, the extents, and what was taken out; it has ended."""
+    before = container.hash()
+    images, memory = f"{container.scratch}/images", f"{container.scratch}/memory"
+    container.dump(images)
+    taken = rewrite.take_out(images, memory, smallest)
+    assert container.hash() == before, "the capture changed the running container"
+    container.remove()
+    return before, images, memory, taken
+
+
+@pytest.mark.parametrize(
+    "kind", ["private", "shared", "memfd", "noreserve", "locked", "guarded", "read-only", "small-pages"]
+)
+def test_every_page_comes_back(make: Make, kind: str) -> None:
+    runs = [
+        (8, 3000, "random"),
+        (3008, 40, "zero"),
+        (3100, 900, "pattern"),
+        (4010, 1, "last"),
+        (6000, 1000, "random"),
+    ]
+    container = make(mapping(kind, 32 * MIB, *runs))
+    container.start()
+    before, images, memory, taken = capture(container)
+    container.restore(images, memory)
+    assert container.hash() == before
+    if kind == "read-only":
+        assert taken.moved == 0, "memory that can't be written from outside was taken out"
+    else:
+        assert taken.moved >= 3800 * extents.PAGE
+        assert container.filled.bytes == taken.moved
+
+
+def test_several_mappings_and_processes(make: Make) -> None:
+    container = make(
+        mapping("private", 64 * MIB),
+        mapping("shared", 64 * MIB),
+        mapping("shared", 16 * MIB, (100, 2000, "pattern")),
+        mapping("memfd", 8 * MIB),
+        children=3,
+    )
+    container.start()
+    container.hash()
+    pss = container.pss()
+    before, images, memory, taken = capture(container)
+    container.restore(images, memory)
+    assert container.pss() <= pss * 1.05
+    assert container.hash() == before
+    # Inherited private memory stays with CRIU; what is shared is written once.
+    assert taken.moved == (64 + 8) * MIB * extents.PAGE + (2000 - 2000 // 251 - 1) * extents.PAGE
+    assert len(before) == 4
+
+
+def test_a_sparse_mapping_does_not_grow(make: Make) -> None:
+    every = [(page, 1, "random") for page in range(0, 256 * MIB, 32)]
+    container = make(mapping("private", 256 * MIB, *every))
+    container.start()
+    pss = container.pss()
+    _, images, memory, taken = capture(container)
+    assert taken.moved == len(every) * extents.PAGE
+    container.restore(images, memory)
+    assert container.pss() <= pss * 1.05
+
+
+def test_memory_is_charged_to_the_container(make: Make) -> None:
+    container = make(mapping("private", 64 * MIB), mapping("shared", 64 * MIB))
+    container.start()
+    _, images, memory, _ = capture(container)
+    container.restore(images, memory)
+    used = container.cgroup_file(("memory.usage_in_bytes", "memory.current"))
+    if used is None:
+        pytest.skip("no memory cgroup here")
+    assert used >= 128 * MIB * extents.PAGE
+
+
+def test_a_capture_of_a_restored_container(make: Make) -> None:
+    container = make(mapping("private", 16 * MIB), mapping("shared", 16 * MIB))
+    container.start()
+    before, images, memory, _ = capture(container)
+    container.restore(images, memory)
+    shutil.move(images, f"{images}.first")
+    shutil.move(memory, f"{memory}.first")
+    again, images, memory, taken = capture(container)
+    assert again == before
+    assert taken.moved == 32 * MIB * extents.PAGE
+    container.restore(images, memory)
+    assert container.hash() == before
+
+
+def test_a_memory_limit_that_is_too_small_is_an_error(make: Make) -> None:
+    container = make(mapping("private", 64 * MIB), memory_limit=256 << 20)
+    container.start()
+    _, images, memory, _ = capture(container)
+    if container.cgroup_file(("memory.limit_in_bytes", "memory.max")) is None and not os.path.exists(
+        "/sys/fs/cgroup/memory"
+    ):
+        pytest.skip("no memory cgroup here")
+    container._limit = 48 << 20
+    with pytest.raises((GlowplugError, AssertionError)):
+        container.restore(images, memory)
+
+
+def test_a_cold_disk_gives_the_same(make: Make) -> None:
+    container = make(
+        mapping("private", 64 * MIB, (0, 3000, "random"), (3001, 5000, "random"), (9000, 7000, "random"))
+    )
+    container.start()
+    before, images, memory, taken = capture(container)
+    for name in os.listdir(memory):
+        with open(f"{memory}/{name}", "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    container.restore(images, memory)
+    assert container.hash() == before
+    assert container.filled.bytes == taken.moved
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "no-data",
+        "short-data",
+        "no-index",
+        "rubbish-index",
+        "no-runs",
+        "short-runs",
+        "no-such-mapping",
+        "no-process",
+    ],
+)
+def test_damaged_extents_are_an_error_and_the_tree_is_gone(make: Make, damage: str) -> None:
+    container = make(mapping("private", 16 * MIB))
+    container.start()
+    before, images, memory, _ = capture(container)
+    found = extents.load(memory)
+    data, index, runs = f"{memory}/{found[0].data}", f"{memory}/{extents.INDEX}", f"{memory}/{extents.RUNS}"
+    undamaged = f"{memory}.undamaged"
+    shutil.copytree(memory, undamaged)
+    match damage:
+        case "no-data":
+            os.unlink(data)
+        case "short-data":
+            os.truncate(data, os.path.getsize(data) - extents.PAGE)
+        case "no-index":
+            os.unlink(index)
+            os.symlink("nowhere", index)
+        case "rubbish-index":
+            _write(index, b"{]")
+        case "no-runs":
+            os.unlink(runs)
+        case "short-runs":
+            os.truncate(runs, os.path.getsize(runs) - 8)
+        case "no-such-mapping":
+            _replace(memory, found[0]._replace(runs=extents.flat([(1 << 30, 1 << 20, 0)])))
+        case "no-process":
+            _replace(memory, found[0]._replace(pid=4711))
+    with pytest.raises(CriuError if damage in ("no-such-mapping", "no-process") else ImageError):
+        container.restore(images, memory)
+    container.remove()
+    container.restore(images, undamaged)
+    assert container.hash() == before
+
+
+def test_a_death_before_the_gate_opens_ends_the_tree(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = make(mapping("private", 16 * MIB))
+    container.start()
+    _, images, memory, _ = capture(container)
+    held: list[int] = []
+
+    def leave(_: str, init: int, __: float) -> None:
+        held.append(init)
+        raise KeyboardInterrupt  # as if we died: the gate closes, nobody opens it
+
+    monkeypatch.setattr(container, "_fill", leave)
+    with pytest.raises(KeyboardInterrupt):
+        container.restore(images, memory)
+    until = time.monotonic() + 10
+    while _alive(held[0]):
+        assert time.monotonic() < until, "the tree outlived the gate"
+        container._reap()
+
+
+PAGES = 12 * MIB
+KINDS = st.sampled_from(["private", "shared", "memfd", "noreserve", "small-pages", "guarded"])
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Up to four mappings, each of runs apart from each other, of every content."""
+    made = []
+    for _ in range(draw(st.integers(1, 4))):
+        edges = sorted(draw(st.sets(st.integers(0, PAGES), min_size=2, max_size=16)))
+        contents = st.sampled_from(["random", "zero", "pattern", "last", "hole"])
+        runs = [
+            (start, end - start, what)
+            for start, end in itertools.pairwise(edges)
+            if (what := draw(contents)) != "hole"
+        ]
+        made.append({"kind": draw(KINDS), "pages": PAGES, "runs": runs})
+    return made
+
+
+@settings(
+    max_examples=int(os.environ.get("GLOWPLUG_LAYOUTS", "12")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(layouts(), st.integers(0, 2), st.sampled_from([extents.PAGE, 64 << 10, layout.SMALLEST]))
+def test_any_layout_comes_back(
+    make: Make, mappings: list[dict[str, Any]], children: int, smallest: int
+) -> None:
+    container = make(*mappings, children=children)
+    container.start()
+    before, images, memory, _ = capture(container, smallest)
+    container.restore(images, memory)
+    assert container.hash() == before
+    container.remove()
+
+
+def _replace(memory: str, one: extents.Extent) -> None:
+    os.unlink(f"{memory}/{extents.INDEX}")
+    os.unlink(f"{memory}/{extents.RUNS}")
+    extents.save(memory, [one])
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
