@@ -183,6 +183,7 @@ def test_every_part_that_matters_changes_the_key_and_is_named(
 
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("image", {"chain_id": "sha256:" + "6b" * 32}),
+    ("stdin", {"stdin": True}),
     ("mounts", {"mount_identity": {"/etc/app": "another content"}}),
     ("salt", {"salt": b"another salt of that length"}),
 ]
@@ -278,6 +279,7 @@ def test_gpus_count_by_number() -> None:
     ("part", "change"),
     [
         ("image", {"chain_id": ""}),
+        ("stdin", {"stdin": None}),
         ("mount /etc/app", {"mount_identity": {}}),
         ("mount /etc/app", {"mount_identity": {"/etc/app": None}}),
         ("mount /etc/app", {"mount_identity": {"/etc/app": ""}}),

@@ -50,10 +50,14 @@ def test_cri_metadata_is_read_as_all_versions_write_it() -> None:
     assert (old.container_name, old.attempt, old.sandbox_id) == ("main", 2, "s1")
     assert (old.image_ref, old.image_digest, old.image_name) == ("sha256:config", "", "")
     assert (old.log_path, old.stop_signal) == ("/var/log/pods/shop/main/2.log", "SIGQUIT")
+    assert not old.stdin
     assert old.annotations == {"io.kubernetes.container.restartCount": "2"}
-    new = container_record(message(METADATA | {"ImageDigest": "sha256:index", "ImageName": "a/b:1"})).cri
+    config = METADATA["Config"] | {"stdin": True}
+    new = container_record(
+        message(METADATA | {"Config": config, "ImageDigest": "sha256:index", "ImageName": "a/b:1"})
+    ).cri
     assert new is not None
-    assert (new.image_digest, new.image_name) == ("sha256:index", "a/b:1")
+    assert (new.image_digest, new.image_name, new.stdin) == ("sha256:index", "a/b:1", True)
 
 
 def test_a_first_attempt_has_number_zero() -> None:

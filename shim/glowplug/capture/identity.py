@@ -46,7 +46,8 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
         if record.snapshotter == "overlayfs":
             raise
         chain_id = ""
-    return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt), against)
+    stdin = record.cri.stdin if record.cri else None
+    return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt, stdin), against)
 
 
 def _is_in_host_network(bundle: BundleFacts) -> bool | None:

@@ -68,6 +68,7 @@ class _Asked:
     sandbox: SandboxFacts
     answers: Mapping[str, str | None]
     salt: bytes
+    stdin: bool | None
     unknown: dict[str, str]
 
     def keyed(self, *words: str) -> str:
@@ -80,15 +81,17 @@ def workload_key(
     sandbox: SandboxFacts,
     mount_identity: Mapping[str, str | None],
     salt: bytes,
+    stdin: bool | None = False,
 ) -> WorkloadKey:
     """The key of the container that the bundle describes.
 
     `chain_id` is the snapshot parent of its root file system ("" when not known); `mount_identity` answers
-    `mounts.mount_questions` by destination; `salt` is the node's or cluster's secret, SALT_BYTES or more.
+    `mounts.mount_questions` by destination; `salt` is the node's or cluster's secret, SALT_BYTES or more;
+    `stdin` is what no config.json says: whether somebody may write to the container's (None: not known).
     """
     if len(salt) < SALT_BYTES:
         raise ValueError(f"a salt has at least {SALT_BYTES} bytes")
-    asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, {})
+    asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, stdin, {})
     parts = {name: part(asked) for name, part in PARTS.items()}
     return WorkloadKey("" if asked.unknown else digest(parts), parts, asked.unknown)
 
@@ -158,6 +161,13 @@ def _gpus(name: str, value: str) -> str:
 
 
 _GPU_LIST = re.compile(r"(GPU-[0-9a-f-]{36}|[0-9]{1,3})(,(GPU-[0-9a-f-]{36}|[0-9]{1,3}))*")
+
+
+def _stdin(asked: _Asked) -> Value:
+    """Whether it is a pipe; else it is /dev/null, and a process that holds that would never hear a word."""
+    if asked.stdin is None:
+        asked.unknown["stdin"] = "whether the container has one"
+    return asked.stdin
 
 
 def _user(asked: _Asked) -> Value:
@@ -257,6 +267,7 @@ PARTS: dict[str, Callable[[_Asked], Value]] = {
     "salt": _salt,
     "image": _image,
     "args": _args,
+    "stdin": _stdin,
     "cwd": lambda asked: asked.bundle.cwd,
     "env": _env,
     "user": _user,

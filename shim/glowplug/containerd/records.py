@@ -56,6 +56,7 @@ class CriMetadata:
     image_name: str
     log_path: str
     stop_signal: str
+    stdin: bool
     annotations: Mapping[str, str]
 
 
@@ -145,6 +146,7 @@ def _cri_metadata(container: containers_pb2.Container) -> CriMetadata | None:
         image_name=metadata.get("ImageName", ""),
         log_path=metadata.get("LogPath", ""),
         stop_signal=metadata.get("StopSignal", ""),
+        stdin=config.get("stdin") is True,
         annotations={key: value for key, value in annotations.items() if key.startswith(KUBELET_ANNOTATIONS)},
     )
 
