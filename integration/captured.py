@@ -3,8 +3,9 @@
 import glob
 import json
 import os
+import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,17 +61,32 @@ def capture(node: Node, namespace: str, pod: str, *arguments: str) -> subprocess
 
 
 def captured(
-    node: Node, pods: Pods, *, name: str = "pod", pod_fields: Mapping[str, Any] | None = None, **fields: Any
+    node: Node,
+    pods: Pods,
+    *,
+    name: str = "pod",
+    pod_fields: Mapping[str, Any] | None = None,
+    before: Callable[[Container], object] = lambda container: None,
+    after: Callable[[Container], object] = lambda container: None,
+    **fields: Any,
 ) -> Captured:
-    """Start a pod cold, capture it, remove it. Raises AssertionError when the capture fails."""
+    """Start a pod cold, capture it, remove it. Raises AssertionError when the capture fails.
+
+    `before`, `after`: called with the container that runs, before and after the capture. Its CASE is drawn
+    anew where `env` has none, so that no checkpoint of another test is for it.
+    """
     described = {"name": name, **(pod_fields or {})}
+    fields["env"] = {"CASE": secrets.token_hex(4), **fields.get("env", {})}
     pod = pods.run(**described)
     container = pod.container(**fields)
     container.start()
+    container.serves()
+    before(container)
     state = container.state()
     done = capture(node, pod.spec.namespace, name)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    after(container)
     pod.remove()
     return Captured(result["checkpoint"], state, result, fields, described)
 

@@ -155,9 +155,9 @@ class Pods:
 
     def run(self, name: str = "pod", handler: str = "glowplug", **fields: Any) -> Pod:
         """A new pod, with a uid of its own; `fields` are PodSpec's."""
-        logs = os.path.join(self.node.names.state, "logs", f"{name}-{len(self._made)}")
-        spec = PodSpec(name=name, log_directory=logs, cgroup_parent=self.node.names.cgroup_parent)
-        pod = Pod(self.node.cri, replace(spec, **fields), handler)
+        spec = replace(PodSpec(name=name, cgroup_parent=self.node.names.cgroup_parent), **fields)
+        logs = os.path.join(self.node.names.state, "logs", f"{name}-{spec.uid}")
+        pod = Pod(self.node.cri, replace(spec, log_directory=logs), handler)
         self._made.append(pod)
         return pod
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from integration.workload import signals
+from integration.workload import logs, signals
 
 PORT = 8000
 PORT_V6 = 8001
@@ -28,6 +28,9 @@ def serve(state: Callable[[], object], token: str) -> None:
                 self._answer("application/json", json.dumps(state()).encode())
             elif url.path == "/token":
                 self._answer("text/plain", token.encode())
+            elif url.path == "/say":
+                logs.say(int(parse_qs(url.query)["lines"][0]))
+                self._answer("text/plain", b"")
             elif url.path == "/exit":
                 code = int(parse_qs(url.query).get("code", ["0"])[0])
                 self._answer("text/plain", b"")
