@@ -1,137 +1,18 @@
 """`hack/demo`, after hack/setup. Arguments: the file for --json or nothing, `keep` or nothing."""
 
-import contextlib
-import json
 import os
-import subprocess
 import sys
-import time
 
-from hack.demolib import child, story
-from hack.demolib.figures import Figures
-from hack.demolib.image import IMAGE, is_made, model_server_image
-from hack.demolib.interrupt import Interrupted, Interruptions
-from hack.demolib.show import Display
-from integration.node import CRIU, Node
-from integration.node_names import all_names
-from integration.sweep import owner_is_dead, sweep
+from hack.demolib.interrupt import Interruptions
 
-from glowplug.errors import GlowplugError
+interruptions = Interruptions()  # before the imports that take long
 
-FAILED = 1
-SIGNALLED = 128
-FAULTS = (story.Broken, child.Failed, GlowplugError, OSError, ValueError, subprocess.SubprocessError)
+from hack.demolib.run import FAILED, run  # noqa: E402
 
-
-def main() -> int:
-    """The exit status: 0 when the second start was the first one's process."""
-    json_file, keep = sys.argv[1], sys.argv[2] == "keep"
-    interruptions = Interruptions()
-    display = Display()
-    try:
-        with interruptions.allowed():
-            archive = _image(display)
-        _remove_abandoned()
-        figures = _on_a_node(display, interruptions, archive, keep)
-        with interruptions.allowed():
-            if json_file:
-                _write(json_file, figures)
-            display.figures(figures)
-        mismatch = figures.mismatch()
-    except Interrupted as interrupted:
-        _complain(f"interrupted by {interrupted}, everything removed")
-        return SIGNALLED + interrupted.number
-    except FAULTS as fault:
-        mismatch = str(fault) or type(fault).__name__
-    if mismatch:
-        _complain(mismatch)
-    return FAILED if mismatch else 0
-
-
-def _image(display: Display) -> str:
-    began = time.monotonic()
-    made = is_made()
-    with display.doing("builds the image of the model server"):
-        archive = model_server_image()
-    if not made:
-        display.say(
-            "image", f"model server with its three OCR models, built in {time.monotonic() - began:.0f} s"
-        )
-    return archive
-
-
-def _on_a_node(display: Display, interruptions: Interruptions, archive: str, keep: bool) -> Figures:
-    """The story on a node of its own, which is gone afterwards unless it is to be kept."""
-    node = Node()
-    interrupted = False
-    try:
-        with interruptions.allowed():
-            with display.doing("starts a containerd of its own"):
-                node.start()
-            display.say("node", _versions(node))
-            with display.doing("imports the image"):
-                node.import_image(archive, IMAGE)
-            with display.doing("starts the agent"):
-                node.start_agent()
-            display.say("image", f"{os.path.getsize(archive) / 1e6:.0f} MB, imported; the agent runs")
-            return story.tell(node, display.say, display.doing)
-    except Interrupted:
-        interrupted = True
-        raise
-    finally:
-        if keep and not interrupted:
-            display.say("kept", f"the node with its pod: {_look(node)}; hack/clean removes it")
-        else:
-            _remove(display, node)
-
-
-def _remove(display: Display, node: Node) -> None:
-    """Everything of the node. A terminal that is gone does not hinder it. Raises Broken for what was left."""
-    with contextlib.suppress(OSError):
-        display.say("clean-up", "removes the pod, containerd, the agent and the checkpoint")
-    try:
-        left = node.stop()
-    except FAULTS as fault:
-        left = [str(fault), *sweep(node.names)]
-    if left:
-        raise story.Broken(f"wanted nothing left on this machine, had to remove: {'; '.join(left)}")
-
-
-def _remove_abandoned() -> None:
-    """Nodes whose owner was killed."""
-    for names in all_names():
-        if owner_is_dead(names):
-            sweep(names)
-
-
-def _versions(node: Node) -> str:
-    runc = child.output(["runc", "--version"]).split()[2]
-    criu = child.output([CRIU, "--version"]).split()[1]
-    containerd = ".".join(map(str, node.version))
-    return f"containerd {containerd}, runc {runc}, CRIU {criu}, Linux {os.uname().release}"
-
-
-def _look(node: Node) -> str:
-    return f"ctr --address {node.names.socket} --namespace k8s.io task ls"
-
-
-def _write(path: str, figures: Figures) -> None:
-    with open(path, "w") as file:
-        json.dump(figures.as_json(), file, indent=2)
-        file.write("\n")
-
-
-def _complain(message: str) -> None:
-    """One line on standard error."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"demo: {' '.join(message.split())}\n")
-
-
-if __name__ == "__main__":
-    status = main()
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = FAILED
-    sys.exit(status)
+status = run(interruptions, json_file=sys.argv[1], keep=sys.argv[2] == "keep")
+try:
+    sys.stdout.flush()
+except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = FAILED
+sys.exit(status)
