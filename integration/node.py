@@ -194,8 +194,8 @@ class Node:
 
     @property
     def agent_pid(self) -> int | None:
-        """Of the agent that was started here and not stopped."""
-        return self._agent.pid if self._agent else None
+        """Of the agent that was started here and still runs."""
+        return self._agent.pid if self._agent and self._agent.poll() is None else None
 
     @property
     def agent_socket(self) -> str:
