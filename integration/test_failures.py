@@ -61,7 +61,7 @@ def node(faults: Faults) -> Iterator[Node]:
 def checkpoint(node: Node) -> Iterator[Captured]:
     node.ensure_agent()
     pods = Pods(node)
-    yield captured(node, pods, name="web")
+    yield captured(node, pods, name="web", env={"WORKLOAD_MEMORY_MB": "16"})
     pods.remove_all()
 
 
@@ -200,6 +200,21 @@ def test_a_file_has_a_flipped_byte(node: Node, good: Captured, pods: Pods, name:
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
     assert starts_cold(node, pods, good)[1] == reason
+
+
+@pytest.mark.parametrize("damage", ["gone", "short", "unreadable"])
+def test_memory_extents_are_damaged(node: Node, good: Captured, pods: Pods, damage: str) -> None:
+    directory = f"{node.names.cache}/checkpoints/{good.checkpoint}/memory"
+    (extent,) = (name for name in os.listdir(directory) if name.endswith(".extent"))
+    path = f"{directory}/{extent}"
+    if damage == "short":
+        os.truncate(path, os.path.getsize(path) // 2)
+    else:
+        os.unlink(path)
+    if damage == "unreadable":
+        os.mkdir(path, 0o700)
+    expected = "cold:incomplete" if damage == "gone" else "fallback:check"
+    assert starts_cold(node, pods, good)[1] == expected
 
 
 def test_a_damaged_checkpoint_is_set_apart(node: Node, good: Captured, pods: Pods) -> None:

@@ -27,7 +27,7 @@ from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
-from glowplug.criu import program, settled, watches
+from glowplug.criu import program, rewrite, settled, watches
 from glowplug.host import process
 from glowplug.layer import shm, tree
 
@@ -123,9 +123,10 @@ def freeze(work: Work) -> None:
 
 
 def settle(work: Work) -> None:
-    """The images made fit for another pod."""
+    """The images made fit for another pod; large memory out of them, to be written back by many threads."""
     assert work.draft is not None
     settled.settle(f"{work.draft.path}/images")
+    rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
 
 
 def publish(work: Work) -> None:

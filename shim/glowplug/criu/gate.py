@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from glowplug.errors import CriuError
 
+SCRIPT_NAME = "gate.sh"
 _SCRIPT = """\
 #!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0
@@ -32,7 +33,7 @@ class Gate:
 
     def __init__(self, directory: str) -> None:
         """Make the script and its pipes in ``directory``, which only root may enter. Raises CriuError."""
-        self.script = os.path.join(directory, "gate.sh")
+        self.script = os.path.join(directory, SCRIPT_NAME)
         """Path for `config.restore(script=…)`."""
         self._held_path = os.path.join(directory, "gate.held")
         self._go_path = os.path.join(directory, "gate.go")

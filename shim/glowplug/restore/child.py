@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from glowplug.errors import RuncError
 from glowplug.host import process
@@ -45,15 +46,18 @@ def run(
     deadline_s: float,
     stdio: tuple[int, int, int] | None = None,
     env: dict[str, str] | None = None,
+    meanwhile: Callable[[Callable[[], bool]], None] | None = None,
 ) -> int:
     """Run a program to its end, in this working directory; its exit status (negative: the signal).
 
-    `stdio`: the child's first three descriptors, by default /dev/null. However this ends, by an exception out of
+    `stdio`: the child's first three descriptors, by default /dev/null. `meanwhile`: called once while the
+    program runs, with a function that says whether it has ended. However this ends, by an exception out of
     a signal handler too, the child is dead or reaped. Raises RuncError when there is no such program, TimedOut
     when it is late. Call it from the main thread: the kernel ties the death signal to the thread that forked.
     """
     if "/" in arguments[0] and not os.access(arguments[0], os.X_OK):
         raise RuncError(f"wanted the program {arguments[0]}, found none that can be run: install it")
+    until = time.monotonic() + deadline_s
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     # No alarm between the fork and the code that would kill the child.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
@@ -61,7 +65,10 @@ def run(
     try:
         pid = _spawn(arguments, stdio or (null, null, null), dict(os.environ) if env is None else env)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-        status = _wait(pid, deadline_s)
+        watch = _Watch(pid)
+        if meanwhile is not None:
+            meanwhile(watch.is_over)
+        status = _wait(watch, until)
         pid = 0
         return status
     finally:
@@ -88,22 +95,36 @@ def _spawn(arguments: list[str], stdio: tuple[int, int, int], env: dict[str, str
         os._exit(127)
 
 
-def _wait(pid: int, deadline_s: float) -> int:
-    now = bereft = look = time.monotonic()
-    until = now + deadline_s
-    while now < until:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(POLL_S)
+class _Watch:
+    """A child of ours, looked at from time to time."""
+
+    __slots__ = ("_bereft", "_look", "pid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._bereft = self._look = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether it has ended; it is not reaped. Raises Bereft."""
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
         now = time.monotonic()
-        if now > look:
-            look = now + LOOK_S
-            if not process.has_zombie(pid):
-                bereft = now
-            elif now > bereft + BEREFT_S:
+        if now > self._look:
+            self._look = now + LOOK_S
+            if not process.has_zombie(self.pid):
+                self._bereft = now
+            elif now > self._bereft + BEREFT_S:
                 raise Bereft(f"its own child was killed {BEREFT_S:g} s ago and it waits on")
-    raise TimedOut(f"wanted an end within {deadline_s:.1f} s, found it still running: killed")
+        return False
+
+
+def _wait(watch: _Watch, until: float) -> int:
+    began = time.monotonic()
+    while not watch.is_over():
+        if time.monotonic() > until:
+            raise TimedOut(f"wanted an end within {until - began:.1f} s, found it still running: killed")
+        time.sleep(POLL_S)
+    return os.waitstatus_to_exitcode(os.waitpid(watch.pid, 0)[1])
 
 
 def kill(pid: int) -> None:

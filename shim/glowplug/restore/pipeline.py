@@ -38,14 +38,15 @@ def run(work: steps.Work, phases: dict[str, float]) -> None:
                 phases[stage] = round(time.monotonic() - before, 4)
     except (_Late, child.TimedOut):
         raise Failed(
-            "deadline", f"the step {stage} was not done when the time for a restore was over"
+            "deadline", f"the step {work.part or stage} was not done when the time for a restore was over"
         ) from None
     except (GlowplugError, OSError) as error:
-        raise Failed(stage, str(error)) from error
+        raise Failed(work.part or stage, str(error)) from error
     except Exception as error:  # promise 1: what we did not think of is a failed step like any other
-        raise Failed(stage, f"{type(error).__name__}: {error}") from error
+        raise Failed(work.part or stage, f"{type(error).__name__}: {error}") from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        phases.update(work.measured)
 
 
 def _late(_signal: int, _frame: FrameType | None) -> None:

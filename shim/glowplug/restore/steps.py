@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 
 from glowplug import paths
 from glowplug.cache import check as cache_check
@@ -18,15 +19,30 @@ from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import child, health, new_addresses
 from glowplug.restore.attempt import Attempt
 
+GATE_SCRIPT = "gate.sh"
+
 
 class Work:
     """A restore under way.
 
     `plan` is the agent's answer; `stdio` the container's own descriptors; `until` the deadline in
-    time.monotonic() seconds; `manifest` is there after `check`, `settled` after `view`.
+    time.monotonic() seconds; `manifest` is there after `check`, `settled` after `view`. `part` names what is being
+    done inside a step, as its own stage; `measured` its seconds.
     """
 
-    __slots__ = ("attempt", "lease", "manifest", "plan", "settled", "spec", "stdio", "until")
+    __slots__ = (
+        "attempt",
+        "lease",
+        "manifest",
+        "measured",
+        "memory_bytes",
+        "part",
+        "plan",
+        "settled",
+        "spec",
+        "stdio",
+        "until",
+    )
 
     def __init__(
         self,
@@ -44,6 +60,9 @@ class Work:
         self.lease = -1
         self.manifest: dict[str, object] = {}
         self.settled: settled.Settled | None = None
+        self.part = ""
+        self.measured: dict[str, float] = {}
+        self.memory_bytes = 0
 
     def text(self, name: str) -> str:
         value = self.plan.get(name)
@@ -136,12 +155,17 @@ def view(work: Work) -> None:
     images.view(stored, into)
 
 
+def _gate_script(work: Work) -> str | None:
+    """At the gate the tree waits for memory that is not in CRIU's images, where there is such."""
+    return f"{work.bundle}/{GATE_SCRIPT}" if os.path.isdir(f"{work.checkpoint}/memory") else None
+
+
 def spec(work: Work) -> None:
     """Our copy of the spec: as containerd wrote it, but for CRIU's options and an absolute rootfs."""
     os.makedirs(work.bundle, 0o700, exist_ok=True)
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:
-        file.write(config.restore(cgroup=_cgroup_root(work)))
+        file.write(config.restore(cgroup=_cgroup_root(work), script=_gate_script(work)))
     copy = dict(work.spec)
     annotations = copy.get("annotations")
     copy["annotations"] = {
@@ -184,10 +208,33 @@ def criu(work: Work) -> None:
     ]
     env = dict(os.environ)
     env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
-    status = child.run(arguments, work.left_s(), work.stdio, env)
+    if _gate_script(work):
+        status = _with_memory(work, arguments, env)
+    else:
+        status = child.run(arguments, work.left_s(), work.stdio, env)
     if status != 0:
         said = config.log_errors(f"{logs}/restore.log", 12)
         raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")
+
+
+def _with_memory(work: Work, arguments: list[str], env: dict[str, str]) -> int:
+    """The same, and while the tree stands at the gate, its large mappings are written from the extents."""
+    from glowplug.criu import fill, gate  # they import what small checkpoints have no use for
+
+    with gate.Gate(work.bundle) as held:
+
+        def write(is_over: Callable[[], bool]) -> None:
+            init = held.wait(work.until, is_over)
+            if init is None:
+                return  # CRIU failed before it got there
+            work.part = "memory"
+            filled = fill.fill(f"{work.checkpoint}/memory", gate.members(init), work.until)
+            work.measured["memory"] = round(filled.seconds, 4)
+            work.memory_bytes = filled.bytes
+            work.part = ""
+            held.open()
+
+        return child.run(arguments, work.left_s(), work.stdio, env, write)
 
 
 def healthy(work: Work) -> None:

@@ -115,4 +115,4 @@ def _restore(
             return REFUSED, said
         return RUNC, said
     trial.finish()
-    return DONE, {**said, "outcome": "restored"}
+    return DONE, {**said, "outcome": "restored", "memory_bytes": work.memory_bytes}
