@@ -9,6 +9,7 @@ import yaml
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
+from glowplug.checkpoint.oci import BundleError
 from glowplug.cli import explain_pod, foresee, judged, opened, pod_manifest, reasons, screen
 from glowplug.cli.foresee import Foreseen
 from glowplug.cli.judged import Judging
@@ -72,7 +73,10 @@ def _explain_bundle(
     everything: bool,
     as_json: bool,
 ) -> None:
-    spec = bundle.read(document)
+    try:
+        spec = bundle.read(document)
+    except BundleError as error:
+        raise UsageError(str(error)) from None
     if namespace is not None and namespace != spec.sandbox_namespace:
         raise UsageError(
             f"wanted a bundle of namespace {namespace}, found one of {spec.sandbox_namespace or 'none'}: "

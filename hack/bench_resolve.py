@@ -1,0 +1,133 @@
+"""How long the agent takes to answer `resolve` with a full cache.
+
+A private node with a real container and a real agent; the cache is filled through the store, with manifests
+like the captured one's. Asked over the agent's socket as the runtime does, a question at a time. Two caches:
+
+    spread   every checkpoint is of another workload but for a few, as on a node
+    same     all are of the container's own workload, which no cache should come to
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import replace
+
+import click
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from integration import images
+from integration.captured import capture
+from integration.node import Node
+from integration.pods import Container, Pods
+
+from glowplug.cache.digest import digest_files
+from glowplug.cache.evict import Limits
+from glowplug.cache.store import Store
+from glowplug.checkpoint import key
+from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint.manifest import File, Key, Manifest
+
+OF_THIS_WORKLOAD = 5
+CACHES = {"spread": OF_THIS_WORKLOAD, "same": 0}
+WARM_UP = 3
+
+
+@click.command()
+@click.option("--checkpoints", default=1000, show_default=True, type=click.IntRange(2), help="In the cache.")
+@click.option("--runs", default=300, show_default=True, type=click.IntRange(100), help="Questions per cache.")
+@click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
+def main(checkpoints: int, runs: int, file: str | None) -> None:
+    """The agent's answer to `resolve`, in milliseconds."""
+    found = {}
+    for cache, of_this_workload in CACHES.items():
+        with Node(settings={"free_floor_bytes": 0}) as node:
+            found[cache] = _measure(node, checkpoints, of_this_workload or checkpoints, runs)
+        figures = found[cache]
+        print(
+            f"{cache:7} first {figures['first_ms']:7.1f} ms   p50 {figures['p50_ms']:6.2f} ms   "
+            f"p99 {figures['p99_ms']:6.2f} ms"
+        )
+    result = {"checkpoints": checkpoints, **found["spread"], "same_workload": found["same"]}
+    print(json.dumps(result))
+    if file:
+        with open(file, "w") as opened:
+            json.dump(result, opened)
+
+
+def _measure(node: Node, checkpoints: int, of_this_workload: int, runs: int) -> dict[str, float]:
+    node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
+    pods = Pods(node)
+    container = pods.run(name="web").container()
+    container.start()
+    container.serves()
+    captured = capture(node, "default", "web")
+    if captured.returncode != 0:
+        raise click.ClickException(captured.stderr)
+    _fill(node, json.loads(captured.stdout)["checkpoint"], checkpoints, of_this_workload)
+    node.start_agent()
+    took = [_ask(node, container) for _ in range(WARM_UP + runs)]
+    pods.remove_all()
+    asked = [seconds * 1000 for seconds in took[WARM_UP:]]
+    return {
+        "p50_ms": round(statistics.median(asked), 3),
+        "p99_ms": round(statistics.quantiles(asked, n=100)[98], 3),
+        "max_ms": round(max(asked), 3),
+        "first_ms": round(took[0] * 1000, 3),
+    }
+
+
+def _ask(node: Node, container: Container) -> float:
+    """Seconds of one question that is answered with a match."""
+    from glowplug import paths
+    from glowplug.runtime import ask
+
+    paths.RUN_DIR = node.names.run_dir
+    bundle = f"{node.names.state}/state/io.containerd.runtime.v2.task/k8s.io/{container.id}"
+    before = time.perf_counter()
+    answer = ask.ask({"op": "resolve", "container": container.id, "bundle": bundle}, deadline_s=60)
+    seconds = time.perf_counter() - before
+    if answer.get("verdict") != "match":
+        raise click.ClickException(f"wanted a match, found {answer}")
+    return seconds
+
+
+def _fill(node: Node, like: str, checkpoints: int, of_this_workload: int) -> None:
+    """Publish until there are that many, of_this_workload of them with the captured one's key."""
+    store = Store(node.names.cache, Limits())
+    captured = manifests.loads(store.manifest(like))
+    for number in range(checkpoints - 1):
+        own = number < of_this_workload - 1
+        _publish(
+            store,
+            replace(captured, created=_moment(number), key=captured.key if own else _key(captured, number)),
+        )
+
+
+def _publish(store: Store, manifest: Manifest) -> None:
+    """One with files of the captured one's names and kinds, a few bytes each."""
+    with store.draft(1 << 16) as draft:
+        for path, kept in manifest.files.items():
+            if kept.kind in ("image", "pages", "memory"):
+                os.makedirs(os.path.dirname(f"{draft.path}/{path}"), exist_ok=True)
+                with open(f"{draft.path}/{path}", "w") as opened:
+                    opened.write(path)
+        files = {path: File(**entry) for path, entry in digest_files(draft.path).items()}
+        store.publish(draft, manifests.dumps(replace(manifest, files=files)))
+
+
+def _key(captured: Manifest, number: int) -> Key:
+    """That of another workload: one variable differs."""
+    env = dict(captured.key.parts["env"])  # type: ignore[call-overload]
+    parts = {**captured.key.parts, "env": {**env, "NUMBER": f"{number:032x}"}}
+    return Key(key.digest(parts), parts)
+
+
+def _moment(number: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 - number))
+
+
+if __name__ == "__main__":
+    main()

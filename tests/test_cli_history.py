@@ -1,0 +1,127 @@
+"""Commands over the history: history, status, and explain for a container that has started."""
+
+import json
+import os
+
+import pytest
+from tests.cli_made import Node
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
+
+
+@pytest.fixture
+def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
+    return Node(str(tmp_path), monkeypatch, capsys)
+
+
+PHASES = {"criu": 0.2, "check": 0.01, "resolve": 0.004}  # not in the order in which they are run
+
+
+def test_journal_and_spool_are_one_history_without_an_agent(node: Node) -> None:
+    node.started(2.0, "restored", checkpoint="ab" * 16, phases=PHASES)
+    node.started(3.0, "cold:env", container_id="d1" * 32, namespace="jobs", pod="batch")
+    journal = {
+        "time": 1.0,
+        "container_id": "e2" * 32,
+        "namespace": "models",
+        "pod": "old",
+        "container": "main",
+    }
+    os.makedirs(node.cache)
+    with open(f"{node.cache}/history.jsonl", "w") as file:
+        file.write(json.dumps({**journal, "outcome": "cold:no-agent"}) + "\n" + '{"time": 9, "cut of')
+    outcomes = [one["outcome"] for one in json.loads(node.run("history", "--json").out)]
+    assert outcomes == ["cold:no-agent", "restored", "cold:env"]
+    assert [line.split()[2] for line in node.run("history").out.splitlines()[1:]] == [
+        "models/old/main",
+        "models/web/main",
+        "jobs/batch/main",
+    ]
+    assert len(node.run("history", "--limit", "1").out.splitlines()) == 2
+    assert len(node.run("history", "-n", "models", "web").out.splitlines()) == 2
+    assert node.run("history", "nobody").out.count("\n") == 1
+
+
+def test_a_record_that_is_being_taken_in_counts_once(node: Node) -> None:
+    node.started(2.0, "restored")
+    with open(f"{node.directory}/run/outcomes/2.000000-1.json") as file:
+        record = file.read()
+    os.makedirs(node.cache)
+    with open(f"{node.cache}/history.jsonl", "w") as file:
+        file.write(json.dumps(json.loads(record)) + "\n")
+    assert len(json.loads(node.run("history", "--json").out)) == 1
+
+
+def test_what_a_killed_runtime_could_not_say_comes_from_the_container_s_other_records(node: Node) -> None:
+    node.spooled(
+        "1.0-1", {"time": 1.0, "container_id": "c0" * 32, "outcome": "fallback:killed", "detail": "x"}
+    )
+    node.started(2.0, "cold:restored-before")
+    node.spooled("3.0-1", {"time": 3.0, "container_id": "c0" * 32, "event": "exit", "ran_s": 4.0})
+    found = json.loads(node.run("history", "--json", "web").out)
+    assert [one["outcome"] for one in found] == ["fallback:killed", "cold:restored-before"]
+    assert found[1]["ran_s"] == 4.0
+    assert "ran 4.00 s" in node.run("history", "--detail").out
+
+
+def test_records_that_are_none_of_ours_are_left_out(node: Node) -> None:
+    node.started(1.0, "restored")
+    for number, content in enumerate(
+        ("[]", "{", '{"outcome": 7}', '{"time": "x", "outcome": "cold:x", "phases": 3}')
+    ):
+        with open(f"{node.directory}/run/outcomes/9-{number}.json", "w") as file:
+            file.write(content)
+    ran = node.run("history", "--json")
+    assert ran.status == 0
+    assert [one["outcome"] for one in json.loads(ran.out)][-1] == "restored"
+
+
+# -- explain --
+
+
+def test_a_start_is_explained_while_agent_and_containerd_are_down(node: Node) -> None:
+    node.started(1.0, "restored", checkpoint="ab" * 16, phases=PHASES)
+    node.started(
+        2.0, "fallback:criu", container_id="d1" * 32, detail="Error (criu/x.c:7): broke", phases=PHASES
+    )
+    ran = node.run("explain", "-n", "models", "web")
+    assert (ran.status, ran.err) == (0, "")
+    assert "fallback:criu" in ran.out
+    assert "Error (criu/x.c:7): broke" in ran.out
+    assert "verdict now: none: containerd can't be reached" in ran.out
+    lines = [line.split()[0] for line in ran.out.splitlines() if line.split()]
+    assert [lines.index(phase) for phase in ("resolve", "check", "criu")] == sorted(
+        lines.index(phase) for phase in PHASES
+    )
+    found = json.loads(node.run("explain", "-n", "models", "--json", "web").out)["containers"]
+    assert (found[0]["start"]["outcome"], found[0]["earlier_starts"]) == ("fallback:criu", 1)
+    assert found[0]["start"]["phases"] == PHASES
+    assert found[0]["verdict"] is None
+
+
+def test_a_pod_that_nobody_knows_is_one_clear_line(node: Node) -> None:
+    node.started(1.0, "restored")
+    ran = node.run("explain", "-n", "models", "other")
+    assert (ran.status, ran.out) == (1, "")
+    assert "containerd can't be reached" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_explain_wants_a_pod_or_a_spec(node: Node) -> None:
+    for arguments in ([], ["web", "--spec", "x"]):
+        ran = node.run("explain", *arguments)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+
+# -- status --
+
+
+def test_status_names_each_trouble_and_fails(node: Node) -> None:
+    node.published()
+    ran = node.run("status")
+    assert ran.status == 1
+    assert [line.split(":")[0] for line in ran.out.splitlines()].count("trouble") == 4
+    for told in ("so every start is cold", "containerd can't be reached", "CRIU is not installed", "no-runc"):
+        assert told in ran.out
+    found = json.loads(node.run("status", "--json").out)
+    assert (found["checkpoints"], found["agent"], found["criu"]) == (1, "no-agent", None)
