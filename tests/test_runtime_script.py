@@ -269,3 +269,37 @@ def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
         timeout=30,
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("restored", [True, False])
+@pytest.mark.parametrize("arguments", [["kill", "c1", "15"], ["kill", "--all", "c1", "9"]])
+def test_a_signal_to_a_restored_container_is_noted_and_sent(
+    tmp_path: Path, arguments: list[str], restored: bool
+) -> None:
+    """The note tells `delete` that the end was asked for; runc gets the signal in any case."""
+    state = tmp_path / "root/c1"
+    state.mkdir(parents=True)
+    if restored:
+        (state / "glowplug").write_text("")
+    done = subprocess.run(
+        [SHIM / "glowplug-runtime", "--root", tmp_path / "root", *arguments],
+        env={"GLOWPLUG_RUNC": "/bin/echo", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == f"--root {tmp_path}/root {' '.join(arguments)}\n"
+    assert (state / "glowplug.stopped").exists() is restored
+
+
+def test_a_note_that_can_t_be_written_keeps_no_signal_from_runc(tmp_path: Path) -> None:
+    (tmp_path / "root/c1/glowplug.stopped").mkdir(parents=True)
+    (tmp_path / "root/c1/glowplug").write_text("")
+    done = subprocess.run(
+        [SHIM / "glowplug-runtime", "--root", tmp_path / "root", "kill", "c1", "15"],
+        env={"GLOWPLUG_RUNC": "/bin/echo", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == (f"--root {tmp_path}/root kill c1 15\n", "")

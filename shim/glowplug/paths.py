@@ -51,6 +51,11 @@ def marker(runc_root: str, container: str) -> str:
     return f"{runc_root}/{container}/glowplug"
 
 
+def stopped(runc_root: str, container: str) -> str:
+    """Present beside the marker when somebody had the container signalled: an end was asked for."""
+    return f"{marker(runc_root, container)}.stopped"
+
+
 def runc_state(runc_root: str, container: str) -> str:
     """runc's state directory of one container (`--root`)."""
     return f"{runc_root}/{container}"

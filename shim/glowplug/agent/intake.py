@@ -35,10 +35,10 @@ def _judge(store: Store, checkpoint: str, record: Record) -> None:
         log.warning("checkpoint %s is set apart: %s", checkpoint, detail)
     elif record.get("event") == "exit":
         ran_s = record.get("ran_s")
-        if isinstance(ran_s, int | float) and ran_s < EARLY_EXIT_S:
-            store.early_exit(checkpoint)
-        else:
+        if not isinstance(ran_s, int | float) or ran_s >= EARLY_EXIT_S:
             store.proved(checkpoint)
+        elif record.get("stopped") is not True:
+            store.early_exit(checkpoint)
 
 
 def _line(record: Record) -> str:

@@ -1,7 +1,7 @@
 """`delete` of a container that we restored, or began to: our own files go first, then runc deletes.
 
 An exit of a restored container is worth a line in the spool: one that ends at once speaks against its
-checkpoint.
+checkpoint, unless it was told to.
 """
 
 import contextlib
@@ -24,7 +24,8 @@ def run(_runc: str, command: Command) -> int:
         with open(marker) as file:
             checkpoint = file.read()
         ran_s = round(time.time() - restored, 3)
-        said = {"event": "exit", "checkpoint": checkpoint, "ran_s": ran_s}
+        stopped = os.path.exists(paths.stopped(command.root, command.container))
+        said = {"event": "exit", "checkpoint": checkpoint, "ran_s": ran_s, "stopped": stopped}
         outcome.append({"container_id": command.container, **said})
         os.unlink(marker)
     log = command.options.get("log")
