@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from glowplug import paths
 
@@ -23,16 +23,17 @@ class History:
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT)
         self._unsaved: set[str] = set()
+        self._tried: set[tuple[str, str]] = set()
         os.makedirs(directory, 0o700, exist_ok=True)
         for journal in (f"{self._journal}.1", self._journal):
-            self._records.extend(_read(journal))
+            self._add(_read(journal))
 
     def take_in(self) -> list[Record]:
         """Move what lies in the spool into the journal; the new records."""
         with self._lock:
             taken = {path: record for path in _spooled() if (record := _parse(path)) is not None}
             new = [record for path, record in taken.items() if path not in self._unsaved]
-            self._records.extend(new)
+            self._add(new)
             try:
                 self._write(list(taken.values()))
             except OSError:
@@ -57,12 +58,14 @@ class History:
     def has_restored(self, sandbox: str, container_name: str) -> bool:
         """Whether this container of this pod was restored, or tried to be, before: then it starts cold."""
         with self._lock:
-            return any(
-                record.get("sandbox_id") == sandbox
-                and record.get("container") == container_name
-                and str(record.get("outcome", "")).partition(":")[0] in ("restored", "fallback")
-                for record in self._records
-            )
+            return (sandbox, container_name) in self._tried
+
+    def _add(self, records: list[Record]) -> None:
+        """Keep them. What was tried is known without a search: each start asks for it."""
+        self._records.extend(records)
+        self._tried.update(_tried(records))
+        if len(self._tried) > KEPT:
+            self._tried = set(_tried(self._records))
 
     def _write(self, records: list[Record]) -> None:
         if not records:
@@ -73,6 +76,15 @@ class History:
         fd = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "w") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _tried(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """(sandbox, container name) of every start that was a restore, or the try of one."""
+    for record in records:
+        sandbox, container = record.get("sandbox_id"), record.get("container")
+        kind = str(record.get("outcome", "")).partition(":")[0]
+        if kind in ("restored", "fallback") and isinstance(sandbox, str) and isinstance(container, str):
+            yield sandbox, container
 
 
 def read(directory: str) -> list[Record]:
