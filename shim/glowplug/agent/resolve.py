@@ -22,6 +22,8 @@ Answer = dict[str, object]
 
 RESTORE = "glowplug.dev/restore"
 
+NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug explain` says what differs"
+
 JUDGED = 16
 """Checkpoints of one workload that an answer may take the time to judge: the newest ones."""
 
@@ -58,7 +60,7 @@ class Resolver:
             return _miss("unknown-fact", f"{part}: {what} can't be told")
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
-            return _miss("no-checkpoint", self._none_of_this_workload(spec.sandbox_namespace))
+            return _miss("no-checkpoint", NO_CHECKPOINT)
         candidates = self._judge.candidates(entries[:JUDGED], record, spec, found)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
@@ -66,15 +68,6 @@ class Resolver:
         if spec.annotations.get(RESTORE) == "observe":
             return _miss("observed", f"would have restored: {why}")
         return self._plan(spec, chosen, why)
-
-    def _none_of_this_workload(self, namespace: str) -> str:
-        others = len(self._store.index.of_namespace(namespace))
-        if not others:
-            return "there is no checkpoint for this namespace"
-        return (
-            f"no checkpoint is of this workload; there are {others} of others for this namespace: "
-            "`glowplug explain` says what differs"
-        )
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""
