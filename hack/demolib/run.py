@@ -110,10 +110,11 @@ def _remove(display: Display, node: Node) -> list[str]:
 
 
 def _remove_abandoned() -> None:
-    """Nodes whose owner was killed."""
+    """Nodes whose owner was killed, or that --keep left."""
     for names in all_names():
         if owner_is_dead(names):
-            sweep(names)
+            with contextlib.suppress(FileNotFoundError):  # another one removes it too
+                sweep(names)
 
 
 def _versions(node: Node) -> str:
