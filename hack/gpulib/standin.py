@@ -24,6 +24,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from glowplug.containerd import methods
 from glowplug.containerd.protos import containers_pb2, snapshots_pb2, tasks_pb2, version_pb2
+from glowplug.containerd.records import METADATA_EXTENSION, METADATA_VERSION
 
 _CONDITION = re.compile(r'labels\."([^"]+)"=="([^"]*)"')
 
@@ -183,4 +184,12 @@ def _record(known: Known) -> containers_pb2.Container:
     )
     record.runtime.name = "io.containerd.runc.v2"
     record.spec.value = json.dumps(known.spec).encode()
+    annotations = known.spec["annotations"]
+    metadata = {
+        "SandboxID": annotations["io.kubernetes.cri.sandbox-id"],
+        "ImageName": "gpu-check",
+        "Config": {"metadata": {"name": annotations["io.kubernetes.cri.container-name"]}},
+    }
+    cri = {"Version": METADATA_VERSION, "Metadata": metadata}
+    record.extensions[METADATA_EXTENSION].value = json.dumps(cri).encode()
     return record

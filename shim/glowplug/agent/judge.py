@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from glowplug import paths
+from glowplug.agent import gpus
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
 from glowplug.capture.identity import Identity
@@ -55,7 +56,7 @@ class Judge:
 
         `record` None: the container is not there yet, so the disk of its writable layer is not known either.
         """
-        given = requirements.given(spec, ())
+        given = requirements.given(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace)
         judged = (self._judged(entry, found, given, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]

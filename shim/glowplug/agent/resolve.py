@@ -6,7 +6,7 @@ Every answer is due within the runtime's deadline of one second; an error of our
 import json
 from collections.abc import Mapping
 
-from glowplug.agent import intake
+from glowplug.agent import gpus, intake
 from glowplug.agent.history import History
 from glowplug.agent.judge import Judge
 from glowplug.cache.store import Store
@@ -16,7 +16,7 @@ from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
-from glowplug.errors import UsageError
+from glowplug.errors import CudaError, HostError, UsageError
 
 Answer = dict[str, object]
 
@@ -67,7 +67,11 @@ class Resolver:
             return _miss(verdict.miss_slug(candidates), why)
         if spec.annotations.get(RESTORE) == "observe":
             return _miss("observed", f"would have restored: {why}")
-        return self._plan(spec, chosen, why)
+        try:
+            device_map = gpus.map_to(self._judge.manifest(chosen.id), gpus.of(spec) or ())
+        except (CudaError, HostError) as error:
+            return _miss("gpu", str(error))
+        return {**self._plan(spec, chosen, why), "device_map": device_map}
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""

@@ -20,6 +20,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
     """All that is known of the capture. Raises HostError."""
     assert work.subject is not None and work.found is not None and work.layer is not None
     bundle = work.subject.bundle
+    gpus, cuda = (work.gpu.gpus, work.gpu.namespace_pids) if work.gpu else ((), ())
     host = facts.read(".".join(str(number) for number in work.criu_version))
     listed = {
         path: File(str(file["kind"]), int(file["size"]), str(file["digest"])) for path, file in files.items()
@@ -33,24 +34,30 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         shared=bundle.annotations.get(SHARE) == "cluster",
         image_name=bundle.image_name,
         key=Key(work.found.key.digest, work.found.key.parts),
-        requirements=requirements.require(host, requirements.given(bundle, ())),
-        processes=tuple(_process(found) for found in work.processes),
+        requirements=requirements.require(host, requirements.given(bundle, gpus)),
+        processes=tuple(_process(found, cuda) for found in work.processes),
         files=listed,
-        sizes=_sizes(listed),
+        sizes=_sizes(listed, work.gpu.device_bytes if work.gpu else 0),
         measured=Measured(pause_s=work.result.pause_s, dump_s=work.result.phases["dump"]),
         layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
         settings={},
+        gpus=gpus,
     )
 
 
-def _process(found: Mapping[str, object]) -> Process:
-    return Process(**{name: value for name, value in found.items() if name != "state"}, cuda=False)  # type: ignore[arg-type]
+def _process(found: Mapping[str, object], cuda: tuple[int, ...]) -> Process:
+    facts = {name: value for name, value in found.items() if name != "state"}
+    return Process(**facts, cuda=found["pid"] in cuda)  # type: ignore[arg-type]
 
 
-def _sizes(files: Mapping[str, File]) -> Sizes:
+def _sizes(files: Mapping[str, File], gpu_memory: int) -> Sizes:
     def of(*kinds: str) -> int:
         return sum(file.size for file in files.values() if file.kind in kinds)
 
     return Sizes(
-        cpu_memory=of("pages", "memory"), gpu_memory=0, layer=of("layer"), shm=of("shm"), images=of("image")
+        cpu_memory=max(0, of("pages", "memory") - gpu_memory),
+        gpu_memory=gpu_memory,
+        layer=of("layer"),
+        shm=of("shm"),
+        images=of("image"),
     )

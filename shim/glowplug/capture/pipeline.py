@@ -10,8 +10,9 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from glowplug import paths
 from glowplug.cache import digest
@@ -25,11 +26,15 @@ from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
+from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.criu import program, rewrite, settled, watches
 from glowplug.host import process
 from glowplug.layer import shm, tree
+
+if TYPE_CHECKING:
+    from glowplug.capture.gpu import Gpu
 
 DUMP_BYTES_PER_S = 500e6  # until a capture on this node has measured better
 PAUSE_FIXED_S = 0.4  # runc and CRIU without memory, measured for a small server
@@ -55,6 +60,7 @@ class Work:
     watched: tuple[str, ...] = ()
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
+    gpu: "Gpu | None" = None
 
 
 def run(config: Config, request: Request, report: Report) -> Result:
@@ -89,10 +95,20 @@ def find(work: Work) -> None:
     work.result.container = found.bundle.container_name
 
 
+def look_at_gpu(work: Work) -> None:
+    """Of a container that is given GPUs: what no dump can take, its CUDA processes, room for their memory."""
+    assert work.subject is not None
+    if asks_for_gpu(work.subject.bundle):
+        from glowplug.capture.gpu import Gpu  # and with it NVML
+
+        work.gpu = work.open.enter_context(Gpu(work.subject))
+
+
 def make_room(work: Work) -> None:
     """Room in the cache, refused with the numbers; the pause predicted."""
     assert work.subject is not None
     needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
+    needed += work.gpu.device_bytes if work.gpu else 0
     work.result.predicted_pause_s = round(PAUSE_FIXED_S + needed / DUMP_BYTES_PER_S, 3)
     work.report(
         "room",
@@ -109,7 +125,10 @@ def freeze(work: Work) -> None:
     found, into = work.subject, work.draft.path
     runc = Runc(work.config.runc, _runc_root(work), work.config.criu)
     began = time.monotonic()
-    with frozen.frozen(runc, found.record.id, work.scratch) as guard:
+    with (
+        work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
+        frozen.frozen(runc, found.record.id, work.scratch) as guard,
+    ):
         work.processes = [process.credentials(pid) for pid in found.pids]
         frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched)
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
@@ -120,6 +139,7 @@ def freeze(work: Work) -> None:
             shm.capture(found.shm, held, f"{into}/shm/tree")
         volumes.capture(found.bundle, into)
     work.result.pause_s = round(time.monotonic() - began, 4)
+    work.result.phases |= work.gpu.seconds if work.gpu else {}
 
 
 def settle(work: Work) -> None:
@@ -155,6 +175,7 @@ def stop(work: Work) -> None:
 
 STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("find", find),
+    ("gpu", look_at_gpu),
     ("room", make_room),
     ("freeze", freeze),
     ("settle", settle),

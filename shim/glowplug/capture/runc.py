@@ -31,6 +31,10 @@ class Runc:
         """Thaw it. Raises RuncError."""
         self._run(["resume", container])
 
+    def kill(self, container: str) -> None:
+        """SIGKILL to its first process, and with that to its PID namespace. Raises RuncError."""
+        self._run(["kill", container, "KILL"])
+
     def status(self, container: str) -> str:
         """created, running, paused or stopped (OCI runtime.md, "State"). Raises RuncError."""
         state = json.loads(self._run(["state", container]))

@@ -13,7 +13,7 @@ from typing import Any
 
 from glowplug.checkpoint import key as workload
 from glowplug.checkpoint.manifest_schema import MANIFEST, VERSION
-from glowplug.checkpoint.requirements import HostRequirements
+from glowplug.checkpoint.requirements import Gpu, HostRequirements
 from glowplug.checkpoint.schema import check
 from glowplug.errors import ManifestError
 
@@ -115,6 +115,7 @@ class Manifest:
     measured: Measured
     layer: Layer
     settings: Mapping[str, str]
+    gpus: tuple[Gpu, ...] = ()  # that the container was given, in NVML's order
 
 
 def checkpoint_id(manifest: bytes) -> str:
@@ -143,7 +144,7 @@ def _built(plain: dict[str, Any]) -> Manifest:
     if type(version) is int and version > VERSION:
         raise NewerManifest(version)
     check(MANIFEST, plain)
-    found = {name: plain[name] for name in _names(Manifest)}
+    found = {name: plain[name] for name in _names(Manifest) if name in plain}
     found["key"] = Key(**plain["key"])
     found["requirements"] = HostRequirements(**_tuples(plain["requirements"]))
     found["processes"] = tuple(Process(**_tuples(process)) for process in plain["processes"])
@@ -151,6 +152,7 @@ def _built(plain: dict[str, Any]) -> Manifest:
     found["sizes"] = Sizes(**plain["sizes"])
     found["measured"] = Measured(**plain["measured"])
     found["layer"] = Layer(**plain["layer"])
+    found["gpus"] = tuple(Gpu(**gpu) for gpu in plain.get("gpus", ()))
     manifest = Manifest(**found)
     _check_key(manifest.key)
     return manifest

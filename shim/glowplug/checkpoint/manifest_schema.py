@@ -113,6 +113,14 @@ MEASURED = _record(
     restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
 )
 LAYER = _record("the writable layer", files=_whole(), bytes=_whole(), deleted=_whole("whiteouts"))
+GPU = _record(
+    "one GPU that the container was given (NVML); another of its kind may serve a restore",
+    uuid=_text(),
+    product=_text(),
+    memory_bytes=_whole(),
+    compute_capability=_text(),
+    mig=FLAG,
+)
 KEY = _record(
     "the workload key: blake2b-256 over its parts; secrets in it are keyed hashes",
     digest=_text("", r"^[0-9a-f]{64}$"),
@@ -124,6 +132,7 @@ MANIFEST: Schema = {
     "title": "Glowplug checkpoint manifest",
     **_record(
         "manifest.json of a checkpoint; the checkpoint's name is the start of this file's blake2b-256",
+        ("gpus",),
         version={"type": "integer", "enum": [VERSION]},
         created=_text("UTC", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
         namespace=_text("Kubernetes namespace of the capture, the only one served unless shared", r"^[\s\S]"),
@@ -140,5 +149,6 @@ MANIFEST: Schema = {
         measured=MEASURED,
         layer=LAYER,
         settings=_table(_text(), "annotations of glowplug.dev/ that change the process"),
+        gpus=_list(GPU, "none where it is absent"),
     ),
 }

@@ -38,7 +38,6 @@ _NEVER = (
     ),
     ("/dev/dri/", "CRIU can't dump graphics devices of NVIDIA; run without a display driver"),
     ("/dev/gdrdrv", "the driver's checkpoint leaves GPUDirect mappings in place"),
-    ("/dev/nvidia-caps", "MIG and fabric capabilities can't be checkpointed by the driver"),
     ("/dev/nvidia-modeset", "the driver's checkpoint leaves display contexts in place"),
     ("/dev/fuse", "CRIU can't dump a FUSE server"),
     ("/dev/vfio/", "CRIU can't dump devices passed through"),

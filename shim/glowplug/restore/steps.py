@@ -19,6 +19,10 @@ from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import child, health, new_addresses
 from glowplug.restore.attempt import Attempt
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.restore.gpu import Gpu
+
 GATE_SCRIPT = "gate.sh"
 
 
@@ -26,12 +30,13 @@ class Work:
     """A restore under way.
 
     `plan` is the agent's answer; `stdio` the container's own descriptors; `until` the deadline in
-    time.monotonic() seconds; `manifest` is there after `check`, `settled` after `view`. `part` names what is being
-    done inside a step, as its own stage; `measured` its seconds.
+    time.monotonic() seconds; `manifest` is there after `check`, `settled` after `view`, `gpu` only where there is
+    CUDA. `part` names what is being done inside a step, as its own stage; `measured` its seconds.
     """
 
     __slots__ = (
         "attempt",
+        "gpu",
         "lease",
         "manifest",
         "measured",
@@ -58,6 +63,7 @@ class Work:
         self.stdio = stdio
         self.until = until
         self.lease = -1
+        self.gpu: Gpu | None = None
         self.manifest: dict[str, object] = {}
         self.settled: settled.Settled | None = None
         self.part = ""
@@ -90,6 +96,16 @@ def lease(work: Work) -> None:
 def check(work: Work) -> None:
     """Sizes of all files, digests of the manifest and of the small images."""
     work.manifest = cache_check.check(work.text("cache"), work.text("checkpoint"))
+
+
+def gpu(work: Work) -> None:
+    """Of processes that held CUDA: what will make the driver's calls loads its library while CRIU works."""
+    processes = work.manifest.get("processes")
+    held = [one["pid"] for one in processes if one.get("cuda")] if isinstance(processes, list) else []
+    if held:
+        from glowplug.restore.gpu import Gpu
+
+        work.gpu = Gpu(held, work.text("device_map"))
 
 
 def layer(work: Work) -> None:
@@ -165,7 +181,9 @@ def spec(work: Work) -> None:
     os.makedirs(work.bundle, 0o700, exist_ok=True)
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:
-        file.write(config.restore(cgroup=_cgroup_root(work), script=_gate_script(work)))
+        file.write(
+            config.restore(hold=work.gpu is not None, cgroup=_cgroup_root(work), script=_gate_script(work))
+        )
     copy = dict(work.spec)
     annotations = copy.get("annotations")
     copy["annotations"] = {
@@ -237,9 +255,32 @@ def _with_memory(work: Work, arguments: list[str], env: dict[str, str]) -> int:
         return child.run(arguments, work.left_s(), work.stdio, env, write)
 
 
+def cuda(work: Work) -> None:
+    """CUDA state back on the devices. No thread of a CUDA process has run but the driver's own."""
+    if work.gpu is not None:
+        try:
+            work.gpu.bring_back(health.init_pid(work.attempt), work.spec, work.left_s())
+        finally:
+            work.measured.update(work.gpu.seconds)
+
+
 def healthy(work: Work) -> None:
     """Every process alive, with the credentials that the spec and the manifest say; oom_score_adj set."""
     health.check(work.attempt, work.spec, work.manifest)
+
+
+def go(work: Work) -> None:
+    """What was held for the sake of CUDA runs: the last step that a restore can fail in without a trace."""
+    if work.gpu is not None:
+        work.gpu.go()
+        work.gpu.close()
+        work.gpu = None
+
+
+def abandon(work: Work) -> None:
+    """After a failed step: what is still held is killed. The clean-up sees to the rest."""
+    if work.gpu is not None:
+        work.gpu.close()
 
 
 def keep(work: Work) -> None:
@@ -260,13 +301,16 @@ def mark(work: Work) -> None:
 STEPS = (
     ("lease", lease),
     ("check", check),
+    ("gpu", gpu),
     ("layer", layer),
     ("shm", shared_memory),
     ("volumes", volumes),
     ("view", view),
     ("spec", spec),
     ("criu", criu),
+    ("cuda", cuda),
     ("health", healthy),
-    ("keep", keep),
     ("mark", mark),
+    ("go", go),
+    ("keep", keep),
 )

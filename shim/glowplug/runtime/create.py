@@ -108,6 +108,7 @@ def _restore(
         pipeline.run(work, phases)
     except pipeline.Failed as failure:
         said |= {"outcome": f"fallback:{failure.stage}", "detail": failure.detail}
+        steps.abandon(work)
         try:
             cleanup.clean_up(trial, CLEANUP_DEADLINE_S, create_follows=True)
         except (GlowplugError, OSError) as error:

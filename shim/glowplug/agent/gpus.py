@@ -1,0 +1,34 @@
+"""Which GPUs a container that is being created is given, and how a checkpoint's GPUs map to them.
+
+NVML is asked, and imported, only for a container that is given a GPU.
+"""
+
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.manifest import Manifest
+from glowplug.checkpoint.requirements import Gpu, asks_for_gpu
+from glowplug.errors import HostError
+
+
+def of(bundle: BundleFacts) -> tuple[Gpu, ...] | None:
+    """The container's GPUs; None where that can't be told."""
+    if not asks_for_gpu(bundle):
+        return ()
+    from glowplug.cuda import facts, given
+
+    try:
+        return tuple(device.gpu for device in given.devices_of(bundle, facts.read().devices))
+    except HostError:
+        return None
+
+
+def map_to(manifest: Manifest, gpus: tuple[Gpu, ...]) -> str:
+    """`old=new,…` of UUIDs, or "" where nothing changes.
+
+    Raises CudaError where there is no such map, HostError.
+    """
+    if not manifest.gpus:
+        return ""
+    from glowplug.cuda import facts, uuids
+    from glowplug.cuda.device_map import device_map
+
+    return uuids.to_text(device_map(manifest.gpus, gpus, facts.read().cuda))

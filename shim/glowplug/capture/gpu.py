@@ -1,0 +1,108 @@
+"""The GPU side of a capture: what is checked before anything is touched, and CUDA taken away and given back.
+
+Imported only for a container that is given GPUs.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from glowplug.capture.runc import Runc
+from glowplug.capture.subject import Subject
+from glowplug.cuda import facts, given, processes, room, undumpable
+from glowplug.cuda.facts import Device
+from glowplug.cuda.gang import CudaLost
+from glowplug.cuda.suspend import Suspension
+from glowplug.errors import UsageError
+from glowplug.host import cgroup
+
+LOCK_S = 10.0
+CHECKPOINT_S = 180.0
+RESUME_S = 180.0
+
+
+class Gpu:
+    """A container's GPUs and CUDA processes. A context: its end brings back what away() could not.
+
+    `gpus`: that it is given. `pids`: its CUDA processes here; `namespace_pids`: in its own PID namespace.
+    `device_bytes`: their device memory. `seconds`: how long away() took on each side of the dump.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        """Touches nothing. Raises UsageError with what speaks against a capture, HostError, CudaError."""
+        _refuse(undumpable.before(subject.pids))
+        devices = given.devices_of(subject.bundle, facts.read().devices)
+        _refuse_sharing(devices, subject.pids)
+        self.seconds: dict[str, float] = {}
+        self.gpus = tuple(device.gpu for device in devices)
+        self._suspension = Suspension()
+        try:
+            self.pids = self._suspension.find(subject.pids)
+            self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
+            indexes = [device.index for device in devices]
+            self.device_bytes = room.device_memory(self.pids, indexes) if self.pids else 0
+            room.require(self.device_bytes, room.limits(_memory_cgroup(subject.init)))
+        except BaseException:
+            self._suspension.__exit__()
+            raise
+
+    def __enter__(self) -> "Gpu":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._suspension.__exit__()
+
+    @contextmanager
+    def away(self, runc: Runc, container: str) -> Iterator[None]:
+        """The container without CUDA state on its devices; given back on every way out.
+
+        Raises CudaError with the container as it was, CudaLost after it was killed.
+        """
+        if not self.pids:
+            yield
+            return
+        try:
+            began = time.monotonic()
+            self._suspension.suspend(LOCK_S, CHECKPOINT_S)
+            self.seconds["cuda_checkpoint"] = round(time.monotonic() - began, 4)
+            try:
+                _refuse(undumpable.after(self.pids))
+                yield
+            finally:
+                began = time.monotonic()
+                self._suspension.resume(RESUME_S)
+                self.seconds["cuda_restore"] = round(time.monotonic() - began, 4)
+        except CudaLost:
+            runc.kill(container)
+            raise
+
+
+def _refuse(found: list[undumpable.Undumpable]) -> None:
+    if found:
+        raise UsageError(f"this container can't be captured: {'; '.join(map(str, found))}")
+
+
+def _refuse_sharing(devices: tuple[Device, ...], pids: list[int]) -> None:
+    """MIG slices and MPS clients, which the driver can't checkpoint."""
+    for device in devices:
+        if device.gpu.mig:
+            raise UsageError(f"this container can't be captured: GPU {device.gpu.uuid} has MIG enabled")
+        if shared := facts.mps_clients(device.index) & set(pids):
+            raise UsageError(
+                f"this container can't be captured: process {min(shared)} uses GPU {device.gpu.uuid} through MPS"
+            )
+
+
+def _memory_cgroup(pid: int) -> str:
+    """The directory of a process's memory controller; "" where there is none (proc_pid_cgroup(5))."""
+    with open(f"/proc/{pid}/cgroup") as lines:
+        rows = [line.strip().split(":", 2) for line in lines]
+    for mount in cgroup.mountpoints():
+        for _, controllers, path in rows:
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            for limit in ("memory.max", "memory.limit_in_bytes"):
+                if os.path.exists(f"{mount}{path}/{limit}"):
+                    return f"{mount}{path}"
+    return ""

@@ -1,0 +1,46 @@
+"""The GPU side of a restore. Imported by the runtime only where the checkpoint has CUDA."""
+
+import os
+import signal
+
+from glowplug.cuda import devnodes, resume, uuids
+from glowplug.errors import CudaError
+from glowplug.host import process
+
+
+class Gpu:
+    """One container's CUDA state on its way back; `close` on every way out."""
+
+    def __init__(self, held: list[int], device_map: str) -> None:
+        """held: the processes that held CUDA, by their PIDs in the container. device_map: `old=new,…` or "".
+
+        Starts the processes that make the driver's calls. Raises CudaError.
+        """
+        self._held = held
+        self._pairs = uuids.from_text(device_map)
+        self._resumption = resume.open_resumption(len(held))
+        self._tree: list[int] = []
+
+    def bring_back(self, init: int, spec: dict[str, object], left_s: float) -> None:
+        """Device nodes, then CUDA state, of the stopped tree of `init` (host pid). Raises CudaError."""
+        self._tree = process.tree(init)
+        devnodes.align(init, spec)
+        self._resumption.bring_back(self._tree, self._held, self._pairs, left_s)
+
+    def go(self) -> None:
+        """Everybody runs. Raises CudaError."""
+        self._resumption.go()
+        for pid in self._tree:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError as error:
+                raise CudaError(f"restored process {pid} ended before it could run") from error
+
+    def close(self) -> None:
+        """What is still held is killed, and the processes that make the driver's calls are let go."""
+        self._resumption.__exit__()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each part took, `cuda_restore` and so on."""
+        return {f"cuda_{part}": round(took, 4) for part, took in self._resumption.seconds.items()}
