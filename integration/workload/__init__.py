@@ -13,5 +13,6 @@ WORKLOAD_TERM_CODE  exit code after SIGTERM (0)
 GET /state          JSON: tokens, process facts, and under each feature's name what a try of it gave just now
 GET /token          the token in memory, as text
 GET /say?lines=N    writes that many numbered lines to stdout and as many to stderr, then answers
+GET /grow?mb=N      answers, then takes that much more memory
 GET /exit?code=N    answers, then ends the process with that code
 """

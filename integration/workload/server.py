@@ -20,6 +20,7 @@ class _ServerV6(ThreadingHTTPServer):
 
 def serve(state: Callable[[], object], token: str) -> None:
     """For ever."""
+    kept: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -31,6 +32,9 @@ def serve(state: Callable[[], object], token: str) -> None:
             elif url.path == "/say":
                 logs.say(int(parse_qs(url.query)["lines"][0]))
                 self._answer("text/plain", b"")
+            elif url.path == "/grow":
+                self._answer("text/plain", b"")
+                kept.append(os.urandom(int(parse_qs(url.query)["mb"][0]) << 20))
             elif url.path == "/exit":
                 code = int(parse_qs(url.query).get("code", ["0"])[0])
                 self._answer("text/plain", b"")

@@ -8,6 +8,10 @@ uses this file.
 
 from glowplug.errors import CriuError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _LINE_LIMIT = 300
 _LOG_TAIL = 1 << 20
 # Said in runs that go well, too: where the caller lacks CAP_SYS_RESOURCE; before a ghost file is tried.
@@ -47,19 +51,26 @@ def dump(watched: tuple[str, ...] = ()) -> str:
     return _BOTH + _DUMP + "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
 
 
-def restore(hold: bool = False, cgroup: str | None = None, script: str | None = None) -> str:
+def restore(
+    hold: bool = False,
+    cgroup: str | None = None,
+    script: str | None = None,
+    mounts: "Iterable[tuple[str, str]]" = (),
+) -> str:
     """Configuration for a restore. The tasks stay in the cgroups where runc puts CRIU.
 
     hold: leave every task stopped (SIGSTOP) instead of letting it run.
     cgroup: the new container's cgroup, from the root of the unified hierarchy (OCI `linux.cgroupsPath` as
     runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
     script: path of an action script (gate.py).
+    mounts: (mount point in the container, path on the host) of bind mounts that runc would take from elsewhere.
     """
     namespace = (
         f'manage-cgroups=none\ncgroup-root ":{_checked(cgroup)}"\n' if cgroup else "manage-cgroups=ignore\n"
     )
     stages = f'action-script "{_checked(script)}"\n' if script else ""
-    return _BOTH + namespace + stages + ("leave-stopped\n" if hold else "")
+    external = "".join(f'external "mnt[{_checked(point)}]:{_checked(source)}"\n' for point, source in mounts)
+    return _BOTH + namespace + stages + external + ("leave-stopped\n" if hold else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:
