@@ -22,7 +22,8 @@ class _Late(GlowplugError):
 
 
 def run(work: steps.Work, phases: dict[str, float]) -> None:
-    """Take every step; `phases` gets the seconds of each, also of the one that failed.
+    """Take every step; `phases` gets the seconds of each, also of the one that failed; a part of a step that was
+    measured on its own does not count in the step's.
 
     Raises Failed. The deadline interrupts a step wherever it is (SIGALRM), so that no slow disk outlasts it.
     """
@@ -35,7 +36,9 @@ def run(work: steps.Work, phases: dict[str, float]) -> None:
             try:
                 step(work)
             finally:
-                phases[stage] = round(time.monotonic() - before, 4)
+                phases[stage] = round(time.monotonic() - before - sum(work.measured.values()), 4)
+                phases.update(work.measured)
+                work.measured.clear()
     except (_Late, child.TimedOut):
         raise Failed(
             "deadline", f"the step {work.part or stage} was not done when the time for a restore was over"
@@ -46,7 +49,6 @@ def run(work: steps.Work, phases: dict[str, float]) -> None:
         raise Failed(work.part or stage, f"{type(error).__name__}: {error}") from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        phases.update(work.measured)
 
 
 def _late(_signal: int, _frame: FrameType | None) -> None:
