@@ -14,9 +14,8 @@ from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
-from glowplug.host import cgroup
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import child, health, new_addresses
+from glowplug.restore import child, health, new_addresses, own_cgroup
 from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
@@ -182,7 +181,12 @@ def spec(work: Work) -> None:
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:
         file.write(
-            config.restore(hold=work.gpu is not None, cgroup=_cgroup_root(work), script=_gate_script(work))
+            config.restore(
+                hold=work.gpu is not None,
+                cgroup=own_cgroup.root(work.attempt, work.settled),
+                script=_gate_script(work),
+                mounts=own_cgroup.mounts(work.attempt, work.spec),
+            )
         )
     copy = dict(work.spec)
     annotations = copy.get("annotations")
@@ -194,14 +198,6 @@ def spec(work: Work) -> None:
     copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.text("rootfs")}
     with open(f"{work.bundle}/config.json", "w") as file:
         json.dump(copy, file)
-
-
-def _cgroup_root(work: Work) -> str | None:
-    """Where a cgroup namespace of the processes' own begins, from the root of the hierarchy."""
-    if work.settled is None or not work.settled.cgroup_namespace:
-        return None
-    facts = work.attempt.facts
-    return "/" + cgroup.relative(work.attempt.text("cgroups_path"), facts.get("systemd_cgroup") is True)
 
 
 def criu(work: Work) -> None:
