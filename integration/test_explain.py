@@ -137,10 +137,9 @@ def test_a_bundle_is_told_what_the_agent_would_answer(
     agent: Node, web: Captured, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", agent.names.run_dir)
-    pod = pods.run(name="asked", namespace=NAMESPACE)
     for model, matches in (("llama-3", True), ("another", False)):
-        env = {**web.fields["env"], "MODEL": model}
-        container = pod.container("main" if matches else "second", env=env)
+        pod = pods.run(name=f"asked-{model}", namespace=NAMESPACE)
+        container = pod.container(env={**web.fields["env"], "MODEL": model})
         agent.stop_agent()
         container.start()
         agent.ensure_agent()
