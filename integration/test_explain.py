@@ -7,6 +7,7 @@ import stat
 import subprocess
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_bundle_is_told_what_the_agent_would_answer(
         container.start()
         agent.ensure_agent()
         bundle = _bundle(agent, container)
-        answer = wait_until(lambda: _answer(container, bundle), 10, "an answer of the agent")  # noqa: B023
+        answer = wait_until(partial(_answer, container, bundle), 10, "an answer of the agent")
         assert answer is not None
         for spec in (bundle, f"{bundle}/config.json"):
             found = json.loads(glowplug(agent, "explain", "--json", "--spec", spec))
