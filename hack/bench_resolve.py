@@ -68,7 +68,9 @@ def _measure(node: Node, checkpoints: int, of_this_workload: int, runs: int) -> 
         raise click.ClickException(captured.stderr)
     _fill(node, json.loads(captured.stdout)["checkpoint"], checkpoints, of_this_workload)
     node.start_agent()
-    first = [_ask(node, container) for _ in range(WARM_UP)][0]
+    first = _ask(node, container)
+    for _ in range(WARM_UP):
+        _ask(node, container)
     cpu_before = _cpu_s(node)
     asked = [_ask(node, container) * 1000 for _ in range(runs)]
     cpu_s = _cpu_s(node) - cpu_before
