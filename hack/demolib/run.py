@@ -95,8 +95,7 @@ def _on(node: Node, display: Display, archive: str) -> Figures:
 
 
 def _keep(display: Display, node: Node) -> None:
-    look = f"ctr --address {node.names.socket} --namespace k8s.io tasks ls"
-    display.say("kept", f"{look} shows what runs; hack/clean removes it")
+    display.say("kept", f"{node.names.state}, its containerd at c.sock in it; hack/clean removes it")
 
 
 def _remove(display: Display, node: Node) -> list[str]:
