@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from glowplug.containerd.cri_specs import Mount
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod, Pods
 
 Record = dict[str, Any]
+MountsOf = Callable[[Pod], tuple[Mount, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,12 @@ class Captured:
     result: Mapping[str, Any]
     fields: Mapping[str, Any] = field(default_factory=dict)
     pod_fields: Mapping[str, Any] = field(default_factory=dict)
+    mounts: MountsOf = lambda pod: ()
 
     def again(self, pods: Pods) -> tuple[Pod, Container]:
         """A new pod of the same spec and its container, not started."""
         pod = pods.run(**self.pod_fields)
-        return pod, pod.container(**self.fields)
+        return pod, pod.container(**self.fields, mounts=self.mounts(pod))
 
     def restored(self, node: Node, pods: Pods) -> tuple[Pod, Container]:
         """The same, started from the checkpoint. Raises AssertionError with what was recorded otherwise."""
@@ -68,17 +71,19 @@ def captured(
     pod_fields: Mapping[str, Any] | None = None,
     before: Callable[[Container], object] = lambda container: None,
     after: Callable[[Container], object] = lambda container: None,
+    mounts: MountsOf = lambda pod: (),
     **fields: Any,
 ) -> Captured:
     """Start a pod cold, capture it, remove it. Raises AssertionError when the capture fails.
 
-    `before`, `after`: called with the container that runs, before and after the capture. Its CASE is drawn
-    anew where `env` has none, so that no checkpoint of another test is for it.
+    `before`, `after`: called with the container that runs, before and after the capture. `mounts`: its own and
+    those of each later pod. Its CASE is drawn anew where `env` has none, so that no checkpoint of another test
+    is for it.
     """
     described = {"name": name, **(pod_fields or {})}
     fields["env"] = {"CASE": secrets.token_hex(4), **fields.get("env", {})}
     pod = pods.run(**described)
-    container = pod.container(**fields)
+    container = pod.container(**fields, mounts=mounts(pod))
     container.start()
     container.serves()
     before(container)
@@ -88,7 +93,7 @@ def captured(
     result = json.loads(done.stdout)
     after(container)
     pod.remove()
-    return Captured(result["checkpoint"], state, result, fields, described)
+    return Captured(result["checkpoint"], state, result, fields, described, mounts)
 
 
 def records(node: Node, container: str) -> list[Record]:

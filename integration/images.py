@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 from integration.node_names import PAUSE_IMAGE
 from integration.oci_archive import ImageConfig, LayerTar, write_archive
@@ -19,6 +20,7 @@ BUILD = f"{REPOSITORY}/.build/images"
 BUSYBOX = f"{REPOSITORY}/.build/busybox/bin/busybox"
 WORKLOAD = f"{REPOSITORY}/integration/workload"
 WORKLOAD_IMAGE = "glowplug.test/workload:1"
+VOLUME_IMAGE = "glowplug.test/workload-volume:1"
 PYTHON = "usr/bin/python3"
 # Of the packages that python3 depends on, directly or not, those whose names start so.
 PYTHON_PACKAGES = ("python3", "lib", "zlib")
@@ -39,6 +41,16 @@ def pause_image() -> str:
 
 def workload_image() -> str:
     """Path of the archive of the test workload's image; made when it is not there."""
+    return f"{_workload_images()}/image.tar"
+
+
+def volume_image() -> str:
+    """The same image, but that it declares /data to be a volume."""
+    return f"{_workload_images()}/volume.tar"
+
+
+def _workload_images() -> str:
+    """The directory that both are in."""
     sources = [f"{WORKLOAD}/{name}" for name in sorted(os.listdir(WORKLOAD)) if name.endswith(".py")]
     with _Kept("workload", [BUSYBOX, f"/{PYTHON}", __file__, *sources]) as kept:
         if not kept.is_there:
@@ -65,8 +77,11 @@ def workload_image() -> str:
                     "PYTHONPATH": "/app",
                 },
             )
-            write_archive(f"{kept.draft}/image.tar", WORKLOAD_IMAGE, [python_layer(), program], config)
-    return f"{kept.directory}/image.tar"
+            layers = [python_layer(), program]
+            write_archive(f"{kept.draft}/image.tar", WORKLOAD_IMAGE, layers, config)
+            config = replace(config, volumes=["/data"])
+            write_archive(f"{kept.draft}/volume.tar", VOLUME_IMAGE, layers, config)
+    return kept.directory
 
 
 def python_layer() -> str:

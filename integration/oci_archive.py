@@ -23,6 +23,7 @@ class ImageConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     working_dir: str = "/"
+    volumes: Sequence[str] = ()
 
 
 class LayerTar:
@@ -102,6 +103,7 @@ def write_archive(path: str, reference: str, layers: Sequence[str], config: Imag
                     "Env": [f"{name}={value}" for name, value in config.env.items()],
                     "User": config.user,
                     "WorkingDir": config.working_dir,
+                    "Volumes": {path: {} for path in config.volumes},
                 },
                 "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layer_descriptors]},
             },
