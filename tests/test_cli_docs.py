@@ -1,0 +1,27 @@
+"""docs/cli.md knows every command, and every command tells of itself."""
+
+import os
+
+import click
+import pytest
+
+from glowplug.cli.main import commands
+
+DOCS = f"{os.path.dirname(os.path.abspath(__file__))}/../docs/cli.md"
+
+
+@pytest.mark.parametrize("name", sorted(commands.commands))
+def test_each_command_is_documented_and_has_help(name: str) -> None:
+    with open(DOCS) as file:
+        assert f"| `{name}" in file.read()
+    command = commands.commands[name]
+    assert command.help
+    assert [
+        option.name for option in command.params if isinstance(option, click.Option) and not option.help
+    ] == []
+
+
+def test_no_command_is_documented_that_is_not_there() -> None:
+    with open(DOCS) as file:
+        rows = [line for line in file if line.startswith("| `")]
+    assert {row.split("`")[1].split()[0] for row in rows} == set(commands.commands)
