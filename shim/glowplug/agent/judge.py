@@ -44,6 +44,7 @@ class Judge:
         self._host = host
         self._lock = threading.Lock()
         self._manifests: dict[str, Manifest] = {}
+        self._snapshots: dict[str, str] = {}
 
     def candidates(
         self,
@@ -104,17 +105,23 @@ class Judge:
         )
 
     def _free_disk(self, record: ContainerRecord) -> int | None:
-        """Of the file system that the container's writable layer lies on."""
+        """Of the file system that the snapshotter keeps writable layers on: one for all containers."""
         try:
-            mounts = self._containerd.rootfs_mounts(record)
-        except ContainerdError:
+            snapshots = self._snapshots.get(record.snapshotter) or self._find_snapshots(record)
+            found = os.statvfs(snapshots) if snapshots else None
+        except (ContainerdError, OSError):
+            self._snapshots.pop(record.snapshotter, None)
             return None
-        for mount in mounts:
+        return found.f_bavail * found.f_frsize if found else None
+
+    def _find_snapshots(self, record: ContainerRecord) -> str | None:
+        """The directory above this container's own, whose upper directory is DIRECTORY/NUMBER/fs."""
+        for mount in self._containerd.rootfs_mounts(record):
             for option in mount.options:
                 if option.startswith("upperdir="):
-                    found = os.statvfs(option.removeprefix("upperdir="))
-                    return found.f_bavail * found.f_frsize
-        return None
+                    own = os.path.dirname(option.removeprefix("upperdir="))
+                    self._snapshots[record.snapshotter] = os.path.dirname(own)
+        return self._snapshots.get(record.snapshotter)
 
 
 def _unusable(entry: Entry, reason: Reason) -> Candidate:

@@ -24,7 +24,7 @@ RESTORE = "glowplug.dev/restore"
 
 NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug explain` says what differs"
 
-JUDGED = 16
+JUDGED = 8
 """Checkpoints of one workload that an answer may take the time to judge: the newest ones."""
 
 
