@@ -10,6 +10,7 @@ of its own memory is slow.
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -19,8 +20,9 @@ import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
-from glowplug.criu import rewrite
-from integration.bare import Bare, usable
+from integration.bare import Bare, usable  # noqa: E402
+
+from glowplug.criu import rewrite  # noqa: E402
 
 GIB = 1 << 30
 _PEAK = ("memory.max_usage_in_bytes", "memory.peak")
@@ -62,9 +64,9 @@ def main(
     why = usable()
     if why is not None:
         raise click.ClickException(why)
-    print(
-        f"{len(os.sched_getaffinity(0))} processors; huge pages: {_setting('enabled')}, shared {_setting('shmem_enabled')}"
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that containers and checkpoints are removed
+    settings = f"huge pages: {_setting('enabled')}, of shared memory: {_setting('shmem_enabled')}"
+    print(f"{len(os.sched_getaffinity(0))} processors; {settings}")
     figures = []
     for size in gib or (1, 4, 8):
         for what in kind or ("private", "shared"):

@@ -5,6 +5,7 @@ Its root is made of empty directories and the host's /usr, bound read-only, so n
 
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import select
@@ -21,6 +22,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = f"{REPOSITORY}/integration/memory_target.py"
 CRIU = f"{REPOSITORY}/.build/criu/bin/criu"
 DEADLINE_S = 180.0
+_CGROUP = "/glowplug-bare"
 _PR_SET_CHILD_SUBREAPER = 36
 _SKELETON = ("proc", "dev", "sys", "tmp", "usr", "app", "run", "etc")
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -61,6 +63,9 @@ class Bare:
     def __exit__(self, *_: object) -> None:
         self.remove()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        for folder in glob.glob(f"/sys/fs/cgroup{_CGROUP}") + glob.glob(f"/sys/fs/cgroup/*{_CGROUP}"):
+            with contextlib.suppress(OSError):  # another container's as well
+                os.rmdir(folder)
 
     def start(self) -> None:
         """Start it cold and wait until its memory is filled."""
@@ -207,7 +212,7 @@ class Bare:
             "annotations": annotations,
             "linux": {
                 "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "ipc", "uts")],
-                "cgroupsPath": f"/glowplug-bare/{self.id}",
+                "cgroupsPath": f"{_CGROUP}/{self.id}",
                 "resources": {"memory": {"limit": self._limit}} if self._limit else {},
             },
         }

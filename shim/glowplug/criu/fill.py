@@ -25,6 +25,8 @@ from glowplug.errors import CriuError, ImageError
 PIECE = 16 << 20
 """Bytes in one system call at most: huge enough to be worth it, small enough to share out evenly."""
 FEWEST_THREADS, MOST_THREADS = 4, 16
+_READERS = 8
+"""Threads at least, where a disk is to be read: they wait for it most of the time."""
 _MOST_RUNS = 512  # per system call; the kernel takes 1024 (UIO_MAXIOV)
 _FARTHEST = 128 << 10  # bytes of file between runs of one piece, read for nothing
 _PROGRESS_S = 0.1
@@ -115,7 +117,7 @@ def fill(
                 files[extent.data] = _open(memory_dir, extent.data)
         pieces = [piece for extent in found for piece in _cut(extent, files[extent.data], hosts[extent.pid])]
         crew = _Crew(pieces)
-        crew.work(threads or _suitable(), until, lambda done: progress and progress(done, total))
+        crew.work(threads or _suitable(pieces), until, lambda done: progress and progress(done, total))
     finally:
         for file in files.values():
             os.close(file.cached)
@@ -199,8 +201,11 @@ class _Buffer:
             _libc.munmap(self._address, PIECE)
 
 
-def _suitable() -> int:
-    return max(FEWEST_THREADS, min(MOST_THREADS, len(os.sched_getaffinity(0))))
+def _suitable(pieces: list[_Piece]) -> int:
+    here = max(FEWEST_THREADS, min(MOST_THREADS, len(os.sched_getaffinity(0))))
+    sample = pieces[:: max(1, len(pieces) // 16)]
+    cold = sum(not _in_page_cache(piece) for piece in sample)
+    return max(here, _READERS) if cold * 2 > len(sample) else here
 
 
 def _open(memory_dir: str, name: str) -> _File:

@@ -1,0 +1,179 @@
+"""Extents reach the memory of another process, whole or with an error; nothing else there is touched."""
+
+import ctypes
+import mmap
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glowplug.criu import extents, fill
+from glowplug.criu.extents import PAGE, Extent
+from glowplug.errors import CriuError, ImageError
+
+SIZE = 24 << 20
+INNER = 7
+
+
+class Child:
+    """A stopped process with SIZE bytes of private memory, all of them b'.', and a page of it forbidden."""
+
+    def __init__(self) -> None:
+        memory = mmap.mmap(-1, SIZE + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        memory[:] = b"." * len(memory)
+        self.pid = os.fork()
+        if self.pid == 0:
+            ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address + SIZE), PAGE, mmap.PROT_READ)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(0)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def read(self, at: int, length: int) -> bytes:
+        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as file:
+            file.seek(self.address + at)
+            return file.read(length)
+
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    made = Child()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def folder(tmp_path: os.PathLike[str]) -> str:
+    return os.fspath(tmp_path)
+
+
+def save(folder: str, child: Child, runs: list[tuple[int, int, int]], data: bytes) -> None:
+    """runs: (place in the child's memory, length, offset)."""
+    with open(f"{folder}/pages-1.extent", "wb") as file:
+        file.write(data)
+    moved = [(child.address + place, length, offset) for place, length, offset in runs]
+    extents.save(folder, [Extent("pages-1.extent", INNER, extents.flat(moved))])
+
+
+def noise(pages: int) -> bytes:
+    return random.Random(pages).randbytes(pages * PAGE)
+
+
+def cold(folder: str) -> None:
+    fd = os.open(f"{folder}/pages-1.extent", os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def soon() -> float:
+    return time.monotonic() + 60
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 900), st.integers(0, 300), st.integers(0, 40)), max_size=12),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_every_run_is_written_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[int, int, int]], threads: int, warm: bool
+) -> None:
+    folder, child = os.fspath(tmp_path_factory.mktemp("memory")), Child()
+    try:
+        runs, place, offset = [], 0, 0
+        for pages, gap, file_gap in pieces:
+            place, offset = place + gap * PAGE, offset + file_gap * PAGE
+            if place + pages * PAGE > SIZE:
+                break
+            runs.append((place, pages * PAGE, offset))
+            place, offset = place + pages * PAGE, offset + pages * PAGE
+        data = noise(offset // PAGE)
+        save(folder, child, runs, data)
+        if not warm:
+            cold(folder)
+        seen: list[tuple[int, int]] = []
+        done = fill.fill(
+            folder, {INNER: child.pid}, soon(), lambda now, whole: seen.append((now, whole)), threads
+        )
+        wanted = bytearray(b"." * SIZE)
+        for place, length, offset in runs:
+            wanted[place : place + length] = data[offset : offset + length]
+        assert child.read(0, SIZE) == wanted
+        total = sum(length for _, length, _ in runs)
+        assert done.bytes == total
+        assert seen[-1] == (total, total)
+        assert seen == sorted(seen)
+    finally:
+        child.end()
+
+
+def test_a_gap_is_not_written(folder: str, child: Child) -> None:
+    save(folder, child, [(0, PAGE, 0), (2 * PAGE, PAGE, 2 * PAGE)], noise(3))
+    fill.fill(folder, {INNER: child.pid}, soon())
+    assert child.read(PAGE, PAGE) == b"." * PAGE
+
+
+def test_a_mapping_that_is_not_there_is_an_error(folder: str, child: Child) -> None:
+    save(folder, child, [(SIZE + (1 << 30), PAGE, 0)], noise(1))
+    with pytest.raises(CriuError, match="no such mapping"):
+        fill.fill(folder, {INNER: child.pid}, soon())
+
+
+def test_memory_that_may_not_be_written_is_an_error(folder: str, child: Child) -> None:
+    save(folder, child, [(SIZE - PAGE, 2 * PAGE, 0)], noise(2))
+    with pytest.raises(CriuError, match="4096 bytes"):
+        fill.fill(folder, {INNER: child.pid}, soon())
+
+
+def test_a_process_that_is_gone_is_an_error(folder: str, child: Child) -> None:
+    save(folder, child, [(0, PAGE, 0)], noise(1))
+    gone = Child()
+    gone.end()
+    with pytest.raises(CriuError, match="No such process"):
+        fill.fill(folder, {INNER: gone.pid}, soon())
+
+
+def test_a_process_that_the_tree_lacks_is_an_error(folder: str, child: Child) -> None:
+    save(folder, child, [(0, PAGE, 0)], noise(1))
+    with pytest.raises(CriuError, match=f"lacks process {INNER}"):
+        fill.fill(folder, {1: child.pid}, soon())
+
+
+def test_no_time_is_an_error(folder: str, child: Child) -> None:
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    with pytest.raises(CriuError, match="in time"):
+        fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_data_cut_short_after_the_check_is_the_checkpoints_fault(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    checked = extents.load(folder)
+    monkeypatch.setattr(extents, "load", lambda _: checked)
+    os.truncate(f"{folder}/pages-1.extent", SIZE // 2)
+    monkeypatch.setattr(fill, "_in_page_cache", lambda _: warm)
+    with pytest.raises(ImageError, match=r"pages-1\.extent"):
+        fill.fill(folder, {INNER: child.pid}, soon())
+
+
+def test_it_leaves_no_descriptor_and_no_thread(folder: str, child: Child) -> None:
+    import threading
+
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    fill.fill(folder, {INNER: child.pid}, soon())
+    with pytest.raises(CriuError):
+        fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
