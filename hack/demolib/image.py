@@ -77,12 +77,15 @@ def _make(draft: str, base: str) -> None:
 
 
 def _install(target: str, temporary: str) -> None:
-    """The wheels, unpacked and compiled as an image's build would; pip's drafts lie beside them."""
+    """The wheels, unpacked and compiled as an image's build would; pip's drafts lie beside them.
+
+    rapidocr-onnxruntime says that it wants an older Python than Debian 13's, where it runs as well.
+    """
     os.mkdir(temporary)
     child.python(
         *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
         *("--no-deps", "--only-binary=:all:", "--no-compile", "--target", target),
-        *("--requirement", REQUIREMENTS),
+        *("--ignore-requires-python", "--requirement", REQUIREMENTS),
         env={**os.environ, "TMPDIR": temporary},
     )
     # Byte code that carries the path which the file will have in the container.

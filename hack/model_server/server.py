@@ -33,7 +33,7 @@ MAX_PICTURE_BYTES = 16 << 20
 SEARCH_SIDE = 960
 # An A4 page at 150 dots per inch, with a short letter on it.
 PAGE_SIZE = (1240, 1754)
-PAGE_LINES = 12
+PAGE_LINES = 9
 LINE_PITCH = 58
 FONT_SIZE = 28
 
