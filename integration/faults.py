@@ -15,7 +15,8 @@ read -r at victim <{directory}/at || exit 0
 [ "$victim" = hang ] && touch {directory}/there && exec sleep 600
 if [ "$victim" = hold ]; then
     touch {directory}/there
-    until [ -e {directory}/go ]; do sleep 0.05; done
+    turns=0
+    until [ -e {directory}/go ] || [ $turns -gt 1200 ]; do sleep 0.05; turns=$((turns + 1)); done
     exit 0
 fi
 pid=$$
