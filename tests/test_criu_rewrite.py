@@ -1,0 +1,348 @@
+"""Taking memory out of CRIU's images: together, images and extents hold each page once, where it was."""
+
+import itertools
+import os
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glowplug.criu import extents, images, layout, rewrite
+from glowplug.criu.extents import HUGE, PAGE
+from glowplug.criu.images import Message
+from glowplug.errors import ImageError
+
+PRESENT = 1 << 2
+PRIVATE, HEAP, STACK, MEMFD, SHARED = 0x201, 0x221, 0x201, 0x4081, 0x101
+GROWSDOWN, HUGETLB = 0x100, 0x40000
+READ, WRITE = 1, 2
+BASE = 0x7F0000000000
+
+
+@dataclass
+class Vma:
+    start: int
+    pages: int
+    status: int = PRIVATE
+    prot: int = READ | WRITE
+    flags: int = 0x22
+    offset: int = 0
+    shared: int = 0
+    madv: int = 0
+    here: list[tuple[int, int]] = field(default_factory=list)
+    """Runs of pages that are in the images: first, count."""
+
+
+def message(**fields: int | bytes | Message | list[Message]) -> Message:
+    made = Message()
+    for name, value in fields.items():
+        number = int(name[1:])
+        if isinstance(value, int):
+            made.put_integer(number, value)
+        elif isinstance(value, bytes):
+            made.put_octets(number, value)
+        elif isinstance(value, Message):
+            made.put_message(number, value)
+        else:
+            made.put_messages(number, value)
+    return made
+
+
+class Dump:
+    """Images of processes as CRIU writes them, and the memory that they stand for."""
+
+    def __init__(self, folder: str) -> None:
+        self.images, self.memory = f"{folder}/images", f"{folder}/memory"
+        os.mkdir(self.images)
+        self.pages: dict[tuple[str, int], bytes] = {}
+        """(pagemap, address) → the page."""
+        self._pages_id = 0
+        self._tree: list[Message] = []
+        self._random = random.Random(1)
+
+    def process(self, pid: int, parent: int, vmas: list[Vma]) -> None:
+        self._tree.append(message(f1=pid, f2=parent, f3=pid, f4=pid, f5=pid))
+        self._store("pstree.img", "pstree", self._tree)
+        core = message(f1=1, f3=message(f1=1, f2=0, f3=0, f4=0, f5=0, f6=b"test"), f5=message(f1=0, f2=0))
+        self._store(f"core-{pid}.img", "core", [core])
+        self._store(f"ids-{pid}.img", "ids", [message(f1=pid, f2=pid, f3=pid, f4=pid)])
+        entries = [
+            message(
+                f1=v.start,
+                f2=v.start + v.pages * PAGE,
+                f3=v.offset,
+                f4=v.shared,
+                f5=v.prot,
+                f6=v.flags,
+                f7=v.status,
+                f8=(1 << 64) - 1,
+                **({"f9": v.madv} if v.madv else {}),
+                f77=b"newer",
+            )
+            for v in vmas
+        ]
+        self._store(f"mm-{pid}.img", "mm", [message(f1=1, f14=entries, f99=b"newer")])
+        runs = [(v.start + first * PAGE, count) for v in vmas if not v.shared for first, count in v.here]
+        self.pagemap(f"pagemap-{pid}.img", runs)
+
+    def pagemap(self, name: str, runs: list[tuple[int, int]], zeros: float = 0.3) -> None:
+        """runs: (address, pages). Some of the pages are zero."""
+        self._pages_id += 1
+        entries = [message(f1=self._pages_id)]
+        with open(f"{self.images}/pages-{self._pages_id}.img", "wb") as file:
+            for address, count in runs:
+                entries.append(message(f1=address, f2=0, f4=PRESENT, f5=count, f99=b"newer"))
+                for page in range(count):
+                    zero = self._random.random() < zeros
+                    data = bytes(PAGE) if zero else self._random.randbytes(PAGE)
+                    self.pages[name, address + page * PAGE] = data
+                    file.write(data)
+        self._store(name, "pagemap", entries)
+
+    def memory_file(self, number: int, shmid: int) -> None:
+        """An open file in memory, as shared anonymous memory is dumped."""
+        self._store("memfd.img", "memfd", [message(f1=b"/dev/zero", f4=0, f5=shmid, f6=0, f7=31)])
+        file = message(f1=18, f2=number, f20=message(f1=number, f2=2, f3=0, f4=b"", f5=31))
+        self._store("files.img", "files", [file])
+
+    def left(self, name: str) -> dict[tuple[str, int], bytes]:
+        """What CRIU would put back from a pagemap."""
+        head, *entries = images.load(self.images, name, "pagemap")
+        found = {}
+        with open(f"{self.images}/pages-{head.integer(1)}.img", "rb") as file:
+            for entry in entries:
+                assert entry.octets(99) == b"newer"
+                for page in range(entry.required(5, "pages")):
+                    found[name, entry.required(1, "address") + page * PAGE] = file.read(PAGE)
+            assert file.read() == b""
+        return found
+
+    def moved(self) -> dict[tuple[int, int], bytes]:
+        """What the extents put back: (pid, address) → page."""
+        found: dict[tuple[int, int], bytes] = {}
+        if not extents.present(self.memory):
+            return found
+        for extent in extents.load(self.memory):
+            with open(f"{self.memory}/{extent.data}", "rb") as file:
+                for at in range(0, len(extent.runs), 3):
+                    address, length, offset = extent.runs[at : at + 3]
+                    file.seek(offset)
+                    for page in range(0, length, PAGE):
+                        assert (extent.pid, address + page) not in found
+                        found[extent.pid, address + page] = file.read(PAGE)
+        return found
+
+    def madv(self, pid: int) -> list[int]:
+        vmas = images.load(self.images, f"mm-{pid}.img", "mm")[0].messages(14)
+        assert all(vma.octets(77) == b"newer" for vma in vmas)
+        return [vma.integer(9) or 0 for vma in vmas]
+
+    def _store(self, name: str, kind: str, entries: list[Message]) -> None:
+        images.store(self.images, name, kind, entries)
+
+
+@pytest.fixture
+def dump(tmp_path: os.PathLike[str]) -> Dump:
+    return Dump(os.fspath(tmp_path))
+
+
+def assert_whole(dump: Dump, name: str, pid: int, shift: int = 0) -> None:
+    """Each page of a pagemap is in the images or in the extents, not in both, or it was zero."""
+    wanted = {key: data for key, data in dump.pages.items() if key[0] == name}
+    left, moved = dump.left(name), dump.moved()
+    for key, data in wanted.items():
+        there = moved.get((pid, key[1] + shift))
+        assert (key in left) + (there is not None) == (0 if data == bytes(PAGE) and key not in left else 1)
+        assert left.get(key, data) == data
+        assert there in (None, data)
+    assert set(left) <= set(wanted)
+    assert {(pid, key[1] + shift) for key in wanted} >= {key for key in moved if key[0] == pid}
+
+
+def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
+    big = Vma(BASE, 4096, here=[(0, 1200), (1300, 500)])
+    dump.process(1, 0, [Vma(0x400000, 16, here=[(0, 16)]), big, Vma(BASE + (1 << 30), 8, here=[(2, 3)])])
+    taken = rewrite.take_out(dump.images, dump.memory)
+    assert_whole(dump, "pagemap-1.img", 1)
+    assert taken.moved + taken.zeros == 1700 * PAGE
+    assert taken.left == 19 * PAGE
+    assert all(data != bytes(PAGE) for data in dump.moved().values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_pagemap_is_split_without_loss(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    dump = Dump(os.fspath(tmp_path_factory.mktemp("dump")))
+    address, vmas = BASE, []
+    for _ in range(data.draw(st.integers(1, 5))):
+        address += data.draw(st.sampled_from([0, PAGE, HUGE]))
+        pages = data.draw(st.integers(1, 60))
+        status = data.draw(st.sampled_from([PRIVATE, HEAP, 0x41, 0x10201]))
+        prot = data.draw(st.sampled_from([READ, READ | WRITE]))
+        edges = sorted(data.draw(st.sets(st.integers(0, pages), max_size=6)))
+        runs = [(a, b - a) for a, b in zip(edges[::2], edges[1::2], strict=False)]
+        vmas.append(Vma(address, pages, status, prot, here=runs))
+        address += pages * PAGE
+    # CRIU's entries may run on from one mapping into the next.
+    dump.process(1, 0, vmas)
+    merged: list[tuple[int, int]] = []
+    for start, count in [(v.start + first * PAGE, count) for v in vmas for first, count in v.here]:
+        if merged and merged[-1][0] + merged[-1][1] * PAGE == start:
+            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+        else:
+            merged.append((start, count))
+    dump.pages.clear()
+    dump.pagemap("pagemap-1.img", merged)
+    smallest = data.draw(st.integers(1, 30)) * PAGE
+    taken = rewrite.take_out(dump.images, dump.memory, smallest)
+    assert_whole(dump, "pagemap-1.img", 1)
+    fixed = [v for v in vmas if v.status not in (PRIVATE, HEAP) or v.prot == READ]
+    for vma in fixed:
+        inside = range(vma.start, vma.start + vma.pages * PAGE)
+        assert not [key for key in dump.moved() if key[1] in inside]
+    assert taken.moved == len(dump.moved()) * PAGE
+
+
+@pytest.mark.parametrize(
+    "vma",
+    [
+        Vma(BASE, 2048, flags=0x22 | GROWSDOWN, here=[(0, 2048)]),
+        Vma(BASE, 2048, flags=0x22 | HUGETLB, here=[(0, 2048)]),
+        Vma(BASE, 2048, prot=READ, here=[(0, 2048)]),
+        Vma(BASE, 2048, prot=0, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=0x41, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=0x2201, here=[(0, 2048)]),
+        Vma(BASE, 1000, here=[(0, 1000)]),
+    ],
+    ids=["stack", "hugetlb", "read-only", "none", "file", "aio-ring", "small"],
+)
+def test_what_is_not_plain_and_large_stays_byte_for_byte(dump: Dump, vma: Vma) -> None:
+    dump.process(1, 0, [vma])
+    before = {name: images.read(dump.images, name) for name in os.listdir(dump.images)}
+    assert rewrite.take_out(dump.images, dump.memory) == (rewrite.Taken(0, 0, 0))
+    assert {name: images.read(dump.images, name) for name in os.listdir(dump.images)} == before
+    assert not os.path.exists(dump.memory)
+
+
+def test_a_mapping_that_parent_and_child_share_stays(dump: Dump) -> None:
+    both = Vma(BASE, 2048, here=[(0, 2048)])
+    own = Vma(BASE + (1 << 30), 2048, here=[(0, 2048)])
+    dump.process(1, 0, [both])
+    dump.process(2, 1, [both, own])
+    dump.process(3, 1, [Vma(BASE, 2047, here=[(0, 2047)])])
+    rewrite.take_out(dump.images, dump.memory)
+    for pid in (1, 2, 3):
+        assert_whole(dump, f"pagemap-{pid}.img", pid)
+    moved = {(pid, address & ~0xFFFFFFF) for pid, address in dump.moved()}
+    assert moved == {(2, own.start & ~0xFFFFFFF), (3, BASE & ~0xFFFFFFF)}
+
+
+@pytest.mark.parametrize("status", [MEMFD, SHARED])
+def test_shared_memory_is_written_once_through_one_process(dump: Dump, status: int) -> None:
+    number = 77 if status == MEMFD else 355
+    first = Vma(BASE, 2048, status, flags=1, shared=number, prot=READ)
+    second = Vma(BASE + HUGE, 1024, status, flags=1, shared=number)
+    third = Vma(BASE + (1 << 30), 1024, status, flags=1, shared=number, offset=512 * PAGE)
+    dump.memory_file(77, 355)
+    dump.process(1, 0, [first])
+    dump.process(2, 1, [second])
+    dump.process(3, 1, [third])
+    dump.pagemap("pagemap-shmem-355.img", [(0, 2048)])
+    taken = rewrite.take_out(dump.images, dump.memory, 1 << 20)
+    left, moved = dump.left("pagemap-shmem-355.img"), dump.moved()
+    # Process 2 reaches the first 1024 pages, process 3 goes on to page 1536; nobody may write the rest.
+    assert {address for _, address in left} == {page * PAGE for page in range(1536, 2048)}
+    for page in range(1536):
+        data = dump.pages["pagemap-shmem-355.img", page * PAGE]
+        pid, vma = (2, second) if page < 1024 else (3, third)
+        at = vma.start + page * PAGE - vma.offset
+        assert moved.pop((pid, at), bytes(PAGE)) == data
+    assert moved == {}
+    assert taken.left == 512 * PAGE
+
+
+def test_huge_pages_are_asked_for_where_they_cost_nothing(dump: Dump) -> None:
+    huge = HUGE // PAGE
+    dense = Vma(BASE, 4 * huge, here=[(0, 4 * huge)])
+    sparse = Vma(BASE + (1 << 30), 64 * huge, here=[(page, 16) for page in range(0, 64 * huge, huge // 2)])
+    refused = Vma(BASE + (2 << 30), 4 * huge, madv=1 << 15, here=[(0, 4 * huge)])
+    chosen = Vma(BASE + (3 << 30), 4 * huge, madv=1 << 16, here=[(0, 4 * huge)])
+    dump.process(1, 0, [dense, sparse, refused, chosen])
+    rewrite.take_out(dump.images, dump.memory)
+    assert dump.madv(1) == [1 << 14, 0, 1 << 15, 1 << 16 | 1 << 14]
+    assert images.load(dump.images, "mm-1.img", "mm")[0].octets(99) == b"newer"
+
+
+def test_long_stretches_of_zeros_take_no_disk_space(dump: Dump) -> None:
+    dump.process(1, 0, [Vma(BASE, 4096, here=[(0, 4096)])])
+    dump.pages.clear()
+    dump.pagemap("pagemap-1.img", [(BASE, 4096)], zeros=1.0)
+    with open(f"{dump.images}/pages-2.img", "r+b") as file:
+        for page in (0, 1, 4000):
+            file.seek(page * PAGE)
+            file.write(b"x" * PAGE)
+    assert rewrite.take_out(dump.images, dump.memory) == rewrite.Taken(3 * PAGE, 4093 * PAGE, 0)
+    facts = os.stat(f"{dump.memory}/pages-2.extent")
+    assert facts.st_size == 4001 * PAGE
+    assert facts.st_blocks * 512 <= 16 * PAGE
+
+
+def test_a_zombie_has_no_memory(dump: Dump) -> None:
+    dump.process(1, 0, [Vma(BASE, 2048, here=[(0, 2048)])])
+    dump.process(2, 1, [])
+    core = message(f1=1, f3=message(f1=2, f2=0, f3=0, f4=0, f5=0, f6=b"gone"))
+    images.store(dump.images, "core-2.img", "core", [core])
+    for name in ("mm-2.img", "ids-2.img", "pagemap-2.img"):
+        os.unlink(f"{dump.images}/{name}")
+    assert rewrite.take_out(dump.images, dump.memory).moved > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *itertools.product(
+            ["pstree.img", "core-1.img", "mm-1.img", "pagemap-1.img"], ["missing", "cut", "rubbish"]
+        ),
+        *itertools.product(["pages-1.img"], ["missing", "cut"]),
+    ],
+)
+def test_damaged_images_are_an_image_error(dump: Dump, name: str, damage: str) -> None:
+    dump.process(1, 0, [Vma(BASE, 2048, here=[(0, 2048)])])
+    path = f"{dump.images}/{name}"
+    if damage == "missing":
+        os.unlink(path)
+    elif damage == "cut":
+        os.truncate(path, os.path.getsize(path) - 3)
+    else:
+        with open(path, "r+b") as file:
+            file.seek(9)
+            file.write(b"\xff" * 16)
+    with pytest.raises(ImageError):
+        rewrite.take_out(dump.images, dump.memory)
+
+
+def test_entries_out_of_order_are_refused() -> None:
+    entries = [message(f1=BASE + PAGE, f5=1, f4=PRESENT), message(f1=BASE, f5=1, f4=PRESENT)]
+    with pytest.raises(ImageError, match="order"):
+        layout.pieces(entries, [])
+
+
+def test_pages_that_lie_elsewhere_have_no_place_in_the_file() -> None:
+    entries = [
+        message(f1=BASE, f2=2, f4=PRESENT),
+        message(f1=BASE + 4 * PAGE, f2=3, f4=1),
+        message(f1=BASE + 8 * PAGE, f2=1, f3=1),
+        message(f1=BASE + 9 * PAGE, f2=1),
+    ]
+    found = layout.pieces(entries, [BASE + PAGE])
+    assert [(piece.address - BASE, piece.length // PAGE, piece.offset) for piece in found] == [
+        (0, 1, 0),
+        (PAGE, 1, PAGE),
+        (4 * PAGE, 3, None),
+        (8 * PAGE, 1, None),
+        (9 * PAGE, 1, 2 * PAGE),
+    ]
