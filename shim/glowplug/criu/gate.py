@@ -82,14 +82,14 @@ class Gate:
         os.write(self._go, b"go\n")
 
     def close(self) -> None:
-        """Remove the gate."""
+        """Remove the gate. Names first: a script that is not at the pipe yet then finds none, and kills too."""
+        for path in (self._go_path, self._held_path, self.script):
+            if os.path.lexists(path):
+                os.unlink(path)
         for fd in (self._held, self._go):
             if fd >= 0:
                 os.close(fd)
         self._held = self._go = -1
-        for path in (self.script, self._held_path, self._go_path):
-            if os.path.lexists(path):
-                os.unlink(path)
 
 
 def members(init: int) -> dict[int, int]:

@@ -1,0 +1,81 @@
+"""Of the dumped cgroups only the root of a private cgroup namespace stays."""
+
+import os
+
+import pytest
+
+from glowplug.criu import cgroups, images
+from glowplug.criu.images import Message
+from glowplug.errors import ImageError
+
+
+@pytest.fixture
+def folder(tmp_path: os.PathLike[str]) -> str:
+    return os.fspath(tmp_path)
+
+
+def member(name: str, path: str, prefix: int = 0) -> Message:
+    made = Message()
+    made.put_octets(1, name.encode())
+    made.put_octets(2, path.encode())
+    if prefix:
+        made.put_integer(3, prefix)
+    return made
+
+
+def write(folder: str, sets: dict[int, list[Message]], controllers: list[str]) -> None:
+    whole = Message()
+    found = []
+    for number, members in sets.items():
+        one = Message()
+        one.put_integer(1, number)
+        one.put_messages(2, members)
+        found.append(one)
+    whole.put_messages(1, found)
+    listed = []
+    for name in controllers:
+        prop, folder_entry, controller = Message(), Message(), Message()
+        prop.put_octets(1, b"memory.limit_in_bytes")
+        prop.put_octets(2, b"1048576")
+        folder_entry.put_octets(1, b"pod/old")
+        folder_entry.put_messages(3, [prop])
+        controller.put_octets(1, name.encode())
+        controller.put_messages(2, [folder_entry])
+        listed.append(controller)
+    whole.put_messages(2, listed)
+    images.store(folder, "cgroup.img", "cgroup", [whole])
+
+
+def test_without_a_namespace_nothing_is_left(folder: str) -> None:
+    write(folder, {1: [member("memory", "/pod/old")], 2: [member("memory", "/pod/old/sub")]}, ["memory"])
+    assert cgroups.settle(folder) is False
+    left = images.load(folder, "cgroup.img", "cgroup")[0]
+    assert [one.messages(2) for one in left.messages(1)] == [[], []]
+    assert left.messages(2) == []
+
+
+def test_the_root_of_the_namespace_stays_without_properties(folder: str) -> None:
+    sets = {
+        1: [member("", "/"), member("pids", "/")],
+        2: [member("", "/pod/old", 8), member("pids", "/")],
+        3: [member("", "/pod/old/below", 8), member("pids", "/")],
+    }
+    write(folder, sets, ["pids", ""])
+    assert cgroups.settle(folder) is True
+    left = images.load(folder, "cgroup.img", "cgroup")[0]
+    assert [[m.octets(2) for m in one.messages(2)] for one in left.messages(1)] == [[b"/pod/old"]] * 3
+    assert [one.integer(1) for one in left.messages(1)] == [1, 2, 3]
+    controllers = left.messages(2)
+    assert [c.strings(1) for c in controllers] == [[b""]]
+    assert [d.octets(1) for d in controllers[0].messages(2)] == [b"pod/old"]
+    assert controllers[0].messages(2)[0].messages(3) == []
+
+
+def test_a_dump_without_cgroups(folder: str) -> None:
+    assert cgroups.settle(folder) is False
+
+
+def test_a_damaged_image(folder: str) -> None:
+    images.write(folder, "cgroup.img", b"rubbish")
+    with pytest.raises(ImageError, match=r"cgroup\.img"):
+        cgroups.settle(folder)

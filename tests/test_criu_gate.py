@@ -1,0 +1,115 @@
+"""The gate holds at CRIU's last stage until it is opened; if we are gone it ends the tree."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from glowplug.criu import gate
+from glowplug.errors import CriuError
+
+
+@pytest.fixture
+def folder(tmp_path: os.PathLike[str]) -> str:
+    return os.fspath(tmp_path)
+
+
+@pytest.fixture
+def tree() -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def run(held: gate.Gate, init: int, stage: str = "pre-resume") -> "subprocess.Popen[bytes]":
+    """The script as CRIU calls it."""
+    env = {"PATH": os.environ["PATH"], "CRTOOLS_SCRIPT_ACTION": stage, "CRTOOLS_INIT_PID": str(init)}
+    return subprocess.Popen([held.script], env=env)
+
+
+def soon() -> float:
+    return time.monotonic() + 20
+
+
+def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]") -> None:
+    with gate.Gate(folder) as held:
+        script = run(held, tree.pid)
+        assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
+        with pytest.raises(subprocess.TimeoutExpired):
+            script.wait(0.2)
+        held.open()
+        assert script.wait(20) == 0
+    assert tree.poll() is None
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("stage", ["setup-namespaces", "post-restore", "network-unlock", "post-resume"])
+def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage: str) -> None:
+    with gate.Gate(folder) as held:
+        assert run(held, tree.pid, stage).wait(20) == 0
+        assert held.wait(soon(), lambda: True) is None
+
+
+def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subprocess.Popen[bytes]") -> None:
+    with gate.Gate(folder) as held:
+        script = run(held, tree.pid)
+        held.wait(soon(), lambda: False)
+    assert tree.wait(20) == -signal.SIGKILL
+    script.wait(20)
+
+
+def test_a_restore_that_ends_before_the_gate_is_seen(folder: str) -> None:
+    with gate.Gate(folder) as held:
+        assert held.wait(soon(), lambda: True) is None
+
+
+def test_a_restore_that_never_comes_is_out_of_time(folder: str) -> None:
+    with gate.Gate(folder) as held, pytest.raises(CriuError, match="in time"):
+        held.wait(time.monotonic() + 0.1, lambda: False)
+
+
+def test_a_folder_with_blanks_and_quotes(tmp_path: os.PathLike[str], tree: "subprocess.Popen[bytes]") -> None:
+    folder = f"{tmp_path}/it's a $HOME"
+    os.mkdir(folder)
+    with gate.Gate(folder) as held:
+        script = run(held, tree.pid)
+        assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
+        held.open()
+        assert script.wait(20) == 0
+
+
+def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:
+    with open(f"{folder}/gate.go", "w"):
+        pass
+    with pytest.raises(CriuError, match="gate"):
+        gate.Gate(folder)
+    assert "gate.held" not in os.listdir(folder)
+
+
+def test_members_are_found_below_every_thread() -> None:
+    found: list[int] = []
+    go = threading.Event()
+
+    def fork() -> None:
+        process = subprocess.Popen(["sh", "-c", "sleep 600 & wait"])
+        found.append(process.pid)
+        go.wait(20)
+        for pid in gate.members(process.pid).values():
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    try:
+        until = soon()
+        while not found or len(gate.members(found[0])) < 2:
+            assert time.monotonic() < until
+        assert set(gate.members(found[0]).values()) < set(gate.members(os.getpid()).values())
+    finally:
+        go.set()
+        thread.join()
