@@ -12,6 +12,7 @@ from collections.abc import Callable
 from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
+from glowplug.checkpoint import io_uring
 from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
@@ -176,7 +177,7 @@ def _gate_script(work: Work) -> str | None:
 
 
 def spec(work: Work) -> None:
-    """Our copy of the spec: as containerd wrote it, but for CRIU's options and an absolute rootfs."""
+    """Our copy of the spec: as a cold start's, but for CRIU's options and an absolute rootfs."""
     os.makedirs(work.bundle, 0o700, exist_ok=True)
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:
@@ -188,7 +189,7 @@ def spec(work: Work) -> None:
                 mounts=own_cgroup.mounts(work.attempt, work.spec),
             )
         )
-    copy = dict(work.spec)
+    copy = dict(io_uring.without(work.spec, os.uname().machine))
     annotations = copy.get("annotations")
     copy["annotations"] = {
         **(annotations if isinstance(annotations, dict) else {}),

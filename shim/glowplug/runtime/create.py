@@ -10,7 +10,7 @@ import time
 from glowplug import jsontext
 from glowplug.checkpoint import bundle, eligible
 from glowplug.errors import GlowplugError
-from glowplug.runtime import ask, outcome, take_back
+from glowplug.runtime import ask, edit, outcome, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
@@ -45,7 +45,18 @@ def run(runc: str, command: Command) -> int:
     outcome.append({**record, **said, "total_s": round(time.monotonic() - began, 4)})
     if status == REFUSED:
         outcome.tell_containerd(command.options.get("log"), str(said.get("detail")))
+    if status == RUNC:
+        _edit(command.bundle, spec, facts)
     return status
+
+
+def _edit(directory: str, spec: dict[str, object], facts: bundle.BundleFacts) -> None:
+    """Of a container that may be captured one day. One that can't be edited starts as it is."""
+    try:
+        if not eligible.ineligible(facts):
+            edit.apply(directory, spec)
+    except Exception:  # noqa: BLE001 - promise 1
+        return
 
 
 def _start(
