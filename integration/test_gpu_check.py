@@ -17,9 +17,11 @@ CRIU = f"{REPOSITORY}/.build/criu/bin/criu"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes containers")
 
 
-@pytest.mark.parametrize("check", ["a", "c", "d"])
+@pytest.mark.parametrize("check", ["a", "c", "d", "f"])
 def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
-    """a: tokens over two captures; c: two CUDA workers; d: a failed CUDA restore ends in a cold start."""
+    """a: tokens over two captures; c: two CUDA workers; d: a failed CUDA restore ends in a cold start;
+    f: `checkpoint` of a paused container.
+    """
     results = tmp_path / "results.json"
     done = subprocess.run(
         [

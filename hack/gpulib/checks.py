@@ -172,12 +172,41 @@ def another_gpu(setup: Setup) -> dict[str, Any]:
     }
 
 
+def task_checkpoint(setup: Setup) -> dict[str, Any]:
+    """(f) `checkpoint` of a paused container, as `ctr task checkpoint` has it: it goes on, then it ends."""
+    pod, _ = _start(setup, setup.workload("tasks", "tokens.py"), "/tokens", "cold:")
+    planted = pod.ask("/tokens", ANSWER_S)
+    images = tempfile.mkdtemp(prefix="images-", dir=setup.node.state)
+    pod.runtime("pause")
+    began = time.monotonic()
+    pod.runtime("checkpoint", "--leave-running", *_into(images, "first"))
+    seconds = round(time.monotonic() - began, 3)
+    _expect("paused", pod.status(), "the container as it was found")
+    pod.runtime("resume")
+    _expect(planted, pod.ask("/tokens", ANSWER_S), "the tokens in the container that went on")
+    _expect(1, pod.ask("/step", ANSWER_S)["steps"], "the device's counter")
+    pod.runtime("pause")
+    pod.runtime("checkpoint", *_into(images, "second"))
+    wait_until(lambda: not pod.alive(), 30, "the end of a container that was to end with its checkpoint")
+    for name in ("first", "second"):
+        if not os.path.exists(f"{images}/{name}/inventory.img"):
+            raise Failed(f"wanted CRIU's images of the {name} checkpoint, found none")
+    pod.remove()
+    return {"checkpoint_s": seconds}
+
+
+def _into(images: str, name: str) -> list[str]:
+    """Where runc leaves images and CRIU its log."""
+    return ["--image-path", f"{images}/{name}", "--work-path", f"{images}/{name}-work"]
+
+
 CHECKS: dict[str, Callable[[Setup], dict[str, Any]]] = {
     "a": tokens,
     "b": server,
     "c": workers,
     "d": failed_restore,
     "e": another_gpu,
+    "f": task_checkpoint,
 }
 
 

@@ -219,6 +219,20 @@ class Pod:
                     ) from error
                 time.sleep(0.01)
 
+    def runtime(self, verb: str, *arguments: str) -> None:
+        """Another verb of the runtime, as containerd's shim calls it. Raises Failed."""
+        self._runtime(verb, *arguments, self.id)
+
+    def status(self) -> str:
+        """What runc says of the container: running, paused, stopped; gone without one."""
+        done = subprocess.run(
+            [self._node.runc, "--root", self._node.runc_root, "state", self.id],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        return str(json.loads(done.stdout)["status"]) if done.returncode == 0 else "gone"
+
     def alive(self) -> bool:
         """Whether the container's first process lives; takes in its death."""
         try:

@@ -78,6 +78,10 @@ class Suspension:
             raise
         self._stand_down()
 
+    def forget(self) -> None:
+        """The processes are gone with all that suspend() took: there is nothing to give back."""
+        self._stand_down()
+
     def _stand_down(self) -> None:
         if self._rescue is not None:
             self._rescue.not_needed()

@@ -27,6 +27,10 @@ def main(runc: str, args: list[str]) -> int:
         from glowplug.runtime import create
 
         return create.run(runc, command)
+    if command.verb == "checkpoint":
+        from glowplug.runtime import checkpoint
+
+        return checkpoint.run(runc, command, args)
     if command.verb == "delete":
         from glowplug.runtime import delete
 
