@@ -8,11 +8,13 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glowplug import paths
+from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri_specs import Mount, Resources
 from glowplug.runtime import ask
 from integration.captured import Captured, capture, captured, outcome
@@ -135,8 +137,9 @@ def test_another_namespace_s_checkpoints_are_never_named(agent: Node, web: Captu
 
 
 def test_a_bundle_is_told_what_the_agent_would_answer(
-    agent: Node, web: Captured, pods: Pods, monkeypatch: pytest.MonkeyPatch
+    agent: Node, web: Captured, pods: Pods, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """As it was made, and as it lies there after a cold start, which has edited it (docs/edits.md)."""
     monkeypatch.setattr(paths, "RUN_DIR", agent.names.run_dir)
     for model, matches in (("llama-3", True), ("another", False)):
         pod = pods.run(name=f"asked-{model}", namespace=NAMESPACE)
@@ -144,10 +147,14 @@ def test_a_bundle_is_told_what_the_agent_would_answer(
         agent.stop_agent()
         container.start()
         agent.ensure_agent()
-        bundle = _bundle(agent, container)
-        answer = wait_until(partial(_answer, container, bundle), 10, "an answer of the agent")
+        started = f"{agent.names.state}/state/io.containerd.runtime.v2.task/k8s.io/{container.id}"
+        made = tmp_path / model
+        made.mkdir()
+        with Containerd(agent.names.socket) as containerd:
+            (made / "config.json").write_text(json.dumps(containerd.container(container.id).spec))
+        answer = wait_until(partial(_answer, container, str(made)), 10, "an answer of the agent")
         assert answer is not None
-        for spec in (bundle, f"{bundle}/config.json"):
+        for spec in (str(made), started, f"{started}/config.json"):
             found = json.loads(glowplug(agent, "explain", "--json", "--spec", spec))
             assert found["chosen"] == answer.get("checkpoint") == (web.checkpoint if matches else None)
 
@@ -158,11 +165,6 @@ def _answer(container: Container, bundle: str) -> dict[str, object] | None:
         return ask.ask({"op": "resolve", "container": container.id, "bundle": bundle}, 10)
     except ask.NoAnswer:
         return None
-
-
-def _bundle(node: Node, container: Container) -> str:
-    """The shim's directory of the container (containerd, runtime v2)."""
-    return f"{node.names.state}/state/io.containerd.runtime.v2.task/k8s.io/{container.id}"
 
 
 # -- secrets --

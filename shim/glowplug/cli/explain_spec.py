@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import yaml
 
-from glowplug.checkpoint import bundle
+from glowplug.checkpoint import bundle, io_uring
+from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import BundleError
@@ -83,6 +84,8 @@ def _explain_bundle(
             "leave --namespace out"
         )
     record = _record(containerd, spec)
+    if record is not None:
+        spec = _before_our_edit(spec, record)
     found = judging.judge(record or _stand_in(spec, document), spec, exists=record is not None)
     if as_json:
         plain = {"container": spec.container_name, "pod": spec.sandbox_name, "known": record is not None}
@@ -96,7 +99,7 @@ def _explain_bundle(
     explain_pod.show_judged(found, everything)
 
 
-def _record(containerd: Containerd, spec: bundle.BundleFacts) -> ContainerRecord | None:
+def _record(containerd: Containerd, spec: BundleFacts) -> ContainerRecord | None:
     """containerd's, which exists before the bundle does. Raises ContainerdError."""
     if not spec.container_id:
         return None
@@ -106,7 +109,15 @@ def _record(containerd: Containerd, spec: bundle.BundleFacts) -> ContainerRecord
         return None
 
 
-def _stand_in(spec: bundle.BundleFacts, document: dict[str, object]) -> ContainerRecord:
+def _before_our_edit(spec: BundleFacts, record: ContainerRecord) -> BundleFacts:
+    """After a cold start the bundle holds our own seccomp filter: not what a start meets, and no difference."""
+    made = dict(record.spec)
+    if spec.seccomp == bundle.read(io_uring.without(made, os.uname().machine)).seccomp:
+        spec.seccomp = bundle.read(made).seccomp
+    return spec
+
+
+def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord:
     return ContainerRecord(
         id=spec.container_id,
         image=spec.image_name,
