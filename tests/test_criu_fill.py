@@ -151,7 +151,7 @@ def test_a_process_that_the_tree_lacks_is_an_error(folder: str, child: Child) ->
 
 def test_no_time_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
-    with pytest.raises(CriuError, match="in time"):
+    with pytest.raises(CriuError, match="no time"):
         fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
 
 
@@ -166,6 +166,22 @@ def test_data_cut_short_after_the_check_is_the_checkpoints_fault(
     monkeypatch.setattr(fill, "_in_page_cache", lambda _: warm)
     with pytest.raises(ImageError, match=r"pages-1\.extent"):
         fill.fill(folder, {INNER: child.pid}, soon())
+
+
+def test_time_that_runs_out_midway_is_an_error(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    until = time.monotonic() + 0.5
+    looks = fill._in_page_cache
+
+    def look(piece: fill._Piece) -> bool:
+        time.sleep(max(0.0, until + 1 - time.monotonic()))
+        return looks(piece)
+
+    monkeypatch.setattr(fill, "_in_page_cache", look)
+    with pytest.raises(CriuError, match="in time"):
+        fill.fill(folder, {INNER: child.pid}, until, threads=1)
 
 
 def test_it_leaves_no_descriptor_and_no_thread(folder: str, child: Child) -> None:

@@ -109,11 +109,6 @@ def test_a_missing_image_is_named(tmp_path: os.PathLike[str]) -> None:
         images.load(os.fspath(tmp_path), "pstree.img", "pstree")
 
 
-def test_the_rest_after_the_first_entry_is_untouched() -> None:
-    whole = images.build([b"\x08\x01"], "tcp-stream") + b"raw bytes"
-    assert images.parse_first(whole, "tcp-stream", "tcp-stream-1.img") == (b"\x08\x01", b"raw bytes")
-
-
 def test_a_replaced_image_leaves_links_to_the_old_one(tmp_path: os.PathLike[str]) -> None:
     folder = os.fspath(tmp_path)
     images.write(folder, "a.img", b"old")

@@ -139,6 +139,8 @@ class _Crew:
 
     def work(self, threads: int, until: float, progress: Callable[[int], object]) -> None:
         """Run the crew to its end. Raises what the first failing thread raised."""
+        if time.monotonic() > until:
+            raise CriuError("there is no time left in which to write memory")
         crew = [threading.Thread(target=self._labour, daemon=True) for _ in range(threads)]
         for thread in crew:
             thread.start()

@@ -1,6 +1,6 @@
 """CRIU's image files: their framing and the protobuf wire format, read and written without a schema.
 
-An image opens with one or two 32-bit magic numbers and goes on with entries, each a 32-bit length and a
+An image opens with two 32-bit magic numbers and goes on with entries, each a 32-bit length and a
 protobuf message (criu/image.c, criu/protobuf.c; numbers in criu/include/magic.h). What a caller does not
 touch is written back byte for byte, so that fields of a newer CRIU survive a rewrite.
 
@@ -14,7 +14,6 @@ from glowplug.errors import ImageError
 
 COMMON_MAGIC = 0x54564319
 MAGICS = {
-    "inventory": 0x58313116,
     "pstree": 0x50273030,
     "core": 0x55053847,
     "ids": 0x54432030,
@@ -22,11 +21,9 @@ MAGICS = {
     "files": 0x56303138,
     "mm": 0x57492820,
     "pagemap": 0x56084025,
-    "tcp-stream": 0x51465506,
     "utsns": 0x54473203,
     "memfd": 0x48453499,
     "cgroup": 0x59383330,
-    "timens": 0x43114433,
     "remap-fpath": 0x59133954,
 }
 
@@ -168,20 +165,17 @@ def parse(data: bytes, kind: str, name: str) -> list[bytes]:
     kind: a key of MAGICS. name: the file's name, for the message.
     Raises ImageError: another magic, or an entry that is cut short.
     """
-    return list(_entries(data, kind, name)[0])
-
-
-def parse_first(data: bytes, kind: str, name: str) -> tuple[bytes, bytes]:
-    """The first entry, and all bytes that follow it untouched (images that go on with raw data)."""
     at = _after_magic(data, kind, name)
-    entry, at = _entry(data, at, name)
-    return entry, data[at:]
+    found = []
+    while at < len(data):
+        entry, at = _entry(data, at, name)
+        found.append(entry)
+    return found
 
 
 def build(entries: list[bytes], kind: str) -> bytes:
     """An image's bytes from its entries."""
-    parts = [] if kind == "inventory" else [COMMON_MAGIC.to_bytes(_U32, "little")]
-    parts.append(MAGICS[kind].to_bytes(_U32, "little"))
+    parts = [COMMON_MAGIC.to_bytes(_U32, "little"), MAGICS[kind].to_bytes(_U32, "little")]
     for entry in entries:
         parts.append(len(entry).to_bytes(_U32, "little"))
         parts.append(entry)
@@ -253,15 +247,6 @@ def view(images_dir: str, into: str) -> None:
                 os.symlink(os.path.join(way, name), os.path.join(into, name))
     except OSError as error:
         raise ImageError(f"no view of the images could be made: {error.strerror}") from error
-
-
-def _entries(data: bytes, kind: str, name: str) -> tuple[list[bytes], int]:
-    at = _after_magic(data, kind, name)
-    found = []
-    while at < len(data):
-        entry, at = _entry(data, at, name)
-        found.append(entry)
-    return found, at
 
 
 def _entry(data: bytes, at: int, name: str) -> tuple[bytes, int]:
