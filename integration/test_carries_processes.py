@@ -6,6 +6,7 @@ import pytest
 
 from glowplug.containerd.cri_specs import Resources
 from integration.captured import Captured, captured
+from integration.limits import needs_limits
 from integration.node import Node
 from integration.pods import Container, Pods
 from integration.waiting import wait_until
@@ -85,6 +86,7 @@ def test_exec_ends_at_its_timeout(restored: Container) -> None:
     assert restored.state()["processes"]["child"]["asked"]
 
 
+@needs_limits
 def test_statistics_are_of_the_restored_tree(restored: Container) -> None:
     first = restored.pod.cri.container_stats(restored.id)
     assert first.memory_working_set_bytes and first.memory_working_set_bytes > 4 << 20
@@ -94,6 +96,7 @@ def test_statistics_are_of_the_restored_tree(restored: Container) -> None:
     assert second.cpu_ns is not None and second.cpu_ns > first.cpu_ns
 
 
+@needs_limits
 def test_limits_can_be_changed_later(node: Node, restored: Container) -> None:
     restored.pod.cri.update_container_resources(restored.id, Resources(memory_bytes=512 << 20))
     found = restored.exec(

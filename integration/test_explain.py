@@ -18,6 +18,7 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri_specs import Mount, Resources
 from glowplug.runtime import ask
 from integration.captured import Captured, capture, captured, outcome
+from integration.limits import needs_limits
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pods
 from integration.waiting import wait_until
@@ -118,6 +119,7 @@ def test_another_value_is_named_and_not_shown(agent: Node, web: Captured, pods: 
     assert "env API_KEY" in glowplug(agent, "explain", "-n", NAMESPACE, "other")
 
 
+@needs_limits
 def test_a_smaller_limit_is_named_with_both_values(agent: Node, web: Captured, pods: Pods) -> None:
     pod = pods.run(name="small", namespace=NAMESPACE)
     container = pod.serving(web.fields["env"], resources=Resources(memory_bytes=256 << 20))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from glowplug.criu import extents, layout, rewrite
 from glowplug.errors import CriuError, GlowplugError, ImageError
 from integration.bare import Bare, usable
+from integration.limits import needs_limits
 
 pytestmark = pytest.mark.skipif(usable() is not None, reason=usable() or "")
 
@@ -131,6 +132,7 @@ def test_a_capture_of_a_restored_container(make: Make) -> None:
     assert container.hash() == before
 
 
+@needs_limits
 def test_a_memory_limit_that_is_too_small_is_an_error(make: Make) -> None:
     container = make(mapping("private", 64 * MIB), memory_limit=256 << 20)
     container.start()
