@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from glowplug.capture.guard import Guard
+from glowplug.capture.real_user import Ids
 from glowplug.capture.runc import Runc
 from glowplug.criu import config
 from glowplug.errors import CriuError
@@ -33,14 +34,20 @@ def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
 
 
 def dump(
-    runc: Runc, container: str, images: str, scratch: str, guard: Guard, watched: tuple[str, ...]
+    runc: Runc,
+    container: str,
+    images: str,
+    scratch: str,
+    guard: Guard,
+    watched: tuple[str, ...],
+    ids: Ids | None,
 ) -> None:
     """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors."""
     options = f"{scratch}/criu.conf"
     with open(options, "w") as file:
         file.write(config.dump(watched))
     os.makedirs(images, 0o700, exist_ok=True)
-    child = runc.start_checkpoint(container, images, scratch, options)
+    child = runc.start_checkpoint(container, images, scratch, options, ids)
     guard.watch(child)
     _wait_for(child)
     if child.returncode != 0:

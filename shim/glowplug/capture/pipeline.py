@@ -19,8 +19,9 @@ from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, layer, subject, volumes
+from glowplug.capture import describe, frozen, identity, layer, real_user, subject, volumes
 from glowplug.capture.identity import Identity
+from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
@@ -57,6 +58,7 @@ class Work:
     found: Identity | None = None
     draft: Draft | None = None
     scratch: str = ""
+    ids: Ids | None = None
     watched: tuple[str, ...] = ()
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
@@ -89,6 +91,7 @@ def find(work: Work) -> None:
     work.open.enter_context(subject.alone(found.record.id))
     work.found = identity.of(work.containerd, found.record, found.bundle, work.store.salt())
     subject.require_eligible(found, work.found)
+    work.ids = real_user.of(found.pids)
     work.subject = found
     work.result.namespace = found.bundle.sandbox_namespace
     work.result.pod = found.bundle.sandbox_name
@@ -130,7 +133,7 @@ def freeze(work: Work) -> None:
         frozen.frozen(runc, found.record.id, work.scratch) as guard,
     ):
         work.processes = [process.credentials(pid) for pid in found.pids]
-        frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched)
+        frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched, work.ids)
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         work.layer = layer.capture(found, into)
         held = subject.held_shm(found)

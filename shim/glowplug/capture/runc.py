@@ -41,16 +41,18 @@ class Runc:
         return str(state.get("status")) if isinstance(state, dict) else ""
 
     def start_checkpoint(
-        self, container: str, images: str, work: str, options: str
+        self, container: str, images: str, work: str, options: str, ids: tuple[int, int] | None = None
     ) -> subprocess.Popen[bytes]:
         """Begin `runc checkpoint --leave-running`; CRIU's log will be work/dump.log.
 
         It is in a session of its own: an interrupt at the terminal is ours to handle, not the dump's.
+        ids: real uid and gid to run with instead of ours (see real_user.py).
         """
         if not os.access(self.criu, os.X_OK):
             raise CriuError(f"wanted CRIU at {self.criu}, found no such program: install CRIU 4.1 or newer")
+        real = ["setpriv", f"--ruid={ids[0]}", f"--rgid={ids[1]}", "--keep-groups", "--"] if ids else []
         arguments = [
-            *(self.program, "--root", self._root_for_dump(container, work, options)),
+            *(*real, self.program, "--root", self._root_for_dump(container, work, options)),
             *("--log", f"{work}/runc.log", "--log-format", "json"),
             *("checkpoint", "--leave-running", "--image-path", images, "--work-path", work, container),
         ]

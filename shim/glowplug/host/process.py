@@ -48,9 +48,14 @@ def _number_of(parent: int, child: dict[str, str]) -> int:
     return int(numbers[-1]) if len(numbers) == len(child["NSpid"].split()) else 0
 
 
-def _status(pid: int) -> dict[str, str]:
+def _status(pid: int | str) -> dict[str, str]:
     with open(f"/proc/{pid}/status", errors="backslashreplace") as lines:
         return {field: value.strip() for field, _, value in (line.partition(":") for line in lines)}
+
+
+def effective_capabilities(pid: int | str) -> int:
+    """As a set of bits (capabilities(7)); `pid` may be "self"."""
+    return int(_status(pid)["CapEff"], 16)
 
 
 def limits(pid: int) -> dict[str, str]:
