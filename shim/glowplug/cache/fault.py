@@ -18,6 +18,8 @@ class Fault(StrEnum):
 
 
 STAGES: dict[str, Fault] = {
+    "gpu": Fault.NODE,  # no GPU like the captured one, or its device nodes can't be put in place
+    "go": Fault.CHECKPOINT,  # a held process was gone when it was to run on
     "lease": Fault.NODE,  # it was being removed at that moment
     "check": Fault.CHECKPOINT,  # a file is missing, short or changed
     "layer": Fault.NODE,  # a mount that is busy or gone; the layer's content was verified when it came in
