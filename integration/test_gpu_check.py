@@ -17,10 +17,10 @@ CRIU = f"{REPOSITORY}/.build/criu/bin/criu"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes containers")
 
 
-@pytest.mark.parametrize("check", ["a", "c", "d", "f"])
+@pytest.mark.parametrize("check", ["a", "c", "d", "f", "g"])
 def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
     """a: tokens over two captures; c: two CUDA workers; d: a failed CUDA restore ends in a cold start;
-    f: `checkpoint` of a paused container.
+    f: `checkpoint` of a paused container; g: in pods of a real containerd.
     """
     results = tmp_path / "results.json"
     done = subprocess.run(

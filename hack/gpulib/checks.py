@@ -195,6 +195,13 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     return {"checkpoint_s": seconds}
 
 
+def through_containerd(setup: Setup) -> dict[str, Any]:
+    """(g) As (a), in pods of a real containerd; then `ctr task checkpoint`."""
+    from hack.gpulib import cri  # with what the integration tests stand on
+
+    return cri.tokens(setup)
+
+
 def _into(images: str, name: str) -> list[str]:
     """Where runc leaves images and CRIU its log."""
     return ["--image-path", f"{images}/{name}", "--work-path", f"{images}/{name}-work"]
@@ -207,6 +214,7 @@ CHECKS: dict[str, Callable[[Setup], dict[str, Any]]] = {
     "d": failed_restore,
     "e": another_gpu,
     "f": task_checkpoint,
+    "g": through_containerd,
 }
 
 

@@ -38,6 +38,10 @@ class Failed(Exception):
     """A check that did not hold; the message says what was wanted and found."""
 
 
+class Skipped(Failed):
+    """A check that this machine can't run; the message says why."""
+
+
 @dataclass(slots=True)
 class Workload:
     """What a container runs. gpus: paths of nodes (/dev/nvidiaN). libraries: directories for

@@ -281,7 +281,12 @@ def abandon(work: Work) -> None:
 
 
 def keep(work: Work) -> None:
-    """What was put in place stays; what was only for the way goes."""
+    """What was put in place stays; what was only for the way goes.
+
+    CRIU's options for the restore go too: runc would take them for a later checkpoint of this container.
+    """
+    with open(f"{work.bundle}/criu.conf", "w"):
+        pass
     tree.finish(work.attempt.layer_record)
     shm.finish(work.attempt.shm_record)
     for record in work.attempt.volume_records():
