@@ -2,7 +2,7 @@
 
 import click
 
-from glowplug.cli import explain_pod, explain_spec, options
+from glowplug.cli import options
 from glowplug.cli.root import require_root
 from glowplug.errors import UsageError
 
@@ -34,6 +34,7 @@ def explain(
     the pod's namespace may use are named, and of secrets only their names.
     """
     from glowplug import config
+    from glowplug.cli import explain_pod, explain_spec
 
     require_root("the verdict reads containers and checkpoints")
     if (pod is None) == (spec is None):

@@ -4,8 +4,6 @@ import json
 import os
 from dataclasses import asdict
 
-import yaml
-
 from glowplug.checkpoint import bundle, io_uring
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
@@ -43,6 +41,8 @@ def run(settings: Config, path: str, namespace: str | None, *, everything: bool,
 
 def _documents(path: str) -> list[object]:
     """The YAML documents of the file (JSON is YAML), or the config.json of a bundle's directory."""
+    import yaml
+
     file = f"{path}/config.json" if os.path.isdir(path) else path
     try:
         with open(file, "rb") as opened_file:
