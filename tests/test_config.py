@@ -29,6 +29,8 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ("cache_limit_bytes = 1.5", "cache_limit_bytes: wanted a whole number, found 1.5"),
         ("restore_deadline_s = 61", "restore_deadline_s: wanted more than 0 and at most 60, found 61"),
         ("restore_deadline_s = 0", "restore_deadline_s: wanted more than 0 and at most 60, found 0"),
+        ("cache_newest = 0", "cache_newest: wanted more than 0, found 0"),
+        ("free_floor_bytes = -1", "free_floor_bytes: wanted 0 or more, found -1"),
         ("criu = ", "wanted TOML, found: "),
     ],
 )

@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass, fields
 
 from glowplug import paths
+from glowplug.cache.evict import Limits
 from glowplug.errors import UsageError
 
 
@@ -30,8 +31,19 @@ class Config:
     """All checkpoints together stay under this."""
     free_floor_bytes: int = 5 << 30
     """A capture that would leave less free space on the cache's file system is refused."""
+    cache_max_age_s: float = 30 * 86400.0
+    """A checkpoint that nobody used for so long goes."""
+    cache_newest: int = 5
+    """So many checkpoints of one workload and namespace are kept."""
     restore_deadline_s: float = 60.0
     """At most 60: what is not restored by then starts cold."""
+
+
+def limits(config: Config) -> Limits:
+    """What the store may take, as configured."""
+    return Limits(
+        config.cache_limit_bytes, config.free_floor_bytes, config.cache_max_age_s, config.cache_newest
+    )
 
 
 def load(path: str | None = None) -> Config:
@@ -64,6 +76,11 @@ def _checked(file: str, values: dict[str, object]) -> Config:
         if isinstance(default, str) and not str(value).startswith("/") and key != "containerd_namespace":
             raise UsageError(f"{file}: {key}: wanted an absolute path, found {value!r}")
     config = Config(**values)  # type: ignore[arg-type]  # every value was checked against its field above
+    for key in ("cache_limit_bytes", "cache_max_age_s", "cache_newest"):
+        if getattr(config, key) <= 0:
+            raise UsageError(f"{file}: {key}: wanted more than 0, found {getattr(config, key)}")
+    if config.free_floor_bytes < 0:
+        raise UsageError(f"{file}: free_floor_bytes: wanted 0 or more, found {config.free_floor_bytes}")
     if not 0 < config.restore_deadline_s <= 60:
         raise UsageError(
             f"{file}: restore_deadline_s: wanted more than 0 and at most 60, found {config.restore_deadline_s:g}"

@@ -8,9 +8,8 @@ from glowplug.agent import intake, sweep
 from glowplug.agent.history import History
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
-from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
-from glowplug.config import Config
+from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
 from glowplug.criu import program
 from glowplug.errors import ContainerdError, CriuError
@@ -27,7 +26,7 @@ def run(config: Config) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    store = Store(config.cache, Limits(config.cache_limit_bytes, config.free_floor_bytes))
+    store = Store(config.cache, limits(config))
     history = History(config.cache)
     with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
         _greet(containerd)

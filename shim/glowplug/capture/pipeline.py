@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from glowplug import paths
 from glowplug.cache import digest
 from glowplug.cache.draft import Draft
-from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
 from glowplug.capture import describe, frozen, identity, layer, real_user, subject, volumes
 from glowplug.capture.identity import Identity
@@ -28,7 +27,7 @@ from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
-from glowplug.config import Config
+from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
 from glowplug.criu import program, rewrite, settled, watches
 from glowplug.host import process
@@ -74,7 +73,7 @@ def run(config: Config, request: Request, report: Report) -> Result:
         containerd = opened.enter_context(
             Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=10)
         )
-        store = Store(config.cache, Limits(config.cache_limit_bytes, config.free_floor_bytes))
+        store = Store(config.cache, limits(config))
         work = Work(config, request, containerd, store, report, opened)
         for name, step in STEPS:
             report(name, "")

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from glowplug.cache import layout
-from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
-from glowplug.config import Config
+from glowplug.config import Config, limits
 from glowplug.errors import UsageError
 
 _NAMED = 3  # ids named in one message
@@ -13,7 +12,7 @@ _NAMED = 3  # ids named in one message
 
 def store(settings: Config) -> Store:
     """Raises CacheError."""
-    return Store(settings.cache, Limits(settings.cache_limit_bytes, settings.free_floor_bytes))
+    return Store(settings.cache, limits(settings))
 
 
 def one(found: Store, prefix: str) -> str:
