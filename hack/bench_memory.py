@@ -20,9 +20,9 @@ import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
-from integration.bare import Bare, usable  # noqa: E402
+from integration.bare import Bare, usable
 
-from glowplug.criu import rewrite  # noqa: E402
+from glowplug.criu import rewrite
 
 GIB = 1 << 30
 _PEAK = ("memory.max_usage_in_bytes", "memory.peak")

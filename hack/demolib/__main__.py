@@ -7,7 +7,7 @@ from hack.demolib.interrupt import Interruptions
 
 interruptions = Interruptions()  # before the imports that take long
 
-from hack.demolib.run import FAILED, run  # noqa: E402
+from hack.demolib.run import FAILED, run
 
 status = run(interruptions, json_file=sys.argv[1], keep=sys.argv[2] == "keep")
 try:

@@ -19,12 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STARTED = time.perf_counter()
 
-import ctypes  # noqa: E402 - the imports below are timed: they are a part of the cold start
+import ctypes
 
-import cv2  # noqa: E402
-import numpy  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from rapidocr_onnxruntime import RapidOCR  # noqa: E402
+import cv2
+import numpy
+from PIL import Image, ImageDraw, ImageFont
+from rapidocr_onnxruntime import RapidOCR
 
 IMPORTED = time.perf_counter()
 

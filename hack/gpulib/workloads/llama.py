@@ -7,9 +7,9 @@ import time
 
 STARTED = time.perf_counter()
 
-import serving  # noqa: E402
-import torch  # noqa: E402 - the imports are a part of the cold start
-from transformers import LlamaForCausalLM  # noqa: E402
+import serving
+import torch
+from transformers import LlamaForCausalLM
 
 PROMPT = [1, 15043, 3186, 29892, 825, 338, 278, 7483, 310, 3444]
 
