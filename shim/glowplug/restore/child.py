@@ -128,9 +128,17 @@ def _wait(watch: _Watch, until: float) -> int:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL a child of ours and reap it; one that is stuck in the kernel is left to the shim."""
+    """SIGKILL a child of ours with its descendants, and reap it; one stuck in the kernel is left to the shim.
+
+    CRIU ends when runc does, unless it hangs; and it is not always in the container's cgroup yet.
+    """
     until = time.monotonic() + KILLED_WAIT_S
     with contextlib.suppress(ProcessLookupError, ChildProcessError):  # reaped a moment ago
+        os.kill(pid, signal.SIGSTOP)
+        below = process.tree(pid)[1:]
         os.kill(pid, signal.SIGKILL)
+        for one in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
         while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < until:
             time.sleep(POLL_S)
