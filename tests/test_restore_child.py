@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -82,3 +83,9 @@ def test_it_dies_with_the_runtime() -> None:
     runtime.kill()
     runtime.wait()
     until(lambda: not process.is_alive(sleeping))
+
+
+def test_what_a_late_one_started_dies_with_it(tmp_path: Path) -> None:
+    with pytest.raises(child.TimedOut):
+        child.run(["/bin/sh", "-c", f"sleep 600 & echo $! >{tmp_path}/pid; wait"], 0.5)
+    until(lambda: not process.is_alive(int((tmp_path / "pid").read_text())))
