@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from glowplug.criu import config
 from hack.gpulib import spec
 from hack.gpulib.pods import WORKLOADS, Failed, Pod, Workload, end, wait_until
 from hack.gpulib.setup import Setup
@@ -179,14 +180,14 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     images = tempfile.mkdtemp(prefix="images-", dir=setup.node.state)
     pod.runtime("pause")
     began = time.monotonic()
-    pod.runtime("checkpoint", "--leave-running", *_into(images, "first"))
+    _task_checkpoint(pod, images, "first", "--leave-running")
     seconds = round(time.monotonic() - began, 3)
     _expect("paused", pod.status(), "the container as it was found")
     pod.runtime("resume")
     _expect(planted, pod.ask("/tokens", ANSWER_S), "the tokens in the container that went on")
     _expect(1, pod.ask("/step", ANSWER_S)["steps"], "the device's counter")
     pod.runtime("pause")
-    pod.runtime("checkpoint", *_into(images, "second"))
+    _task_checkpoint(pod, images, "second")
     wait_until(lambda: not pod.alive(), 30, "the end of a container that was to end with its checkpoint")
     for name in ("first", "second"):
         if not os.path.exists(f"{images}/{name}/inventory.img"):
@@ -202,9 +203,12 @@ def through_containerd(setup: Setup) -> dict[str, Any]:
     return cri.tokens(setup)
 
 
-def _into(images: str, name: str) -> list[str]:
-    """Where runc leaves images and CRIU its log."""
-    return ["--image-path", f"{images}/{name}", "--work-path", f"{images}/{name}-work"]
+def _task_checkpoint(pod: Pod, images: str, name: str, *flags: str) -> None:
+    work = f"{images}/{name}-work"
+    try:
+        pod.runtime("checkpoint", *flags, "--image-path", f"{images}/{name}", "--work-path", work)
+    except Failed as error:
+        raise Failed(f"{error}; CRIU: {config.log_errors(f'{work}/dump.log', 12)}") from error
 
 
 CHECKS: dict[str, Callable[[Setup], dict[str, Any]]] = {

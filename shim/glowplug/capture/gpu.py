@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
-from glowplug.cuda import facts, given, processes, room, undumpable
+from glowplug.cuda import facts, given, processes, room, sharing, undumpable
 from glowplug.cuda.facts import Device
 from glowplug.cuda.gang import CudaLost
 from glowplug.cuda.suspend import Suspension
@@ -39,6 +39,7 @@ class Gpu:
         self._suspension = Suspension()
         try:
             self.pids = self._suspension.find(subject.pids)
+            _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices))])
             self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
             indexes = [device.index for device in devices]
             self.device_bytes = room.device_memory(self.pids, indexes) if self.pids else 0
@@ -81,6 +82,12 @@ class Gpu:
 def _refuse(found: list[undumpable.Undumpable]) -> None:
     if found:
         raise UsageError(f"this container can't be captured: {'; '.join(map(str, found))}")
+
+
+def _uses(pids: list[int], devices: tuple[Device, ...]) -> dict[int, set[int]]:
+    """Which GPUs (NVML's indexes) each process has memory on."""
+    by_device = {device.index: facts.memory_by_process(device.index) for device in devices}
+    return {pid: {index for index, held in by_device.items() if pid in held} for pid in pids}
 
 
 def _refuse_sharing(devices: tuple[Device, ...], pids: list[int]) -> None:

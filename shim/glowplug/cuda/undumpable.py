@@ -60,9 +60,14 @@ def after(pids: Iterable[int]) -> list[Undumpable]:
     return [found for pid in pids for found in _of(pid, _AFTER)]
 
 
+def objects(pid: int) -> set[str]:
+    """What a process has open or mapped, as /proc/PID/fd and maps show it."""
+    return {*_descriptors(pid), *_mappings(pid)}
+
+
 def _of(pid: int, table: tuple[tuple[str, str], ...]) -> list[Undumpable]:
     found: dict[str, str] = {}
-    for what in (*_descriptors(pid), *_mappings(pid)):
+    for what in objects(pid):
         for beginning, why in table:
             if what.startswith(beginning):
                 found[what] = why

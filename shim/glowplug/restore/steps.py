@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glowplug.restore.gpu import Gpu
 
 GATE_SCRIPT = "gate.sh"
+RUNC_CONF = "/etc/criu/runc.conf"  # runc's docs/checkpoint-restore.md
 
 
 class Work:
@@ -283,10 +284,15 @@ def abandon(work: Work) -> None:
 def keep(work: Work) -> None:
     """What was put in place stays; what was only for the way goes.
 
-    CRIU's options for the restore go too: runc would take them for a later checkpoint of this container.
+    CRIU's options for the restore go too: runc would take them for a later checkpoint of this container. In
+    their place are those that runc takes where no annotation names any.
     """
-    with open(f"{work.bundle}/criu.conf", "w"):
-        pass
+    options = ""
+    if os.path.exists(RUNC_CONF):
+        with open(RUNC_CONF) as file:
+            options = file.read()
+    with open(f"{work.bundle}/criu.conf", "w") as file:
+        file.write(options)
     tree.finish(work.attempt.layer_record)
     shm.finish(work.attempt.shm_record)
     for record in work.attempt.volume_records():

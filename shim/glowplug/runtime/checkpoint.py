@@ -9,7 +9,7 @@ import json
 
 from glowplug import paths
 from glowplug.capture.runc import Runc
-from glowplug.cuda import processes, undumpable
+from glowplug.cuda import processes, sharing, undumpable
 from glowplug.cuda.gang import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import CudaError, GlowplugError
@@ -54,11 +54,12 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
     if paused:
         runc.resume(container)
     try:
-        if not suspension.find(process.tree(init)):
+        if not (held := suspension.find(process.tree(init))):
             return RUNC
+        _refuse(sharing.by_ipc(held))
         suspension.suspend(LOCK_S, CHECKPOINT_S)
         try:
-            _require_dumpable(process.tree(init))
+            _refuse(undumpable.after(held))
             if paused:
                 runc.pause(container)
             status = child.run([runc.program, *args], DUMP_S, STDIO)
@@ -73,8 +74,7 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
             runc.pause(container)
 
 
-def _require_dumpable(pids: list[int]) -> None:
-    found = undumpable.after(pids)
+def _refuse(found: list[undumpable.Undumpable]) -> None:
     if found:
         raise CudaError("; ".join(map(str, found)))
 

@@ -1,0 +1,66 @@
+"""Device memory that CUDA processes share with one another: drivers before 610 checkpoint such processes and then
+can't restore them, so a capture would end them. Read from /proc before anything is touched.
+
+Of CUDA IPC there is a sign: a file cuda.shm.… in /dev/shm. Of NCCL, which shares by other ways too, there is none;
+but its ranks sit on different GPUs, and three variables keep it from sharing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from glowplug.cuda import processes
+from glowplug.cuda.undumpable import Undumpable, objects
+
+IPC_DRIVER = 610
+"""The first driver that restores processes that share (NVIDIA/cuda-checkpoint#56)."""
+_IPC_FILE = "/dev/shm/cuda.shm."
+_NCCL = "/libnccl.so"
+_NCCL_ALONE = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
+
+
+def by_ipc(pids: list[int]) -> list[Undumpable]:
+    """CUDA processes (the host's PIDs) that share memory through CUDA IPC, under a driver that can't restore it."""
+    return [
+        Undumpable(
+            pid,
+            processes.name(pid),
+            what,
+            f"memory shared through CUDA IPC, which a driver before {IPC_DRIVER} can't restore",
+        )
+        for pid in pids
+        if _is_old(pid)
+        for what in objects(pid)
+        if what.startswith(_IPC_FILE)
+    ]
+
+
+def by_nccl(devices: Mapping[int, set[int]]) -> list[Undumpable]:
+    """CUDA processes that may share through NCCL. devices: which GPUs each process (the host's PID) uses."""
+    everywhere = set().union(*devices.values())
+    apart = [pid for pid, own in devices.items() if own != everywhere]
+    wanted = " ".join(f"{name}={value}" for name, value in _NCCL_ALONE.items())
+    return [
+        Undumpable(
+            pid,
+            processes.name(pid),
+            "NCCL, with processes on other GPUs beside it",
+            f"a driver before {IPC_DRIVER} can't restore what they may share; set {wanted} for the container",
+        )
+        for pid in apart
+        if _is_old(pid) and any(_NCCL in what for what in objects(pid)) and not _is_kept_apart(pid)
+    ]
+
+
+def _is_old(pid: int) -> bool:
+    major = (processes.library_version(pid) or "").partition(".")[0]
+    return not major.isdigit() or int(major) < IPC_DRIVER
+
+
+def _is_kept_apart(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = set(file.read().split(b"\0"))
+    except OSError:
+        return False
+    return all(f"{name}={value}".encode() in entries for name, value in _NCCL_ALONE.items())

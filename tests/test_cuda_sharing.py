@@ -1,0 +1,69 @@
+"""Processes that a driver could not restore are named before a capture would end them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glowplug.cuda import processes, sharing
+
+APART = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
+HOLD = "import sys; file = open(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def ipc_file() -> Iterator[str]:
+    path = f"/dev/shm/cuda.shm.0.{os.getpid():x}.1"
+    with open(path, "w"):
+        yield path
+    os.unlink(path)
+
+
+def test_cuda_ipc_is_named_with_its_process(ipc_file: str) -> None:
+    found = sharing.by_ipc([os.getpid()])
+    assert [(one.pid, one.what) for one in found] == [(os.getpid(), ipc_file)]
+    assert "driver before 610" in str(found[0])
+
+
+def test_a_driver_that_restores_it_is_let_do_so(ipc_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "library_version", lambda pid: "610.57.04")
+    assert sharing.by_ipc([os.getpid()]) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "env", "devices", "named"),
+    [
+        ("libnccl.so.2", {}, [{0}, {1}], True),
+        ("libnccl.so.2", {"NCCL_P2P_DISABLE": "1"}, [{0}, {1}], True),
+        ("libnccl.so.2", APART, [{0}, {1}], False),
+        ("libother.so.2", {}, [{0}, {1}], False),
+        ("libnccl.so.2", {}, [{0}, {0}], False),
+        ("libnccl.so.2", {}, [{0, 1}], False),
+        ("libnccl.so.2", {}, [set(), set()], False),
+    ],
+)
+def test_nccl_counts_where_processes_sit_on_different_gpus(
+    library: str, env: dict[str, str], devices: list[set[int]], named: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / library
+    path.write_bytes(b"")
+    command = [sys.executable, "-c", HOLD, str(path)]
+    held = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}
+        )
+        for _ in devices
+    ]
+    try:
+        for process in held:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        found = sharing.by_nccl({process.pid: own for process, own in zip(held, devices, strict=True)})
+    finally:
+        for process in held:
+            process.communicate(timeout=10)
+    assert [one.pid for one in found] == ([process.pid for process in held] if named else [])
