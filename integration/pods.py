@@ -94,20 +94,20 @@ class Container:
             raise ValueError(f"{path}: wanted status 200, found {answer.status}: {body[:200]!r}")
         return body
 
-    def state(self) -> dict[str, Any]:
+    def state(self, port: int = PORT) -> dict[str, Any]:
         """What the workload tells of itself, once it serves."""
-        self.serves()
-        found: dict[str, Any] = json.loads(self.get("/state"))
+        self.serves(port)
+        found: dict[str, Any] = json.loads(self.get("/state", port))
         return found
 
-    def serves(self) -> None:
+    def serves(self, port: int = PORT) -> None:
         """Returns once the workload answers. Raises TimeoutError with its log."""
 
         def token() -> bytes:
             if self.status().state == "exited":
                 raise TimeoutError(f"wanted container {self.spec.name} to serve, it ended: {self.status()}")
             try:
-                return self.get("/token")
+                return self.get("/token", port)
             except OSError:
                 return b""
 

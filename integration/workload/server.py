@@ -53,9 +53,10 @@ def serve(state: Callable[[], object], token: str) -> None:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the log is the tests'."""
 
-    servers: list[ThreadingHTTPServer] = [ThreadingHTTPServer(("0.0.0.0", PORT), Handler)]
+    port = int(os.environ.get("WORKLOAD_PORT", PORT))
+    servers: list[ThreadingHTTPServer] = [ThreadingHTTPServer(("0.0.0.0", port), Handler)]
     if os.path.exists("/proc/net/if_inet6"):
-        servers.append(_ServerV6(("::", PORT_V6), Handler))
+        servers.append(_ServerV6(("::", port + PORT_V6 - PORT), Handler))
     for server in servers[1:]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     servers[0].serve_forever()
