@@ -125,7 +125,8 @@ class Pod:
         self.cri = cri
         self.spec = spec
         self.id = cri.run_pod_sandbox(spec, handler)
-        self.ip = self.cri.pod_sandbox_status(self.id).ips[0]
+        ips = self.cri.pod_sandbox_status(self.id).ips
+        self.ip = ips[0] if ips else "127.0.0.1"  # none in the host's network
 
     def container(self, name: str = "main", **fields: Any) -> Container:
         """A container, not started: the test workload unless the fields of ContainerSpec say otherwise."""

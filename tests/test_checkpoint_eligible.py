@@ -109,12 +109,14 @@ def test_another_work_of_the_cdi_hook_is_not_taken_on_trust() -> None:
     assert slugs(found) == ["hooks"]
 
 
-FINE = {"snapshotter": "overlayfs", "host_network": False}
+FINE = {"snapshotter": "overlayfs", "host_network": False, "host_ipc": False}
 RECORD_CASES: list[tuple[str, dict[str, Any]]] = [
     ("snapshotter", {**FINE, "snapshotter": "native"}),
     ("snapshotter", {**FINE, "snapshotter": None}),
     ("host-network", {**FINE, "host_network": True}),
     ("host-network", {**FINE, "host_network": None}),
+    ("host-namespace", {**FINE, "host_ipc": True}),
+    ("host-namespace", {**FINE, "host_ipc": None}),
     ("init-container", {**FINE, "kind": "init"}),
     ("ephemeral-container", {**FINE, "kind": "ephemeral"}),
 ]
@@ -126,8 +128,8 @@ def test_each_rule_about_records_speaks_alone(slug: str, record: dict[str, Any])
 
 
 def test_records_that_break_no_rule() -> None:
-    assert ineligible_record(RecordFacts("overlayfs", False)) == []
-    assert ineligible_record(RecordFacts("overlayfs", False, "regular")) == []
+    assert ineligible_record(RecordFacts("overlayfs", False, False)) == []
+    assert ineligible_record(RecordFacts("overlayfs", False, False, "regular")) == []
     assert {slug for slug, _ in RECORD_CASES} == {slug for slug, _, _ in RECORD_RULES}
 
 

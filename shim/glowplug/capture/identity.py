@@ -31,7 +31,8 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
     """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown."""
     facts = RecordFacts(
         snapshotter=record.snapshotter,
-        host_network=_is_in_host_network(bundle),
+        host_network=_is_in_host(bundle, "network", "net"),
+        host_ipc=_is_in_host(bundle, "ipc", "ipc"),
         kind=kind_by_labels(dict(record.labels)),
     )
     against = (*ineligible(bundle), *ineligible_record(facts))
@@ -50,16 +51,16 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
     return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt, stdin), against)
 
 
-def _is_in_host_network(bundle: BundleFacts) -> bool | None:
-    """Whether the network namespace that the spec joins is this node's own; None where it can't be told.
+def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
+    """Whether the namespace of this type that the spec joins is this node's own; None where it can't be told.
 
     CRI writes a path for every pod, also for one in the host's network.
     """
-    path = bundle.namespaces.get("network")
+    path = bundle.namespaces.get(type)
     if not path:
         return path is None
     try:
-        return os.stat(path).st_ino == os.stat("/proc/self/ns/net").st_ino
+        return os.stat(path).st_ino == os.stat(f"/proc/self/ns/{file}").st_ino
     except OSError:
         return None
 

@@ -137,17 +137,22 @@ RULES = (
 class RecordFacts:
     """What only containerd's records or the Kubernetes API say. None: not known."""
 
-    __slots__ = ("host_network", "kind", "snapshotter")
+    __slots__ = ("host_ipc", "host_network", "kind", "snapshotter")
 
     def __init__(
-        self, snapshotter: str | None = None, host_network: bool | None = None, kind: str | None = None
+        self,
+        snapshotter: str | None = None,
+        host_network: bool | None = None,
+        host_ipc: bool | None = None,
+        kind: str | None = None,
     ) -> None:
         self.snapshotter = snapshotter  # containers.v1 Container.snapshotter
         self.host_network = host_network  # the pod's network namespace is the node's own
+        self.host_ipc = host_ipc  # so is its IPC namespace
         self.kind = kind  # "regular", "init", "ephemeral"; see kind_by_labels
 
     def __repr__(self) -> str:
-        return f"RecordFacts({self.snapshotter!r}, {self.host_network!r}, {self.kind!r})"
+        return f"RecordFacts({self.snapshotter!r}, {self.host_network!r}, {self.host_ipc!r}, {self.kind!r})"
 
 
 def kind_by_labels(labels: dict[str, str]) -> str | None:
@@ -161,7 +166,7 @@ _KINDS = {"REGULAR": "regular", "INIT": "init", "EPHEMERAL": "ephemeral", "DEBUG
 def ineligible_record(record: RecordFacts) -> list[tuple[str, str]]:
     """As `ineligible`, from the agent's records.
 
-    An unknown snapshotter or network speaks against the container; an unknown kind does not, because
+    An unknown snapshotter, network or IPC namespace speaks against the container; an unknown kind does not, because
     today's kubelets tell nobody (see the top of this file).
     """
     return [(slug, sentence) for slug, sentence, speaks_against in RECORD_RULES if speaks_against(record)]
@@ -177,6 +182,11 @@ RECORD_RULES = (
         "host-network",
         "the pod is in the host's network, where its ports may be taken (or it can't be told)",
         lambda r: r.host_network is not False,
+    ),
+    (
+        "host-namespace",
+        "the pod is in the host's IPC namespace, whose memory is not its own (or it can't be told)",
+        lambda r: r.host_ipc is not False,
     ),
     ("init-container", "an init container runs to its end and is not restored", lambda r: r.kind == "init"),
     ("ephemeral-container", "an ephemeral container is not restored", lambda r: r.kind == "ephemeral"),
