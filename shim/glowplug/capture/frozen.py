@@ -13,7 +13,7 @@ from glowplug.capture.guard import Guard
 from glowplug.capture.real_user import Ids
 from glowplug.capture.runc import Runc
 from glowplug.criu import config
-from glowplug.errors import CriuError
+from glowplug.errors import CriuError, UsageError
 
 DUMP_DEADLINE_S = 600.0
 POLL_S = 0.005
@@ -21,7 +21,13 @@ POLL_S = 0.005
 
 @contextmanager
 def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
-    """Freeze the container, thaw it on the way out. Raises RuncError where it can't be frozen."""
+    """Freeze the container, thaw it on the way out. Raises RuncError where it can't be frozen.
+
+    UsageError for one that somebody else froze: it is theirs to thaw.
+    """
+    status = runc.status(container)
+    if status != "running":
+        raise UsageError(f"wanted a running container, found {container} {status}")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
             runc.pause(container)
