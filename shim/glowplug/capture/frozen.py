@@ -57,7 +57,8 @@ def dump(
     guard.watch(child)
     _wait_for(child)
     if child.returncode != 0:
-        said = config.log_errors(f"{scratch}/dump.log")
+        log = f"{scratch}/dump.log"
+        said = config.log_errors(log) if os.path.exists(log) else runc.last_error(scratch)
         raise CriuError(f"the container can't be dumped: {said}")
 
 

@@ -46,22 +46,40 @@ class Runc:
         """Begin `runc checkpoint --leave-running`; CRIU's log will be work/dump.log.
 
         It is in a session of its own: an interrupt at the terminal is ours to handle, not the dump's.
-        ids: real uid and gid to run with instead of ours (see real_user.py).
+        ids: real uid and gid for CRIU to run with instead of ours (see real_user.py).
         """
         if not os.access(self.criu, os.X_OK):
             raise CriuError(f"wanted CRIU at {self.criu}, found no such program: install CRIU 4.1 or newer")
-        real = ["setpriv", f"--ruid={ids[0]}", f"--rgid={ids[1]}", "--keep-groups", "--"] if ids else []
         arguments = [
-            *(*real, self.program, "--root", self._root_for_dump(container, work, options)),
+            *(self.program, "--root", self._root_for_dump(container, work, options)),
             *("--log", f"{work}/runc.log", "--log-format", "json"),
             *("checkpoint", "--leave-running", "--image-path", images, "--work-path", work, container),
         ]
         env = dict(os.environ)
-        env["PATH"] = f"{os.path.dirname(self.criu)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+        found_first = os.path.dirname(self.criu) if ids is None else self._criu_with_real_ids(work, *ids)
+        env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         null = subprocess.DEVNULL
         return subprocess.Popen(
             arguments, stdin=null, stdout=null, stderr=null, env=env, start_new_session=True
         )
+
+    def last_error(self, work: str) -> str:
+        """What runc itself said of a checkpoint in whose `work` CRIU left no log."""
+        try:
+            with open(f"{work}/runc.log") as file:
+                return str(json.loads(file.readlines()[-1])["msg"])
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            return "runc left no log"
+
+    def _criu_with_real_ids(self, work: str, uid: int, gid: int) -> str:
+        """A directory with a `criu` that is CRIU with these real ids: runc, and it may be a script, has ours."""
+        directory = f"{work}/bin"
+        os.mkdir(directory, 0o700)
+        script = f'#!/bin/sh\nexec setpriv --ruid={uid} --rgid={gid} --keep-groups -- "{self.criu}" "$@"\n'
+        fd = os.open(f"{directory}/criu", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        with open(fd, "w") as file:
+            file.write(script)
+        return directory
 
     def _root_for_dump(self, container: str, work: str, options: str) -> str:
         root = f"{work}/runc"
