@@ -68,5 +68,7 @@ def _descriptors(pid: int | None) -> Counter[str]:
             target = os.readlink(f"/proc/{pid}/fd/{fd}")
         except FileNotFoundError:
             continue
-        kinds[re.sub(r":\[\d+\]", "", target)] += 1
+        # Go closes what it knows a process by when it collects garbage, not when the process ends.
+        if target != "anon_inode:[pidfd]":
+            kinds[re.sub(r":\[\d+\]", "", target)] += 1
     return kinds
