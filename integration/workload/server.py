@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import socketserver
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,14 @@ PORT = 8000
 PORT_V6 = 8001
 
 
-class _ServerV6(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """Without asking DNS for this host's name, which the standard one does, and may wait for."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "workload", self.server_address[1]
+
+
+class _ServerV6(_Server):
     address_family = socket.AF_INET6
 
 
@@ -54,7 +62,7 @@ def serve(state: Callable[[], object], token: str) -> None:
             """Nothing: the log is the tests'."""
 
     port = int(os.environ.get("WORKLOAD_PORT", PORT))
-    servers: list[ThreadingHTTPServer] = [ThreadingHTTPServer(("0.0.0.0", port), Handler)]
+    servers: list[ThreadingHTTPServer] = [_Server(("0.0.0.0", port), Handler)]
     if os.path.exists("/proc/net/if_inet6"):
         servers.append(_ServerV6(("::", port + PORT_V6 - PORT), Handler))
     for server in servers[1:]:
