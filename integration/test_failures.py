@@ -24,7 +24,7 @@ from integration.node_config import runc_program
 from integration.pods import Container, Pods
 from integration.waiting import wait_until
 
-DEADLINE_S = 4.0
+DEADLINE_S = 6.0
 
 
 class FaultyNode(Node):

@@ -7,6 +7,9 @@ Standard library only.
 import os
 import stat
 
+PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
+SIGKILL_BIT = 1 << 8  # of the masks in proc_pid_status(5)
+
 NUMBERS = {"Uid": "uids", "Gid": "gids", "Groups": "groups"}
 CAPABILITIES = {
     "CapInh": "inheritable",
@@ -90,24 +93,27 @@ def set_oom_score_adj(pid: int, value: int) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Neither gone nor a zombie."""
+    """Neither gone, nor a zombie, nor on its way there: exiting, or with a SIGKILL that it has not met yet."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"x")
+            fields = stat.read().rpartition(b")")[2].split()
+        status = _status(pid)
     except OSError:
         return False
+    pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
+    return fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING and not pending & SIGKILL_BIT
 
 
-def has_zombie(pid: int) -> bool:
-    """Whether a child of the process has died and was not waited for."""
-    return any(_is_zombie(child) for child in children(pid))
+def has_helper(pid: int) -> bool:
+    """Whether the process has a child that lives and is in this PID namespace: for `runc restore` that is CRIU,
+    while the tasks that CRIU restores, runc's children too, are in the container's."""
+    return any(is_alive(child) and _is_here(child) for child in children(pid))
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_here(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] == b"Z"
-    except OSError:
+        return len(_status(pid)["NSpid"].split()) == 1
+    except (OSError, KeyError):
         return False
 
 

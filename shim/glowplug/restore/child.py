@@ -18,7 +18,7 @@ PR_SET_PDEATHSIG = 1
 POLL_S = 0.002
 KILLED_WAIT_S = 5.0
 LOOK_S = 0.1
-BEREFT_S = 1.0
+BEREFT_S = 2.5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,6 +31,7 @@ class Bereft(RuncError):
     """A child was killed because a process that it waits for had died.
 
     When CRIU is killed, the tasks that it forked hold its end of the connection to runc, which sees no end of it.
+    An orderly runc ends within milliseconds of its CRIU.
     """
 
 
@@ -98,11 +99,12 @@ def _spawn(arguments: list[str], stdio: tuple[int, int, int], env: dict[str, str
 class _Watch:
     """A child of ours, looked at from time to time."""
 
-    __slots__ = ("_bereft", "_look", "pid")
+    __slots__ = ("_bereft", "_had", "_look", "pid")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._bereft = self._look = time.monotonic()
+        self._had = False
 
     def is_over(self) -> bool:
         """Whether it has ended; it is not reaped. Raises Bereft."""
@@ -111,7 +113,9 @@ class _Watch:
         now = time.monotonic()
         if now > self._look:
             self._look = now + LOOK_S
-            if not process.has_zombie(self.pid):
+            helped = process.has_helper(self.pid)
+            self._had = self._had or helped
+            if helped or not self._had:
                 self._bereft = now
             elif now > self._bereft + BEREFT_S:
                 raise Bereft(f"its own child was killed {BEREFT_S:g} s ago and it waits on")

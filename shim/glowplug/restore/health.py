@@ -23,7 +23,7 @@ def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object]
         found[facts["pid"]] = (pid, facts)
     for wanted in _processes(manifest):
         number = wanted.get("pid")
-        if number not in found or found[number][1]["state"] in ("Z", "X"):
+        if number not in found or not process.is_alive(found[number][0]):
             raise CriuError(
                 f"wanted process {number} ({wanted.get('comm')}) alive, found it dead after the restore"
             )
