@@ -202,6 +202,13 @@ def test_a_file_has_a_flipped_byte(node: Node, good: Captured, pods: Pods, name:
     assert starts_cold(node, pods, good)[1] == reason
 
 
+def test_a_file_of_the_layer_has_another_owner(node: Node, good: Captured, pods: Pods) -> None:
+    """Its size is the same; only the layer's fingerprint tells. That is the checkpoint's fault."""
+    os.chown(f"{node.names.cache}/checkpoints/{good.checkpoint}/layer/tree/data/token", 1000, 1000)
+    assert starts_cold(node, pods, good)[1] == "fallback:layer"
+    assert starts_cold(node, pods, good)[1] == "cold:quarantined"
+
+
 @pytest.mark.parametrize("damage", ["gone", "short", "unreadable"])
 def test_memory_extents_are_damaged(node: Node, good: Captured, pods: Pods, damage: str) -> None:
     directory = f"{node.names.cache}/checkpoints/{good.checkpoint}/memory"

@@ -86,3 +86,10 @@ def test_stages_of_the_checkpoint_and_unknown_ones_do(stage: str) -> None:
 def test_a_gpu_without_room_is_the_nodes_a_failed_cuda_restore_the_checkpoints() -> None:
     assert whose("cuda", ["cuCheckpointProcessRestore: CUDA_ERROR_OUT_OF_MEMORY"]) is Fault.NODE
     assert whose("cuda", ["cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE"]) is Fault.CHECKPOINT
+
+
+@pytest.mark.parametrize("stage", ["layer", "volumes"])
+def test_a_damaged_tree_is_the_checkpoints_fault_at_any_stage(stage: str) -> None:
+    said = "the captured tree /c/layer/tree is damaged: its fingerprint is 1f, 2e was captured"
+    assert whose(stage, [said]) is Fault.CHECKPOINT
+    assert whose(stage, [f"{said}: No space left on device"]) is Fault.NODE

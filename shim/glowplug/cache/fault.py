@@ -62,6 +62,9 @@ _CUDA_NODE = re.compile(
     re.IGNORECASE,
 )
 
+# What the layer room says of a tree that is not the one captured.
+_DAMAGED = re.compile(r"\bthe captured tree .* is damaged")
+
 # No program, no log, no error in it: it was not there, did not start, or was killed.
 _CRIU_SAID_NOTHING = re.compile(r"no such program|left no log|names no error")
 
@@ -79,6 +82,8 @@ def whose(stage: str, said: Sequence[str] = ()) -> Fault:
     fault = STAGES.get(stage, Fault.CHECKPOINT)
     if any(_NODE_SHORT_OF.search(line) for line in said):
         return Fault.NODE
+    if any(_DAMAGED.search(line) for line in said):
+        return Fault.CHECKPOINT
     if stage == "cuda" and any(_CUDA_NODE.search(line) for line in said):
         return Fault.NODE
     return fault
