@@ -82,10 +82,11 @@ def good(node: Node, checkpoint: Captured) -> Iterator[Captured]:
 
 
 def starts_cold(node: Node, pods: Pods, good: Captured) -> tuple[Container, str]:
-    """Start its like; it must be a new process. The container and its outcome."""
+    """Start its like; it must be a new process, with nothing of ours in its log. It, and its outcome."""
     _, container = good.again(pods)
     container.start()
     assert not good.is_in(container)
+    assert container.log() == []
     return container, outcome(node, container)
 
 

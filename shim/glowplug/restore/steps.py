@@ -16,7 +16,7 @@ from glowplug.checkpoint import io_uring
 from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import child, health, new_addresses, own_cgroup
+from glowplug.restore import child, health, new_addresses, own_cgroup, stdio
 from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
@@ -224,16 +224,17 @@ def criu(work: Work) -> None:
     ]
     env = dict(os.environ)
     env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
-    if _gate_script(work):
-        status = _with_memory(work, arguments, env)
-    else:
-        status = child.run(arguments, work.left_s(), work.stdio, env)
+    with stdio.for_runc(work.stdio) as given:
+        if _gate_script(work):
+            status = _with_memory(work, arguments, given, env)
+        else:
+            status = child.run(arguments, work.left_s(), given, env)
     if status != 0:
         said = config.log_errors(f"{logs}/restore.log", 12)
         raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")
 
 
-def _with_memory(work: Work, arguments: list[str], env: dict[str, str]) -> int:
+def _with_memory(work: Work, arguments: list[str], given: stdio.Stdio, env: dict[str, str]) -> int:
     """The same, and while the tree stands at the gate, its large mappings are written from the extents."""
     from glowplug.criu import fill, gate  # they import what small checkpoints have no use for
 
@@ -250,7 +251,7 @@ def _with_memory(work: Work, arguments: list[str], env: dict[str, str]) -> int:
             work.part = ""
             held.open()
 
-        return child.run(arguments, work.left_s(), work.stdio, env, write)
+        return child.run(arguments, work.left_s(), given, env, write)
 
 
 def cuda(work: Work) -> None:
