@@ -99,6 +99,20 @@ def test_a_changed_one_is_no_match(agent: Node, pods: Pods, kind: str, change: d
     assert outcome(agent, container) == "cold:no-checkpoint"
 
 
+def test_a_script_of_a_config_map_runs_on(agent: Node, pods: Pods) -> None:
+    """Its shell holds it open, by a name that the kubelet gives it in one pod only."""
+    script = "python3 -m integration.workload\necho over\n"
+
+    def mounts(pod: Pod) -> tuple[Mount, ...]:
+        return (PodDirectory(agent, pod.spec.uid).config_map("scripts", {"run.sh": script}, "/scripts"),)
+
+    before = captured(agent, pods, mounts=mounts, command=("sh", "/scripts/run.sh"))
+    _, container = before.restored(agent, pods)
+    container.get("/exit?code=0")
+    container.ended()
+    assert [line.text for line in container.log()][-1] == "over"
+
+
 def test_an_empty_dir_travels(agent: Node, pods: Pods) -> None:
     def mounts(pod: Pod) -> tuple[Mount, ...]:
         return (PodDirectory(agent, pod.spec.uid).empty_dir("scratch", "/scratch"),)

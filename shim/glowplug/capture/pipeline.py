@@ -29,7 +29,7 @@ from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
-from glowplug.criu import program, rewrite, settled, watches
+from glowplug.criu import program, renewed, rewrite, settled, watches
 from glowplug.host import process
 from glowplug.layer import shm, tree
 
@@ -146,8 +146,9 @@ def freeze(work: Work) -> None:
 
 def settle(work: Work) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
-    assert work.draft is not None
+    assert work.draft is not None and work.subject is not None
     settled.settle(f"{work.draft.path}/images")
+    renewed.name_by_link(f"{work.draft.path}/images", volumes.renewed(work.subject.bundle))
     rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
 
 

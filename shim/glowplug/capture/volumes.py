@@ -23,6 +23,12 @@ def carried_by(bundle: BundleFacts) -> list[mounts.Classified]:
     return [mount for mount in found if mount.kind == mounts.CARRIED and mount.how in (REPLACED, "empty-dir")]
 
 
+def renewed(bundle: BundleFacts) -> list[str]:
+    """Where volumes are mounted whose files the kubelet writes anew in every pod: ConfigMaps, tokens."""
+    written = (mounts.CONTENT, "service-account-token")
+    return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]
+
+
 def bytes_of(bundle: BundleFacts) -> int:
     """What they take on disk. Raises UsageError for one that is too large to be carried."""
     total = 0

@@ -1,0 +1,61 @@
+"""A file held in a ConfigMap is named through the link that every pod's volume has."""
+
+import pytest
+
+from glowplug.criu import images, renewed
+from glowplug.criu.images import Message
+
+
+def dump(folder: str, *names: str) -> None:
+    entries = []
+    for number, name in enumerate(names):
+        file = Message()
+        file.put_integer(1, number)
+        file.put_octets(6, name.encode())
+        file.put_octets(99, b"of a newer CRIU")
+        entry = Message()
+        entry.put_integer(1, 1)
+        entry.put_integer(2, number)
+        entry.put_message(3, file)
+        entries.append(entry)
+    pipe = Message()
+    pipe.put_integer(1, 3)
+    pipe.put_integer(2, len(names))
+    images.store(folder, "files.img", "files", [*entries, pipe])
+
+
+def names(folder: str) -> list[str]:
+    files = [entry.message(3) for entry in images.load(folder, "files.img", "files")]
+    return [(file.octets(6) or b"").decode() for file in files if file is not None]
+
+
+@pytest.mark.parametrize(
+    ("held", "named"),
+    [
+        ("/etc/app/..2026_11_22_10_00_00.123456789/a.conf", "/etc/app/..data/a.conf"),
+        ("/etc/app/..2026/below/a.conf", "/etc/app/..data/below/a.conf"),
+        ("/etc/app/..data/a.conf", "/etc/app/..data/a.conf"),
+        ("/etc/app/a.conf", "/etc/app/a.conf"),
+        ("/etc/app/below/..2026/a.conf", "/etc/app/below/..2026/a.conf"),
+        ("/etc/app/..2026", "/etc/app/..2026"),
+        ("/etc/application/..2026/a.conf", "/etc/application/..2026/a.conf"),
+        ("/srv/..2026/a.conf", "/srv/..2026/a.conf"),
+    ],
+)
+def test_a_name(tmp_path: object, held: str, named: str) -> None:
+    folder = str(tmp_path)
+    dump(folder, "/usr/bin/sh", held)
+    assert renewed.name_by_link(folder, ["/etc/app", "/etc/other"]) == (held != named)
+    assert names(folder) == ["/usr/bin/sh", named]
+
+
+def test_nothing_is_read_where_there_is_no_such_volume(tmp_path: object) -> None:
+    assert renewed.name_by_link(f"{tmp_path}/not there", []) == 0
+
+
+def test_what_a_newer_criu_wrote_stays(tmp_path: object) -> None:
+    folder = str(tmp_path)
+    dump(folder, "/etc/app/..2026/a")
+    renewed.name_by_link(folder, ["/etc/app/"])
+    (file, _) = (entry.message(3) for entry in images.load(folder, "files.img", "files"))
+    assert file is not None and file.octets(99) == b"of a newer CRIU"
