@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
+from glowplug.cache.check import checkpoint_id
 from glowplug.checkpoint import key
 from glowplug.checkpoint import manifest as manifests
-from glowplug.checkpoint.manifest import File, Key, NewerManifest, checkpoint_id, dumps, loads
+from glowplug.checkpoint.manifest import File, Key, NewerManifest, dumps, loads
 from glowplug.checkpoint.manifest_schema import MANIFEST, VERSION
 from glowplug.errors import ManifestError
 

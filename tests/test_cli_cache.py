@@ -10,7 +10,7 @@ from rich.console import Console
 from tests import checkpoint_made as made
 from tests.cli_made import Node
 
-from glowplug.cache import lease
+from glowplug.cache import check, lease
 from glowplug.cache.state import FOREVER
 from glowplug.checkpoint import manifest as manifests
 from glowplug.cli import screen
@@ -135,7 +135,7 @@ def test_a_manifest_of_a_newer_version_is_shown_with_the_reason(node: Node) -> N
     with open(path) as file:
         plain = json.load(file)
     text = json.dumps(plain | {"version": 2, "more": 1}).encode()
-    newer = manifests.checkpoint_id(text)
+    newer = check.checkpoint_id(text)
     with open(path, "wb") as file:
         file.write(text)
     os.rename(os.path.dirname(path), f"{node.cache}/checkpoints/{newer}")

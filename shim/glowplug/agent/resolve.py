@@ -12,6 +12,7 @@ from glowplug.agent.judge import Judge
 from glowplug.cache.store import Store
 from glowplug.capture import identity
 from glowplug.checkpoint import bundle, verdict
+from glowplug.checkpoint.eligible import RESTORE
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
@@ -19,8 +20,6 @@ from glowplug.containerd.client import Containerd
 from glowplug.errors import CudaError, HostError, UsageError
 
 Answer = dict[str, object]
-
-RESTORE = "glowplug.dev/restore"
 
 NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug explain` says what differs"
 

@@ -4,7 +4,6 @@
 them, which is a miss with a reason and no damage. The runtime reads the same file with plain `json`.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -116,11 +115,6 @@ class Manifest:
     layer: Layer
     settings: Mapping[str, str]
     gpus: tuple[Gpu, ...] = ()  # that the container was given, in NVML's order
-
-
-def checkpoint_id(manifest: bytes) -> str:
-    """A checkpoint's name: the first 32 hexadecimal digits of its manifest's blake2b-256."""
-    return hashlib.blake2b(manifest, digest_size=32).hexdigest()[:32]
 
 
 def dumps(manifest: Manifest) -> bytes:

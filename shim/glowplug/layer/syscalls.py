@@ -28,7 +28,6 @@ UMOUNT_NOFOLLOW = 0x8
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
 
-RENAME_NOREPLACE = 0x1
 RENAME_EXCHANGE = 0x2
 
 AT_FDCWD = -100
@@ -96,7 +95,7 @@ def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
 
 
 def renameat2(old_fd: int, old: str, new_fd: int, new: str, flags: int) -> None:
-    """renameat2(2): with RENAME_EXCHANGE or RENAME_NOREPLACE, which os.rename lacks."""
+    """renameat2(2): with RENAME_EXCHANGE, which os.rename lacks."""
     if _libc.renameat2(old_fd, os.fsencode(old), new_fd, os.fsencode(new), flags) < 0:
         raise _error(old, new)
 
