@@ -75,10 +75,12 @@ class Container:
         return found
 
     def log(self) -> list[LogLine]:
-        """All lines so far."""
+        """All lines so far. One that containerd is still writing is none yet."""
         lines = []
         with open(os.path.join(self.pod.spec.log_directory, self.spec.log_path)) as file:
             for line in file:
+                if not line.endswith("\n"):
+                    break
                 at, stream, tag, text = line.rstrip("\n").split(" ", 3)
                 lines.append(LogLine(at, stream, tag == "F", text))
         return lines

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
 import struct
@@ -387,7 +388,10 @@ def operate_once(root: str, operation: tuple[str, str, object]) -> None:
             os.mkdir(path)
             os.chmod(path, mode)
         case "remove", _:
-            subprocess.run(["rm", "-rf", path], check=True)
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
         case "rename", str(other):
             os.rename(path, f"{root}/{other}")
         case "link", str(other):
