@@ -23,6 +23,21 @@ def spool() -> str:
     return f"{RUN_DIR}/outcomes"
 
 
+def prepared() -> str:
+    """Cold starts that the agent decided ahead of `create`, one directory each: `prepared_start(id)`."""
+    return f"{RUN_DIR}/prepared"
+
+
+def prepared_start(container: str) -> str:
+    """What the script of `glowplug-runtime` needs for a cold start without Python (agent/prepare.py)."""
+    return f"{prepared()}/{container}"
+
+
+def published() -> str:
+    """Written whenever a checkpoint is published: what was prepared before is decided anew."""
+    return f"{RUN_DIR}/published"
+
+
 def attempts() -> str:
     """One directory per restore under way: `attempt(id)`."""
     return f"{RUN_DIR}/restores"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,9 @@ from glowplug import paths
 
 KEPT = 10_000
 JOURNAL_LIMIT_BYTES = 16 << 20
+
+PREPARED = ".prepared"
+"""Ends the name of an empty file that says: the prepared start of the container so named was used."""
 
 Record = Mapping[str, object]
 
@@ -41,7 +45,7 @@ class History:
                 return new
             self._unsaved = set()
             for path in taken:
-                os.unlink(path)
+                _remove(path)
             return new
 
     def answer(self, question: Mapping[str, object]) -> Mapping[str, object]:
@@ -109,17 +113,34 @@ def _spooled() -> list[str]:
         names = os.listdir(paths.spool())
     except FileNotFoundError:
         return []
-    return [f"{paths.spool()}/{name}" for name in sorted(names) if name.endswith(".json")]
+    return [f"{paths.spool()}/{name}" for name in sorted(names) if name.endswith((".json", PREPARED))]
 
 
 def _parse(path: str) -> Record | None:
     """None: no record of ours; it is left where it is."""
+    prepared = _prepared_start(path)
     try:
-        with open(path) as file:
+        with open(f"{prepared}/outcome.json" if prepared else path) as file:
             record = json.load(file)
+        if isinstance(record, dict) and prepared:
+            record["time"] = round(os.stat(path).st_mtime, 3)
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _prepared_start(path: str) -> str | None:
+    """The directory of the prepared start that `path` marks as used; None for another file of the spool."""
+    name = os.path.basename(path)
+    return paths.prepared_start(name.removesuffix(PREPARED)) if name.endswith(PREPARED) else None
+
+
+def _remove(path: str) -> None:
+    """Of the spool, with what it stands for."""
+    prepared = _prepared_start(path)
+    if prepared:
+        shutil.rmtree(prepared, ignore_errors=True)
+    os.unlink(path)
 
 
 def _read(journal: str) -> list[Record]:

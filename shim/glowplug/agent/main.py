@@ -5,7 +5,9 @@ import signal
 import threading
 
 from glowplug.agent import intake, sweep
+from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
+from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
 from glowplug.cache.store import Store
@@ -31,15 +33,23 @@ def run(config: Config) -> None:
     with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
         _greet(containerd)
         resolver = Resolver(config, containerd, store, history, facts.read(_criu_version(config)))
+        preparer = Preparer(containerd, resolver.judge)
+        follower = Follower(
+            containerd, {"/containers/create": [preparer.created], "/containers/delete": [preparer.deleted]}
+        )
         server = Server({"resolve": resolver.answer, "history": history.answer})
         listening = threading.Thread(target=server.serve_forever, name="server")
         listening.start()
+        follower.start()
         log.info("listening on %s", server.server_address)
         try:
             while not stopping.wait(SWEEP_EVERY_S):
                 intake.take_in(store, history)
                 sweep.run(store)
+                forget_all(KEPT_S)
         finally:
+            follower.stop()
+            preparer.close()
             server.shutdown()
             listening.join()
             server.server_close()

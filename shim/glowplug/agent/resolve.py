@@ -17,6 +17,7 @@ from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CudaError, HostError, UsageError
 
 Answer = dict[str, object]
@@ -46,12 +47,15 @@ class Resolver:
         container, directory = question.get("container"), question.get("bundle")
         if not isinstance(container, str) or not isinstance(directory, str):
             raise UsageError("wanted container and bundle as text")
-        intake.take_in(self._store, self._history)
         with open(f"{directory}/config.json", "rb") as file:
             spec = bundle.read(json.load(file))
+        return self.judge(self._containerd.container(container), spec)
+
+    def judge(self, record: ContainerRecord, spec: bundle.BundleFacts) -> Answer:
+        """The answer for a container that is about to be started."""
+        intake.take_in(self._store, self._history)
         if self._history.has_restored(spec.sandbox_id, spec.container_name):
             return _miss("restored-before", "an earlier start of this container in this pod was a restore")
-        record = self._containerd.container(container)
         found = identity.of(self._containerd, record, spec, self._salt)
         for slug, sentence in found.against:
             return _miss(slug, sentence)

@@ -159,6 +159,8 @@ def publish(work: Work) -> None:
     manifest: Manifest = describe.manifest(work, files)
     work.result.bytes = sum(file.size for file in manifest.files.values())
     work.result.checkpoint = work.store.publish(work.draft, manifests.dumps(manifest))
+    with open(paths.published(), "w"):
+        pass  # a cold start that was decided before this counts no longer
 
 
 def stop(work: Work) -> None:

@@ -130,6 +130,7 @@ def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord
         pod=None,
         cri=None,
         spec=document,
+        spec_text=b"",
     )
 
 

@@ -74,7 +74,8 @@ class RuncOptions:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
-    """One container. `created_at`: Unix time in seconds. `spec`: the OCI spec, which holds env values.
+    """One container. `created_at`: Unix time in seconds. `spec`: the OCI spec, which holds env values;
+    `spec_text`: its JSON, byte for byte what stands in the bundle's config.json.
 
     `pod` is None for what CRI did not make, and `cri` also for a sandbox. `runc` is None for another runtime
     than io.containerd.runc.v2.
@@ -91,6 +92,7 @@ class ContainerRecord:
     pod: PodIdentity | None
     cri: CriMetadata | None
     spec: Mapping[str, Any] = field(repr=False)
+    spec_text: bytes = field(repr=False)
 
     @property
     def is_sandbox(self) -> bool:
@@ -113,6 +115,7 @@ def container_record(container: containers_pb2.Container) -> ContainerRecord:
         pod=_pod_identity(spec),
         cri=_cri_metadata(container),
         spec=spec,
+        spec_text=container.spec.value,
     )
 
 
