@@ -9,9 +9,7 @@ from glowplug.errors import UsageError
 
 
 def load(directory: Path, text: str) -> config.Config:
-    file = directory / "config.toml"
-    file.write_text(text)
-    return config.load(str(file))
+    return config.load(str(_written(directory, text)))
 
 
 def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
@@ -31,7 +29,18 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ("restore_deadline_s = 0", "restore_deadline_s: wanted more than 0 and at most 60, found 0"),
         ("cache_newest = 0", "cache_newest: wanted more than 0, found 0"),
         ("free_floor_bytes = -1", "free_floor_bytes: wanted 0 or more, found -1"),
+        ('mode = "of"', "mode: wanted one of on, observe, off, found 'of'"),
+        ('capture = "always"', "capture: wanted one of ready, never, once-and-exit, found 'always'"),
+        ("captures_at_once = 0", "captures_at_once: wanted more than 0, found 0"),
         ("criu = ", "wanted TOML, found: "),
+        ('containerd_namespace = ""', "containerd_namespace: wanted a name, found ''"),
+        ("cache_max_age_s = nan", "cache_max_age_s: wanted more than 0, found nan"),
+        ('log_format = "xml"', "log_format: wanted logfmt or json, found 'xml'"),
+        ('kubernetes = "on"', "kubernetes: wanted auto, off or an absolute path, found 'on'"),
+        ('metrics_listen = ":9464"', "metrics_listen: wanted ADDRESS:PORT with an IP address, found ':9464'"),
+        ('metrics_listen = "::1:9464"', "metrics_listen: wanted "),
+        ('metrics_listen = "127.0.0.1:0"', "metrics_listen: wanted "),
+        ('metrics_listen = "127.0.0.1:٣"', "metrics_listen: wanted "),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -44,3 +53,24 @@ def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="found no such file"):
         config.load(str(tmp_path / "none.toml"))
+
+
+def test_every_wrong_key_has_a_line(tmp_path: Path) -> None:
+    _, values = config.read(str(_written(tmp_path, 'criuu = "/x"\ncriu = 7\nrunc = "/usr/sbin/runc"\n')))
+    assert [line.split(":")[0] for line in config.problems(values)] == ["criuu", "criu"]
+
+
+def test_the_first_one_is_told_with_the_number_of_the_others(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"criuu: no such key.* \(and 1 more: `glowplug config check`\)"):
+        load(tmp_path, 'criuu = "/x"\ncriu = 7\n')
+
+
+def test_addresses_of_both_kinds() -> None:
+    assert config.address("127.0.0.1:9464") == ("127.0.0.1", 9464)
+    assert config.address("[::1]:9464") == ("::1", 9464)
+
+
+def _written(directory: Path, text: str) -> Path:
+    file = directory / "config.toml"
+    file.write_text(text)
+    return file

@@ -4,9 +4,12 @@ Agent's side only: the runtime reads no configuration, it is told what it needs 
 directory is the exception (GLOWPLUG_RUN_DIR): the two meet there.
 """
 
+import ipaddress
 import os
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from glowplug import paths
 from glowplug.cache.evict import Limits
@@ -37,6 +40,33 @@ class Config:
     """So many checkpoints of one workload and namespace are kept."""
     restore_deadline_s: float = 60.0
     """At most 60: what is not restored by then starts cold."""
+    mode: str = "on"
+    """on; observe: nothing is restored or captured by itself, what would have been is recorded; off."""
+    capture: str = "ready"
+    """Of pods that say nothing with glowplug.dev/capture: ready, never or once-and-exit."""
+    capture_containers: str = "gpu"
+    """Of pods that say nothing with glowplug.dev/containers: gpu, the containers with a GPU, or all."""
+    captures_at_once: int = 1
+    """So many containers of the node are captured by the agent at the same time."""
+    ready_deadline_s: float = 1800.0
+    """A container that is not ready so long after its start is not captured."""
+
+    log_format: str = "logfmt"
+    """Of the agent's log, on standard error: logfmt or json."""
+    metrics_listen: str = ""
+    """Where the agent serves Prometheus metrics, such as 127.0.0.1:9464; "": nowhere. Whoever reaches it may read."""
+    kubernetes: str = "auto"
+    """Events, annotations and node labels: auto (where the agent runs in a pod with a service account), off, or
+    the path of a kubeconfig."""
+    node_name: str = ""
+    """Of this node in Kubernetes; "": $NODE_NAME, else the host name."""
+
+CHOICES = {
+    "mode": ("on", "observe", "off"),
+    "capture": ("ready", "never", "once-and-exit"),
+    "capture_containers": ("gpu", "all"),
+}
+NO_PATHS = ("containerd_namespace", *CHOICES)
 
 
 def limits(config: Config) -> Limits:
@@ -49,44 +79,97 @@ def limits(config: Config) -> Limits:
 def load(path: str | None = None) -> Config:
     """Read the file; the defaults where there is none and none was named.
 
-    Raises UsageError: no such file, no TOML, an unknown key, a value of another type.
+    Raises UsageError: no such file, no TOML, an unknown key, a value that can't be. The first of the problems is
+    told; `problems` tells all.
     """
+    file, values = read(path)
+    wrong = problems(values)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more: `glowplug config check`)" if len(wrong) > 1 else ""
+        raise UsageError(f"{file}: {wrong[0]}{more}")
+    return Config(**values)  # type: ignore[arg-type]  # every value was checked against its field
+
+
+def read(path: str | None = None) -> tuple[str, dict[str, object]]:
+    """The file's name and its keys, unchecked. Raises UsageError: no such file, no TOML."""
     file = path or paths.CONFIG_FILE
     try:
         with open(file, "rb") as opened:
-            values = tomllib.load(opened)
+            return file, tomllib.load(opened)
     except FileNotFoundError:
         if path is not None or "GLOWPLUG_CONFIG" in os.environ:
             raise UsageError(f"wanted the configuration in {file}, found no such file") from None
-        return Config()
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return file, {}
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: wanted TOML, found: {error}") from None
-    return _checked(file, values)
 
 
-def _checked(file: str, values: dict[str, object]) -> Config:
-    known = {field.name: field for field in fields(Config)}
+def problems(values: Mapping[str, object]) -> list[str]:
+    """One line for each key that is wrong: what was wanted, what was found."""
+    known = {field.name: field.default for field in fields(Config)}
+    found = []
     for key, value in values.items():
         if key not in known:
-            raise UsageError(f"{file}: {key}: no such key; there are: {', '.join(sorted(known))}")
-        default = known[key].default
-        wanted = (int, float) if isinstance(default, float) else (type(default),)
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise UsageError(f"{file}: {key}: wanted {_words(default)}, found {value!r}")
-        if isinstance(default, str) and not str(value).startswith("/") and key != "containerd_namespace":
-            raise UsageError(f"{file}: {key}: wanted an absolute path, found {value!r}")
-    config = Config(**values)  # type: ignore[arg-type]  # every value was checked against its field above
-    for key in ("cache_limit_bytes", "cache_max_age_s", "cache_newest"):
-        if getattr(config, key) <= 0:
-            raise UsageError(f"{file}: {key}: wanted more than 0, found {getattr(config, key)}")
-    if config.free_floor_bytes < 0:
-        raise UsageError(f"{file}: free_floor_bytes: wanted 0 or more, found {config.free_floor_bytes}")
-    if not 0 < config.restore_deadline_s <= 60:
-        raise UsageError(
-            f"{file}: restore_deadline_s: wanted more than 0 and at most 60, found {config.restore_deadline_s:g}"
-        )
-    return config
+            found.append(f"{key}: no such key; there are: {', '.join(sorted(known))}")
+            continue
+        rule, wanted = _RULES.get(key) or _rule_of_type(known[key])
+        if not _has_type(value, known[key]):
+            found.append(f"{key}: wanted {_TYPES[type(known[key])]}, found {value!r}")
+        elif not rule(value):
+            found.append(f"{key}: wanted {wanted}, found {value!r}")
+    return found
 
 
-def _words(default: object) -> str:
-    return {str: "a string", int: "a whole number", float: "a number"}[type(default)]
+Rule = tuple[Callable[[Any], bool], str]
+
+_MORE_THAN_0: Rule = (lambda value: value > 0, "more than 0")
+_ANY: Rule = (lambda _: True, "")
+_ABSOLUTE: Rule = (lambda value: value.startswith("/"), "an absolute path")
+
+_RULES: Mapping[str, Rule] = {
+    "containerd_namespace": (bool, "a name"),
+    "cache_limit_bytes": _MORE_THAN_0,
+    "cache_max_age_s": _MORE_THAN_0,
+    "cache_newest": _MORE_THAN_0,
+    "free_floor_bytes": (lambda value: value >= 0, "0 or more"),
+    "restore_deadline_s": (lambda value: 0 < value <= 60, "more than 0 and at most 60"),
+    "log_format": (("logfmt", "json").__contains__, "logfmt or json"),
+    "metrics_listen": (lambda value: not value or _is_address(value), "ADDRESS:PORT with an IP address"),
+    "kubernetes": (
+        lambda value: value in ("auto", "off") or value.startswith("/"),
+        "auto, off or an absolute path",
+    ),
+    "node_name": _ANY,
+}
+"""What a value must be besides its type. A string without a rule here is an absolute path."""
+
+_TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def address(text: str) -> tuple[str, int]:
+    """127.0.0.1:9464 or [::1]:9464 in its two parts. Raises ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    found = ipaddress.ip_address(host[1:-1] if host[:1] + host[-1:] == "[]" else host)
+    if (found.version == 6) != host.startswith("[") or not port.isascii() or not port.isdigit():
+        raise ValueError(f"wanted ADDRESS:PORT, found {text!r}")
+    if not 0 < int(port) < 1 << 16:
+        raise ValueError(f"wanted a port from 1 to 65535, found {port}")
+    return str(found), int(port)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rule_of_type(default: object) -> Rule:
+    return _ABSOLUTE if isinstance(default, str) else _ANY
+
+
+def _has_type(value: object, default: object) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
