@@ -50,7 +50,6 @@ class Config:
     """So many containers of the node are captured by the agent at the same time."""
     ready_deadline_s: float = 1800.0
     """A container that is not ready so long after its start is not captured."""
-
     log_format: str = "logfmt"
     """Of the agent's log, on standard error: logfmt or json."""
     metrics_listen: str = ""
@@ -60,13 +59,6 @@ class Config:
     the path of a kubeconfig."""
     node_name: str = ""
     """Of this node in Kubernetes; "": $NODE_NAME, else the host name."""
-
-CHOICES = {
-    "mode": ("on", "observe", "off"),
-    "capture": ("ready", "never", "once-and-exit"),
-    "capture_containers": ("gpu", "all"),
-}
-NO_PATHS = ("containerd_namespace", *CHOICES)
 
 
 def limits(config: Config) -> Limits:
@@ -126,6 +118,11 @@ _MORE_THAN_0: Rule = (lambda value: value > 0, "more than 0")
 _ANY: Rule = (lambda _: True, "")
 _ABSOLUTE: Rule = (lambda value: value.startswith("/"), "an absolute path")
 
+
+def _one_of(*values: str) -> Rule:
+    return values.__contains__, f"one of {', '.join(values)}"
+
+
 _RULES: Mapping[str, Rule] = {
     "containerd_namespace": (bool, "a name"),
     "cache_limit_bytes": _MORE_THAN_0,
@@ -140,6 +137,11 @@ _RULES: Mapping[str, Rule] = {
         "auto, off or an absolute path",
     ),
     "node_name": _ANY,
+    "mode": _one_of("on", "observe", "off"),
+    "capture": _one_of("ready", "never", "once-and-exit"),
+    "capture_containers": _one_of("gpu", "all"),
+    "captures_at_once": _MORE_THAN_0,
+    "ready_deadline_s": _MORE_THAN_0,
 }
 """What a value must be besides its type. A string without a rule here is an absolute path."""
 
