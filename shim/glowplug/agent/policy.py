@@ -1,0 +1,254 @@
+"""What a pod's annotations ask of the agent about captures, parsed into plain values; no I/O.
+
+Each may be set for one container of the pod alone by its name behind a dot: `glowplug.dev/ready.server` goes
+before `glowplug.dev/ready`. docs/capture.md lists them. A message names the annotation and what was wanted,
+never its value: a command may hold a secret.
+"""
+
+import re
+import shlex
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+
+from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
+from glowplug.checkpoint.eligible import CONTAINERS
+from glowplug.checkpoint.requirements import asks_for_gpu
+from glowplug.errors import UsageError
+
+CAPTURE = "capture"
+READY = "ready"
+ENGINE = "engine"
+MAX_PAUSE = "max-pause"
+HOOK_TIMEOUT = "hook-timeout"
+BEFORE_CAPTURE = "before-capture"
+AFTER_CAPTURE = "after-capture"
+AFTER_RESTORE = "after-restore"
+RESTORED_SIGNAL = "restored-signal"
+
+DEFAULT_HOOK_TIMEOUT_S = 60.0
+LONGEST_S = 86400.0
+LONGEST_REGEX = 1000
+
+When = Literal["ready", "never", "once-and-exit"]
+Value = TypeVar("Value")
+
+
+class BadAnnotation(UsageError):
+    """An annotation that can't be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """How it is told that a workload is ready. `kind` says which of the others count."""
+
+    kind: Literal["http", "tcp", "exec", "file", "log", "after"]
+    port: int = 0
+    path: str = ""
+    """Of http: with its query; of file: in the container."""
+    command: tuple[str, ...] = ()
+    regex: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Something to do in the pod. `body`: of an http-post, JSON or empty; `signal`: its number."""
+
+    kind: Literal["http-post", "exec", "signal"]
+    port: int = 0
+    path: str = ""
+    body: str = ""
+    command: tuple[str, ...] = ()
+    signal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is asked for one container. Times in seconds; `ready` None: nobody says when it is ready."""
+
+    when: When
+    ready: Ready | None
+    before_capture: Hook | None
+    after_capture: Hook | None
+    after_restore: Hook | None
+    hook_timeout_s: float
+    max_pause_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How an inference server is put to sleep and woken, and how it says that it serves."""
+
+    port: int
+    ready: str
+    sleep: str
+    wake: str
+    body: str
+
+
+# vLLM: docs "Sleep Mode" (its server has these paths with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode; level 1
+# keeps the weights in host memory, where the checkpoint finds them). SGLang: docs "SGLang for RL Systems" (with
+# --enable-memory-saver; the body is required, and empty means weights and KV cache).
+ENGINES = {
+    "vllm": Engine(8000, "/health", "/sleep?level=1", "/wake_up", ""),
+    "sglang": Engine(30000, "/health", "/release_memory_occupation", "/resume_memory_occupation", "{}"),
+}
+
+
+def of(facts: BundleFacts, default: When) -> Policy:
+    """Raises BadAnnotation for the first annotation that can't be understood."""
+    found = _Annotations(facts.annotations, facts.container_name)
+    engine = found.get(ENGINE, _engine)
+    when: When = found.get(CAPTURE, _when) or default
+    found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
+    return Policy(
+        when=when,
+        ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
+        before_capture=found.get(BEFORE_CAPTURE, hook) or _post(engine, engine.sleep if engine else ""),
+        after_capture=found.get(AFTER_CAPTURE, hook) or _post(engine, engine.wake if engine else ""),
+        after_restore=found.get(AFTER_RESTORE, hook) or _post(engine, engine.wake if engine else ""),
+        hook_timeout_s=found.get(HOOK_TIMEOUT, duration) or DEFAULT_HOOK_TIMEOUT_S,
+        max_pause_s=found.get(MAX_PAUSE, duration),
+    )
+
+
+def is_chosen(facts: BundleFacts, default: str) -> bool:
+    """Whether this container of the pod is one to capture. `default`: gpu or all, for pods that name none."""
+    named = facts.annotations.get(CONTAINERS, "").replace(",", " ").split()
+    if named:
+        return facts.container_name in named
+    return default == "all" or asks_for_gpu(facts)
+
+
+class _Annotations:
+    def __init__(self, values: Mapping[str, str], container: str) -> None:
+        self._values = values
+        self._container = container
+
+    def get(self, name: str, parse: Callable[[str], Value]) -> Value | None:
+        full = f"{OWN_ANNOTATIONS}{name}"
+        own = f"{full}.{self._container}"
+        used = own if own in self._values else full
+        text = self._values.get(used, "").strip()
+        try:
+            return parse(text) if text else None
+        except ValueError as error:
+            raise BadAnnotation(f"{used}: wanted {error}, found something else") from None
+
+
+def ready(text: str) -> Ready:
+    """Raises ValueError saying what is wanted."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "http":
+        port, path = _url(text, "http")
+        return Ready("http", port=port, path=path)
+    if scheme == "tcp":
+        port, path = _url(text, "tcp")
+        if path != "/":
+            raise ValueError("tcp://:PORT")
+        return Ready("tcp", port=port)
+    if scheme == "exec":
+        return Ready("exec", command=_command(rest))
+    if scheme == "file":
+        if not rest.startswith("/") or "\0" in rest:
+            raise ValueError("file: with an absolute path in the container")
+        return Ready("file", path=rest)
+    if scheme == "log":
+        return Ready("log", regex=_regex(rest))
+    if scheme == "after":
+        return Ready("after", seconds=duration(rest))
+    raise ValueError("http://:PORT/PATH, tcp://:PORT, exec:COMMAND, file:/PATH, log:REGEX or after:30s")
+
+
+def hook(text: str) -> Hook:
+    """Raises ValueError saying what is wanted."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "http-post":
+        port, path = _url(text, "http-post")
+        return Hook("http-post", port=port, path=path)
+    if scheme == "exec":
+        return Hook("exec", command=_command(rest))
+    if scheme == "signal":
+        return Hook("signal", signal=signal_number(rest))
+    raise ValueError("http-post://:PORT/PATH, exec:COMMAND or signal:NAME")
+
+
+def duration(text: str) -> float:
+    """Seconds. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text)
+    seconds = float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[found[2]] if found else 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError("a duration of more than 0 and at most a day, such as 500ms, 30s or 2m")
+    return seconds
+
+
+def signal_number(text: str) -> int:
+    """Raises ValueError."""
+    try:
+        return int(signal.Signals[f"SIG{text.removeprefix('SIG')}"])
+    except KeyError:
+        raise ValueError("a signal's name, such as USR1") from None
+
+
+def _when(text: str) -> When:
+    if text == "ready":
+        return "ready"
+    if text == "never":
+        return "never"
+    if text == "once-and-exit":
+        return "once-and-exit"
+    raise ValueError("ready, never or once-and-exit")
+
+
+def _engine(text: str) -> Engine:
+    name, colon, port = text.partition(":")
+    known = ENGINES.get(name)
+    if known is None:
+        raise ValueError(f"{' or '.join(ENGINES)}, and :PORT behind it for another port than its usual one")
+    return Engine(_port(port), known.ready, known.sleep, known.wake, known.body) if colon else known
+
+
+def _post(engine: Engine | None, path: str) -> Hook | None:
+    return Hook("http-post", port=engine.port, path=path, body=engine.body) if engine else None
+
+
+def _url(text: str, scheme: str) -> tuple[int, str]:
+    """Port and path. The host is the pod itself, so none is named."""
+    wanted = f"{scheme}://:PORT/PATH of printable ASCII; the host is the pod itself, and left out"
+    if not all("!" <= letter <= "~" for letter in text) or not text.startswith(f"{scheme}://:"):
+        raise ValueError(wanted)
+    # urlsplit knows no host without its scheme's slashes, and keeps what stands behind a "#" apart.
+    parts = urlsplit(text)
+    port, _, _ = parts.netloc.removeprefix(":").partition("@")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError(wanted)
+    return _port(port), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 1 << 16:
+        raise ValueError("a port from 1 to 65535")
+    return int(text)
+
+
+def _command(text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        words = ()
+    if not words or any("\0" in word for word in words):
+        raise ValueError("exec: and a command with its arguments, quoted as for a shell; no shell runs it")
+    return words
+
+
+def _regex(text: str) -> str:
+    try:
+        if 0 < len(text) <= LONGEST_REGEX:
+            re.compile(text)
+            return text
+    except (re.error, OverflowError, RecursionError):
+        pass
+    raise ValueError(f"log: and a regular expression of at most {LONGEST_REGEX} characters")
