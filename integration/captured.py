@@ -1,14 +1,15 @@
 """A captured workload: a pod that was captured and removed, and later pods of the same spec to compare with."""
 
-import glob
 import json
-import os
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
+from glowplug import paths
+from glowplug.agent import history
 from glowplug.containerd.cri_specs import Mount
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod, Pods
@@ -98,17 +99,9 @@ def captured(
 
 def records(node: Node, container: str) -> list[Record]:
     """What was recorded of this container id, in the spool and in the agent's journal, the oldest first."""
-    found = []
-    for path in glob.glob(f"{node.names.run_dir}/outcomes/*.json"):
-        with open(path) as file:
-            found.append(json.load(file))
-    journal = f"{node.names.cache}/history.jsonl"
-    if os.path.exists(journal):
-        with open(journal) as file:
-            found += [json.loads(line) for line in file]
-    return sorted(
-        (one for one in found if one.get("container_id") == container), key=lambda one: float(one["time"])
-    )
+    with patch.object(paths, "RUN_DIR", node.names.run_dir):
+        found = history.read(node.names.cache)
+    return [dict(one) for one in found if one.get("container_id") == container]
 
 
 def outcome(node: Node, container: Container) -> str:

@@ -1,13 +1,14 @@
 """Outcomes survive a dead agent and a full disk, and are taken in once."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from glowplug import paths
-from glowplug.agent.history import History
+from glowplug.agent.history import PREPARED, History, read
 from glowplug.runtime import outcome
 
 
@@ -75,3 +76,19 @@ def test_rubbish_in_the_spool_is_no_record(tmp_path: Path) -> None:
     Path(paths.spool(), "0.json").write_text("{")
     Path(paths.spool(), "1.json").write_text("[]")
     assert len(History(str(tmp_path)).take_in()) == 1
+
+
+def test_a_prepared_start_counts_when_it_was_used_and_once(tmp_path: Path) -> None:
+    ready = Path(paths.prepared_start("c1"))
+    ready.mkdir(parents=True)
+    (ready / "outcome.json").write_text('{"container_id": "c1", "outcome": "cold:no-checkpoint"}')
+    history = History(str(tmp_path))
+    assert history.take_in() == []
+    marker = Path(paths.spool()) / f"c1{PREPARED}"
+    marker.parent.mkdir()
+    marker.write_text("")
+    assert read(str(tmp_path))[0]["outcome"] == "cold:no-checkpoint"
+    os.utime(marker, (7.25, 7.25))
+    assert [record["time"] for record in history.take_in()] == [7.25]
+    assert not ready.exists() and not marker.exists()
+    assert history.take_in() == []

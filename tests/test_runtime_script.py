@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -257,6 +257,76 @@ def test_a_create_that_misses_imports_the_interpreter_s_own_and_ours_alone(tmp_p
     )
     modules = {name for name in done.stdout.split() if not name.startswith("glowplug") and name != "__main__"}
     assert modules - ALLOWED == set()
+
+
+def prepared(directory: Path) -> list[str]:
+    """An agent's decision, ahead of the create whose arguments these are: a cold start with an edited spec."""
+    arguments = eligible_bundle(directory)
+    ready = directory / "run/prepared/c1"
+    ready.mkdir(parents=True)
+    (directory / "run/outcomes").mkdir()
+    texts = {"spec": (directory / "bundle/config.json").read_text(), "edited": "edited", "outcome": "{}"}
+    for name, text in texts.items():
+        (ready / f"{name}.json").write_text(text)
+    return arguments
+
+
+NO_PYTHON = {"GLOWPLUG_PYTHON": "/nowhere/python3", "PATH": os.environ["PATH"]}
+
+
+def test_a_prepared_cold_start_needs_no_python(tmp_path: Path) -> None:
+    arguments = prepared(tmp_path)
+    called = Called(tmp_path, arguments, NO_PYTHON)
+    assert (called.seen["argv"], called.seen["env"]) == (arguments, called.env)
+    assert (called.seen["pid"], called.status) == (called.pid, 43)
+    assert (called.out, called.err) == (b"said by runc", b"")
+    assert (tmp_path / "bundle/config.json").read_text() == "edited"
+    assert [file.name for file in (tmp_path / "run/outcomes").iterdir()] == ["c1.prepared"]
+
+
+def test_a_prepared_start_of_a_sandbox_has_no_outcome(tmp_path: Path) -> None:
+    arguments = prepared(tmp_path)
+    for name in ("edited", "outcome"):
+        (tmp_path / f"run/prepared/c1/{name}.json").unlink()
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]})
+    assert called.seen["argv"] == arguments
+    assert list((tmp_path / "run/outcomes").iterdir()) == []
+
+
+def spec_differs(run: Path) -> None:
+    (run / "prepared/c1/spec.json").write_text("{}")
+
+
+def was_used(run: Path) -> None:
+    (run / "outcomes/c1.prepared").write_text("")
+
+
+def restore_is_under_way(run: Path) -> None:
+    (run / "restores/c2").mkdir(parents=True)
+
+
+def checkpoint_came(run: Path) -> None:
+    os.utime(run / "prepared/c1", (0, 0))
+    (run / "published").write_text("")
+
+
+def edit_fails(run: Path) -> None:
+    (run / "prepared/c1/edited.json").unlink()
+    (run / "prepared/c1/edited.json").mkdir()
+
+
+@pytest.mark.parametrize(
+    "change", [spec_differs, was_used, restore_is_under_way, checkpoint_came, edit_fails]
+)
+def test_what_was_prepared_and_holds_no_longer_is_asked_anew(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    arguments = prepared(tmp_path)
+    change(tmp_path / "run")
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]})
+    assert (called.seen["argv"], called.err) == (arguments, b"")
+    assert outcomes(tmp_path) == ["cold:no-agent"]
+    assert (tmp_path / "run/outcomes/c1.prepared").exists() == (change is was_used)
 
 
 def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:

@@ -136,7 +136,9 @@ def _write(container: str, files: Mapping[str, bytes]) -> None:
     aside = tempfile.mkdtemp(prefix=".", dir=paths.prepared())
     try:
         for name, content in files.items():
-            with open(os.open(f"{aside}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+            with open(
+                os.open(f"{aside}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb"
+            ) as file:
                 file.write(content)
         os.rename(aside, paths.prepared_start(container))
     except OSError:

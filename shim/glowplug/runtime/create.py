@@ -38,35 +38,41 @@ def run(runc: str, command: Command) -> int:
         "pod": facts.sandbox_name,
         "container": facts.container_name,
     }
+    against: list[tuple[str, str]] | None = None
     try:
-        status, said = _start(runc, command, spec, facts, began)
+        against = eligible.ineligible(facts)
+        status, said = _start(runc, command, spec, facts, against, began)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
         status, said = RUNC, {"outcome": "cold:internal-error", "detail": f"{type(error).__name__}: {error}"}
     outcome.append({**record, **said, "total_s": round(time.monotonic() - began, 4)})
     if status == REFUSED:
         outcome.tell_containerd(command.options.get("log"), str(said.get("detail")))
-    if status == RUNC:
-        _edit(command.bundle, spec, facts)
+    if status == RUNC and against == []:
+        _edit(command.bundle, spec)
     return status
 
 
-def _edit(directory: str, spec: dict[str, object], facts: bundle.BundleFacts) -> None:
+def _edit(directory: str, spec: dict[str, object]) -> None:
     """Of a container that may be captured one day. One that can't be edited starts as it is."""
     try:
-        if not eligible.ineligible(facts):
-            edit.apply(directory, spec)
+        edit.apply(directory, spec)
     except Exception:  # noqa: BLE001 - promise 1
         return
 
 
 def _start(
-    runc: str, command: Command, spec: dict[str, object], facts: bundle.BundleFacts, began: float
+    runc: str,
+    command: Command,
+    spec: dict[str, object],
+    facts: bundle.BundleFacts,
+    against: list[tuple[str, str]],
+    began: float,
 ) -> tuple[int, dict[str, object]]:
     """Eligible? Anything left of an earlier try in this pod? A match? Then restore."""
     refused = take_back.abandoned_in(facts.sandbox_id, command.container)
     if refused:
         return REFUSED, {"outcome": "fallback:cleanup", "detail": refused}
-    for slug, sentence in eligible.ineligible(facts):
+    for slug, sentence in against:
         return RUNC, {"outcome": f"cold:{slug}", "detail": sentence}
     try:
         plan = ask.ask(
@@ -119,9 +125,11 @@ def _restore(
         pipeline.run(work, phases)
     except pipeline.Failed as failure:
         said |= {"outcome": f"fallback:{failure.stage}", "detail": failure.detail}
-        steps.abandon(work)
         try:
-            cleanup.clean_up(trial, CLEANUP_DEADLINE_S, create_follows=True)
+            try:
+                steps.abandon(work)
+            finally:
+                cleanup.clean_up(trial, CLEANUP_DEADLINE_S, create_follows=True)
         except (GlowplugError, OSError) as error:
             said["detail"] = f"{failure}; and then the clean-up: {error}"
             return REFUSED, said
