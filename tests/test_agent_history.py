@@ -92,3 +92,34 @@ def test_a_prepared_start_counts_when_it_was_used_and_once(tmp_path: Path) -> No
     assert [record["time"] for record in history.take_in()] == [7.25]
     assert not ready.exists() and not marker.exists()
     assert history.take_in() == []
+
+
+def test_what_a_killed_agent_saved_and_left_in_the_spool_is_not_taken_in_again(tmp_path: Path) -> None:
+    start("c1", "restored")
+    left = next(Path(paths.spool()).iterdir())
+    content = left.read_bytes()
+    History(str(tmp_path)).take_in()
+    left.write_bytes(content)  # as if it had died before the removal
+    history = History(str(tmp_path))
+    assert history.take_in() == []
+    assert len(history.records()) == 1
+    assert not left.exists()
+
+
+def test_a_record_behind_a_line_that_was_cut_off_has_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"outcome": "resto')
+    start("c1", "restored")
+    History(str(tmp_path)).take_in()
+    assert [record["container_id"] for record in History(str(tmp_path)).records()] == ["c1"]
+
+
+def test_the_journal_keeps_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glowplug.agent.history.JOURNAL_LIMIT_BYTES", 1000)
+    history = History(str(tmp_path))
+    for number in range(100):
+        start(f"c{number}", "cold:no-checkpoint")
+        history.take_in()
+    sizes = [file.stat().st_size for file in tmp_path.glob("history.jsonl*")]
+    assert len(sizes) == 2
+    assert max(sizes) < 1000 + 200  # one record over
+    assert History(str(tmp_path)).records()[-1]["container_id"] == "c99"

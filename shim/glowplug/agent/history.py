@@ -6,9 +6,10 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from glowplug import paths
+from glowplug.agent.record import Record, kind, number
 
 KEPT = 10_000
 JOURNAL_LIMIT_BYTES = 16 << 20
@@ -16,13 +17,18 @@ JOURNAL_LIMIT_BYTES = 16 << 20
 PREPARED = ".prepared"
 """Ends the name of an empty file that says: the prepared start of the container so named was used."""
 
-Record = Mapping[str, object]
+Teller = Callable[[Record], None]
+"""Is told of each new record, once, and returns soon; it raises nothing."""
 
 
 class History:
-    """Thread-safe. Records are the runtime's (runtime/outcome.py), in the order in which they were taken in."""
+    """Thread-safe. Records are the runtime's (runtime/outcome.py), in the order in which they were taken in.
+
+    `tellers`: who is told of each new one. intake.py does so, and nobody else takes records in.
+    """
 
     def __init__(self, directory: str) -> None:
+        self.tellers: list[Teller] = []
         self._journal = f"{directory}/history.jsonl"
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT)
@@ -31,6 +37,7 @@ class History:
         os.makedirs(directory, 0o700, exist_ok=True)
         for journal in (f"{self._journal}.1", self._journal):
             self._add(_read(journal))
+        self._drop_saved()
 
     def take_in(self) -> list[Record]:
         """Move what lies in the spool into the journal; the new records."""
@@ -51,7 +58,6 @@ class History:
     def answer(self, question: Mapping[str, object]) -> Mapping[str, object]:
         """`{"op": "history", "container": ID or nothing}` → `{"records": […]}`."""
         container = question.get("container")
-        self.take_in()
         return {"records": self.records(container if isinstance(container, str) else None)}
 
     def records(self, container: str | None = None) -> list[Record]:
@@ -64,30 +70,46 @@ class History:
         with self._lock:
             return (sandbox, container_name) in self._tried
 
-    def _add(self, records: list[Record]) -> None:
+    def _add(self, records: Iterable[Record]) -> None:
         """Keep them. What was tried is known without a search: each start asks for it."""
-        self._records.extend(records)
-        self._tried.update(_tried(records))
+        for record in records:
+            self._records.append(record)
+            self._tried.update(_tried([record]))
         if len(self._tried) > KEPT:
             self._tried = set(_tried(self._records))
 
+    def _drop_saved(self) -> None:
+        """What an agent had written to the journal when it was killed, and not yet taken from the spool."""
+        spooled = {path: record for path in _spooled() if (record := _parse(path)) is not None}
+        saved = {_whole(record) for record in self._records} if spooled else set()
+        for path, record in spooled.items():
+            if _whole(record) in saved:
+                _remove(path)
+
     def _write(self, records: list[Record]) -> None:
+        """Append them, on lines of their own also behind one that was cut off. Raises OSError."""
         if not records:
             return
         with contextlib.suppress(FileNotFoundError):
             if os.stat(self._journal).st_size > JOURNAL_LIMIT_BYTES:
                 os.rename(self._journal, f"{self._journal}.1")
-        fd = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
+        fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "ab+") as file:
+            size = file.tell()
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                file.write(b"\n")
+            file.writelines(json.dumps(record).encode() + b"\n" for record in records)
 
 
 def _tried(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
     """(sandbox, container name) of every start that was a restore, or the try of one."""
     for record in records:
         sandbox, container = record.get("sandbox_id"), record.get("container")
-        kind = str(record.get("outcome", "")).partition(":")[0]
-        if kind in ("restored", "fallback") and isinstance(sandbox, str) and isinstance(container, str):
+        if (
+            kind(record)[0] in ("restored", "fallback")
+            and isinstance(sandbox, str)
+            and isinstance(container, str)
+        ):
             yield sandbox, container
 
 
@@ -99,13 +121,13 @@ def read(directory: str) -> list[Record]:
     """
     spooled = [record for path in _spooled() if (record := _parse(path)) is not None]
     found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl"), *spooled]
-    unique = {json.dumps(record, sort_keys=True): record for record in found}
-    return sorted(unique.values(), key=_time)
+    unique = {_whole(record): record for record in found}
+    return sorted(unique.values(), key=lambda record: number(record, "time") or 0.0)
 
 
-def _time(record: Record) -> float:
-    time = record.get("time")
-    return float(time) if isinstance(time, int | float) else 0.0
+def _whole(record: Record) -> str:
+    """Alike for the same record only."""
+    return json.dumps(record, sort_keys=True)
 
 
 def _spooled() -> list[str]:
@@ -143,16 +165,22 @@ def _remove(path: str) -> None:
     os.unlink(path)
 
 
-def _read(journal: str) -> list[Record]:
+def _read(journal: str) -> Iterator[Record]:
+    """Line by line: two full journals at once would be most of the agent's memory."""
     try:
         with open(journal, errors="replace") as file:
-            lines = file.read().splitlines()
+            for line in file:
+                record = _object(line)
+                if record is not None:
+                    yield record
     except FileNotFoundError:
-        return []
-    found: list[Record] = []
-    for line in lines:
-        with contextlib.suppress(ValueError):  # the last line of a journal cut off by a crash
-            record = json.loads(line)
-            if isinstance(record, dict):
-                found.append(record)
-    return found
+        return
+
+
+def _object(line: str) -> Record | None:
+    """None for what is no record, such as the line of a journal that was cut off by a crash."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

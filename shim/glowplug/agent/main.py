@@ -3,8 +3,9 @@
 import logging
 import signal
 import threading
+from functools import partial
 
-from glowplug.agent import intake, sweep
+from glowplug.agent import intake, logs, sweep
 from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
 from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
@@ -24,7 +25,7 @@ SWEEP_EVERY_S = 5.0
 
 def run(config: Config) -> None:
     """Until told to stop. Raises UsageError when there is an agent already."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logs.set_up(config.log_format)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -37,7 +38,7 @@ def run(config: Config) -> None:
         follower = Follower(
             containerd, {"/containers/create": [preparer.created], "/containers/delete": [preparer.deleted]}
         )
-        server = Server({"resolve": resolver.answer, "history": history.answer})
+        server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         listening = threading.Thread(target=server.serve_forever, name="server")
         listening.start()
         follower.start()

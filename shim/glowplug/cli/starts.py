@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-Record = Mapping[str, object]
+from glowplug.agent import record as fields
+from glowplug.agent.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """One start. `time`: seconds since the epoch, when it was over; durations in seconds; "" and None: unknown.
 
+    `memory_bytes`: large memory that was written besides CRIU's; `memory_rate`: bytes per second of that.
     `ran_s`: from the restore to the container's end, for a restored container that ended.
     """
 
@@ -23,6 +25,8 @@ class Start:
     checkpoint: str | None
     total_s: float | None
     phases: Mapping[str, float]
+    memory_bytes: float | None = None
+    memory_rate: float | None = None
     ran_s: float | None = None
 
 
@@ -34,11 +38,11 @@ def of(records: Iterable[Record]) -> list[Start]:
     found: list[Start] = []
     last: dict[str, int] = {}
     for record in records:
-        container = _text(record, "container_id")
+        container = fields.text(record, "container_id")
         if record.get("event") == "exit":
             at = last.get(container)
             if at is not None:
-                found[at] = replace(found[at], ran_s=_number(record, "ran_s"))
+                found[at] = replace(found[at], ran_s=fields.number(record, "ran_s"))
         elif "outcome" in record:
             last[container] = len(found)
             found.append(_start(record, container))
@@ -56,31 +60,17 @@ def _named(starts: list[Start]) -> list[Start]:
 
 
 def _start(record: Record, container: str) -> Start:
-    phases = record.get("phases")
     return Start(
-        time=_number(record, "time") or 0.0,
+        time=fields.number(record, "time") or 0.0,
         container_id=container,
-        namespace=_text(record, "namespace"),
-        pod=_text(record, "pod"),
-        container=_text(record, "container"),
-        outcome=_text(record, "outcome"),
-        detail=_text(record, "detail"),
-        checkpoint=_text(record, "checkpoint") or None,
-        total_s=_number(record, "total_s"),
-        phases={
-            str(name): float(value)
-            for name, value in (phases.items() if isinstance(phases, dict) else ())
-            if isinstance(value, int | float)
-        },
-        ran_s=None,
+        namespace=fields.text(record, "namespace"),
+        pod=fields.text(record, "pod"),
+        container=fields.text(record, "container"),
+        outcome=fields.text(record, "outcome"),
+        detail=fields.text(record, "detail"),
+        checkpoint=fields.text(record, "checkpoint") or None,
+        total_s=fields.number(record, "total_s"),
+        phases=fields.phases(record),
+        memory_bytes=fields.number(record, "memory_bytes") or None,
+        memory_rate=fields.memory_rate(record),
     )
-
-
-def _text(record: Record, name: str) -> str:
-    value = record.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _number(record: Record, name: str) -> float | None:
-    value = record.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,44 @@
+"""What became of a capture, put where outcomes are: into the spool, whoever captured.
+
+From there it reaches the history, the log, the metrics, and the pod's readiness gate (agent/intake.py).
+"""
+
+from glowplug.capture.request import Request, Result
+from glowplug.errors import GlowplugError, UsageError
+from glowplug.runtime import outcome
+
+CAPTURED = "captured"
+REFUSED = "refused"
+FAILED = "failed"
+NOT_NEEDED = "not-needed"
+RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
+
+
+def captured(result: Result, by: str, pod_uid: str = "") -> bool:
+    """A checkpoint was published. `by`: agent or command. False where it can't be noted."""
+    said = {
+        "checkpoint": result.checkpoint,
+        "bytes": result.bytes,
+        "pause_s": result.pause_s,
+        "predicted_pause_s": result.predicted_pause_s,
+        "phases": result.phases,
+    }
+    return _append(CAPTURED, by, result.namespace, result.pod, result.container, {"pod_uid": pod_uid, **said})
+
+
+def not_captured(request: Request, error: GlowplugError, by: str, pod_uid: str = "") -> bool:
+    """Refused where nothing was touched, else failed; the container runs on either way."""
+    kind = REFUSED if isinstance(error, UsageError) else FAILED
+    said: dict[str, object] = {"pod_uid": pod_uid, "detail": str(error)}
+    return _append(kind, by, request.namespace, request.pod, request.container or "", said)
+
+
+def not_needed(namespace: str, pod: str, container: str, why: str, pod_uid: str = "") -> bool:
+    """Nobody will capture this container: a pod that waits for it at its readiness gate need not."""
+    said: dict[str, object] = {"pod_uid": pod_uid, "detail": why}
+    return _append(NOT_NEEDED, "agent", namespace, pod, container, said)
+
+
+def _append(kind: str, by: str, namespace: str, pod: str, container: str, said: dict[str, object]) -> bool:
+    named = {"namespace": namespace, "pod": pod, "container": container}
+    return outcome.append({"event": "capture", "result": kind, "by": by, **named, **said})
