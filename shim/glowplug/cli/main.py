@@ -8,6 +8,7 @@ import click
 from glowplug import __version__
 from glowplug.cli.agent import agent
 from glowplug.cli.capture import capture
+from glowplug.cli.doctor import doctor
 from glowplug.cli.explain import explain
 from glowplug.cli.gc import gc
 from glowplug.cli.history import history
@@ -34,6 +35,7 @@ def commands() -> None:
 for command in (
     agent,
     capture,
+    doctor,
     explain,
     gc,
     history,

@@ -1,0 +1,93 @@
+"""What several checks want to know of others, asked once: containerd's configuration, NVML's list of GPUs."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from glowplug.config import Config
+from glowplug.errors import GlowplugError, HostError
+
+if TYPE_CHECKING:
+    from glowplug.containerd.cri import RuntimeStatus
+    from glowplug.cuda.facts import Node
+
+HANDLER = "glowplug"
+"""Name of our handler in containerd's configuration; RuntimeClasses name it."""
+
+ANSWERS_WITHIN_S = 5.0
+
+Answer = TypeVar("Answer")
+
+
+class Asked:
+    """One node's answers. Who gave none is not asked again: who wants to know is told so, in a few words."""
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self._answers: dict[str, object] = {}
+        self._silent: set[str] = set()
+
+    def containerd_version(self) -> str:
+        """As containerd says it: "1.6.20~ds1", "v2.1.9". Raises ContainerdError, HostError."""
+        return self._once("containerd", "version", self._ask_version)
+
+    def cri(self) -> "RuntimeStatus":
+        """CRI's conditions and its configuration in force. Raises ContainerdError, HostError."""
+        return self._once("containerd", "cri", self._ask_cri)
+
+    def handler(self) -> Mapping[str, Any] | None:
+        """Our handler in that configuration, with containerd's own names of keys; None: there is none.
+
+        Raises ContainerdError, HostError.
+        """
+        return handlers(self.cri().config).get(HANDLER)
+
+    def gpus(self) -> "Node":
+        """What NVML says. Raises HostError."""
+        return self._once("NVML", "gpus", _ask_nvml)
+
+    def _once(self, who: str, what: str, ask: Callable[[], Answer]) -> Answer:
+        if who in self._silent:
+            raise HostError(f"{who} does not answer")
+        if what not in self._answers:
+            try:
+                self._answers[what] = ask()
+            except GlowplugError:
+                self._silent.add(who)
+                raise
+        return cast("Answer", self._answers[what])
+
+    def _ask_version(self) -> str:
+        from glowplug.containerd.client import Containerd
+
+        settings = self.settings
+        with Containerd(
+            settings.containerd_socket, settings.containerd_namespace, timeout_s=ANSWERS_WITHIN_S
+        ) as containerd:
+            return containerd.version()
+
+    def _ask_cri(self) -> "RuntimeStatus":
+        from glowplug.containerd.cri import Cri
+
+        with Cri(self.settings.containerd_socket, timeout_s=ANSWERS_WITHIN_S) as cri:
+            return cri.status()
+
+
+def _ask_nvml() -> "Node":
+    from glowplug.cuda import facts
+
+    return facts.read()
+
+
+def handlers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The runtime handlers in CRI's configuration by name; what has another shape than containerd's is left out."""
+    containerd = config.get("containerd")
+    found = containerd.get("runtimes") if isinstance(containerd, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {name: handler for name, handler in found.items() if isinstance(handler, Mapping)}
+
+
+def options(handler: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A handler's options for the shim: BinaryName, Root, SystemdCgroup."""
+    found = handler.get("options")
+    return found if isinstance(found, Mapping) else {}

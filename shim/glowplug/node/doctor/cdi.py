@@ -1,0 +1,100 @@
+"""Whether GPUs reach containers of our handler in their spec, where a capture and a restore can see them.
+
+Through CDI (the Container Device Interface: specs in files that containerd merges), or with our runtime behind
+nvidia-container-runtime in CDI mode. A hook of the legacy kind gives GPUs behind our back (docs/gpu.md).
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from glowplug.errors import HostError
+from glowplug.node.doctor import gpu
+from glowplug.node.doctor.asked import Asked, options
+from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.programs import version_numbers
+
+SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")  # containerd's own default
+KIND = "nvidia.com/gpu"
+ON_SINCE = (2, 0)
+"""First containerd that has CDI on by itself."""
+NVIDIA_CONFIG = "/etc/nvidia-container-runtime/config.toml"
+CHAINED = "nvidia-container-runtime"
+
+_GENERATE = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+
+
+def reach(asked: Asked) -> Finding:
+    """HostError: a file that can't be read."""
+    if not gpu.present():
+        return ok(gpu.NO_GPU)
+    handler, config = asked.handler() or {}, asked.cri().config
+    if os.path.basename(str(options(handler).get("BinaryName", ""))).startswith(CHAINED):
+        return judge_chain(_toml(NVIDIA_CONFIG))
+    on = is_on(config.get("enableCDI"), asked.containerd_version())
+    directories = [str(one) for one in config.get("cdiSpecDirs") or SPEC_DIRS]
+    return judge_specs(on, directories, specs(directories))
+
+
+def is_on(setting: object, version: str) -> bool:
+    """`setting`: enableCDI in CRI's configuration; containerd 1.6 knows none. HostError: no version."""
+    return setting is True or (setting is None and version_numbers(version)[:2] >= ON_SINCE)
+
+
+def judge_specs(on: bool, directories: Iterable[str], devices: Mapping[str, int]) -> Finding:
+    """`devices`: file → how many GPUs it describes."""
+    found = {file: count for file, count in devices.items() if count}
+    if on and found:
+        return ok(f"CDI: {max(found.values())} devices in {', '.join(sorted(found))}")
+    needed = "CDI, or a device plugin that puts nodes and libraries into the spec"
+    if not on:
+        return warning("CDI is off in containerd", needed, "enable_cdi = true in containerd's CRI section")
+    return warning(f"CDI is on, no {KIND} in {' and '.join(directories)}", needed, _GENERATE)
+
+
+def judge_chain(config: Mapping[str, Any]) -> Finding:
+    """`config`: of nvidia-container-runtime, which calls the first of its runtimes that is there."""
+    section = config.get("nvidia-container-runtime")
+    section = section if isinstance(section, Mapping) else {}
+    runtimes, mode = section.get("runtimes"), section.get("mode")
+    first = str(runtimes[0]) if isinstance(runtimes, list) and runtimes else "its own default"
+    if os.path.basename(first) != "glowplug-runtime":
+        return wrong(
+            f"{CHAINED} calls {first}", "glowplug-runtime first in its `runtimes`", f"edit {NVIDIA_CONFIG}"
+        )
+    if mode != "cdi":
+        return wrong(f"{CHAINED} in mode {mode}", 'mode = "cdi"', f"edit {NVIDIA_CONFIG}")
+    return ok(f"behind {CHAINED}, mode cdi")
+
+
+def specs(directories: Iterable[str]) -> dict[str, int]:
+    """Number of GPUs in each spec file of these directories; a file that is no spec has none."""
+    found = {}
+    for directory in directories:
+        names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+        for name in names:
+            if name.endswith((".json", ".yaml")):
+                with open(f"{directory}/{name}", errors="replace") as file:
+                    found[f"{directory}/{name}"] = gpus_in(file.read())
+    return found
+
+
+def gpus_in(text: str) -> int:
+    """Of one spec file (CDI specification: `kind`, `devices`); JSON is read as the YAML that it is."""
+    import yaml
+
+    try:
+        spec = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        return 0
+    devices = spec.get("devices") if isinstance(spec, dict) and spec.get("kind") == KIND else None
+    return len(devices) if isinstance(devices, list) else 0
+
+
+def _toml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise HostError(f"{path}: {error}") from error

@@ -1,0 +1,95 @@
+"""The table of checks, in the order of the way of a restore, and going through it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from glowplug.config import Config
+from glowplug.node.doctor import (
+    agent,
+    cdi,
+    containerd,
+    criu,
+    disk,
+    gpu,
+    kernel,
+    kernel_options,
+    memory,
+    privacy,
+    runc,
+)
+from glowplug.node.doctor.asked import Asked
+from glowplug.node.doctor.finding import Finding
+
+SAID = 300
+"""Characters of an error that a finding shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`must`: without it nothing is restored, so a check that can't tell is as good as one that failed."""
+
+    name: str
+    look: Callable[[Asked], Finding]
+    must: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check and what it found."""
+
+    name: str
+    finding: Finding
+
+
+CHECKS = (
+    Check("kernel", kernel.version),
+    Check("kernel options", kernel_options.options),
+    Check("capabilities", kernel.capabilities),
+    Check("ptrace", kernel.ptrace),
+    Check("cgroups", kernel.cgroups),
+    Check("huge pages", memory.huge_pages, must=False),
+    Check("CRIU", criu.version),
+    Check("CRIU on this kernel", criu.check),
+    Check("CRIU's features", criu.features, must=False),
+    Check("runc", runc.version),
+    Check("containerd", containerd.version),
+    Check("CRI", containerd.ready),
+    Check("handler", containerd.handler),
+    Check("handler: annotations", containerd.annotations, must=False),
+    Check("handler: runc's state", containerd.runc_root),
+    Check("handler: snapshotter", containerd.snapshotter),
+    Check("handler: cgroup driver", containerd.cgroup_driver),
+    Check("runtime: runc", runc.through_runtime),
+    Check("runtime: Python", runc.python),
+    Check("agent", agent.answers),
+    Check("run directory", privacy.run_dir),
+    Check("cache", privacy.cache),
+    Check("cache: room", disk.room, must=False),
+    Check("cache: speed", disk.speed, must=False),
+    Check("programs", privacy.programs),
+    Check("NVIDIA driver", gpu.driver),
+    Check("NVML", gpu.nvml),
+    Check("CUDA checkpoints", gpu.checkpoints),
+    Check("GPUs in containers", cdi.reach, must=False),
+)
+
+
+def run(settings: Config) -> Iterator[Checked]:
+    """Every check, one after the other, as each is done. Never raises."""
+    asked = Asked(settings)
+    for check in CHECKS:
+        yield Checked(check.name, look(check, asked))
+
+
+def look(check: Check, asked: Asked) -> Finding:
+    """What the check finds; that it can't tell, and why, where it raises. Unknown is not ready."""
+    try:
+        return check.look(asked)
+    except Exception as error:  # noqa: BLE001  # whatever it is: it is told, and the other checks go on
+        said = " ".join(str(error).split())[:SAID] or type(error).__name__
+        return Finding("wrong" if check.must else "warning", f"can't tell: {said}", "", "")
+
+
+def is_ready(found: list[Checked]) -> bool:
+    """Whether this node restores."""
+    return all(one.finding.level != "wrong" for one in found)

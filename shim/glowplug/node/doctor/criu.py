@@ -1,0 +1,91 @@
+"""CRIU: there, new enough, where runc finds it, and fit for this kernel by its own word."""
+
+import os
+from collections.abc import Mapping
+
+from glowplug.criu import program
+from glowplug.errors import CriuError
+from glowplug.node.doctor import programs
+from glowplug.node.doctor.asked import Asked
+from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+
+INSTALL = "hack/bootstrap-node.sh, or set `criu` in the configuration"
+
+FEATURES: Mapping[str, str] = {
+    "mnt_id": "files in containers",
+    "kcmp_epoll": "event loops",
+    "timerfd": "event loops",
+    "fdinfo_lock": "file locks",
+    "seccomp_suspend": "containers with a seccomp profile",
+    "seccomp_filters": "containers with a seccomp profile",
+    "sk_ns": "sockets in a pod's network",
+    "external_net_ns": "a pod's network",
+    "tcp_half_closed": "TCP connections within a container",
+    "timens": "CLOCK_MONOTONIC that goes on",
+    "can_map_vdso": "every process",
+    "clone3_set_tid": "processes with their old numbers",
+    "get_rseq_conf": "programs of today's C library",
+    "overlayfs_maps": "programs in an image's layers",
+}
+"""Features as `criu check --feature` names them (criu/cr-check.c), and what needs them."""
+
+
+def version(asked: Asked) -> Finding:
+    try:
+        return judge_version(asked.settings.criu, program.version(asked.settings.criu))
+    except CriuError as error:
+        return wrong(str(error), f"CRIU {_oldest()} or newer", INSTALL)
+
+
+def judge_version(path: str, found: tuple[int, ...]) -> Finding:
+    """`path`: of the program; runc runs whatever is called criu in its directory."""
+    text = f"{'.'.join(map(str, found))}, {path}"
+    if found < program.MINIMUM:
+        return wrong(text, f"CRIU {_oldest()} or newer", INSTALL)
+    if os.path.basename(path) != "criu":
+        return wrong(
+            text, "a program called criu: runc looks for one of that name", f"ln -s {path} DIRECTORY/criu"
+        )
+    return ok(text)
+
+
+def _oldest() -> str:
+    return ".".join(map(str, program.MINIMUM))
+
+
+def check(asked: Asked) -> Finding:
+    """`criu check`: what CRIU can't do without at all."""
+    return judge_check(programs.run([asked.settings.criu, "check"]))
+
+
+def judge_check(said: programs.Said) -> Finding:
+    if said.status == 0:
+        return ok("looks good")
+    return wrong(_reason(said.text), "`criu check` to look good", "boot a kernel with what it names")
+
+
+def features(asked: Asked) -> Finding:
+    criu = asked.settings.criu
+    return judge_features(
+        {name: programs.run([criu, "check", "--feature", name]).status == 0 for name in FEATURES}
+    )
+
+
+def judge_features(found: Mapping[str, bool]) -> Finding:
+    """`found`: name → whether CRIU says that kernel and CRIU together have it."""
+    missing = [name for name, there in found.items() if not there]
+    if not missing:
+        return ok(f"all {len(found)} there")
+    needs = ", ".join(dict.fromkeys(FEATURES[name] for name in missing))
+    return warning(
+        f"lacks {', '.join(missing)}", f"for {needs}", "boot a newer kernel, or install a newer CRIU"
+    )
+
+
+def _reason(text: str) -> str:
+    """The first error that CRIU names: "Error (criu/cr-check.c:301): Kernel doesn't support …"."""
+    for line in text.splitlines():
+        _, mark, rest = line.partition("Error (")
+        if mark:
+            return rest.partition("): ")[2][:200] or line[:200]
+    return "`criu check` failed and named no error"

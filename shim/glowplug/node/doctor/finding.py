@@ -1,0 +1,35 @@
+"""What one check has found: a level, what is there, what is needed, and what mends it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "warning", "wrong"]
+"""ok: as needed. warning: restores work, slower or not for every container. wrong: nothing is restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`found` stands in a table, so it is short. `needed` and `mend` are empty where all is well.
+
+    `mend`: a command to type where there is one, else what to do in a few words.
+    """
+
+    level: Level
+    found: str
+    needed: str = ""
+    mend: str = ""
+
+
+def ok(found: str) -> Finding:
+    """As it should be."""
+    return Finding("ok", found)
+
+
+def warning(found: str, needed: str, mend: str) -> Finding:
+    """Restores work, but not for all, or not as fast as they could."""
+    return Finding("warning", found, needed, mend)
+
+
+def wrong(found: str, needed: str, mend: str) -> Finding:
+    """As long as it is so, every start is cold."""
+    return Finding("wrong", found, needed, mend)

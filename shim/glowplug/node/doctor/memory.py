@@ -1,0 +1,42 @@
+"""Memory: whether it may come back as huge pages."""
+
+from glowplug.errors import HostError
+from glowplug.node.doctor.asked import Asked
+from glowplug.node.doctor.finding import Finding, ok, warning
+
+_THP = "/sys/kernel/mm/transparent_hugepage"
+
+
+def huge_pages(_: Asked) -> Finding:
+    return judge_huge_pages(_read("enabled"), _read("shmem_enabled"))
+
+
+def judge_huge_pages(enabled: str | None, shared: str | None) -> Finding:
+    """`enabled`, `shared`: "always [madvise] never" as sysfs shows it; None where the kernel has no such file.
+
+    HostError where nothing is chosen in it.
+    """
+    chosen = _chosen(enabled) if enabled else "not in this kernel"
+    others = f"; shared memory: {_chosen(shared)}" if shared else ""
+    if chosen in ("always", "madvise"):
+        return ok(f"{chosen}{others}")
+    return warning(
+        f"{chosen}{others}",
+        "madvise or always: with small pages, memory takes about twice as long to come back",
+        f"echo madvise >{_THP}/enabled",
+    )
+
+
+def _chosen(text: str) -> str:
+    for word in text.split():
+        if word.startswith("[") and word.endswith("]"):
+            return word[1:-1]
+    raise HostError(f"wanted one word in brackets, found {text.strip()[:60]!r}")
+
+
+def _read(name: str) -> str | None:
+    try:
+        with open(f"{_THP}/{name}") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,87 @@
+"""runc, as the runtime finds it and as the agent is told of it; and the runtime's own parts."""
+
+import os
+
+from glowplug.errors import HostError
+from glowplug.node.doctor import programs
+from glowplug.node.doctor.asked import Asked, options
+from glowplug.node.doctor.finding import Finding, ok, wrong
+
+OLDEST = (1, 1)
+OLDEST_PYTHON = (3, 11)
+_INSTALL = "apt-get install runc, or set `runc` in the configuration"
+_AGAIN = "hack/bootstrap-node.sh"
+
+PYTHONS = ("{here}/python3", "/usr/bin/python3", "/usr/local/bin/python3")
+"""Where glowplug-runtime looks for its interpreter, {here} being its own directory."""
+
+
+def version(asked: Asked) -> Finding:
+    """The runc that captures."""
+    try:
+        return judge_version(asked.settings.runc, programs.run([asked.settings.runc, "--version"]))
+    except HostError as error:
+        return wrong(str(error), "runc 1.1 or newer", _INSTALL)
+
+
+def judge_version(path: str, said: programs.Said) -> Finding:
+    """`said`: "runc version 1.1.5" and more lines. HostError where that has another shape."""
+    found = _version(path, said)
+    if programs.version_numbers(found)[:2] >= OLDEST:
+        return ok(f"{found}, {path}")
+    return wrong(f"{found}, {path}", "runc 1.1 or newer", _INSTALL)
+
+
+def _version(path: str, said: programs.Said) -> str:
+    words = said.text.split()
+    if said.status != 0 or words[:2] != ["runc", "version"] or len(words) < 3:
+        raise HostError(f"{path} --version does not say which runc it is")
+    return words[2]
+
+
+def through_runtime(asked: Asked) -> Finding:
+    """The runc that restores and starts: the runtime passes `--version` on to the one that it wraps."""
+    binary = _binary(asked)
+    return judge_through_runtime(
+        binary,
+        programs.run([binary, "--version"]),
+        programs.run([asked.settings.runc, "--version"]),
+    )
+
+
+def judge_through_runtime(binary: str, wrapped: programs.Said, captures: programs.Said) -> Finding:
+    """`wrapped`: what the handler's program says, `captures`: what the agent's runc says. HostError as above."""
+    found, other = _version(binary, wrapped), _version("runc", captures)
+    if found == other:
+        return ok(f"{found}, through {binary}")
+    return wrong(
+        f"{found} through {binary}, {other} in the configuration",
+        "one runc for captures and restores",
+        _INSTALL,
+    )
+
+
+def python(asked: Asked) -> Finding:
+    """The interpreter that the runtime takes, and whether it finds our modules there."""
+    here = os.path.dirname(os.path.realpath(_binary(asked)))
+    for pattern in PYTHONS:
+        path = pattern.format(here=here)
+        if os.access(path, os.X_OK):
+            said = programs.run([path, "-IS", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
+            return judge_python(path, said)
+    return wrong("none", "Python 3.11 or newer, beside the runtime or in /usr/bin", _AGAIN)
+
+
+def judge_python(path: str, said: programs.Said) -> Finding:
+    """HostError where it names no version."""
+    if programs.version_numbers(said.text) >= OLDEST_PYTHON:
+        return ok(f"{said.text.strip()}, {path}")
+    return wrong(f"{said.text.strip()}, {path}", "Python 3.11 or newer", _AGAIN)
+
+
+def _binary(asked: Asked) -> str:
+    """The handler's program. HostError where containerd names none."""
+    binary = options(asked.handler() or {}).get("BinaryName")
+    if not binary:
+        raise HostError("containerd has no handler glowplug with a program")
+    return str(binary)
