@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from glowplug import paths
 from glowplug.agent import gpus
+from glowplug.agent.rates import Rates
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
 from glowplug.capture.identity import Identity
@@ -35,13 +36,16 @@ PARSED = 256
 
 
 class Judge:
-    """Thread-safe. `host`: this node's facts, read once."""
+    """Thread-safe. `host`: this node's facts, read once. `rates`: how fast it restores."""
 
-    def __init__(self, config: Config, containerd: Containerd, store: Store, host: HostFacts) -> None:
+    def __init__(
+        self, config: Config, containerd: Containerd, store: Store, host: HostFacts, rates: Rates
+    ) -> None:
         self._config = config
         self._containerd = containerd
         self._store = store
         self._host = host
+        self._rates = rates
         self._lock = threading.Lock()
         self._manifests: dict[str, Manifest] = {}
         self._snapshots: dict[str, str] = {}
@@ -80,6 +84,7 @@ class Judge:
             free_memory=memory.available(),
             free_disk=None if record is None else self._free_disk(record),
             restores_running=len(os.listdir(paths.attempts())) if os.path.isdir(paths.attempts()) else 0,
+            rates=self._rates.measured(),
             deadline_s=self._config.restore_deadline_s,
         )
 

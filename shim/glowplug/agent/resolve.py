@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from glowplug.agent import gpus, intake
 from glowplug.agent.history import History
 from glowplug.agent.judge import Judge
+from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
 from glowplug.checkpoint import bundle, verdict
@@ -38,7 +39,9 @@ class Resolver:
         self._containerd = containerd
         self._store = store
         self._history = history
-        self._judge = Judge(config, containerd, store, host)
+        rates = Rates(history.records())
+        history.tellers.append(rates.tell)
+        self._judge = Judge(config, containerd, store, host, rates)
         self._salt = store.salt()
         store.index.all()  # read now what else the first question would wait for
 
@@ -86,6 +89,7 @@ class Resolver:
             "cache": self._config.cache,
             "criu": self._config.criu,
             "deadline_s": self._config.restore_deadline_s,
+            "unread_bytes": chosen.verdict.prediction.unread_bytes if chosen.verdict.prediction else 0,
             "shm": shm,
             "uts": spec.namespaces.get("uts", ""),
         }

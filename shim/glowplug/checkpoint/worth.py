@@ -26,11 +26,12 @@ class NodeRates:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Seconds. `cold_s` None: never measured."""
+    """Seconds. `cold_s` None: never measured. `unread_bytes`: what the disk has to give for it."""
 
     restore_s: float
     cold_s: float | None
     deadline_s: float
+    unread_bytes: int = 0
 
     @property
     def is_worth_it(self) -> bool:
@@ -62,7 +63,7 @@ def predict(
     share = 1 + max(0, restores_running)
     read = unread_bytes / _rate(rates.read, UNMEASURED_READ)
     fill = memory_bytes / _rate(rates.fill, UNMEASURED_FILL)
-    return Prediction(FIXED_S + (read + fill) * share, cold_s, deadline_s)
+    return Prediction(FIXED_S + (read + fill) * share, cold_s, deadline_s, unread_bytes)
 
 
 def _rate(measured: float | None, otherwise: float) -> float:

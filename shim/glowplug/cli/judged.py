@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from glowplug.agent import history
 from glowplug.agent.judge import Judge
+from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
 from glowplug.checkpoint import explain, verdict
@@ -44,7 +46,9 @@ class Judging:
         self.store = store
         self.host = _host(settings)
         self._containerd = containerd
-        self._judge = Judge(settings, containerd, store, self.host)
+        self._judge = Judge(
+            settings, containerd, store, self.host, Rates(history.read(settings.cache))
+        )
         self.salt = store.salt()
 
     def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:

@@ -98,7 +98,7 @@ def _restore(
     from glowplug.restore import attempt, child, cleanup, pipeline, steps
 
     child.die_with_parent(os.getppid())
-    said: dict[str, object] = {"checkpoint": plan.get("checkpoint")}
+    said: dict[str, object] = {name: plan.get(name) for name in ("checkpoint", "unread_bytes")}
     phases = {"resolve": round(time.monotonic() - began, 4)}
     said["phases"] = phases
     bundle_path = os.path.abspath(command.bundle)
