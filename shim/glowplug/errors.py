@@ -49,5 +49,21 @@ class HostError(GlowplugError):
     """A fact of this node that can't be read."""
 
 
+class NodeError(GlowplugError):
+    """The handler can't be put on this node or taken off it; what was changed was put back."""
+
+
 class CudaError(GlowplugError):
     """A call of the CUDA driver's checkpoint API failed or timed out."""
+
+
+class CaptureRefused(UsageError):
+    """A capture that is not to be: nothing of the container was touched. `slug`: why, in a word."""
+
+    def __init__(self, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.slug = slug
+
+
+class HookError(GlowplugError):
+    """What a pod wants done around a capture or a restore, and could not be."""

@@ -53,6 +53,21 @@ def captures() -> str:
     return f"{RUN_DIR}/captures"
 
 
+def capture_scratch(container: str) -> str:
+    """CRIU's log and options while a container is captured."""
+    return f"{RUN_DIR}/capture-{container}"
+
+
+def capturing() -> str:
+    """One directory per capture that the agent has begun: `capturing_one(id)`."""
+    return f"{RUN_DIR}/capturing"
+
+
+def capturing_one(container: str) -> str:
+    """Journal and lock of one capture by the agent; gone when nothing of it is left to be done."""
+    return f"{capturing()}/{container}"
+
+
 def restore_bundle(bundle: str) -> str:
     """Our own directory inside a container's bundle: the spec that runc restores, CRIU's work directory.
 

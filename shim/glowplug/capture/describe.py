@@ -38,7 +38,11 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         processes=tuple(_process(found, cuda) for found in work.processes),
         files=listed,
         sizes=_sizes(listed, work.gpu.device_bytes if work.gpu else 0),
-        measured=Measured(pause_s=work.result.pause_s, dump_s=work.result.phases["dump"]),
+        measured=Measured(
+            cold_start_s=work.request.cold_start_s,
+            pause_s=work.result.pause_s,
+            dump_s=work.result.phases["dump"],
+        ),
         layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
         settings={},
         gpus=gpus,

@@ -7,7 +7,6 @@ nothing of it is to be seen in the cache: a capture that fails leaves the contai
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -25,11 +24,13 @@ from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint import worth
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
 from glowplug.criu import program, renewed, rewrite, settled, watches
+from glowplug.errors import CaptureRefused
 from glowplug.host import process
 from glowplug.layer import shm, tree
 
@@ -112,13 +113,30 @@ def make_room(work: Work) -> None:
     needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
     needed += work.gpu.device_bytes if work.gpu else 0
     work.result.predicted_pause_s = round(PAUSE_FIXED_S + needed / DUMP_BYTES_PER_S, 3)
+    _refuse_if_not_worth_it(work.request, needed, work.result.predicted_pause_s)
     work.report(
         "room",
         f"{needed / 1e6:.0f} MB; the container will stand still for about {work.result.predicted_pause_s:.1f} s",
     )
     work.draft = work.open.enter_context(work.store.draft(needed))
-    work.scratch = work.open.enter_context(_scratch())
+    work.scratch = work.open.enter_context(_scratch(work.subject.record.id))
     work.watched = watches.paths(work.subject.pids)
+
+
+def _refuse_if_not_worth_it(request: Request, needed: int, pause_s: float) -> None:
+    """Raises CaptureRefused for a pause that the pod does not allow, or for a restore that would not be faster."""
+    if request.max_pause_s is not None and pause_s > request.max_pause_s:
+        raise CaptureRefused(
+            "pause-too-long",
+            f"the container would stand still for about {pause_s:.2f} s ({needed / 1e6:.0f} MB), "
+            f"and its pod allows {request.max_pause_s:g} s",
+        )
+    restore = worth.predict(needed, 0, request.cold_start_s, worth.NodeRates(), 0)
+    if request.cold_start_s is not None and not restore.is_worth_it:
+        raise CaptureRefused(
+            "not-worth-it",
+            f"a restore would take about {restore.restore_s:.1f} s, a cold start took {request.cold_start_s:.1f} s",
+        )
 
 
 def freeze(work: Work) -> None:
@@ -134,7 +152,9 @@ def freeze(work: Work) -> None:
         work.processes = [process.credentials(pid) for pid in found.pids]
         frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched, work.ids)
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
+        _refuse_longer_pause(work, began)
         work.layer = layer.capture(found, into)
+        _refuse_longer_pause(work, began)
         held = subject.held_shm(found)
         if held:
             os.makedirs(f"{into}/shm", 0o700)
@@ -142,6 +162,17 @@ def freeze(work: Work) -> None:
         volumes.capture(found.bundle, into)
     work.result.pause_s = round(time.monotonic() - began, 4)
     work.result.phases |= work.gpu.seconds if work.gpu else {}
+
+
+def _refuse_longer_pause(work: Work, began: float) -> None:
+    """CRIU's dump is never cut off, which would leave its code in the processes; what follows it is."""
+    allowed_s, paused_s = work.request.max_pause_s, time.monotonic() - began
+    if allowed_s is not None and paused_s > allowed_s:
+        raise CaptureRefused(
+            "pause-too-long",
+            f"the container stood still for {paused_s:.2f} s (predicted {work.result.predicted_pause_s:.2f} s) "
+            f"and its pod allows {allowed_s:g} s: the capture was broken off",
+        )
 
 
 def settle(work: Work) -> None:
@@ -198,9 +229,11 @@ def _runc_root(work: Work) -> str:
 
 
 @contextmanager
-def _scratch() -> Iterator[str]:
+def _scratch(container: str) -> Iterator[str]:
     """A directory for CRIU's log and options, on the node's run directory; gone in the end."""
-    directory = tempfile.mkdtemp(prefix="capture-", dir=paths.RUN_DIR)
+    directory = paths.capture_scratch(container)
+    shutil.rmtree(directory, ignore_errors=True)  # of a capture that was killed
+    os.mkdir(directory, 0o700)
     try:
         yield directory
     finally:

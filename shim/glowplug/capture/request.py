@@ -9,12 +9,21 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`container` may be left out for a pod with one container. `stop`: end the container afterwards."""
+    """`container` may be left out for a pod with one container; `container_id`, where it is known, says which one
+    whatever the names say. `stop`: end the container afterwards.
+
+    `max_pause_s`: refuse a capture that makes the container stand still for longer. `cold_start_s`: what a cold
+    start took until the workload was ready, None where nobody measured it; a restore that would not be faster is
+    not worth the capture.
+    """
 
     namespace: str
     pod: str
     container: str | None = None
     stop: bool = False
+    container_id: str | None = None
+    max_pause_s: float | None = None
+    cold_start_s: float | None = None
 
 
 @dataclass(slots=True)

@@ -101,6 +101,8 @@ def held_shm(subject: Subject) -> set[str]:
 
 
 def _one(containerd: Containerd, request: Request) -> ContainerRecord:
+    if request.container_id is not None:
+        return containerd.container(request.container_id)
     found = containerd.find(request.namespace, request.pod, request.container)
     if not found:
         raise UsageError(f"wanted a running container, found none of {_named(request)}: see `crictl ps`")

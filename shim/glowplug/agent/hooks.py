@@ -1,0 +1,58 @@
+"""What a pod wants done before a capture, after it, and after a restore (policy.Hook)."""
+
+import socket
+import time
+from contextlib import closing
+
+from glowplug.agent.policy import Hook
+from glowplug.agent.running import Running, connect
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
+from glowplug.errors import ContainerdError, HookError, HostError
+from glowplug.podnet import http
+
+AGAIN_AFTER_S = 0.1
+
+
+def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> None:
+    """Returns when it is done: the server answered with 200 to 299, the command ended with 0, the signal is sent.
+
+    Raises HookError with what came instead; never what a command wrote or a server said.
+    """
+    until = time.monotonic() + timeout_s
+    try:
+        if hook.kind == "http-post":
+            _post(hook, running, until)
+        elif hook.kind == "exec":
+            _exec(hook, running, cri, timeout_s)
+        else:
+            containerd.kill(running.id, hook.signal)
+    except (ContainerdError, HostError) as error:
+        raise HookError(f"{hook.kind}: {error}") from error
+
+
+def _post(hook: Hook, running: Running, until: float) -> None:
+    try:
+        with closing(_connected(hook, running, until)) as connection:
+            status = http.status(connection, "POST", hook.path, hook.body, until)
+    except (OSError, ValueError) as error:
+        raise HookError(f"http-post to port {hook.port}: wanted an answer, found: {error}") from error
+    if not 200 <= status < 300:
+        raise HookError(f"http-post to port {hook.port}: wanted a status from 200 to 299, found {status}")
+
+
+def _connected(hook: Hook, running: Running, until: float) -> socket.socket:
+    """A server that is just coming back may not listen yet."""
+    while True:
+        try:
+            return connect(running, hook.port, until)
+        except ConnectionRefusedError:
+            if time.monotonic() + AGAIN_AFTER_S >= until:
+                raise
+            time.sleep(AGAIN_AFTER_S)
+
+
+def _exec(hook: Hook, running: Running, cri: Cri, timeout_s: float) -> None:
+    status = cri.exec_sync(running.id, hook.command, max(1, round(timeout_s))).exit_code
+    if status:
+        raise HookError(f"exec: wanted the command to end with status 0, found {status}")

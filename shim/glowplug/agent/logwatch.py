@@ -1,0 +1,87 @@
+"""A container's log, looked through for a line that matches, as it grows.
+
+The log has CRI's format: time, stream, F for a whole line or P for a part of one, text (Kubernetes' CRI log
+format, kubelet's logs.go). The expression is the pod owner's, and some expressions take for ever: a process of
+its own matches, and has little time.
+"""
+
+import os
+import subprocess
+import sys
+
+from glowplug.errors import UsageError
+
+READ_LIMIT = 1 << 20
+LINE_LIMIT = 64 << 10
+MATCHED_WITHIN_S = 5.0
+
+_MATCH = """
+import re, sys
+lines = sys.stdin.buffer.read().decode(errors="replace").split("\\n")
+found = re.compile(sys.argv[1])
+sys.exit(0 if any(map(found.search, lines)) else 3)
+"""
+_NO = 3
+
+
+class LogWatch:
+    """What was looked through once is not looked through again; a log that was rotated begins anew."""
+
+    def __init__(self, path: str, regex: str) -> None:
+        self._path = path
+        self._regex = regex
+        self._inode = -1
+        self._read = 0
+        self._cut = b""
+        self._part = b""
+
+    def ask(self, _until: float) -> bool:
+        """Whether a new line matches. Raises UsageError for an expression that takes too long."""
+        try:
+            lines = self._new_lines()
+        except OSError:
+            return False  # not there yet
+        return bool(lines) and matches(self._regex, lines)
+
+    def _new_lines(self) -> list[bytes]:
+        with open(self._path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._read:
+                self._inode, self._read, self._cut, self._part = status.st_ino, 0, b"", b""
+            file.seek(self._read)
+            data = file.read(READ_LIMIT)
+        self._read += len(data)
+        *whole, self._cut = (self._cut + data).split(b"\n")
+        self._cut = self._cut[-LINE_LIMIT:]
+        return [text for line in whole if (text := self._text(line)) is not None]
+
+    def _text(self, line: bytes) -> bytes | None:
+        """The whole line that this one ends; None where it ends none."""
+        words = line.split(b" ", 3)
+        if len(words) < 4:
+            return None
+        text = (self._part + words[3])[:LINE_LIMIT]
+        self._part = text if words[2].startswith(b"P") else b""
+        return None if self._part else text
+
+
+def matches(regex: str, lines: list[bytes]) -> bool:
+    """Whether the Python regular expression is found in one of the lines. Raises UsageError."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-IS", "-c", _MATCH, regex],
+            input=b"\n".join(lines),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=MATCHED_WITHIN_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"glowplug.dev/ready: wanted an expression that is looked up within {MATCHED_WITHIN_S:g} s, "
+            "found one that takes longer: make it simpler"
+        ) from None
+    if done.returncode not in (0, _NO):
+        raise UsageError(
+            "glowplug.dev/ready: wanted an expression that can be looked up, found one that fails"
+        )
+    return done.returncode == 0

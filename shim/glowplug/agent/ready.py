@@ -1,0 +1,116 @@
+"""Whether a workload is ready, asked as its pod's annotation says (policy.Ready).
+
+A question has an end, in bytes and in time, whatever the workload does; one that fails is a no.
+"""
+
+import math
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Literal
+
+from glowplug.agent.logwatch import LogWatch
+from glowplug.agent.policy import Ready
+from glowplug.agent.running import Running, connect
+from glowplug.containerd.cri import Cri
+from glowplug.errors import ContainerdError
+from glowplug.layer import beneath
+from glowplug.podnet import http
+
+ASKED_WITHIN_S = 5.0
+SOONEST_S = 0.1
+SOONEST_EXEC_S = 1.0
+LATEST_S = 1.0
+
+Ask = Callable[[float], bool]
+"""Asked with the time, in time.monotonic() seconds, by which it has to answer."""
+
+Answer = Literal["ready", "ended", "late", "stopped"]
+
+
+def question(wanted: Ready, running: Running, cri: Cri, began: float) -> Ask:
+    """What to ask. `began`: when the container was started, in time.monotonic() seconds."""
+    if wanted.kind == "log":
+        return LogWatch(running.log, wanted.regex).ask
+    if wanted.kind == "after":
+        return lambda _: time.monotonic() >= began + wanted.seconds
+    asks: dict[str, Ask] = {
+        "http": lambda until: _http(running, wanted, until),
+        "tcp": lambda until: _tcp(running, wanted, until),
+        "exec": lambda _: _exec(running, wanted, cri),
+        "file": lambda _: _file(running, wanted),
+    }
+    return asks[wanted.kind]
+
+
+def wait(
+    ask: Ask, wanted: Ready, running: Running, until: float, stopping: threading.Event
+) -> tuple[Answer, bool]:
+    """Ask until the answer is yes, the container ends, or the time is over.
+
+    And whether the answer was a no before: only then is the moment known at which it became ready. Raises
+    GlowplugError where it can't be asked at all.
+    """
+    began = time.monotonic()
+    asked_in_vain = False
+    soonest = SOONEST_EXEC_S if wanted.kind == "exec" else SOONEST_S
+    try:
+        process = os.pidfd_open(running.pid)
+    except ProcessLookupError:
+        return "ended", False
+    try:
+        while (now := time.monotonic()) < until:
+            if stopping.is_set():
+                return "stopped", asked_in_vain
+            if ask(min(until, now + ASKED_WITHIN_S)):
+                return "ready", asked_in_vain
+            asked_in_vain = True
+            pause_s = min(LATEST_S, max(soonest, (now - began) / 50), max(0.0, until - now))
+            if _has_ended(process, pause_s):
+                return "ended", True
+        return "late", asked_in_vain
+    finally:
+        os.close(process)
+
+
+def _has_ended(process: int, within_s: float) -> bool:
+    """A pidfd is readable once its process has ended (pidfd_open(2))."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(math.ceil(within_s * 1000)))
+
+
+def _http(running: Running, wanted: Ready, until: float) -> bool:
+    """A status from 200 to 299: a redirect is no answer of the workload's."""
+    try:
+        with closing(connect(running, wanted.port, until)) as connection:
+            return 200 <= http.status(connection, "GET", wanted.path, "", until) < 300
+    except (OSError, ValueError):
+        return False
+
+
+def _tcp(running: Running, wanted: Ready, until: float) -> bool:
+    try:
+        connect(running, wanted.port, until).close()
+    except OSError:
+        return False
+    return True
+
+
+def _exec(running: Running, wanted: Ready, cri: Cri) -> bool:
+    try:
+        return cri.exec_sync(running.id, wanted.command, int(ASKED_WITHIN_S)).exit_code == 0
+    except ContainerdError:
+        return False
+
+
+def _file(running: Running, wanted: Ready) -> bool:
+    """O_PATH opens nothing: a FIFO or a device is there without being touched."""
+    try:
+        os.close(beneath.open_beneath(f"/proc/{running.pid}/root", wanted.path, os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""A container that runs, as far as it is asked whether it is ready, and told of a capture."""
+
+import socket
+from dataclasses import dataclass
+
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import HostError
+from glowplug.podnet import addresses, inside
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """`pid`: of its first process, on the host. `network`: its network namespace, a file. `log`: in CRI's format,
+    or "" for none."""
+
+    id: str
+    pid: int
+    network: str
+    log: str
+
+
+def look_up(containerd: Containerd, record: ContainerRecord, facts: BundleFacts) -> Running | None:
+    """None where it does not run (any more). Raises ContainerdError."""
+    task = containerd.task(record.id)
+    if task is None or task.status not in ("running", "paused", "pausing"):
+        return None
+    log = record.cri.log_path if record.cri else ""
+    return Running(record.id, task.pid, facts.namespaces.get("network", ""), log)
+
+
+def connect(running: Running, port: int, until: float) -> socket.socket:
+    """To a port of its pod, over the pod's loopback or own address. Raises OSError, HostError."""
+    if not running.network:
+        raise HostError("wanted the network of a pod, found the node's own: a hostNetwork pod is not asked")
+    own = addresses.of_process(running.pid)
+    return inside.connect(running.network, (*inside.LOOPBACK, *own), port, until)
