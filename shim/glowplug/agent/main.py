@@ -5,12 +5,13 @@ import signal
 import threading
 from functools import partial
 
-from glowplug.agent import intake, logs, sweep
+from glowplug.agent import intake, logs, service_manager, sweep
 from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
 from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
+from glowplug.agent.telling import Telling
 from glowplug.cache.store import Store
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
@@ -31,9 +32,13 @@ def run(config: Config) -> None:
         signal.signal(number, lambda *_: stopping.set())
     store = Store(config.cache, limits(config))
     history = History(config.cache)
-    with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
+    host = facts.read(_criu_version(config))
+    with (
+        Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
+        Telling(config, store, history, host) as telling,
+    ):
         _greet(containerd)
-        resolver = Resolver(config, containerd, store, history, facts.read(_criu_version(config)))
+        resolver = Resolver(config, containerd, store, history, host)
         preparer = Preparer(containerd, resolver.judge)
         follower = Follower(
             containerd, {"/containers/create": [preparer.created], "/containers/delete": [preparer.deleted]}
@@ -44,11 +49,15 @@ def run(config: Config) -> None:
         follower.start()
         log.info("listening on %s", server.server_address)
         try:
+            service_manager.ready()
             while not stopping.wait(SWEEP_EVERY_S):
                 intake.take_in(store, history)
                 sweep.run(store)
                 forget_all(KEPT_S)
+                if service_manager.alive((listening, follower)):
+                    telling.round()
         finally:
+            service_manager.stopping()
             follower.stop()
             preparer.close()
             server.shutdown()

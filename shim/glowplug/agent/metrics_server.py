@@ -1,0 +1,72 @@
+"""Metrics over HTTP: GET /metrics, one request at a time, on the address that the configuration names.
+
+There is no address by default: nobody's port is opened unasked, and a cluster's Prometheus can't reach a
+loopback address anyway. What is served holds no name of a pod, a namespace or a checkpoint.
+"""
+
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from glowplug import config
+from glowplug.errors import HostError
+
+PATH = "/metrics"
+WAITS_S = 2.0
+"""For a client's next byte: one that sends nothing holds up the others no longer than that."""
+
+
+class MetricsServer(HTTPServer):
+    """Serves from a thread of its own between `start` and `stop`. Raises HostError for an address in use."""
+
+    def __init__(self, listen: str, registry: CollectorRegistry) -> None:
+        host, port = config.address(listen)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.registry = registry
+        try:
+            super().__init__((host, port), _Scrape)
+        except OSError as error:
+            raise HostError(
+                f"wanted to serve metrics on {listen}, found: {error.strerror}; see metrics_listen"
+            ) from error
+        self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
+
+    def start(self) -> None:
+        """From here on it answers."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when nothing listens any more."""
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away or was too slow is no event of ours."""
+
+
+class _Scrape(BaseHTTPRequestHandler):
+    timeout = WAITS_S
+    server_version = "glowplug"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """The registry's text, in the form that the client accepts."""
+        if self.path.partition("?")[0] != PATH:
+            self.send_error(HTTPStatus.NOT_FOUND, f"metrics are at {PATH}")
+            return
+        assert isinstance(self.server, MetricsServer)
+        encode, content_type = choose_encoder(self.headers.get("Accept") or "")
+        body = encode(self.server.registry)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, _format: str, *_arguments: object) -> None:
+        """A scrape is no event of ours."""
