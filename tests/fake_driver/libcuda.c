@@ -333,6 +333,28 @@ int cuCheckpointProcessUnlock(int pid, const unsigned char *args)
 	return result ? result : move(pid, STATE_LOCKED, STATE_RUNNING, 0);
 }
 
+int cuDeviceGetCount(int *count)
+{
+	char line[16][256];
+	for (*count = 0; script_nth("gpu", *count, line, 16);)
+		++*count;
+	return CUDA_SUCCESS;
+}
+
+int cuDeviceGet(int *device, int ordinal)
+{
+	*device = ordinal;
+	return CUDA_SUCCESS;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+	char line[8][256], ordinal[16];
+	snprintf(ordinal, sizeof ordinal, "%d", device);
+	*context = own;
+	return script_find("context", ordinal, NULL, line, 8) ? atoi(line[2]) : CUDA_SUCCESS;
+}
+
 int cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status)
 {
 	static const struct {
