@@ -26,8 +26,12 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def table(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
     """Checks that find this, in place of the real ones."""
-    made = tuple(Check(f"check {n}", lambda _, one=one: one) for n, one in enumerate(findings))
+    made = tuple(Check(f"check {n}", found(one)) for n, one in enumerate(findings))
     monkeypatch.setattr(checks, "CHECKS", made)
+
+
+def found(finding: Finding) -> Callable[[Asked], Finding]:
+    return lambda _: finding
 
 
 def raising(error: Exception) -> Callable[[Asked], Finding]:

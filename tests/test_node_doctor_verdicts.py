@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -242,13 +242,14 @@ def test_any_text_is_a_version_or_none(text: str) -> None:
 
 @given(st.text())
 def test_garbage_of_a_program_is_an_error_of_ours(text: str) -> None:
-    for judge in (
+    judgements: list[Callable[[], Finding]] = [
         lambda: runc.judge_version("/r", Said(0, text)),
         lambda: runc.judge_python("/p", Said(0, text)),
         lambda: kernel.judge_version(text),
         lambda: memory.judge_huge_pages(text, text),
         lambda: gpu.judge_driver(True, text),
-    ):
+    ]
+    for judge in judgements:
         try:
             judge()
         except GlowplugError:
