@@ -207,10 +207,21 @@ def chain(first: str, how: str) -> dict[str, object]:
             "warning",
             "CDI is on, no nvidia.com/gpu in /etc/cdi and /var/run/cdi",
         ),
-        (cdi.judge_chain(chain(BINARY, "cdi")), "ok", "behind nvidia-container-runtime, mode cdi"),
-        (cdi.judge_chain(chain(BINARY, "legacy")), "wrong", "nvidia-container-runtime in mode legacy"),
-        (cdi.judge_chain(chain("crun", "cdi")), "wrong", "nvidia-container-runtime calls crun"),
-        (cdi.judge_chain({}), "wrong", "nvidia-container-runtime calls its own default"),
+        (cdi.judge_chain("/c", chain(BINARY, "cdi")), "ok", "behind nvidia-container-runtime, mode cdi"),
+        (
+            cdi.judge_chain("/c", chain(BINARY, "auto")),
+            "warning",
+            "behind nvidia-container-runtime, mode auto",
+        ),
+        (cdi.judge_chain("/c", chain("crun", "cdi")), "wrong", "nvidia-container-runtime calls crun"),
+        (cdi.judge_chain("/c", {}), "wrong", "nvidia-container-runtime calls its own default"),
+        (
+            runc.judge_version(
+                "/r", Said(0, "NVIDIA Container Runtime version 1.17.8\n\nrunc version 1.3.0\n")
+            ),
+            "ok",
+            "1.3.0, /r",
+        ),
     ],
 )
 def test_each_fact_has_its_verdict(found: Finding, level: str, said: str) -> None:
@@ -293,6 +304,16 @@ def test_gpus_are_counted_in_specs_of_gpus_alone(tmp_path: os.PathLike[str]) -> 
             file.write(text)
     found = cdi.specs([str(tmp_path), "/nonexistent"])
     assert found == {f"{tmp_path}/broken.yaml": 0, f"{tmp_path}/fpga.json": 0, f"{tmp_path}/nvidia.yaml": 2}
+
+
+def test_a_chain_is_told_by_its_program(tmp_path: os.PathLike[str]) -> None:
+    program = f"{tmp_path}/bin/glowplug-runtime-glowplug"
+    assert cdi.chain_config("/usr/bin/nvidia-container-runtime.cdi") == cdi.NVIDIA_CONFIG
+    assert cdi.chain_config(program) == cdi.chain_config(BINARY) == cdi.chain_config("") == ""
+    config = f"{tmp_path}/etc/glowplug/nvidia-container-runtime/config.toml"
+    os.makedirs(os.path.dirname(config))
+    open(config, "w").close()
+    assert cdi.chain_config(program) == config
 
 
 @pytest.mark.parametrize(

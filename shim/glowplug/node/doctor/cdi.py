@@ -11,7 +11,7 @@ from typing import Any
 
 from glowplug.errors import HostError
 from glowplug.node.doctor import gpu
-from glowplug.node.doctor.asked import Asked, options
+from glowplug.node.doctor.asked import HANDLER, Asked, options
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.node.doctor.programs import version_numbers
 
@@ -21,6 +21,8 @@ ON_SINCE = (2, 0)
 """First containerd that has CDI on by itself."""
 NVIDIA_CONFIG = "/etc/nvidia-container-runtime/config.toml"
 CHAINED = "nvidia-container-runtime"
+CDI_MODES = ("cdi", "jit-cdi")
+"""Of its modes, those that write GPUs into the spec; `auto` is one of these in newer versions only."""
 
 _GENERATE = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
@@ -30,8 +32,9 @@ def reach(asked: Asked) -> Finding:
     if not gpu.present():
         return ok(gpu.NO_GPU)
     handler, config = asked.handler() or {}, asked.cri().config
-    if os.path.basename(str(options(handler).get("BinaryName", ""))).startswith(CHAINED):
-        return judge_chain(_toml(NVIDIA_CONFIG))
+    chained = chain_config(str(options(handler).get("BinaryName", "")))
+    if chained:
+        return judge_chain(chained, _toml(chained))
     on = is_on(config.get("enableCDI"), asked.containerd_version())
     directories = [str(one) for one in config.get("cdiSpecDirs") or SPEC_DIRS]
     return judge_specs(on, directories, specs(directories))
@@ -53,19 +56,30 @@ def judge_specs(on: bool, directories: Iterable[str], devices: Mapping[str, int]
     return warning(f"CDI is on, no {KIND} in {' and '.join(directories)}", needed, _GENERATE)
 
 
-def judge_chain(config: Mapping[str, Any]) -> Finding:
+def chain_config(binary: str) -> str:
+    """The configuration with which the handler's program calls nvidia-container-runtime; "" where it does not.
+
+    `glowplug node install` keeps one of its own beside its program (node/chain.py).
+    """
+    if os.path.basename(binary).startswith(CHAINED):
+        return NVIDIA_CONFIG
+    own = f"{os.path.dirname(os.path.dirname(binary))}/etc/{HANDLER}/{CHAINED}/config.toml"
+    return own if binary.endswith(f"/glowplug-runtime-{HANDLER}") and os.path.exists(own) else ""
+
+
+def judge_chain(path: str, config: Mapping[str, Any]) -> Finding:
     """`config`: of nvidia-container-runtime, which calls the first of its runtimes that is there."""
-    section = config.get("nvidia-container-runtime")
+    section = config.get(CHAINED)
     section = section if isinstance(section, Mapping) else {}
-    runtimes, mode = section.get("runtimes"), section.get("mode")
+    runtimes, mode = section.get("runtimes"), section.get("mode", "auto")
     first = str(runtimes[0]) if isinstance(runtimes, list) and runtimes else "its own default"
     if os.path.basename(first) != "glowplug-runtime":
-        return wrong(
-            f"{CHAINED} calls {first}", "glowplug-runtime first in its `runtimes`", f"edit {NVIDIA_CONFIG}"
-        )
-    if mode != "cdi":
-        return wrong(f"{CHAINED} in mode {mode}", 'mode = "cdi"', f"edit {NVIDIA_CONFIG}")
-    return ok(f"behind {CHAINED}, mode cdi")
+        return wrong(f"{CHAINED} calls {first}", "glowplug-runtime first in its `runtimes`", f"edit {path}")
+    if mode in CDI_MODES:
+        return ok(f"behind {CHAINED}, mode {mode}")
+    found = f"behind {CHAINED}, mode {mode}"
+    needed = "mode cdi: by a hook, GPUs come where no checkpoint sees them, and such pods start cold"
+    return warning(found, needed, f'mode = "cdi" in {NVIDIA_CONFIG}, then glowplug node install')
 
 
 def specs(directories: Iterable[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """runc, as the runtime finds it and as the agent is told of it; and the runtime's own parts."""
 
 import os
+import re
 
 from glowplug.errors import HostError
 from glowplug.node.doctor import programs
@@ -9,6 +10,8 @@ from glowplug.node.doctor.finding import Finding, ok, wrong
 
 OLDEST = (1, 1)
 OLDEST_PYTHON = (3, 11)
+# Not always the first line: nvidia-container-runtime, where our runtime is behind it, says its own version first.
+_SAYS_VERSION = re.compile(r"^runc version (\S+)", re.MULTILINE)
 _INSTALL = "apt-get install runc, or set `runc` in the configuration"
 _AGAIN = "hack/bootstrap-node.sh"
 
@@ -33,10 +36,10 @@ def judge_version(path: str, said: programs.Said) -> Finding:
 
 
 def _version(path: str, said: programs.Said) -> str:
-    words = said.text.split()
-    if said.status != 0 or words[:2] != ["runc", "version"] or len(words) < 3:
+    found = _SAYS_VERSION.search(said.text)
+    if said.status != 0 or found is None:
         raise HostError(f"{path} --version does not say which runc it is")
-    return words[2]
+    return found[1]
 
 
 def through_runtime(asked: Asked) -> Finding:
