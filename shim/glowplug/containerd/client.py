@@ -37,6 +37,8 @@ NAMESPACE = "k8s.io"
 
 TaskStatus = Literal["unknown", "created", "running", "stopped", "paused", "pausing"]
 
+CHAIN_IDS_KEPT = 1024
+
 _CHAIN_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -70,6 +72,7 @@ class Containerd:
         """`socket`: path. `timeout_s`: deadline of each call, in seconds."""
         self.namespace = namespace
         self._connection = Connection(socket, timeout_s, namespace)
+        self._chain_ids: dict[tuple[str, str], str] = {}
 
     def version(self) -> str:
         """containerd's version as it prints it: 1.6.20~ds1, v2.1.9, …"""
@@ -99,7 +102,13 @@ class Containerd:
         return task is not None and task.status == "running"
 
     def chain_id(self, record: ContainerRecord) -> str:
-        """Chain ID of the container's image (OCI image spec, config.md): the parent of its snapshot."""
+        """Chain ID of the container's image (OCI image spec, config.md): the parent of its snapshot.
+
+        A snapshot's parent never changes, so it is asked for once.
+        """
+        known = self._chain_ids.get((record.id, record.snapshot_key))
+        if known:
+            return known
         request = snapshots_pb2.StatSnapshotRequest(snapshotter=record.snapshotter, key=record.snapshot_key)
         parent = self._connection.call(methods.STAT_SNAPSHOT, request).info.parent
         if not _CHAIN_ID.fullmatch(parent):
@@ -107,6 +116,9 @@ class Containerd:
                 f"the snapshot of container {record.id} stands on {parent!r}, which is no chain ID of an "
                 "image (sha256:…): a root remapped for a user namespace, or not unpacked by containerd"
             )
+        if len(self._chain_ids) >= CHAIN_IDS_KEPT:
+            self._chain_ids.clear()
+        self._chain_ids[record.id, record.snapshot_key] = parent
         return parent
 
     def rootfs_mounts(self, record: ContainerRecord) -> tuple[Mount, ...]:
