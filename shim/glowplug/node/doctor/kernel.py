@@ -67,7 +67,7 @@ def judge_capabilities(effective: int) -> Finding:
         return warning(
             "root lacks CAP_SYS_RESOURCE",
             "CAP_SYS_RESOURCE, to capture containers whose processes run as several users",
-            "give it to the agent: see docs/criu.md",
+            "run the agent on the node itself, as root with all capabilities",
         )
     return ok("root has what CRIU needs")
 
