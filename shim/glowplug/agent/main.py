@@ -6,6 +6,7 @@ import threading
 from functools import partial
 
 from glowplug.agent import intake, logs, service_manager, sweep
+from glowplug.agent.automatic import Automatic
 from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
 from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
@@ -40,12 +41,20 @@ def run(config: Config) -> None:
         _greet(containerd)
         resolver = Resolver(config, containerd, store, history, host)
         preparer = Preparer(containerd, resolver.judge)
+        automatic = Automatic(config, containerd, store, history, resolver.verdicts)
         follower = Follower(
-            containerd, {"/containers/create": [preparer.created], "/containers/delete": [preparer.deleted]}
+            containerd,
+            {
+                "/containers/create": [preparer.created],
+                "/containers/delete": [preparer.deleted],
+                "/tasks/start": [automatic.started],
+            },
+            [automatic.catch_up],
         )
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         listening = threading.Thread(target=server.serve_forever, name="server")
         listening.start()
+        automatic.start()
         follower.start()
         log.info("listening on %s", server.server_address)
         try:
@@ -59,6 +68,7 @@ def run(config: Config) -> None:
         finally:
             service_manager.stopping()
             follower.stop()
+            automatic.close()
             preparer.close()
             server.shutdown()
             listening.join()

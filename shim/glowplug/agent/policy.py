@@ -102,10 +102,10 @@ def of(facts: BundleFacts, default: When) -> Policy:
     """Raises BadAnnotation for the first annotation that can't be understood."""
     found = _Annotations(facts.annotations, facts.container_name)
     engine = found.get(ENGINE, _engine)
-    when: When = found.get(CAPTURE, _when) or default
+    wanted: When = found.get(CAPTURE, when) or default
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
     return Policy(
-        when=when,
+        when=wanted,
         ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
         before_capture=found.get(BEFORE_CAPTURE, hook) or _post(engine, engine.sleep if engine else ""),
         after_capture=found.get(AFTER_CAPTURE, hook) or _post(engine, engine.wake if engine else ""),
@@ -193,7 +193,8 @@ def signal_number(text: str) -> int:
         raise ValueError("a signal's name, such as USR1") from None
 
 
-def _when(text: str) -> When:
+def when(text: str) -> When:
+    """Raises ValueError saying what is wanted."""
     if text == "ready":
         return "ready"
     if text == "never":

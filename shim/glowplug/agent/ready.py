@@ -48,30 +48,29 @@ def question(wanted: Ready, running: Running, cri: Cri, began: float) -> Ask:
 
 def wait(
     ask: Ask, wanted: Ready, running: Running, until: float, stopping: threading.Event
-) -> tuple[Answer, bool]:
-    """Ask until the answer is yes, the container ends, or the time is over.
+) -> tuple[Answer, float | None]:
+    """Ask until the answer is yes, the container ends, or the time is over (all in time.monotonic() seconds).
 
-    And whether the answer was a no before: only then is the moment known at which it became ready. Raises
-    GlowplugError where it can't be asked at all.
+    And when the answer was last a no, None where it never was. Raises GlowplugError where it can't be asked.
     """
     began = time.monotonic()
-    asked_in_vain = False
+    last_no: float | None = None
     soonest = SOONEST_EXEC_S if wanted.kind == "exec" else SOONEST_S
     try:
         process = os.pidfd_open(running.pid)
     except ProcessLookupError:
-        return "ended", False
+        return "ended", None
     try:
         while (now := time.monotonic()) < until:
             if stopping.is_set():
-                return "stopped", asked_in_vain
+                return "stopped", last_no
             if ask(min(until, now + ASKED_WITHIN_S)):
-                return "ready", asked_in_vain
-            asked_in_vain = True
+                return "ready", last_no
+            last_no = time.monotonic()
             pause_s = min(LATEST_S, max(soonest, (now - began) / 50), max(0.0, until - now))
             if _has_ended(process, pause_s):
-                return "ended", True
-        return "late", asked_in_vain
+                return "ended", last_no
+        return "late", last_no
     finally:
         os.close(process)
 

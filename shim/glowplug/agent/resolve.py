@@ -30,7 +30,7 @@ JUDGED = 8
 
 
 class Resolver:
-    """Thread-safe. `host`: this node's facts, read once."""
+    """Thread-safe. `host`: this node's facts, read once. `verdicts`: what it asks of each checkpoint."""
 
     def __init__(
         self, config: Config, containerd: Containerd, store: Store, history: History, host: HostFacts
@@ -41,7 +41,7 @@ class Resolver:
         self._history = history
         rates = Rates(history.records())
         history.tellers.append(rates.tell)
-        self._judge = Judge(config, containerd, store, host, rates)
+        self.verdicts = Judge(config, containerd, store, host, rates)
         self._salt = store.salt()
         store.index.all()  # read now what else the first question would wait for
 
@@ -56,6 +56,8 @@ class Resolver:
 
     def judge(self, record: ContainerRecord, spec: bundle.BundleFacts) -> Answer:
         """The answer for a container that is about to be started."""
+        if self._config.mode == "off":
+            return _miss("off", "the node's configuration turns restores off (mode)")
         intake.take_in(self._store, self._history)
         if self._history.has_restored(spec.sandbox_id, spec.container_name):
             return _miss("restored-before", "an earlier start of this container in this pod was a restore")
@@ -67,14 +69,14 @@ class Resolver:
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
             return _miss("no-checkpoint", NO_CHECKPOINT)
-        candidates = self._judge.candidates(entries[:JUDGED], record, spec, found)
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             return _miss(verdict.miss_slug(candidates), why)
-        if spec.annotations.get(RESTORE) == "observe":
+        if "observe" in (spec.annotations.get(RESTORE), self._config.mode):
             return _miss("observed", f"would have restored: {why}")
         try:
-            device_map = gpus.map_to(self._judge.manifest(chosen.id), gpus.of(spec) or ())
+            device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(spec) or ())
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
         return {**self._plan(spec, chosen, why), "device_map": device_map}

@@ -21,7 +21,7 @@ from glowplug.capture import describe, frozen, identity, layer, real_user, subje
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
-from glowplug.capture.runc import Runc
+from glowplug.capture.runc import Runc, state_root
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint import worth
@@ -143,7 +143,7 @@ def freeze(work: Work) -> None:
     """Dump, writable layer, shared memory, credentials: one moment of the container."""
     assert work.subject is not None and work.draft is not None
     found, into = work.subject, work.draft.path
-    runc = Runc(work.config.runc, _runc_root(work), work.config.criu)
+    runc = Runc(work.config.runc, state_root(work.config, found.record), work.config.criu)
     began = time.monotonic()
     with (
         work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
@@ -218,14 +218,6 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("publish", publish),
     ("stop", stop),
 )
-
-
-def _runc_root(work: Work) -> str:
-    """What containerd gives runc as --root for this container: the handler's own, or the configured one."""
-    assert work.subject is not None
-    options = work.subject.record.runc
-    root = options.root if options and options.root else work.config.runc_root
-    return f"{root}/{work.config.containerd_namespace}"
 
 
 @contextmanager

@@ -9,10 +9,19 @@ import json
 import os
 import subprocess
 
+from glowplug.config import Config
+from glowplug.containerd.records import ContainerRecord
 from glowplug.criu.config import ANNOTATION
 from glowplug.errors import CriuError, RuncError
 
 DEADLINE_S = 30.0
+
+
+def state_root(config: Config, record: ContainerRecord) -> str:
+    """What containerd gives runc as --root for this container: the handler's own, or the configured one."""
+    options = record.runc
+    root = options.root if options and options.root else config.runc_root
+    return f"{root}/{config.containerd_namespace}"
 
 
 class Runc:

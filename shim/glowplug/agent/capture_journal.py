@@ -1,0 +1,116 @@
+"""One capture by the agent: what it knows, and the journal that outlives it.
+
+The journal lies in the run directory from before the first hook until nothing of the capture is left to be
+done. The process that captures holds an exclusive flock on it, so a journal that nobody holds was left by one
+that was killed, and the agent sees to the rest (capture_undo.py).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+
+from glowplug import paths
+
+JOURNAL = "journal.json"
+LOCK = "lock"
+
+Facts = Mapping[str, object]
+
+
+class Journal:
+    """`facts`: what a stranger needs to see to the rest, JSON values; `step`: the last one that was begun."""
+
+    def __init__(self, directory: str, facts: dict[str, object], lock: int) -> None:
+        self.facts = facts
+        self._directory = directory
+        self._lock = lock
+
+    @property
+    def container(self) -> str:
+        """Its id."""
+        return os.path.basename(self._directory)
+
+    def step(self, name: str, **more: object) -> None:
+        """Note that a step begins, and what is to be known of it. Raises OSError."""
+        self.facts.update(more, step=name)
+        aside = f"{self._directory}/{JOURNAL}.new"
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            json.dump(self.facts, file)
+        os.rename(aside, f"{self._directory}/{JOURNAL}")
+
+    def finish(self) -> None:
+        """Nothing is left to be done."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        os.close(self._lock)
+
+    def leave(self) -> None:
+        """Let it be seen to another time."""
+        os.close(self._lock)
+
+
+def begin(container: str, facts: Facts) -> Journal:
+    """Raises BlockingIOError where a capture of it is under way, OSError."""
+    directory = paths.capturing_one(container)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    lock = _locked(directory)
+    journal = Journal(directory, dict(facts), lock)
+    try:
+        journal.step("begin")
+    except OSError:
+        os.close(lock)
+        raise
+    return journal
+
+
+def abandoned() -> list[Journal]:
+    """Those whose process is dead, each locked by us now."""
+    return [journal for name in _names() if (journal := _adopt(paths.capturing_one(name)))]
+
+
+def running() -> int:
+    """How many captures of the agent's are under way on this node, of another agent's too."""
+    found = 0
+    for name in _names():
+        try:
+            os.close(_locked(paths.capturing_one(name)))
+        except BlockingIOError:
+            found += 1
+        except OSError:
+            continue  # it ended just now
+    return found
+
+
+def _names() -> list[str]:
+    try:
+        return sorted(os.listdir(paths.capturing()))
+    except FileNotFoundError:
+        return []
+
+
+def _adopt(directory: str) -> Journal | None:
+    try:
+        lock = _locked(directory)
+    except OSError:
+        return None  # under way, or it ended just now
+    try:
+        with open(f"{directory}/{JOURNAL}") as file:
+            facts = json.load(file)
+        if isinstance(facts, dict) and os.fstat(lock).st_nlink:
+            return Journal(directory, facts, lock)
+    except (OSError, ValueError):
+        pass
+    shutil.rmtree(directory, ignore_errors=True)  # killed before its first step
+    os.close(lock)
+    return None
+
+
+def _locked(directory: str) -> int:
+    lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

@@ -1,0 +1,128 @@
+"""The process that makes one capture for the agent: hooks, capture, and word of what came of it.
+
+`python -m glowplug.agent.capturing`, a task (capture_task.py) as JSON on its input, one JSON object on its
+output. It is no part of the agent's own process: the agent stays small, and one that is killed breaks off no
+capture. SIGTERM undoes a capture that is not done.
+"""
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from glowplug.agent import capture_journal, capture_task, capture_told, hooks
+from glowplug.agent.capture_journal import Journal
+from glowplug.agent.capture_task import UNDONE, Task
+from glowplug.capture import pipeline
+from glowplug.capture.request import Result
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
+from glowplug.errors import CaptureRefused, GlowplugError, HookError, UsageError
+from glowplug.host import ending
+
+
+def main() -> int:
+    """The exit status: 0 with an answer on the output, UNDONE where it was told to stop."""
+    task = capture_task.of(json.load(sys.stdin))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        answer = run(task)
+    except KeyboardInterrupt:
+        return UNDONE
+    with contextlib.suppress(BrokenPipeError):  # the agent that asked is gone; the history has it all
+        sys.stdout.write(json.dumps(answer))
+        sys.stdout.flush()
+    return 0
+
+
+def run(task: Task) -> dict[str, object]:
+    """`{"result": captured, refused or failed, "slug": …, "detail": …, "checkpoint": …}`."""
+    try:
+        journal = capture_journal.begin(
+            task.running.id,
+            {
+                "running": asdict(task.running),
+                "runc_root": task.runc_root,
+                "gpu": task.gpu,
+                "hook_timeout_s": task.hook_timeout_s,
+            },
+        )
+    except BlockingIOError:
+        return {"result": capture_told.REFUSED, "slug": "under-way", "detail": "a capture of it is under way"}
+    try:
+        result = _captured(task, journal)
+    except GlowplugError as error:
+        answer = _not_captured(task, error)
+    else:
+        capture_told.captured(result, "agent", task.pod_uid)
+        answer = {"result": capture_told.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
+    if task.end:
+        journal.step("end")
+        _end(task, answer)
+    journal.finish()
+    return answer
+
+
+def _captured(task: Task, journal: Journal) -> Result:
+    config = task.config
+    with (
+        Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
+        Cri(config.containerd_socket) as cri,
+        _hooked(task, journal, containerd, cri),
+    ):
+        return pipeline.run(config, task.request, lambda step, _: journal.step(step))
+
+
+@contextlib.contextmanager
+def _hooked(task: Task, journal: Journal, containerd: Containerd, cri: Cri) -> Iterator[None]:
+    """The hook before; and, whatever became of that and of the capture, the one after."""
+    after = asdict(task.after) if task.after else None
+    journal.step("before-capture", after=after)
+    try:
+        if task.before:
+            hooks.run(task.before, task.running, containerd, cri, task.hook_timeout_s)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        journal.step("after-capture")
+        if task.after:
+            try:
+                hooks.run(task.after, task.running, containerd, cri, task.hook_timeout_s)
+            except HookError as error:
+                _complain(f"after-capture of {task.running.id}: {error}")
+        journal.step("told", after=None)
+
+
+def _not_captured(task: Task, error: GlowplugError) -> dict[str, object]:
+    capture_told.not_captured(task.request, error, "agent", task.pod_uid)
+    slug = (
+        error.slug
+        if isinstance(error, CaptureRefused)
+        else "refused"
+        if isinstance(error, UsageError)
+        else ""
+    )
+    result = capture_told.REFUSED if isinstance(error, UsageError) else capture_told.FAILED
+    return {"result": result, "slug": slug, "detail": str(error)}
+
+
+def _end(task: Task, answer: dict[str, object]) -> None:
+    """With status 0 where it was captured; else by SIGKILL, so that a Job sees that it was not."""
+    if answer["result"] == capture_told.CAPTURED:
+        ending.end_with_zero(task.running.pid)
+    else:
+        ending.kill(task.running.pid)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Whether a workload has its checkpoint already, so that it is captured once."""
+
+from glowplug.agent.candidate import Candidate
+from glowplug.agent.judge import Judge
+from glowplug.cache.store import Store
+from glowplug.capture.identity import Identity
+from glowplug.errors import CaptureRefused
+
+JUDGED = 8
+PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
+"""Reasons that speak of this moment, not of the checkpoint: another one would meet them too."""
+QUARANTINED_LIMIT = 2
+
+
+def why(store: Store, judge: Judge, candidate: Candidate, found: Identity) -> str | None:
+    """What there is, in words; None: nothing that would serve this container.
+
+    Raises CaptureRefused where checkpoints of this workload were set apart more than once: another one would be
+    no better. ContainerdError.
+    """
+    entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest)[:JUDGED]
+    judged = judge.candidates(entries, candidate.record, candidate.facts, found) if entries else []
+    for one in judged:
+        if {reason.slug for reason in one.verdict.reasons} <= PASSING:
+            return f"checkpoint {one.id} is of the same workload"
+    apart = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
+    if len(apart) >= QUARANTINED_LIMIT:
+        raise CaptureRefused(
+            "quarantined",
+            f"{len(apart)} checkpoints of this workload were set apart: see `glowplug quarantine list`",
+        )
+    return None
