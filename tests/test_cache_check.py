@@ -99,6 +99,17 @@ def test_a_changed_manifest_is_not_the_one_that_gave_the_name(store: Store) -> N
     assert store.rows()[0].unreadable
 
 
+def test_a_checkpoint_that_was_verified_was_not_used(store: Store) -> None:
+    """Or looking after the cache would keep what nobody restores."""
+    name = published(store)
+    for _ in range(2):
+        os.utime(layout.checkpoint(store.root, name), (7, 7))
+        used = store.last_used(name)
+        assert store.verify(name) == []
+        assert store.last_used(name) == used
+        store.used(name)
+
+
 def test_an_unlisted_file_is_found_by_verify(store: Store) -> None:
     name = published(store)
     with open(f"{store.path(name)}/images/tcp-stream-9.img", "wb"):
