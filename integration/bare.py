@@ -106,10 +106,10 @@ class Bare:
         sockets.settle(images)
         cgroups.settle(images)
 
-    def restore(self, images: str, memory: str | None = None) -> float:
+    def restore(self, images: str, memory: str | None = None, hold: bool = False) -> float:
         """Restore it; seconds until it runs. memory: a directory of extents to be written, if it has any.
 
-        Raises what the fill raises; the tree is dead then.
+        hold: every task stays stopped. Raises what the fill raises; the tree is dead then.
         """
         self._write_spec({config.ANNOTATION: f"{self.scratch}/restore.conf"})
         ours = self._pipes()
@@ -123,7 +123,7 @@ class Bare:
         gated = memory is not None and extents.present(memory)
         held = gate.Gate(self.scratch)
         with open(f"{self.scratch}/restore.conf", "w") as file:
-            file.write(config.restore(script=held.script if gated else None))
+            file.write(config.restore(hold=hold, script=held.script if gated else None))
         child = self._popen(command, ours)
         try:
             if gated and memory is not None:
@@ -190,8 +190,13 @@ class Bare:
             raise
 
     def _write_spec(self, annotations: dict[str, str]) -> None:
+        with open(f"{self.scratch}/config.json", "w") as file:
+            json.dump(self.spec(annotations), file)
+
+    def spec(self, annotations: dict[str, str]) -> dict[str, Any]:
+        """Its config.json."""
         binds = {"/usr": "/usr", TARGET: "/app/target.py"}
-        spec = {
+        return {
             "ociVersion": "1.0.2",
             "process": {
                 "user": {"uid": 0, "gid": 0},
@@ -216,8 +221,6 @@ class Bare:
                 "resources": {"memory": {"limit": self._limit}} if self._limit else {},
             },
         }
-        with open(f"{self.scratch}/config.json", "w") as file:
-            json.dump(spec, file)
 
     def _pipes(self) -> list[int]:
         theirs_in, self._stdin = os.pipe()

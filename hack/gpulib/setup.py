@@ -43,22 +43,8 @@ class Setup:
         mounts: list[dict[str, Any]] | None = None,
     ) -> Workload:
         """A program of workloads/ in a container that is given one GPU."""
-        if self.fake:
-            devices = [spec.device("/dev/nvidia0", (195, 0))]
-            given = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
-            more = [spec.bind(self.fake, "/fake")]
-        else:
-            devices = [spec.device(path) for path in spec.nvidia_nodes([self.gpus[gpu]])]
-            given = {name: os.environ[name] for name in _HANDED_THROUGH if name in os.environ}
-            more = []
-        python = os.path.realpath(sys.executable) if self.fake else sys.executable
-        return Workload(
-            name=name,
-            args=[python, f"/check/{program}"],
-            devices=devices,
-            env={**given, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
-            mounts=[*more, *(mounts or [])],
-        )
+        path = "" if self.fake else self.gpus[gpu]
+        return workload(path, self.fake, name, program, env=env, mounts=mounts)
 
     def fail_restores(self, failing: bool) -> None:
         """Whether the fake driver fails every CUDA restore."""
@@ -81,6 +67,34 @@ class Setup:
         found = [first[str(one)] for one in process.tree(pid) if str(one) in first]
         if not found or set(found) != {"others-running=0"}:
             raise Failed(f"wanted every other thread held at the CUDA restore of {pid}, found {found}")
+
+
+def workload(
+    gpu: str,
+    fake: str,
+    name: str,
+    program: str,
+    *,
+    env: dict[str, str] | None = None,
+    mounts: list[dict[str, Any]] | None = None,
+) -> Workload:
+    """A program of workloads/ in a container that is given the GPU with this device node, or the fake driver."""
+    if fake:
+        devices = [spec.device("/dev/nvidia0", (195, 0))]
+        given = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
+        more = [spec.bind(fake, "/fake")]
+    else:
+        devices = [spec.device(path) for path in spec.nvidia_nodes([gpu])]
+        given = {name: os.environ[name] for name in _HANDED_THROUGH if name in os.environ}
+        more = []
+    python = os.path.realpath(sys.executable) if fake else sys.executable
+    return Workload(
+        name=name,
+        args=[python, f"/check/{program}"],
+        devices=devices,
+        env={**given, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+        mounts=[*more, *(mounts or [])],
+    )
 
 
 def fake_script() -> str:
