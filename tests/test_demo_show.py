@@ -2,11 +2,13 @@
 
 import io
 
-from hack.demolib.figures import Figures, Phase, Start, cold_phases, restore_phases
-from hack.demolib.show import Display, bar, worth_a_line
+from hack.demolib.figures import Figures, Start, cold_phases, restore_phases
+from hack.demolib.show import Display, worth_a_line
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+
+from glowplug.cli.bars import Phase, bar
 
 COLD_PHASES = cold_phases(0.1, 7.9, 8.17, {"models": 0.6, "warm-up": 7.0})
 COLD = Start(8.17, ["text"], "t", "cold:no-checkpoint", "", COLD_PHASES)

@@ -3,14 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of a start, in seconds from its beginning."""
-
-    name: str
-    begin_s: float
-    length_s: float
+from glowplug.cli.bars import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-from hack.demolib.figures import Figures, Phase, Start
+from hack.demolib.figures import Figures, Start
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
+
+from glowplug.cli.bars import Phase, bar
 
 WIDEST = 100
 COLD = "blue"
@@ -21,7 +23,6 @@ NAME_COLUMNS = 14
 TIME_COLUMNS = 8
 # A phase shorter than this part of its start has no line of its own.
 SHORT = 0.01
-EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class Display:
@@ -110,14 +111,3 @@ def _line(phase: Phase, whole_s: float, style: str, width: int, ascii_only: bool
         line.append("  ")
         line.append(bar(phase, whole_s, columns, ascii_only), style=style)
     return line
-
-
-def bar(phase: Phase, whole_s: float, columns: int, ascii_only: bool = False) -> str:
-    """A phase's place in a line of so many columns: never longer than the line, never invisible."""
-    per_second = columns / whole_s
-    before = min(int(phase.begin_s * per_second), columns - 1)
-    room = (columns - before) * 8
-    eighths = min(room, max(1, round(phase.length_s * per_second * 8)))
-    if ascii_only:
-        return " " * before + "#" * max(1, round(eighths / 8))
-    return " " * before + "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()

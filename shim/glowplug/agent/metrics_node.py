@@ -1,6 +1,7 @@
 """What is so at the moment of a scrape: the cache, and what is under way. Nothing of it is kept."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Metric
@@ -8,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from glowplug import paths
+from glowplug.agent import under_way
 from glowplug.cache import disk
 from glowplug.cache.rows import Row
 from glowplug.cache.store import Store
@@ -66,18 +68,11 @@ def _of_cache(store: Store, rows: Iterable[Row], free: int) -> Iterator[Metric]:
 
 
 def _under_way() -> Iterator[Metric]:
-    yield _gauge("glowplug_restores_running", "Restores under way.", _count(paths.attempts()))
-    yield _gauge("glowplug_captures_running", "Captures under way.", _count(paths.captures()))
-    yield _gauge(
-        "glowplug_outcomes_waiting", "Outcomes in the spool, not yet in the journal.", _count(paths.spool())
-    )
-
-
-def _count(directory: str) -> int:
-    try:
-        return len(os.listdir(directory))
-    except FileNotFoundError:
-        return 0
+    running = Counter(one.kind for one in under_way.read())
+    yield _gauge("glowplug_restores_running", "Restores under way.", running[under_way.RESTORE])
+    yield _gauge("glowplug_captures_running", "Captures under way.", running[under_way.CAPTURE])
+    waiting = len(os.listdir(paths.spool())) if os.path.isdir(paths.spool()) else 0
+    yield _gauge("glowplug_outcomes_waiting", "Outcomes in the spool, not yet in the journal.", waiting)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.worth import Prediction
-from glowplug.cli import history, judged, opened, reasons, screen
+from glowplug.cli import history, judged, opened, phases, reasons, screen, timeline_text
 from glowplug.cli.judged import Judged, Judging
 from glowplug.cli.starts import Start
 from glowplug.config import Config
@@ -18,7 +18,6 @@ from glowplug.containerd.records import (
     ContainerRecord,
 )
 from glowplug.errors import ContainerdError, UsageError
-from glowplug.restore import steps
 
 TIMEOUT_S = 10.0
 
@@ -133,6 +132,7 @@ def _show_start(one: Explained) -> None:
         ("reason", start.detail),
         ("checkpoint", start.checkpoint or ""),
         ("took", screen.seconds(start.total_s)),
+        ("memory", timeline_text.memory(start)),
         ("ran", screen.seconds(start.ran_s)),
         ("earlier", f"{len(one.starts) - 1} on record: `glowplug history`" if len(one.starts) > 1 else ""),
     )
@@ -141,14 +141,8 @@ def _show_start(one: Explained) -> None:
             screen.line(f"  {name + ':':11} {text}")
     if start.phases:
         screen.line()
-        rows = [(phase, screen.seconds(start.phases[phase])) for phase in _in_order(start.phases)]
+        rows = [(phase, screen.seconds(start.phases[phase])) for phase in phases.in_order(start.phases)]
         screen.table(("phase", "took"), rows, right=("took",))
-
-
-def _in_order(phases: Iterable[str]) -> list[str]:
-    """As they were run: the question to the agent, then the steps of a restore."""
-    order = ["resolve", *(name for name, _ in steps.STEPS)]
-    return sorted(phases, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def show_judged(found: Judged, everything: bool) -> None:

@@ -65,7 +65,7 @@ def read(settings: Config) -> Status:
         start.outcome.partition(":")[0] for start in history.read(settings.cache) if start.time > since
     )
     return Status(
-        agent=_agent(trouble),
+        agent=agent(trouble),
         containerd=_containerd(settings, trouble),
         criu=_criu(settings, trouble),
         runc=_runc(settings, trouble),
@@ -82,7 +82,7 @@ def read(settings: Config) -> Status:
     )
 
 
-def _agent(trouble: list[str]) -> str:
+def agent(trouble: list[str]) -> str:
     """ "answers", or what is wrong with it: then every start is cold."""
     from glowplug.runtime import ask
 

@@ -1,0 +1,84 @@
+"""Restores and captures that are under way on this node, as their files in the run directory tell.
+
+Whoever works holds a lock on such a file. Looked up in /proc/locks (proc_locks(5)) and never tried: a lock that
+is tried is held for a moment, and could be in the way of the one that needs it.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from glowplug import paths
+from glowplug.restore.attempt import JOURNAL, LOCK
+
+RESTORE = "restore"
+CAPTURE = "capture"
+
+_Inode = tuple[int, int, int]  # major, minor, number
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """`kind`: RESTORE or CAPTURE. `since`: seconds since the epoch."""
+
+    kind: str
+    container_id: str
+    since: float
+
+
+def read() -> list[UnderWay]:
+    """The oldest first. What a killed process left is not under way. Raises OSError."""
+    held = _held()
+    return sorted([*_restores(held), *_captures(held)], key=lambda one: one.since)
+
+
+def _restores(held: set[_Inode]) -> Iterator[UnderWay]:
+    for directory in _entries(paths.attempts()):
+        since = _held_since(f"{directory}/{LOCK}", held)
+        if since is not None:
+            yield UnderWay(RESTORE, _container_of(directory), since)
+
+
+def _captures(held: set[_Inode]) -> Iterator[UnderWay]:
+    for path in _entries(paths.captures()):
+        since = _held_since(path, held)
+        if since is not None:
+            yield UnderWay(CAPTURE, os.path.basename(path), since)
+
+
+def _container_of(directory: str) -> str:
+    try:
+        with open(f"{directory}/{JOURNAL}") as file:
+            return str(json.load(file)["id"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return os.path.basename(directory)
+
+
+def _held_since(lock: str, held: set[_Inode]) -> float | None:
+    """When the lock file was made, where somebody holds it."""
+    try:
+        found = os.stat(lock)
+    except OSError:
+        return None  # over meanwhile
+    inode = (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+    return found.st_mtime if inode in held else None
+
+
+def _held() -> set[_Inode]:
+    """The files that are flocked. A line: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
+    found = set()
+    with open("/proc/locks") as file:
+        for line in file:
+            words = line.split()
+            if len(words) > 5 and words[1] == "FLOCK":
+                major, minor, inode = words[5].split(":")
+                found.add((int(major, 16), int(minor, 16), int(inode)))
+    return found
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,35 @@
+"""`glowplug config check`: every wrong key of a configuration, before an agent meets it."""
+
+import click
+
+from glowplug.cli import options, screen
+
+WRONG = 2
+
+
+@click.group()
+def config() -> None:
+    """The node's settings."""
+
+
+@config.command()
+@options.as_json
+@click.argument("file", required=False)
+def check(file: str | None, as_json: bool) -> None:
+    """Read FILE, by default /etc/glowplug/config.toml, and tell of each wrong key in a line.
+
+    Nothing is changed, and no agent is asked. The exit status is 2 where a key is wrong.
+    """
+    from glowplug import config as settings
+
+    name, values = settings.read(file)
+    wrong = settings.problems(values)
+    if as_json:
+        screen.as_json({"file": name, "keys": sorted(values), "problems": wrong})
+    elif not wrong:
+        screen.line(f"{name}: good; {len(values)} keys are set" if values else f"{name}: nothing is set")
+    else:
+        for problem in wrong:
+            screen.line(f"{name}: {problem}")
+    if wrong:
+        raise SystemExit(WRONG)

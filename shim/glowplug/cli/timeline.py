@@ -1,0 +1,63 @@
+"""`glowplug timeline`: one start as a picture, its phases as bars."""
+
+import os
+
+import click
+
+from glowplug.cli import history, options, screen, timeline_html, timeline_text
+from glowplug.cli.root import require_root
+from glowplug.cli.starts import Start
+from glowplug.errors import UsageError
+
+
+@click.command()
+@click.option("--html", metavar="FILE", help="Write a page with the picture there; it needs no network.")
+@options.config
+@click.argument("wanted", metavar="ID|NAMESPACE/POD[/CONTAINER]")
+def timeline(html: str | None, path: str | None, wanted: str) -> None:
+    """One start, phase by phase: of a container by the start of its id, or the latest of a pod.
+
+    A cold start has one phase here: from the call of create to the hand-over to runc.
+    """
+    from glowplug import config
+
+    require_root("the history is root's")
+    start = find(history.read(config.load(path).cache), wanted)
+    if html is None:
+        timeline_text.show(start)
+        return
+    _write(html, timeline_html.page(start))
+    screen.line(f"wrote {html}")
+
+
+def find(starts: list[Start], wanted: str) -> Start:
+    """The latest start that is meant. Raises UsageError: none, or several containers."""
+    parts = tuple(wanted.split("/"))
+    if len(parts) > 1 and all(parts):
+        found = [
+            start for start in starts if (start.namespace, start.pod, start.container)[: len(parts)] == parts
+        ]
+    else:
+        found = [start for start in starts if wanted and start.container_id.startswith(wanted)]
+        ids = {start.container_id for start in found}
+        if len(ids) > 1:
+            raise UsageError(
+                f"wanted one start, found {len(ids)} containers whose id begins with {wanted[:80]!r}: type more of it"
+            )
+    if not found:
+        raise UsageError(
+            f"wanted a start on record, found none of {wanted[:80]!r}: see `glowplug history`, or with --json "
+            "the containers' ids"
+        )
+    return found[-1]
+
+
+def _write(file: str, text: str) -> None:
+    """Whole, or not at all. Raises UsageError."""
+    aside = f"{file}.new"
+    try:
+        with open(aside, "w", encoding="utf-8") as opened:
+            opened.write(text)
+        os.rename(aside, file)
+    except OSError as error:
+        raise UsageError(f"wanted to write {file}, found: {error.strerror}") from error

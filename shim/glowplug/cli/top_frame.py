@@ -1,0 +1,152 @@
+"""One picture of `glowplug top`: what it shows, read anew for each, and how it is laid out."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import click
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from glowplug.agent import under_way
+from glowplug.agent.under_way import UnderWay
+from glowplug.cache import disk
+from glowplug.cache.rows import Row
+from glowplug.cli import bars, history, opened, screen, status
+from glowplug.cli.bars import Phase
+from glowplug.cli.starts import Start
+from glowplug.cli.timeline_text import COLOURS
+from glowplug.config import Config
+
+STARTS_IN_PIPE = 20
+LINES_BESIDE = 12
+"""Of a picture, besides its starts."""
+
+BAR_COLUMNS = 30
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What is so at `time` (seconds since the epoch). `agent`: "answers", or what is wrong."""
+
+    time: float
+    agent: str
+    starts: list[Start]
+    under_way: list[UnderWay]
+    rows: list[Row]
+    free_bytes: int
+
+
+class View:
+    """The pictures of one node, one after another."""
+
+    def __init__(self, settings: Config) -> None:
+        self._settings = settings
+        self._store = opened.store(settings)
+
+    def frame(self, height: int) -> RenderableType:
+        """A picture of at most so many lines. Raises CacheError."""
+        return layout(self._now(), self._settings, max(1, height - LINES_BESIDE))
+
+    def print_once(self, out: Console) -> None:
+        """One picture, below what is on the screen already; in a pipe plain text."""
+        with out.capture() as captured:
+            out.print(self.frame(out.height) if out.is_terminal else self._long())
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
+
+    def _long(self) -> RenderableType:
+        return layout(self._now(), self._settings, STARTS_IN_PIPE)
+
+    def _now(self) -> Now:
+        return Now(
+            time=time.time(),
+            agent=status.agent([]),
+            starts=history.read(self._settings.cache),
+            under_way=under_way.read(),
+            rows=self._store.rows(),
+            free_bytes=disk.free(self._store.root),
+        )
+
+
+def layout(now: Now, settings: Config, starts: int) -> Group:
+    """Head, cache, what is under way, the latest starts first."""
+    return Group(
+        _head(now),
+        _cache(now, settings),
+        Text(),
+        *_under_way(now),
+        _starts(now, starts),
+    )
+
+
+def _head(now: Now) -> Text:
+    text = Text(f"glowplug  {screen.clock(now.time)}  ", style="bold")
+    text.append(f"agent {now.agent}", style="not bold green" if now.agent == "answers" else "bold red")
+    kinds = Counter(start.outcome.partition(":")[0] for start in now.starts if start.time > now.time - DAY_S)
+    text.append("  last 24 hours:", style="not bold")
+    for kind, colour in COLOURS.items():
+        text.append(f" {kinds[kind]} {kind}", style=f"not bold {colour}")
+    return text
+
+
+def _cache(now: Now, settings: Config) -> Text:
+    used, limit = sum(row.bytes for row in now.rows), settings.cache_limit_bytes
+    filled = bars.bar(Phase("", 0.0, min(used, limit)), limit, BAR_COLUMNS, ascii_only=True) if used else ""
+    marks = Counter(
+        {
+            "pinned": sum(row.pinned for row in now.rows),
+            "quarantined": sum(row.quarantine is not None for row in now.rows),
+            "in use": sum(row.in_use for row in now.rows),
+        }
+    )
+    told = "".join(f", {count} {mark}" for mark, count in marks.items() if count)
+    return Text(
+        f"cache     [{filled:{BAR_COLUMNS}}] {screen.size(used)} of {screen.size(limit)}, "
+        f"{screen.size(now.free_bytes)} free; {len(now.rows)} checkpoints{told}"
+    )
+
+
+def _under_way(now: Now) -> list[RenderableType]:
+    if not now.under_way:
+        return []
+    named = {start.container_id: _named(start) for start in now.starts}
+    rows = (
+        (one.kind, named.get(one.container_id, one.container_id[:12]), screen.seconds(now.time - one.since))
+        for one in now.under_way
+    )
+    return [_table(("under way", "container", "for"), rows, right=("for",)), Text()]
+
+
+def _starts(now: Now, count: int) -> RenderableType:
+    if not now.starts:
+        return Text("no start is on record")
+    table = _table(("age", "container", "outcome", "took", "memory"), (), right=("age", "took", "memory"))
+    for start in reversed(now.starts[-count:]):
+        rate = f"{screen.size(start.memory_rate)}/s" if start.memory_rate else ""
+        table.add_row(
+            Text(screen.age(start.time, now.time)),
+            Text(screen.plain(_named(start))),
+            Text(screen.plain(start.outcome), style=COLOURS.get(start.outcome.partition(":")[0], "")),
+            Text(screen.seconds(start.total_s)),
+            Text(rate),
+        )
+    return table
+
+
+def _named(start: Start) -> str:
+    return "/".join((start.namespace, start.pod, start.container)) if start.pod else start.container_id[:12]
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[str]) -> Table:
+    """As `screen.table` has them; a cell that is too wide is cut, so that a row stays a line."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        found.add_column(name.upper(), justify="right" if name in right else "left", no_wrap=True)
+    for row in rows:
+        found.add_row(*(Text(screen.plain(cell)) for cell in row))
+    return found

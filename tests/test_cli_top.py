@@ -1,0 +1,85 @@
+"""`glowplug top` shows starts, what is under way and the cache: one picture in a pipe, and live in a terminal."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.cli_made import Node
+
+from glowplug.restore import attempt
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
+
+
+@pytest.fixture
+def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
+    return Node(str(tmp_path), monkeypatch, capsys)
+
+
+def test_a_pipe_gets_one_plain_picture(node: Node) -> None:
+    node.store.pin(node.published())
+    now = time.time()
+    node.started(now - 100, "cold:no-checkpoint")
+    node.started(now - 50, "fallback:criu", container_id="d1" * 32, pod="other")
+    node.started(
+        now - 5, "restored", container_id="e2" * 32, phases={"memory": 0.5}, memory_bytes=4_000_000_000
+    )
+    ran = node.run("top")
+    assert (ran.status, ran.err) == (0, "")
+    assert all(letter.isprintable() or letter == "\n" for letter in ran.out)
+    assert "1 restored 1 cold 1 fallback" in ran.out
+    assert "1 checkpoints, 1 pinned" in ran.out
+    outcomes = [line.split()[2] for line in ran.out.splitlines() if "/main" in line]
+    assert outcomes == ["restored", "fallback:criu", "cold:no-checkpoint"]
+    assert "8.0 GB/s" in ran.out
+
+
+def test_what_is_under_way_is_shown(node: Node) -> None:
+    trial = attempt.begin({"id": "f3" * 32})
+    out = node.run("top", "--once").out
+    trial.finish()
+    assert [line.split()[:2] for line in out.splitlines() if line.startswith("restore")] == [
+        ["restore", "f3f3f3f3f3f3"]
+    ]
+
+
+def test_an_empty_node_and_a_hostile_name_are_shown(node: Node) -> None:
+    assert "no start is on record" in node.run("top").out
+    node.started(1.0, "cold:x[/]\x1b[31m", pod="[red]web\x1b]0;x\x07")
+    out = node.run("top").out
+    assert "\x1b" not in out
+    assert "[red]web" in out
+
+
+def test_a_terminal_is_live_until_it_is_interrupted(node: Node) -> None:
+    node.started(time.time(), "cold:no-agent")
+    os.makedirs(node.cache, exist_ok=True)
+    parent, child = pty.openpty()
+
+    code = "import sys; from glowplug.cli.main import main; sys.argv = ['glowplug', *sys.argv[1:]]; main()"
+    env = {**os.environ, "GLOWPLUG_RUN_DIR": f"{node.directory}/run", "TERM": "xterm"}
+    command = [sys.executable, "-c", code, "top", "--interval", "0.2", "--config", node.config]
+    with subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=env) as running:
+        os.close(child)
+        _read_until(parent, b"cold:no-agent")
+        node.started(time.time(), "restored", container_id="d1" * 32)
+        _read_until(parent, b"restored\x1b")
+        running.send_signal(signal.SIGINT)
+        shown = _read_until(parent, b"\x1b[?1049l")
+        assert running.wait(10) == 0
+    os.close(parent)
+    assert b"Traceback" not in shown
+
+
+def _read_until(terminal: int, wanted: bytes) -> bytes:
+    found, until = b"", time.monotonic() + 20
+    while wanted not in found:
+        assert time.monotonic() < until, found[-500:]
+        if select.select([terminal], [], [], 0.1)[0]:
+            found += os.read(terminal, 65536)
+    return found
