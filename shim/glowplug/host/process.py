@@ -101,7 +101,14 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
-    return fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING and not pending & SIGKILL_BIT
+    return (
+        fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING and not pending & SIGKILL_BIT
+    )
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether the process has a handler of its own for this signal (SigCgt in proc_pid_status(5))."""
+    return bool(int(_status(pid)["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def has_helper(pid: int) -> bool:

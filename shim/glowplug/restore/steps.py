@@ -16,7 +16,7 @@ from glowplug.checkpoint import io_uring
 from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import child, health, new_addresses, own_cgroup, stdio
+from glowplug.restore import announce, child, health, new_addresses, own_cgroup, stdio
 from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
@@ -160,6 +160,11 @@ def _source_of(spec: dict[str, object], destination: str) -> str:
     raise LayerError(f"wanted a volume at {destination} in the new container, found none")
 
 
+def announced(work: Work) -> None:
+    """The file that says that this is a restore, in the writable layer: undone with it."""
+    announce.write(work.attempt.text("rootfs"), work.spec)
+
+
 def view(work: Work) -> None:
     """The images with the new pod's host name, which CRIU writes into the whole pod, and addresses."""
     stored, into = f"{work.checkpoint}/images", work.attempt.view
@@ -268,6 +273,13 @@ def healthy(work: Work) -> None:
     health.check(work.attempt, work.spec, work.manifest)
 
 
+def signalled(work: Work) -> None:
+    """The signal that its pod wants it to be told by. One that is held for CUDA has it before it runs."""
+    number = announce.signal_of(work.spec)
+    if number is not None:
+        announce.send(health.init_pid(work.attempt), number)
+
+
 def go(work: Work) -> None:
     """What was held for the sake of CUDA runs: the last step that a restore can fail in without a trace."""
     if work.gpu is not None:
@@ -314,12 +326,14 @@ STEPS = (
     ("layer", layer),
     ("shm", shared_memory),
     ("volumes", volumes),
+    ("announce", announced),
     ("view", view),
     ("spec", spec),
     ("criu", criu),
     ("cuda", cuda),
     ("health", healthy),
     ("mark", mark),
+    ("signal", signalled),
     ("go", go),
     ("keep", keep),
 )

@@ -1,0 +1,84 @@
+"""The file and the signal that tell a process that it was restored."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.layer_made import needs_root
+
+from glowplug.host import process
+from glowplug.restore import announce
+
+SPEC: dict[str, Any] = {"process": {"user": {"uid": 1000, "gid": 1001}}}
+FILE = "run/glowplug/restored"
+
+
+@needs_root
+def test_each_file_has_its_own_values_and_is_the_users_alone(tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        assert announce.write(str(tmp_path), SPEC)
+        status = (tmp_path / FILE).stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1000, 1001, 0o400)
+        found.append(json.loads((tmp_path / FILE).read_text()))
+    assert {len(bytes.fromhex(one["random"])) for one in found} == {32}
+    assert found[0]["generation"] != found[1]["generation"] and found[0]["random"] != found[1]["random"]
+    assert os.listdir(tmp_path / "run/glowplug") == ["restored"]
+
+
+@needs_root
+def test_a_link_in_the_container_leads_nowhere_outside(tmp_path: Path) -> None:
+    rootfs, outside = tmp_path / "rootfs", tmp_path / "outside"
+    for directory in (rootfs, outside):
+        directory.mkdir()
+    (rootfs / "run").symlink_to(outside)
+    with pytest.raises(OSError):
+        announce.write(str(rootfs), SPEC)
+    (rootfs / "run").unlink()
+    (rootfs / "run/glowplug").mkdir(parents=True)
+    (outside / "file").write_text("before")
+    (rootfs / FILE).symlink_to(outside / "file")
+    assert announce.write(str(rootfs), SPEC)
+    assert (outside / "file").read_text() == "before"
+    assert not (rootfs / FILE).is_symlink()
+
+
+@pytest.mark.parametrize("place", ["/run", "/run/", "/var/run", "/run/glowplug", "/run/glowplug/restored"])
+def test_under_a_volume_nothing_is_written(tmp_path: Path, place: str) -> None:
+    assert not announce.write(str(tmp_path), {**SPEC, "mounts": [{"destination": place}]})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ({announce.SIGNAL: "USR1"}, signal.SIGUSR1),
+        ({announce.SIGNAL: "SIGHUP"}, signal.SIGHUP),
+        ({announce.SIGNAL: "HUP", f"{announce.SIGNAL}.main": "USR2"}, signal.SIGUSR2),
+        ({announce.SIGNAL: "HUP", f"{announce.SIGNAL}.other": "USR2"}, signal.SIGHUP),
+        ({announce.SIGNAL: "nonsense"}, None),
+        ({}, None),
+    ],
+)
+def test_the_signal_is_the_pods_choice(said: dict[str, str], number: int | None) -> None:
+    annotations = {"io.kubernetes.cri.container-name": "main", **said}
+    assert announce.signal_of({"annotations": annotations}) == number
+
+
+def test_a_process_without_a_handler_is_not_signalled() -> None:
+    program = (
+        "import signal; signal.signal(signal.SIGUSR1, lambda *_: exit(7)); print(flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        announce.send(child.pid, signal.SIGUSR2)
+        assert process.is_alive(child.pid)
+        announce.send(child.pid, signal.SIGUSR1)
+        assert child.wait(10) == 7
