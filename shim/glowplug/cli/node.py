@@ -1,0 +1,139 @@
+"""`glowplug node`: the handler `glowplug` on this node."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+
+from glowplug.cli import options, screen
+from glowplug.cli.root import require_root
+from glowplug.errors import NodeError
+from glowplug.node.install import CONFIG, PREFIX, Place
+from glowplug.node.verify import ANSWERS_WITHIN_S
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PLACE = (
+    click.option("--containerd-config", "config", metavar="FILE", default=CONFIG, help=f"Default {CONFIG}."),
+    click.option("--containerd", metavar="PROGRAM", default="containerd", help="Default: the one in PATH."),
+    click.option("--socket", metavar="PATH", help="containerd's; default: as its configuration says."),
+    click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}."),
+    click.option(
+        "--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug."
+    ),
+)
+_RESTART = (
+    click.option(
+        "--restart-command", metavar="COMMAND", help="Restarts containerd; default: systemd's unit."
+    ),
+    click.option("--no-restart", is_flag=True, help="Leave containerd running as it is: for image builds."),
+    click.option(
+        "--wait",
+        "wait_s",
+        metavar="SECONDS",
+        type=click.FloatRange(1, 600),
+        default=ANSWERS_WITHIN_S,
+        help=f"For containerd after a restart; default {ANSWERS_WITHIN_S:g}.",
+    ),
+)
+_BUILT_ON = (
+    click.option("--runtime", metavar="PROGRAM", help="Default PREFIX/bin/glowplug-runtime."),
+    click.option(
+        "--base", metavar="HANDLER", help="The handler to build on; default: containerd's default one."
+    ),
+)
+
+
+def _with(*chosen: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.group()
+def node() -> None:
+    """Put the runtime handler on this node, look at it, take it off again."""
+
+
+@node.command()
+@_with(*_PLACE, *_RESTART, *_BUILT_ON)
+def install(runtime: str | None, base: str | None, **place: Any) -> None:
+    """Add the handler to containerd's configuration and restart containerd; put all back where that fails."""
+    from glowplug.node.install import install as installed
+
+    require_root("containerd's configuration is root's")
+    for line in installed(Place(**place), runtime, base):
+        screen.line(line)
+
+
+@node.command()
+@_with(*_PLACE, *_BUILT_ON)
+@options.as_json
+def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -> None:
+    """Whether the handler is there and in force. The exit status is 1 where it is not."""
+    from glowplug.node.state import state
+
+    require_root("containerd's configuration is root's")
+    found = state(Place(**place), runtime, base)
+    if as_json:
+        screen.as_json(asdict(found))
+    else:
+        for name, text in (
+            ("handler", f"{found.handler}, building on {found.base}"),
+            ("configured", found.where if found.installed else "no"),
+            ("program", found.program),
+            ("in force", "yes" if found.containerd == found.program else "no"),
+            ("pods", "unknown" if found.pods is None else str(len(found.pods))),
+        ):
+            screen.line(f"{name + ':':12} {text}")
+        for text in found.trouble:
+            screen.line(f"trouble: {text}")
+    if found.trouble:
+        raise SystemExit(1)
+
+
+@node.command()
+@_with(*_PLACE, *_RESTART)
+@click.option("--force", is_flag=True, help="Although pods of the handler run; they go on.")
+@click.option("--purge", is_flag=True, help="Remove the checkpoints, the settings and the prefix too.")
+def uninstall(force: bool, purge: bool, **place: Any) -> None:
+    """Take the handler out: containerd's configuration is what it was before, to the byte."""
+    from glowplug import config as settings
+    from glowplug.node import purge as purged
+    from glowplug.node.uninstall import uninstall as taken_out
+
+    require_root("containerd's configuration is root's")
+    chosen = Place(**place)
+    kept = settings.load() if purge else None
+    lines, unused = taken_out(chosen, force=force)
+    for line in lines:
+        screen.line(line)
+    if kept is None:
+        return
+    if not unused:
+        raise NodeError(
+            "wanted to purge, found that pods of the handler may run, which need it: end them first"
+        )
+    for line in purged.purge(kept.cache, chosen.prefix):
+        screen.line(line)
+
+
+@node.command()
+@click.argument("name", required=False)
+@click.option("--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug.")
+@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}.")
+def render(name: str | None, handler: str, prefix: str) -> None:
+    """Print a configuration file as Glowplug would write it for a stock node; without NAME, list them."""
+    from glowplug.node import handler as tables
+    from glowplug.node import templates
+
+    if name is None:
+        for known in templates.names():
+            screen.line(known)
+        return
+    values = tables.values(tables.checked_name(handler), f"{prefix}/bin/glowplug-runtime")
+    click.echo(templates.fill(name, {**values, "prefix": prefix}), nl=False)

@@ -1,0 +1,35 @@
+"""containerd's `imports` key: the files that its main file takes in (containerd-config.toml(5))."""
+
+import os
+import re
+
+from glowplug.errors import NodeError
+from glowplug.node import block
+
+_KEY = re.compile(rb"""^[ \t]*(?:imports|"imports"|'imports')[ \t]*=[ \t]*\[""", re.MULTILINE)
+
+
+def directory(imports: list[str], main: str) -> str | None:
+    """The directory of which every *.toml is imported already, if there is one. `main`: path of the main file."""
+    for pattern in imports:
+        folder, name = os.path.split(os.path.join(os.path.dirname(main), pattern))
+        if name in ("*.toml", "*") and not set(folder) & set("*?["):
+            return folder
+    return None
+
+
+def added(text: bytes, imports: list[str] | None, path: str, handler: str, first: str = "") -> bytes:
+    """The main file with an import of `path`. `imports`: what it imports now; None where it has no such key.
+
+    `first`: a line to go before it, where the file lacks that too. Raises NodeError: the key is there in a form
+    that is not understood.
+    """
+    if imports is None:
+        return block.at_top(text, f'{first}imports = ["{path}"]', handler)
+    found = _KEY.search(text)
+    if found is None:
+        raise NodeError(
+            f"wanted a line `imports = [` in the main file, found imports in another form: add {path} to it by hand"
+        )
+    text = block.at(text, found.end(), f'  "{path}",', handler)
+    return block.at_top(text, first, handler) if first else text

@@ -1,0 +1,198 @@
+"""`glowplug node install`: the handler on this node, or everything as it was."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from glowplug.errors import ContainerdError, GlowplugError, NodeError, UsageError
+from glowplug.node import chain, handler, main_file, plan, restart, verify
+from glowplug.node.effective import Effective
+from glowplug.node.files import Transaction
+from glowplug.node.main_file import MainFile
+
+PREFIX = "/opt/glowplug"
+CONFIG = "/etc/containerd/config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where things are on this node. `socket` None: the one in containerd's configuration. `wait_s`: for CRI."""
+
+    config: str = CONFIG
+    containerd: str = "containerd"
+    socket: str | None = None
+    prefix: str = PREFIX
+    handler: str = "glowplug"
+    restart_command: str | None = None
+    no_restart: bool = False
+    wait_s: float = verify.ANSWERS_WITHIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The handler as it is to be: what it builds on, its program, and the files that make it so."""
+
+    main: MainFile
+    was: Effective
+    base: handler.Base
+    chain: chain.Chain
+    plan: plan.Plan
+
+
+def install(place: Place, runtime: str | None = None, base: str | None = None) -> list[str]:
+    """Lines that say what was done. Raises UsageError, NodeError; then all is as before."""
+    with locked(place.config), Transaction() as written:
+        wanted = want(place, runtime, base)
+        address = place.socket or wanted.was.address
+        previous = _running(address, place.handler)
+        for path, (data, mode) in wanted.chain.files.items():
+            written.write(path, data, mode)
+        try_program(wanted.chain.program)
+        if wanted.main.was_there and not wanted.main.has_block and wanted.main.edited in wanted.plan.files:
+            written.write(wanted.main.original, wanted.main.edited_text, 0o600)
+        changed = [written.write(path, data) for path, data in wanted.plan.files.items()]
+        lines = [_done(place, wanted, any(changed))]
+        lines += _in_force(place, written, address, previous, wanted.chain.program, any(changed))
+        written.keep()
+    return lines + _hints(wanted)
+
+
+def want(place: Place, runtime: str | None = None, base: str | None = None) -> Wanted:
+    """Reads and tries; changes nothing. Raises UsageError, NodeError."""
+    name = handler.checked_name(place.handler)
+    program = _runtime(place, runtime)
+    main = main_file.read(place.config, name)
+    was = plan.before(place.containerd, main)
+    on = handler.base(was, base, name)
+    behind = chain.chain(place.prefix, program, name, on.name, on.program)
+    filled = handler.values(name, behind.program, on)
+    return Wanted(main, was, on, behind, plan.make(place.containerd, main, was, name, filled))
+
+
+@contextmanager
+def locked(config: str) -> Iterator[None]:
+    """One of us at a time for this configuration. Raises NodeError."""
+    folder = os.path.dirname(config)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise NodeError(
+            f"wanted to work on {config}, found another `glowplug node` at it: wait for it"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def put_in_force(
+    place: Place, written: Transaction, address: str, previous: str | None, program: str | None
+) -> list[str]:
+    """Restart containerd and see that it has the handler with this program (None: no more); else all goes back.
+
+    `previous`: the same before the change. Raises NodeError.
+    """
+    way = restart.way(place.restart_command, place.no_restart)
+    if way.command is None:
+        return [way.why]
+    try:
+        restart.run(way.command)
+        verify.wait(address, place.handler, program, place.wait_s)
+    except NodeError as error:
+        raise NodeError(f"{error}; {_roll_back(place, written, way.command, address, previous)}") from None
+    seen = (
+        f"has the handler {place.handler}"
+        if program is not None
+        else f"has no handler {place.handler} any more"
+    )
+    return [f"containerd was restarted and {seen}"]
+
+
+def _in_force(
+    place: Place, written: Transaction, address: str, previous: str | None, program: str, changed: bool
+) -> list[str]:
+    if not changed and previous == program:
+        return ["containerd has it already, and was not restarted"]
+    return put_in_force(place, written, address, previous, program)
+
+
+def _roll_back(
+    place: Place, written: Transaction, command: tuple[str, ...], address: str, previous: str | None
+) -> str:
+    try:
+        written.undo()
+        restart.run(command)
+        verify.wait(address, place.handler, previous, place.wait_s)
+    except GlowplugError as error:
+        return f"the files were put back, but then: {error}"
+    return "everything was put back, and containerd runs as before"
+
+
+def running(address: str, name: str) -> str | None:
+    """The handler's program in the containerd that runs now; None without the handler. Raises ContainerdError."""
+    return verify.program(address, name)
+
+
+def _running(address: str, name: str) -> str | None:
+    with suppress(ContainerdError):  # none runs yet: an image is being built, say
+        return running(address, name)
+    return None
+
+
+def _runtime(place: Place, runtime: str | None) -> str:
+    path = runtime or f"{place.prefix}/bin/glowplug-runtime"
+    option = "--runtime" if runtime else "--prefix"
+    if not path.startswith("/"):
+        raise UsageError(f"{option}: wanted an absolute path, found {path!r}")
+    if not os.access(path, os.X_OK) or os.path.isdir(path):
+        raise UsageError(
+            f"{option}: wanted the program {path}, found none: hack/bootstrap-node.sh puts it there, "
+            "or name another with --runtime"
+        )
+    return path
+
+
+def try_program(program: str) -> None:
+    """Whether it reaches a runc, which containerd can't tell before a pod starts. Raises NodeError."""
+    try:
+        done = subprocess.run(
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NodeError(f"{program} --version failed: {type(error).__name__}") from error
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        raise NodeError(
+            f"wanted {program} to reach runc, found status {done.returncode} of --version ({said[-1]}): "
+            "is runc installed?"
+        )
+
+
+def _done(place: Place, wanted: Wanted, changed: bool) -> str:
+    verb = "put" if changed else "found"
+    return (
+        f"{verb} the handler {place.handler} {wanted.plan.kind}, building on {wanted.base.name}, "
+        f"with the program {wanted.chain.program}"
+    )
+
+
+def _hints(wanted: Wanted) -> list[str]:
+    """What a person may not expect."""
+    if wanted.main.is_template:
+        return ["k3s or RKE2 makes the configuration anew from this template when it starts"]
+    nvidia = [
+        name
+        for name, table in wanted.was.handlers.items()
+        if chain.NVIDIA in str((table.get("options") or {}).get("BinaryName") or "")
+    ]
+    if nvidia and wanted.base.name not in nvidia:
+        return [
+            f"there is a handler {nvidia[0]}, and this one builds on {wanted.base.name}: GPUs reach its pods by CDI "
+            f"alone; to chain it behind nvidia-container-runtime, use --base {nvidia[0]}"
+        ]
+    return []

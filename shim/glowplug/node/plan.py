@@ -1,0 +1,111 @@
+"""Which bytes go where: the edit of one containerd's configuration, tried with containerd before it is made."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from glowplug.errors import NodeError
+from glowplug.node import block, effective, handler, imports
+from glowplug.node.effective import Effective
+from glowplug.node.files import read
+from glowplug.node.main_file import MainFile, missing_version
+
+_TRIAL = ".glowplug-check"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`files`: what is to be written, by path. `kind`: in words, where the handler is put."""
+
+    files: dict[str, bytes]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A plan, and how containerd can try it: a main file, and files that it imports."""
+
+    plan: Plan
+    main: bytes
+    beside: dict[str, bytes]
+
+
+def before(containerd: str, main: MainFile) -> Effective:
+    """The configuration in force without us. Raises NodeError: containerd can't read it, or its CRI is off."""
+    text = block.at_top(main.text, "version = 2", "version") if missing_version(main) else main.text
+    found = effective.read(containerd, text, main.path)
+    if not found.has_cri:
+        raise NodeError(
+            f"wanted containerd's CRI plugin, found it in disabled_plugins of {main.path}: take it out there first"
+        )
+    return found
+
+
+def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dict[str, str]) -> Plan:
+    """Raises NodeError: with every way tried, something besides the handler would change."""
+    draft = _draft(main, was, name, filled, "")
+    found = effective.read(containerd, draft.main, main.path, draft.beside)
+    lost = sorted(set(was.handlers) - set(found.handlers) - {name})
+    if lost:
+        # containerd 1.6 and 1.7 forget their own `runc` as soon as a file declares a handler.
+        more = "".join(handler.declared(_version(main, was), other, was.handlers[other]) for other in lost)
+        draft = _draft(main, was, name, filled, more)
+        found = effective.read(containerd, draft.main, main.path, draft.beside)
+    if name not in found.handlers:
+        raise NodeError(
+            f"wanted the handler {name} in what containerd reads, found that a file which {main.path} imports has a "
+            "CRI section of its own, which replaces this one: put the handler there (`glowplug node render "
+            "containerd-v2.toml`)"
+        )
+    changed = effective.differences(was, found, name)
+    if changed:
+        raise NodeError(
+            f"wanted nothing but the handler to change, found that {', '.join(changed[:4])} would: nothing was done"
+        )
+    return draft.plan
+
+
+def drop_in_path(main: MainFile, name: str) -> tuple[str, bool]:
+    """Where the drop-in for containerd 2.x lies, and whether the main file imports it already."""
+    folder = imports.directory(main.keys().get("imports") or [], main.path)
+    return f"{folder or os.path.dirname(main.path) + '/conf.d'}/{name}.toml", folder is not None
+
+
+def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], more: str) -> _Draft:
+    first = f"version = {2 if was.version <= 2 else 3}\n" if missing_version(main) else ""
+    path, imported = drop_in_path(main, name)
+    # Version 2 is edited in place under containerd 2.x too: an import of version 3 would mix with what that migrates
+    # (`bin_dir` and `bin_dirs`), and under 1.7 an import would replace the CRI section.
+    if _version(main, was) <= 2 or (main.is_template and not imported):
+        tables = handler.tables(_version(main, was), filled) + more
+
+        def with_tables(text: bytes) -> bytes:
+            text = block.at(text, len(text), tables, name)
+            return block.at_top(text, first, name) if first else text
+
+        return _edit(main, with_tables)
+    content = _drop_in(path, name, handler.drop_in(filled))
+    listed = main.keys().get("imports")
+
+    def importing(what: str) -> bytes:
+        return imports.added(main.text, listed, what, name, first)
+
+    trial = importing(path + _TRIAL)
+    files = {path: content} if imported else {path: content, main.path: importing(path)}
+    return _Draft(Plan(files, f"in {path}"), trial, {path + _TRIAL: content})
+
+
+def _edit(main: MainFile, edit: Callable[[bytes], bytes]) -> _Draft:
+    return _Draft(Plan({main.edited: edit(main.edited_text)}, f"in {main.edited}"), edit(main.text), {})
+
+
+def _drop_in(path: str, name: str, text: str) -> bytes:
+    there = read(path)
+    if there is not None and not block.present(there, name):
+        raise NodeError(f"wanted to write {path}, found a file there that is not ours: rename it")
+    return block.at_top(b"", text, name)
+
+
+def _version(main: MainFile, was: Effective) -> int:
+    """In which the main file names plugins."""
+    return int(main.keys().get("version", 2 if was.version <= 2 else 3))

@@ -1,0 +1,67 @@
+"""`glowplug node uninstall --purge`: the checkpoints, the settings and the prefix."""
+
+import os
+import shutil
+
+from glowplug import paths
+from glowplug.errors import NodeError
+
+PREFIX_MARK = ".glowplug-prefix"
+"""A file that hack/bootstrap-node.sh leaves in the prefix: all in that directory is ours."""
+
+# What the store (cache/layout.py) and the agent (agent/history.py) make in the cache's directory.
+_IN_CACHE = (
+    "checkpoints",
+    "drafts",
+    "trash",
+    "state",
+    "leases",
+    "lock",
+    "salt",
+    "history.jsonl",
+    "history.jsonl.1",
+)
+
+
+def purge(cache: str, prefix: str) -> list[str]:
+    """Lines that say what was removed; files of others in the same directories stay. Raises NodeError.
+
+    Only where no pod of the handler runs: it would lack its runtime. The agent has to be stopped.
+    """
+    if os.path.exists(paths.agent_socket()) and _answers():
+        raise NodeError(
+            "wanted no agent, found one that answers: stop it (`systemctl disable --now glowplug-agent`)"
+        )
+    targets = [f"{cache}/{name}" for name in _IN_CACHE]
+    targets += [paths.CONFIG_FILE, paths.RUN_DIR]
+    if os.path.exists(f"{prefix}/{PREFIX_MARK}"):
+        targets.append(prefix)
+    lines = [f"removed {path}" for path in targets if _removed(path)]
+    for path in (cache, os.path.dirname(paths.CONFIG_FILE)):
+        if os.path.isdir(path) and not os.listdir(path) and not os.path.ismount(path):
+            os.rmdir(path)
+            lines.append(f"removed {path}")
+    return lines
+
+
+def _answers() -> bool:
+    from glowplug.runtime import ask
+
+    try:
+        ask.ask({"op": "history", "container": ""})
+    except ask.NoAnswer:
+        return False
+    return True
+
+
+def _removed(path: str) -> bool:
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        else:
+            return False
+    except OSError as error:
+        raise NodeError(f"wanted to remove {path}, found: {error.strerror}: {error.filename}") from error
+    return True

@@ -1,0 +1,62 @@
+"""containerd started anew, so that it reads its configuration: it has no other way to.
+
+Pods live on: their shims are not containerd's children, and its unit kills none of them (KillMode=process).
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from glowplug.errors import NodeError
+
+SYSTEMD = "/run/systemd/system"
+UNITS = ("containerd", "k3s", "k3s-agent", "rke2-server", "rke2-agent")
+RESTARTS_WITHIN_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How containerd is restarted here; `command` None: it is not, and `why` says so to a person."""
+
+    command: tuple[str, ...] | None
+    why: str = ""
+
+
+def way(command: str | None, forbidden: bool) -> Way:
+    """`command`: what the caller gave, for /bin/sh; else systemd's unit, if one runs. sd_booted(3)."""
+    if forbidden:
+        return Way(None, "containerd was not restarted, as asked for")
+    if command:
+        return Way(("/bin/sh", "-c", command))
+    if not os.path.isdir(SYSTEMD):
+        return Way(
+            None,
+            "no systemd here, so containerd was not restarted: restart it (or give --restart-command), "
+            "then see `glowplug node status`",
+        )
+    for unit in UNITS:
+        if subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0:
+            return Way(("systemctl", "restart", unit))
+    return Way(
+        None, f"none of {', '.join(UNITS)} runs: containerd reads the new configuration when it starts"
+    )
+
+
+def run(command: tuple[str, ...]) -> None:
+    """Raises NodeError with the last line that it said."""
+    shown = " ".join(command)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=RESTARTS_WITHIN_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NodeError(f"{shown} failed: {type(error).__name__}") from error
+    if done.returncode != 0:
+        said = done.stdout.strip().splitlines() or ["nothing"]
+        raise NodeError(f"{shown} ended with status {done.returncode} and said: {said[-1]}")

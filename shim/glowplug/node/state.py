@@ -1,0 +1,54 @@
+"""`glowplug node status`: whether the handler is there, in force, and as `install` would put it now."""
+
+from dataclasses import dataclass
+
+from glowplug.errors import ContainerdError, GlowplugError
+from glowplug.node import files, install, verify
+from glowplug.node.install import Place
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`program`: as installed, or as it would be. `containerd`: the handler's program in the one that runs.
+
+    `pods`: NAMESPACE/NAME of the handler's pods; None where containerd can't be asked. `trouble`: one line each.
+    """
+
+    handler: str
+    where: str
+    base: str
+    program: str
+    installed: bool
+    containerd: str | None
+    pods: list[str] | None
+    trouble: list[str]
+
+
+def state(place: Place, runtime: str | None = None, base: str | None = None) -> State:
+    """As it is now; changes nothing. Raises UsageError, NodeError."""
+    with install.locked(place.config):
+        wanted = install.want(place, runtime, base)
+    program = wanted.chain.program
+    chained = {path: data for path, (data, _) in wanted.chain.files.items()}
+    stale = [path for path, data in {**wanted.plan.files, **chained}.items() if files.read(path) != data]
+    installed = any(path not in stale for path in wanted.plan.files)
+    trouble = [f"{path} is not as `glowplug node install` would write it now: run that" for path in stale]
+    found: str | None = None
+    pods: list[str] | None = None
+    address = place.socket or wanted.was.address
+    try:
+        found = install.running(address, place.handler)
+        pods = verify.pods(address, place.handler)
+    except ContainerdError as error:
+        trouble.append(str(error))
+    else:
+        if found != program:
+            has = "no such handler" if found is None else f"the handler with {found}"
+            trouble.append(
+                f"wanted {place.handler} in the running containerd, found {has}: restart containerd"
+            )
+    try:
+        install.try_program(program)
+    except GlowplugError as error:
+        trouble.append(str(error))
+    return State(place.handler, wanted.plan.kind, wanted.base.name, program, installed, found, pods, trouble)

@@ -1,0 +1,103 @@
+"""`glowplug node uninstall`: what was there before, to the byte; see `purge.py` for the rest."""
+
+import os
+from contextlib import suppress
+
+from glowplug.errors import ContainerdError, NodeError
+from glowplug.node import block, files, main_file, plan, verify
+from glowplug.node.files import Transaction
+from glowplug.node.install import Place, locked, put_in_force, running
+from glowplug.node.main_file import MainFile
+
+
+def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
+    """Lines that say what was done, and whether no pod of the handler runs. Raises UsageError, NodeError; then all
+    is as before.
+
+    `force`: although pods of the handler run. They run on, and end well: the runtime stays where it is.
+    """
+    with locked(place.config), Transaction() as written:
+        main = main_file.read(place.config, place.handler)
+        was = plan.before(place.containerd, main)
+        address = place.socket or was.address
+        pods = _pods(address, place.handler, force)
+        previous = _previous(address, place.handler)
+        taken = _take_out(place, main, written)
+        lines = [f"took the handler {place.handler} out of {path}" for path in taken]
+        if taken:
+            lines += put_in_force(place, written, address, previous, None)
+        if not pods:
+            lines += [f"removed {path}" for path in _chain_files(place) if written.remove(path)]
+        written.keep()
+    _remove_empty(place, main)
+    return lines or [f"nothing to take out: {place.config} has no handler {place.handler} of ours"], not pods
+
+
+def _pods(address: str, name: str, force: bool) -> list[str]:
+    """Pods of the handler that run. Raises NodeError unless forced."""
+    try:
+        found = verify.pods(address, name)
+    except ContainerdError as error:
+        if force:
+            return ["unknown"]
+        raise NodeError(
+            f"wanted to know whether pods of the handler {name} run, found: {error}: nothing was changed; "
+            "--force takes it out all the same"
+        ) from None
+    if found and not force:
+        shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        raise NodeError(
+            f"wanted no pod of the handler {name}, found {len(found)} ({shown}): nothing was changed; "
+            "drain the node, or use --force, which leaves them running"
+        )
+    return found
+
+
+def _previous(address: str, name: str) -> str | None:
+    with suppress(ContainerdError):  # forced, with no containerd running
+        return running(address, name)
+    return None
+
+
+def _take_out(place: Place, main: MainFile, written: Transaction) -> list[str]:
+    """Paths of the files that held it."""
+    taken = []
+    drop_in, _ = plan.drop_in_path(main, place.handler)
+    for path in dict.fromkeys([drop_in, f"{os.path.dirname(main.path)}/conf.d/{place.handler}.toml"]):
+        text = files.read(path)
+        if text is None or not block.present(text, place.handler):
+            continue
+        rest = block.without(text, place.handler)
+        written.write(path, rest) if rest else written.remove(path)
+        taken.append(path)
+    if main.has_block:
+        if os.path.exists(main.original) or not _made_by_us(main):
+            written.write(main.edited, main.edited_text)
+        else:
+            written.remove(main.edited)
+        taken.append(main.edited)
+    written.remove(main.original)
+    return taken
+
+
+def _made_by_us(main: MainFile) -> bool:
+    """There was no file before us: no original is kept, and nothing is in it but what we began it with."""
+    return main.edited_text in (b"", main_file.BASE_TEMPLATE if main.is_template else b"")
+
+
+def _chain_files(place: Place) -> list[str]:
+    return [
+        f"{place.prefix}/bin/glowplug-runtime-{place.handler}",
+        f"{place.prefix}/etc/{place.handler}/nvidia-container-runtime/config.toml",
+    ]
+
+
+def _remove_empty(place: Place, main: MainFile) -> None:
+    """Directories that we made, where nothing else has come into them."""
+    for path in (
+        *([f"{os.path.dirname(main.path)}/conf.d"] if main.has_block else []),
+        f"{place.prefix}/etc/{place.handler}/nvidia-container-runtime",
+        f"{place.prefix}/etc/{place.handler}",
+    ):
+        with suppress(OSError):
+            os.rmdir(path)
