@@ -14,6 +14,7 @@ from glowplug.cli.gc import gc
 from glowplug.cli.history import history
 from glowplug.cli.inspect import inspect
 from glowplug.cli.list import list_checkpoints
+from glowplug.cli.node import node
 from glowplug.cli.pin import pin
 from glowplug.cli.quarantine import quarantine
 from glowplug.cli.rm import rm
@@ -41,6 +42,7 @@ for command in (
     history,
     inspect,
     list_checkpoints,
+    node,
     pin,
     quarantine,
     rm,
