@@ -8,6 +8,7 @@ import click
 from glowplug import __version__
 from glowplug.cli.agent import agent
 from glowplug.cli.capture import capture
+from glowplug.cli.config_check import config
 from glowplug.cli.doctor import doctor
 from glowplug.cli.explain import explain
 from glowplug.cli.gc import gc
@@ -19,6 +20,8 @@ from glowplug.cli.pin import pin
 from glowplug.cli.quarantine import quarantine
 from glowplug.cli.rm import rm
 from glowplug.cli.status import status
+from glowplug.cli.timeline import timeline
+from glowplug.cli.top import top
 from glowplug.cli.unpin import unpin
 from glowplug.cli.verify import verify
 from glowplug.errors import GlowplugError, UsageError
@@ -36,6 +39,7 @@ def commands() -> None:
 for command in (
     agent,
     capture,
+    config,
     doctor,
     explain,
     gc,
@@ -47,6 +51,8 @@ for command in (
     quarantine,
     rm,
     status,
+    timeline,
+    top,
     unpin,
     verify,
 ):
