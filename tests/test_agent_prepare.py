@@ -14,6 +14,7 @@ from glowplug.agent.history import PREPARED
 from glowplug.containerd.records import ContainerRecord
 
 MISS = {"verdict": "miss", "slug": "no-checkpoint", "detail": "none"}
+MATCHED: list[str] = []
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def record(kind: str = "container", **annotations: str) -> ContainerRecord:
 
 def prepared(found: ContainerRecord, answer: Mapping[str, object]) -> dict[str, Any]:
     """What was written, by name."""
-    prepare.prepare(found, lambda _record, _spec: answer)
+    prepare.prepare(found, lambda _record, _spec: answer, MATCHED.append)
     try:
         names = os.listdir(paths.prepared_start("c1"))
     except FileNotFoundError:
@@ -65,7 +66,8 @@ def test_a_miss_is_written_down_with_the_spec_that_was_judged_and_the_edited_one
 
 
 def test_a_match_is_left_to_the_start() -> None:
-    assert prepared(record(), {"verdict": "match"}) == {}
+    assert prepared(record(), {"verdict": "match", "checkpoint": "that"}) == {}
+    assert MATCHED == ["that"]
 
 
 def test_a_sandbox_is_left_alone_without_an_outcome() -> None:

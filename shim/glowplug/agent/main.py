@@ -9,6 +9,7 @@ from glowplug.agent import intake, logs, service_manager, sweep
 from glowplug.agent.automatic import Automatic
 from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
+from glowplug.agent.prefetch import Prefetcher
 from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
@@ -40,7 +41,8 @@ def run(config: Config) -> None:
     ):
         _greet(containerd)
         resolver = Resolver(config, containerd, store, history, host)
-        preparer = Preparer(containerd, resolver.judge)
+        prefetcher = Prefetcher(store)
+        preparer = Preparer(containerd, resolver.judge, prefetcher.want)
         automatic = Automatic(config, containerd, store, history, resolver.verdicts)
         follower = Follower(
             containerd,
@@ -54,6 +56,7 @@ def run(config: Config) -> None:
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         listening = threading.Thread(target=server.serve_forever, name="server")
         listening.start()
+        prefetcher.start()
         automatic.start()
         follower.start()
         log.info("listening on %s", server.server_address)
@@ -70,6 +73,7 @@ def run(config: Config) -> None:
             follower.stop()
             automatic.close()
             preparer.close()
+            prefetcher.close()
             server.shutdown()
             listening.join()
             server.server_close()

@@ -3,7 +3,8 @@
 A container that has nothing to restore should start as fast as under plain runc, and an interpreter alone
 costs tens of milliseconds. So the miss is written down when containerd tells of the new container, and
 `create`, finding it, needs no Python. Where nothing is prepared, or the spec is another by then, `create` asks
-as ever. A match is never prepared: that question is asked when the container starts.
+as ever. A match is never prepared: that question is asked when the container starts; but its checkpoint's files can
+be read meanwhile.
 
 `prepared/ID/` holds, as files of root's alone:
     spec.json      the spec that was judged: `create` compares it with the bundle's
@@ -35,6 +36,7 @@ from glowplug.runtime import outcome
 log = logging.getLogger("glowplug.agent")
 
 Judge = Callable[[ContainerRecord, BundleFacts], Mapping[str, object]]
+Matched = Callable[[str], None]
 
 RUNTIME = "glowplug-runtime"
 KEPT_S = 600.0
@@ -44,10 +46,11 @@ KEPT_S = 600.0
 class Preparer:
     """Prepares in threads of its own: an event's handler returns at once."""
 
-    def __init__(self, containerd: Containerd, judge: Judge) -> None:
-        """`judge`: the agent's answer for a container (resolve.py)."""
+    def __init__(self, containerd: Containerd, judge: Judge, matched: Matched) -> None:
+        """`judge`: the agent's answer for a container (resolve.py). `matched`: is told of a match's checkpoint."""
         self._containerd = containerd
         self._judge = judge
+        self._matched = matched
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prepare")
         os.makedirs(paths.prepared(), 0o700, exist_ok=True)
         os.makedirs(paths.spool(), 0o700, exist_ok=True)
@@ -69,15 +72,15 @@ class Preparer:
         try:
             record = self._containerd.container(container)
             if record.runc and os.path.basename(record.runc.binary).startswith(RUNTIME):
-                prepare(record, self._judge)
+                prepare(record, self._judge, self._matched)
         except NotFound:
             return  # gone again
         except (GlowplugError, OSError) as error:
             log.warning("container %s: its start is not prepared: %s", container, error)
 
 
-def prepare(record: ContainerRecord, judge: Judge) -> None:
-    """Write down the cold start of a container; nothing where it may be restored. Raises GlowplugError, OSError."""
+def prepare(record: ContainerRecord, judge: Judge, matched: Matched) -> None:
+    """Write down the cold start of a container; nothing where it will be restored. Raises GlowplugError, OSError."""
     spec = dict(record.spec)
     facts = bundle.read(spec)
     files = {"spec.json": record.spec_text}
@@ -88,6 +91,7 @@ def prepare(record: ContainerRecord, judge: Judge) -> None:
         else:
             answer = judge(record, facts)
             if answer.get("verdict") == "match":
+                matched(str(answer["checkpoint"]))
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
             edited = io_uring.without(spec, os.uname().machine)
@@ -124,6 +128,7 @@ def _outcome(record: ContainerRecord, facts: BundleFacts, slug: str, detail: str
         "sandbox_id": facts.sandbox_id,
         "namespace": facts.sandbox_namespace,
         "pod": facts.sandbox_name,
+        "pod_uid": facts.sandbox_uid,
         "container": facts.container_name,
         "outcome": f"cold:{slug}",
         "detail": detail,

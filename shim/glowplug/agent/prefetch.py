@@ -1,0 +1,83 @@
+"""Checkpoints read into the page cache ahead of their restores: those of containers that were just made, and the
+pinned ones.
+
+A restore has the disk to itself: while one is under way nothing is read ahead. All pinned checkpoints together
+take half of the memory that the node can spare at most, so that reading one never drives out another.
+"""
+
+import logging
+import os
+import threading
+
+from glowplug import paths
+from glowplug.cache.store import Store
+from glowplug.criu import prefetch
+from glowplug.errors import GlowplugError
+from glowplug.host import memory, pagecache
+
+log = logging.getLogger("glowplug.agent")
+
+AGAIN_AFTER_S = 10.0
+
+
+class Prefetcher(threading.Thread):
+    """One thread: two readers of one disk are slower than one."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(name="prefetch", daemon=True)
+        self._store = store
+        self._stopping = False
+        self._wanted: list[str] = []
+        self._called = threading.Condition()
+
+    def want(self, checkpoint: str) -> None:
+        """A container that matches this checkpoint was made."""
+        with self._called:
+            self._wanted.append(checkpoint)
+            self._called.notify()
+
+    def run(self) -> None:
+        """Until `close`."""
+        while not self._stopping:
+            with self._called:
+                self._called.wait_for(lambda: self._wanted or self._stopping, AGAIN_AFTER_S)
+                asked, self._wanted = self._wanted, []
+            try:
+                for checkpoint in asked or self.pinned():
+                    self._read(checkpoint)
+            except (GlowplugError, OSError) as error:
+                log.warning("%s", error)
+
+    def close(self) -> None:
+        """Returns when nothing is read any more."""
+        with self._called:
+            self._stopping = True
+            self._called.notify()
+        self.join()
+
+    def pinned(self) -> list[str]:
+        """Those that are to be kept in memory: the last used ones that fit."""
+        room = (memory.available() or 0) // 2
+        kept = []
+        for row in sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True):
+            if row.pinned and not row.quarantine and row.bytes <= room:
+                room -= row.bytes
+                kept.append(row.id)
+        return kept
+
+    def _read(self, checkpoint: str) -> None:
+        directory = self._store.path(checkpoint)
+        if not self._may_go_on() or not any(map(pagecache.uncached_bytes, prefetch.files(directory))):
+            return
+        read = prefetch.prefetch(directory, (memory.available() or 0) // 2, self._may_go_on)
+        log.info("read ahead %d bytes of checkpoint %s", read, checkpoint)
+
+    def _may_go_on(self) -> bool:
+        return not (self._stopping or self._wanted or _restoring())
+
+
+def _restoring() -> bool:
+    try:
+        return bool(os.listdir(paths.attempts()))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,90 @@
+"""Who is read ahead, and when: what was asked for and what is pinned, while no restore wants the disk."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.waiting import wait_until
+from tests.cache_made import published
+
+from glowplug import paths
+from glowplug.agent.prefetch import Prefetcher
+from glowplug.cache.store import Store
+from glowplug.criu import prefetch
+from glowplug.host import memory
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The checkpoints that were read, in that order: these are too small to leave the page cache."""
+    found: list[str] = []
+
+    def note(directory: str, _limit: int, may_go_on: Callable[[], bool]) -> int:
+        assert may_go_on()
+        found.append(os.path.basename(directory))
+        return 0
+
+    monkeypatch.setattr(prefetch, "prefetch", note)
+    monkeypatch.setattr("glowplug.host.pagecache.uncached_bytes", lambda _path: 1)
+    return found
+
+
+@pytest.fixture
+def prefetcher(store: Store) -> Iterator[Prefetcher]:
+    made = Prefetcher(store)
+    yield made
+    if made.is_alive():
+        made.close()
+
+
+def test_what_is_asked_for_is_read(store: Store, prefetcher: Prefetcher, read: list[str]) -> None:
+    name = published(store)
+    prefetcher.start()
+    prefetcher.want(name)
+    wait_until(lambda: read == [name], WITHIN_S, "the checkpoint read")
+
+
+def test_nothing_is_read_while_a_restore_is_under_way(
+    store: Store, prefetcher: Prefetcher, read: list[str]
+) -> None:
+    os.makedirs(paths.attempt("c1"))
+    prefetcher.want(published(store))
+    prefetcher.start()
+    wait_until(lambda: not prefetcher._wanted, WITHIN_S, "the question taken up")
+    prefetcher.close()
+    assert read == []
+
+
+def test_a_checkpoint_that_is_gone_ends_nothing(
+    store: Store, prefetcher: Prefetcher, read: list[str]
+) -> None:
+    name = published(store)
+    prefetcher.start()
+    prefetcher.want("0" * 32)
+    wait_until(lambda: not prefetcher._wanted, WITHIN_S, "the question taken up")
+    prefetcher.want(name)
+    wait_until(lambda: read == [name], WITHIN_S, "the next one read")
+
+
+def test_pinned_checkpoints_are_kept_as_far_as_they_fit(
+    store: Store, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer, other = (published(store, float(number)) for number in (1, 2, 3))
+    for name in (older, newer):
+        store.pin(name)
+    os.utime(f"{store.path(older)}", (1, 1))
+    assert prefetcher.pinned() == [newer, older]
+    monkeypatch.setattr(memory, "available", lambda: 3 * store.size(newer))
+    assert prefetcher.pinned() == [newer]
+    store.quarantine(newer, "bad", [])
+    assert prefetcher.pinned() == [older]
+    assert other not in prefetcher.pinned()
