@@ -1,0 +1,88 @@
+"""Kustomize's files: whole, valid, equal to the chart, and what kubectl makes of them is what they say."""
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from tests import kubernetes_made, test_runtime_config_helm
+
+ROOT = f"{test_runtime_config_helm.REPOSITORY}/runtime_config"
+INSTALLER = ("DaemonSet", "glowplug-installer")
+
+
+def read(path: str) -> Any:
+    with open(f"{ROOT}/{path}") as file:
+        return yaml.safe_load(file)
+
+
+def resources(folder: str) -> list[kubernetes_made.Object]:
+    """Of a kustomization and those that it builds on, before its changes."""
+    found: list[kubernetes_made.Object] = []
+    for name in read(f"{folder}/kustomization.yaml")["resources"]:
+        path = os.path.normpath(f"{folder}/{name}")
+        found += resources(path) if os.path.isdir(f"{ROOT}/{path}") else [read(path)]
+    return found
+
+
+def built(folder: str) -> list[kubernetes_made.Object]:
+    """As `kubectl kustomize` makes it."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("there is no kubectl")
+    done = subprocess.run(
+        [kubectl, "kustomize", f"{ROOT}/{folder}"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return kubernetes_made.objects(done.stdout)
+
+
+def test_every_resource_is_there_and_valid() -> None:
+    found = kubernetes_made.by_name(resources("kustomize/base"))
+    assert set(found) == {("Namespace", "glowplug-system"), INSTALLER, ("RuntimeClass", "glowplug")}
+    kubernetes_made.check(found.values())
+
+
+@pytest.mark.parametrize("folder", ["kustomize/base", "kustomize/uninstall", "runtimeclass"])
+def test_every_kustomization_is_one(folder: str) -> None:
+    found = read(f"{folder}/kustomization.yaml")
+    assert (found["apiVersion"], found["kind"]) == ("kustomize.config.k8s.io/v1beta1", "Kustomization")
+    known = {"apiVersion", "kind", "resources", "namespace", "images", "patches"}
+    assert set(found) <= known
+
+
+def test_patches_hit_what_is_there() -> None:
+    installer = kubernetes_made.by_name(resources("kustomize/base"))[INSTALLER]
+    for patch in read("kustomize/uninstall/kustomization.yaml")["patches"]:
+        assert (patch["target"]["kind"], patch["target"]["name"]) == INSTALLER
+        for change in yaml.safe_load(patch["patch"]):
+            at: Any = installer
+            for step in change["path"].strip("/").split("/"):
+                at = at[int(step)] if isinstance(at, list) else at[step]
+
+
+@pytest.mark.parametrize(
+    ("folder", "values"), [("kustomize/base", {}), ("kustomize/uninstall", {"action": "uninstall"})]
+)
+def test_it_makes_what_the_chart_makes(folder: str, values: dict[str, Any]) -> None:
+    found = kubernetes_made.by_name(built(folder))
+    kubernetes_made.check(found.values())
+    for name, one in kubernetes_made.by_name(test_runtime_config_helm.made(values)).items():
+        assert found[name] == one
+
+
+def test_the_runtime_class_names_our_handler_and_costs_nothing() -> None:
+    found = read("runtimeclass/runtimeclass.yaml")
+    assert found["handler"] == "glowplug"
+    assert "overhead" not in found
+
+
+def test_nothing_but_the_installer_is_privileged_and_only_on_nodes_that_were_chosen() -> None:
+    spec = read("kustomize/base/daemonset.yaml")["spec"]["template"]["spec"]
+    assert spec["nodeSelector"]["glowplug.dev/install"] == "true"
+    assert spec["automountServiceAccountToken"] is False
+    assert "volumes" not in spec
+    assert json.dumps(spec).count('"hostNetwork"') == 0
