@@ -65,5 +65,9 @@ class CaptureRefused(UsageError):
         self.slug = slug
 
 
+class KubernetesError(GlowplugError):
+    """The API server can't be reached, or refuses."""
+
+
 class HookError(GlowplugError):
     """What a pod wants done around a capture or a restore, and could not be."""

@@ -35,6 +35,7 @@ NEUTRAL_SETTINGS = frozenset(
         "engine",
         "ignore-env",
         "max-pause",
+        "outcome",
         "ready",
         "restore",
         "share",

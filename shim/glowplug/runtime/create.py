@@ -36,6 +36,7 @@ def run(runc: str, command: Command) -> int:
         "sandbox_id": facts.sandbox_id,
         "namespace": facts.sandbox_namespace,
         "pod": facts.sandbox_name,
+        "pod_uid": facts.sandbox_uid,
         "container": facts.container_name,
     }
     against: list[tuple[str, str]] | None = None
