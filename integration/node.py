@@ -49,14 +49,15 @@ done
 class Node:
     """A containerd with state of its own. `start` and `stop`, or `with`.
 
-    `runtime`: program behind the handler `glowplug`; `settings`: further keys of Glowplug's config.toml.
+    `runtime`: program behind the handler `glowplug`, None: no such handler.
+    `settings`: further keys of Glowplug's config.toml.
     """
 
     def __init__(
         self,
         *,
         containerd: str = "containerd",
-        runtime: str = RUNTIME,
+        runtime: str | None = RUNTIME,
         settings: Mapping[str, object] | None = None,
     ) -> None:
         self.names: Names = new_names()

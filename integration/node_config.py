@@ -44,8 +44,8 @@ def runc_program() -> str:
     return found
 
 
-def containerd_config(names: Names, version: tuple[int, ...], runtime: str) -> str:
-    """config.toml for this containerd. `runtime`: the program behind the handler `glowplug`.
+def containerd_config(names: Names, version: tuple[int, ...], runtime: str | None) -> str:
+    """config.toml for this containerd. `runtime`: the program behind the handler `glowplug`; None: no such handler.
 
     1.6 needs the handler `runc` declared as soon as another one is.
     """
@@ -75,7 +75,7 @@ def containerd_config(names: Names, version: tuple[int, ...], runtime: str) -> s
             '    default_runtime_name = "runc"',
             *(['    snapshotter = "overlayfs"'] if version < (2,) else []),
             *_handler(names, criplugin, "runc", runc_program()),
-            *_handler(names, criplugin, "glowplug", runtime),
+            *(_handler(names, criplugin, "glowplug", runtime) if runtime else []),
             "",
         ]
     )
