@@ -74,10 +74,10 @@ def test_it_makes_what_the_chart_makes(folder: str, values: dict[str, Any]) -> N
         assert found[name] == one
 
 
-def test_the_runtime_class_names_our_handler_and_costs_nothing() -> None:
+def test_the_runtime_class_names_our_handler_and_what_a_pod_costs() -> None:
     found = read("runtimeclass/runtimeclass.yaml")
     assert found["handler"] == "glowplug"
-    assert "overhead" not in found
+    assert found["overhead"] == {"podFixed": {"memory": "2Mi"}}
 
 
 def test_nothing_but_the_installer_is_privileged_and_only_on_nodes_that_were_chosen() -> None:
