@@ -167,8 +167,9 @@ class Bare:
     def remove(self) -> None:
         """End it, if it runs, and take back what it had."""
         if os.path.exists(self._pid_file):
-            with contextlib.suppress(ProcessLookupError, ValueError):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError, ValueError):
                 os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)  # its sockets stay bound while its memory is taken back
             os.unlink(self._pid_file)
         subprocess.run(
             ["runc", "--root", f"{self.scratch}/state", "delete", "--force", self.id],
