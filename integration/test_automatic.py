@@ -1,9 +1,13 @@
 """Captures by the agent itself: the first pod of a kind starts cold, the next one is restored, nobody ran a command."""
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from glowplug.containerd.cri_specs import Security
 from integration.captured import outcome, records
 from integration.node import Node
 from integration.pods import Container, Pod, Pods
@@ -40,7 +44,9 @@ def captures(node: Node, pod: Pod) -> list[dict[str, Any]]:
 
 def capture_of(node: Node, pod: Pod) -> dict[str, Any]:
     """The one thing that was recorded of its capture, once it is. Raises TimeoutError, AssertionError."""
-    found = wait_until(lambda: captures(node, pod), CAPTURED_WITHIN_S, f"word of a capture of {pod.spec.name}")
+    found = wait_until(
+        lambda: captures(node, pod), CAPTURED_WITHIN_S, f"word of a capture of {pod.spec.name}"
+    )
     assert len(found) == 1, found
     return found[0]
 
@@ -57,3 +63,106 @@ def test_the_first_is_captured_when_it_is_ready_and_the_next_is_restored(agent: 
     third = started(pods, environment, annotated())
     assert outcome(agent, third) == "restored"
     assert captures(agent, second.pod) == captures(agent, third.pod) == []
+
+
+def test_the_cold_start_that_was_seen_stands_in_the_manifest(agent: Node, pods: Pods) -> None:
+    """From the start until the answer was yes; what `after:` says is not measured."""
+    seen, said = (
+        capture_of(agent, started(pods, env(), annotated(ready=way)).pod)["checkpoint"]
+        for way in ("http://:8000/token", "after:3s")
+    )
+    assert manifest(agent, seen)["measured"]["cold_start_s"] > 1
+    assert manifest(agent, said)["measured"]["cold_start_s"] is None
+
+
+def manifest(node: Node, checkpoint: str) -> dict[str, Any]:
+    with open(f"{node.names.cache}/checkpoints/{checkpoint}/manifest.json") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        ({"ready": "htp://:8000/health"}, "glowplug.dev/ready: wanted http://:PORT/PATH"),
+        ({"ready": ""}, "nothing says when it is ready"),
+        ({"max_pause": "1ms"}, "and its pod allows 0.001 s"),
+    ],
+)
+def test_what_can_not_be_captured_is_told_once_with_its_reason(
+    said: dict[str, str], detail: str, agent: Node, pods: Pods
+) -> None:
+    container = started(pods, env(), annotated(**said))
+    told = capture_of(agent, container.pod)
+    assert told["result"] == "refused"
+    assert detail in told["detail"]
+    assert container.state()
+
+
+def test_where_a_restore_would_not_be_faster_nothing_is_captured(agent: Node, pods: Pods) -> None:
+    container = started(pods, env(WORKLOAD_WORK="0"), annotated())
+    told = capture_of(agent, container.pod)
+    assert told["result"] == "refused" and "a cold start took" in told["detail"]
+
+
+def test_never_is_never_and_another_container_is_left_alone(agent: Node, pods: Pods) -> None:
+    """Both said at the start; a third one that is captured after them shows that they had their turn."""
+    never = started(pods, env(), annotated(capture="never"))
+    other = started(pods, env(), {**annotated(), "glowplug.dev/containers": "other"})
+    last = started(pods, env(), annotated())
+    assert capture_of(agent, last.pod)["result"] == "captured"
+    assert [one["result"] for one in captures(agent, never.pod)] == ["refused"]
+    assert captures(agent, other.pod) == []
+
+
+def test_once_and_exit_ends_with_status_0_cold_or_restored(agent: Node, pods: Pods) -> None:
+    """Also where the workload would end with another one, and where the checkpoint is there already."""
+    environment = env(WORKLOAD_TERM_CODE="9")
+    said = annotated(capture="once-and-exit")
+    first = started(pods, environment, said)
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    assert first.ended().exit_code == 0
+    second = started(pods, environment, said)
+    assert second.ended().exit_code == 0
+    assert outcome(agent, second) == "restored"
+
+
+def test_once_and_exit_that_can_not_be_captured_fails(agent: Node, pods: Pods) -> None:
+    container = started(pods, env(), annotated(capture="once-and-exit", max_pause="1ms"))
+    assert container.ended().exit_code == 128 + 9
+    assert capture_of(agent, container.pod)["result"] == "refused"
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+def test_the_node_can_be_turned_off_and_told_to_observe(mode: str, agent: Node, pods: Pods) -> None:
+    environment = env()
+    capture_of(agent, started(pods, environment, annotated()).pod)
+    agent.stop_agent()
+    agent.write_settings({"mode": mode})
+    try:
+        agent.start_agent()
+        like, other = (started(pods, one, annotated()) for one in (environment, env()))
+        assert outcome(agent, like) == {"observe": "cold:observed", "off": "cold:off"}[mode]
+        assert capture_of(agent, other.pod)["result"] == "refused"
+    finally:
+        agent.stop_agent()
+        agent.write_settings({})
+
+
+def test_a_restored_process_is_told(agent: Node, pods: Pods) -> None:
+    """By a file with values of its own, there before it runs, and by a signal, once."""
+    environment = env()
+    said = annotated(restored_signal="USR1")
+    fields = {"security": Security(run_as_user=1000, run_as_group=1000, readonly_rootfs=True)}
+    first = started(pods, environment, said, **fields)
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    assert first.state()["signals"]["SIGUSR1"] == 0
+    assert first.exec("cat", "/run/glowplug/restored").exit_code != 0
+    found = []
+    for _ in range(2):
+        again = started(pods, environment, said, **fields)
+        assert outcome(agent, again) == "restored"
+        assert again.state()["signals"]["SIGUSR1"] == 1
+        found.append(json.loads(again.exec("cat", "/run/glowplug/restored").stdout))
+    assert len(bytes.fromhex(found[0]["random"])) == 32
+    assert found[0]["generation"] != found[1]["generation"] and found[0]["random"] != found[1]["random"]

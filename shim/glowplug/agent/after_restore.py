@@ -7,12 +7,12 @@ that comes back does neither forget nor repeat it.
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from glowplug.agent import hooks
+from glowplug.agent import hooks, intake
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.history import History
 from glowplug.agent.policy import Hook, Policy
 from glowplug.agent.running import look_up
-from glowplug.config import Config
+from glowplug.cache.store import Store
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import GlowplugError
@@ -27,10 +27,10 @@ AT_ONCE = 8
 class AfterRestore:
     """Thread-safe."""
 
-    def __init__(self, config: Config, containerd: Containerd, cri: Cri, history: History) -> None:
-        self._config = config
+    def __init__(self, containerd: Containerd, cri: Cri, store: Store, history: History) -> None:
         self._containerd = containerd
         self._cri = cri
+        self._store = store
         self._history = history
         self._threads = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="after-restore")
 
@@ -38,6 +38,7 @@ class AfterRestore:
         """In a thread; nothing where its pod wants nothing, or had it."""
         if policy.after_restore is None:
             return
+        intake.take_in(self._store, self._history)
         if any(record.get("event") == EVENT for record in self._history.records(candidate.id)):
             return
         self._threads.submit(

@@ -78,7 +78,7 @@ class Automatic:
         self._store = store
         self._judge = judge
         self._cri = Cri(config.containerd_socket)
-        self._after_restore = AfterRestore(config, containerd, self._cri, history)
+        self._after_restore = AfterRestore(containerd, self._cri, store, history)
         self._salt = store.salt()
         self._children = Children()
         self._slots = threading.BoundedSemaphore(config.captures_at_once)

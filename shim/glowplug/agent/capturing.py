@@ -53,6 +53,9 @@ def run(task: Task) -> dict[str, object]:
         return {"result": capture_told.REFUSED, "slug": "under-way", "detail": "a capture of it is under way"}
     try:
         result = _captured(task, journal)
+    except KeyboardInterrupt:
+        journal.finish()  # all of it is undone
+        raise
     except GlowplugError as error:
         answer = _not_captured(task, error)
     else:

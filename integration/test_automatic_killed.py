@@ -1,0 +1,146 @@
+"""An agent and the process that captures for it, killed at each step of a capture.
+
+Whatever is killed, the container serves on, the hook after the capture has its turn, and the next agent captures
+after all: no pod loses its start.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from glowplug.host import process
+from integration.captured import outcome
+from integration.node import Node
+from integration.pods import Container, Pods
+from integration.processes import command_line, is_alive, pids_naming
+from integration.test_automatic import annotated, capture_of, captures, env, started
+from integration.waiting import wait_until
+
+STEPS = ("before-capture", "find", "room", "freeze", "settle", "publish")
+BEFORE, AFTER = "/data/before", "/data/after"
+WITHIN_S = 30.0
+
+
+def journal(node: Node, container: Container) -> dict[str, Any]:
+    """Of the capture under way; empty where there is none."""
+    try:
+        with open(f"{node.names.run_dir}/capturing/{container.id}/journal.json") as file:
+            found: dict[str, Any] = json.load(file)
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def capturing(node: Node) -> int:
+    """The pid of the agent's process that captures."""
+    assert node.agent_pid
+    found = [
+        pid for pid in process.children(node.agent_pid) if "glowplug.agent.capturing" in command_line(pid)
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def kill_both_at(step: str, node: Node, container: Container) -> str:
+    """The agent and its capture, once it is in this step; the step that it was in."""
+    until = time.monotonic() + WITHIN_S
+    while journal(node, container).get("step") != step:
+        assert time.monotonic() < until, f"the capture never came to {step}: {journal(node, container)}"
+    child = capturing(node)
+    os.kill(child, signal.SIGSTOP)
+    died_in = str(journal(node, container)["step"])
+    os.kill(child, signal.SIGKILL)
+    node.stop_agent(signal.SIGKILL)
+    return died_in
+
+
+def lines(container: Container, path: str) -> int:
+    return container.exec("cat", path).stdout.count(b"\n")
+
+
+def is_thawed(container: Container) -> bool:
+    """It answers: a frozen process does not."""
+    with contextlib.suppress(OSError):
+        return bool(container.get("/token"))
+    return False
+
+
+@pytest.fixture
+def hooked(node: Node, pods: Pods) -> Container:
+    """A container that is about to be captured by the next agent, with hooks that leave a line each."""
+    node.stop_agent()
+    said = annotated(
+        before_capture=f"exec:sh -c 'echo x >>{BEFORE}; sleep 0.3'",
+        after_capture=f"exec:sh -c 'echo x >>{AFTER}'",
+    )
+    return started(pods, env(WORKLOAD_MEMORY_MB="64"), said)
+
+
+def test_killed_at_each_step(node: Node, hooked: Container, pods: Pods) -> None:
+    hooked.serves()
+    died_in = []
+    for step in STEPS:
+        node.start_agent()
+        died_in.append(kill_both_at(step, node, hooked))
+        wait_until(lambda: is_thawed(hooked), WITHIN_S, f"an answer after a death in {step}")
+    assert {"before-capture", "freeze"} <= set(died_in)
+    assert captures(node, hooked.pod) == []
+    node.start_agent()
+    assert capture_of(node, hooked.pod)["result"] == "captured"
+    wait_until(lambda: not journal(node, hooked), WITHIN_S, "the end of the capture")
+    assert lines(hooked, AFTER) == len(STEPS) + 1
+    again = started(pods, hooked.spec.env, hooked.pod.spec.annotations)
+    assert outcome(node, again) == "restored"
+    left = os.listdir(node.names.run_dir)
+    assert not [name for name in left if name.startswith("capture-")]
+    assert os.listdir(f"{node.names.run_dir}/capturing") == os.listdir(f"{node.names.cache}/drafts") == []
+
+
+def test_where_the_guard_was_killed_too_the_next_agent_thaws(node: Node, hooked: Container) -> None:
+    """As when a service manager kills all processes of the agent's, whatever session they are in."""
+    hooked.serves()
+    node.start_agent()
+    wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
+    guard = wait_until(lambda: guards(hooked), WITHIN_S, "the guard")
+    dump = f"{node.names.run_dir}/capture-{hooked.id}/dump.pid"
+    wait_until(lambda: os.path.exists(dump), WITHIN_S, "the dump")
+    os.kill(capturing(node), signal.SIGKILL)
+    for pid in guard:
+        os.kill(pid, signal.SIGKILL)
+    node.stop_agent(signal.SIGKILL)
+    with open(dump) as file:
+        pid = int(file.read())
+    wait_until(lambda: not is_alive(pid), WITHIN_S, "the end of the dump")
+    assert not is_thawed(hooked)
+    node.start_agent()
+    wait_until(lambda: is_thawed(hooked), WITHIN_S, "an answer")
+    assert capture_of(node, hooked.pod)["result"] == "captured"
+
+
+def guards(container: Container) -> list[int]:
+    return [pid for pid in pids_naming(container.id) if "glowplug-guard" in command_line(pid)]
+
+
+def test_an_agent_that_is_killed_alone_takes_no_capture_with_it(node: Node, hooked: Container) -> None:
+    hooked.serves()
+    node.start_agent()
+    wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
+    node.stop_agent(signal.SIGKILL)
+    assert capture_of(node, hooked.pod)["result"] == "captured"
+    wait_until(lambda: not journal(node, hooked), WITHIN_S, "the end of the capture")
+    assert lines(hooked, BEFORE) == lines(hooked, AFTER) == 1
+
+
+def test_an_agent_that_is_stopped_undoes_its_capture_or_finishes_it(node: Node, hooked: Container) -> None:
+    hooked.serves()
+    node.start_agent()
+    wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
+    node.stop_agent()
+    assert journal(node, hooked) == {}
+    assert is_thawed(hooked)
+    assert lines(hooked, BEFORE) == lines(hooked, AFTER) == 1

@@ -1,0 +1,150 @@
+"""Hooks around captures and restores, against a server that behaves as engines do; questions of readiness."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from glowplug.agent import policy, ready
+from glowplug.agent.running import Running
+from glowplug.containerd.cri_specs import Namespaces
+from glowplug.errors import GlowplugError
+from integration.captured import outcome, records
+from integration.images import PYTHON
+from integration.node import Node
+from integration.pods import Container, Pods
+from integration.test_automatic import annotated, capture_of, started
+from integration.waiting import wait_until
+
+ENGINE = (f"/{PYTHON}", "-m", "integration.workload.engine")
+WAKES_WITHIN_S = 20.0
+
+
+def engine(pods: Pods, environment: dict[str, str], said: dict[str, str]) -> Container:
+    return started(pods, environment, said, command=ENGINE)
+
+
+def told(container: Container) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(container.get("/told"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "sleep", "wake"),
+    [
+        ("vllm", "/sleep?level=1", "/wake_up"),
+        ("sglang:8000", "/release_memory_occupation", "/resume_memory_occupation"),
+    ],
+)
+def test_an_engine_sleeps_in_its_checkpoint_and_wakes_in_every_start(
+    name: str, sleep: str, wake: str, agent: Node, pods: Pods
+) -> None:
+    environment = {"CASE": secrets.token_hex(4)}
+    said = {**annotated(engine=name), "glowplug.dev/ready": ""}
+    first = engine(pods, environment, said)
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    before = told(first)
+    assert (before["told"], before["asleep"]) == ([sleep, wake], False)
+    second = engine(pods, environment, said)
+    assert outcome(agent, second) == "restored"
+    wait_until(lambda: not told(second)["asleep"], WAKES_WITHIN_S, "the engine awake")
+    after = told(second)
+    assert (after["told"], after["token"]) == ([sleep, wake], before["token"])
+    assert [one["result"] for one in hooks_after_restore(agent, second)] == ["done"]
+
+
+def hooks_after_restore(node: Node, container: Container) -> list[dict[str, Any]]:
+    def found() -> list[dict[str, Any]]:
+        return [one for one in records(node, container.id) if one.get("event") == "after-restore"]
+
+    return wait_until(found, WAKES_WITHIN_S, "word of the hook after the restore")
+
+
+def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
+    agent: Node, pods: Pods
+) -> None:
+    environment = {"CASE": secrets.token_hex(4), "FAIL_SLEEP": "1"}
+    container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
+    found = capture_of(agent, container.pod)
+    assert found["result"] == "failed" and "wanted a status from 200 to 299, found 500" in found["detail"]
+    assert told(container)["told"] == ["/sleep?level=1", "/wake_up"]
+
+
+def test_an_agent_that_comes_back_repeats_no_hook_and_forgets_none(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4)}
+    said = annotated(
+        after_restore="http-post://:8000/again", ready="http://:8000/health", after_capture="signal:USR1"
+    )
+    first = engine(pods, environment, said)
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    assert told(first)["signals"] == 1
+    second = engine(pods, environment, said)
+    assert hooks_after_restore(agent, second)[0]["result"] == "failed"  # it knows no such page, and was asked
+    agent.stop_agent()
+    agent.start_agent()
+    third = engine(pods, environment, said)
+    hooks_after_restore(agent, third)
+    assert told(second)["told"] == told(third)["told"] == ["/again"]
+
+
+@pytest.fixture
+def asked(agent: Node, pods: Pods) -> Iterator[Container]:
+    """A container that serves, to be asked."""
+    container = pods.run(name="asked", handler="runc").container(command=ENGINE, env={"SLOW_S": "0"})
+    container.start()
+    wait_until(
+        lambda: b"listens" in " ".join(line.text for line in container.log()).encode(), 20, "its first line"
+    )
+    container.exec("touch", "/run/ready")
+    container.exec("ln", "-s", "/proc/1/root/run/ready", "/run/magic")
+    yield container
+
+
+def test_ready_is_what_its_pod_says(asked: Container, agent: Node) -> None:
+    network = f"/proc/{asked.pid}/ns/net"
+    log = f"{asked.pod.spec.log_directory}/{asked.spec.log_path}"
+    running = Running(asked.id, asked.pid, network, log)
+    for text, expected in {
+        "http://:8000/health": True,
+        "http://:8000/generate": True,
+        "http://:8000/nowhere": False,
+        "http://:8000/moved": False,
+        "http://:8001/health": False,
+        "tcp://:8000": True,
+        "tcp://:8001": False,
+        "exec:test -e /run/ready": True,
+        "exec:false": False,
+        "exec:/no/such/program": False,
+        "file:/run/ready": True,
+        "file:/run/unready": False,
+        "file:/run/magic": False,
+        "log:^the engine listens$": True,
+        "log:^listens": False,
+        "after:1ms": True,
+        "after:1h": False,
+    }.items():
+        ask = ready.question(policy.ready(text), running, asked.pod.cri, time.monotonic() - 1)
+        assert ask(time.monotonic() + 5) is expected, text
+
+
+def test_what_ends_is_not_waited_for(asked: Container) -> None:
+    running = Running(asked.id, asked.pid, "", "")
+    threading.Timer(0.5, asked.stop).start()
+    wanted = policy.ready("after:1h")
+    ask = ready.question(wanted, running, asked.pod.cri, time.monotonic())
+    assert ready.wait(ask, wanted, running, time.monotonic() + 60, threading.Event())[0] == "ended"
+
+
+def test_a_pod_in_the_hosts_network_is_not_asked_over_it(agent: Node, pods: Pods) -> None:
+    pod = pods.run(name="host", namespaces=Namespaces(network="node"), handler="runc")
+    container = pod.container(command=("sleep", "600"))
+    container.start()
+    for network in ("", f"/proc/{container.pid}/ns/net", "/proc/self/ns/net"):
+        running = Running(container.id, container.pid, network, "")
+        for text in ("http://:8000/health", "tcp://:8000"):
+            with pytest.raises(GlowplugError, match="hostNetwork"):
+                ready.question(policy.ready(text), running, pod.cri, 0.0)(time.monotonic() + 5)
