@@ -1,0 +1,168 @@
+"""The installer's entry point: what it does on the node, seen by a program in nsenter's place; and its build file."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+import yaml
+from integration.waiting import wait_until
+
+from glowplug.host import process
+from glowplug.node import templates
+
+REPOSITORY = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+IMAGE = f"{REPOSITORY}/runtime_config/image"
+
+# Runs what it is given after `--`, with paths of the node beneath a directory, and notes it.
+NSENTER = """#!/bin/sh
+[ "$1 $2" = "--target 1" ] || exit 99
+while [ "$1" != -- ]; do shift; done
+shift
+case $* in *"env -i "*) ;; *) exit 98 ;; esac
+while [ "${1#PATH=}" = "$1" ]; do shift; done
+shift
+echo "$*" >>"$NODE/log"
+case $1 in
+rm | mkdir | tar) ;;
+test) exec test -x "$NODE$3" ;;
+bash) [ -s "$NODE$2" ] && exec sh "$NODE$2" "$3" "$NODE$4" ;;
+*) [ "$*" != "$FAILS" ]; exit ;;
+esac
+for word; do
+    shift
+    case $word in /*) word=$NODE$word ;; esac
+    set -- "$@" "$word"
+done
+exec "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    status: int
+    said: str
+    on_node: list[str]
+
+
+class Installer:
+    """The script, with its bundle and the node's root beneath a directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.node = f"{directory}/node"
+        self._bin = f"{directory}/bin"
+        os.makedirs(f"{self.node}/var/lib")
+        os.makedirs(f"{directory}/bundle/wheels")
+        os.mkdir(self._bin)
+        with open(f"{self._bin}/nsenter", "w") as file:
+            file.write(NSENTER)
+        os.chmod(f"{self._bin}/nsenter", 0o755)
+        with open(f"{IMAGE}/on-node") as script, open(f"{self._bin}/on-node", "w") as copy:
+            copy.write(script.read().replace("BUNDLE=/installer/bundle", f"BUNDLE={directory}/bundle"))
+        self.bootstrap(
+            f"{directory}/bundle", 'ls "$2" >"${2%/var/*}/seen"; ls "$2/wheels" >>"${2%/var/*}/seen"'
+        )
+        with open(f"{directory}/bundle/wheels/one.whl", "w") as file:
+            file.write("a wheel")
+        self._bundle = f"{directory}/bundle"
+
+    def bootstrap(self, bundle: str, script: str) -> None:
+        with open(f"{bundle}/bootstrap-node.sh", "w") as file:
+            file.write(f'[ "$1" = --offline ] || exit 7\n{script}\n')
+
+    def fails(self) -> None:
+        """The bootstrap script from now on."""
+        self.bootstrap(self._bundle, "exit 3")
+
+    def run(self, *arguments: str, fails: str = "") -> Done:
+        env = {"PATH": f"{self._bin}:{os.environ['PATH']}", "NODE": self.node, "FAILS": fails}
+        done = subprocess.run(
+            ["sh", f"{self._bin}/on-node", *arguments], env=env, capture_output=True, text=True, timeout=30
+        )
+        log = f"{self.node}/log"
+        with open(log if os.path.exists(log) else os.devnull) as lines:
+            return Done(done.returncode, done.stdout + done.stderr, lines.read().splitlines())
+
+
+@pytest.fixture
+def installer(tmp_path: os.PathLike[str]) -> Installer:
+    return Installer(str(tmp_path))
+
+
+def test_the_bundle_is_on_the_node_while_it_is_installed(installer: Installer) -> None:
+    done = installer.run("install")
+    assert (done.status, done.said) == (0, "")
+    with open(f"{installer.node}/seen") as file:
+        assert file.read().split() == ["bootstrap-node.sh", "wheels", "one.whl"]
+    assert os.listdir(f"{installer.node}/var/lib") == []
+
+
+def test_a_failed_installation_is_one_and_leaves_no_bundle(installer: Installer) -> None:
+    installer.fails()
+    assert installer.run("install").status == 3
+    assert os.listdir(f"{installer.node}/var/lib") == []
+
+
+def test_what_a_killed_installer_left_is_no_hindrance(installer: Installer) -> None:
+    os.makedirs(f"{installer.node}/var/lib/glowplug-setup/old")
+    assert installer.run("install").status == 0
+    assert os.listdir(f"{installer.node}/var/lib") == []
+
+
+def test_uninstall_stops_where_pods_of_the_handler_run(installer: Installer) -> None:
+    program = f"{installer.node}/opt/glowplug/bin/glowplug"
+    os.makedirs(os.path.dirname(program))
+    shutil.copy("/bin/true", program)
+    refused = "/opt/glowplug/bin/glowplug node uninstall"
+    done = installer.run("uninstall", fails=refused)
+    assert done.status != 0
+    assert done.on_node[-1] == refused
+    done = installer.run("uninstall")
+    assert done.status == 0
+    assert done.on_node[-5:] == [
+        "/opt/glowplug/bin/glowplug node uninstall",
+        "systemctl disable --now glowplug-agent.service",
+        "/opt/glowplug/bin/glowplug node uninstall --purge",
+        "rm -f /etc/systemd/system/glowplug-agent.service",
+        "systemctl daemon-reload",
+    ]
+
+
+def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
+    done = installer.run("uninstall")
+    assert (done.status, done.on_node) == (0, ["test -x /opt/glowplug/bin/glowplug"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("remove",)])
+def test_other_words_are_refused(arguments: tuple[str, ...], installer: Installer) -> None:
+    done = installer.run(*arguments)
+    assert (done.status, done.on_node) == (2, [])
+    assert done.said.startswith("on-node: wanted install, uninstall, status or watch, found ")
+
+
+def test_status_is_the_nodes(installer: Installer) -> None:
+    assert installer.run("status").status == 0
+    assert installer.run("status", fails="/opt/glowplug/bin/glowplug status").status == 1
+
+
+def test_watch_ends_when_it_is_told() -> None:
+    watching = subprocess.Popen(["sh", f"{IMAGE}/on-node", "watch"], start_new_session=True)
+    try:
+        wait_until(lambda: process.children(watching.pid), 10, "it waits")
+        watching.send_signal(signal.SIGTERM)
+        assert watching.wait(10) == 0
+    finally:
+        os.killpg(watching.pid, signal.SIGKILL)
+        watching.wait()
+
+
+def test_the_pods_call_it_by_words_that_it_knows() -> None:
+    pod = yaml.safe_load(templates.read("kustomize/base/daemonset.yaml"))["spec"]["template"]["spec"]
+    with open(f"{IMAGE}/on-node") as file:
+        known = set(re.findall(r"^([a-z]+)\)", file.read(), re.MULTILINE))
+    used = {word for one in [*pod["initContainers"], *pod["containers"]] for word in one["args"]}
+    probe = pod["containers"][0]["readinessProbe"]["exec"]["command"]
+    assert used | {"uninstall", probe[1]} == known
