@@ -68,7 +68,7 @@ class Metrics:
         self._pause_seconds = self._histogram(
             "glowplug_capture_pause_seconds", "How long a captured container stood still.", (), SECONDS
         )
-        self.kubernetes_writes = self._counter(
+        self._kubernetes_writes = self._counter(
             "glowplug_kubernetes_writes_total", "Events, annotations, conditions and labels.", ("result",)
         )
         self._info.labels(**versions).set(1)
@@ -85,6 +85,10 @@ class Metrics:
             self._quarantines.labels(self._reasons.of(record.text(said, "stage"))).inc()
         elif record.text(said, "outcome"):
             self._count_start(said)
+
+    def count_write(self, result: str) -> None:
+        """A write to Kubernetes: written, failed or dropped."""
+        self._kubernetes_writes.labels(result if result in WRITES else OTHER).inc()
 
     def _count_start(self, said: Record) -> None:
         kind, reason = record.kind(said)
@@ -128,7 +132,7 @@ class Metrics:
         for result in capture_told.RESULTS:
             self._captures.labels(result)
         for result in WRITES:
-            self.kubernetes_writes.labels(result)
+            self._kubernetes_writes.labels(result)
 
     def _counter(self, name: str, text: str, labels: Iterable[str] = ()) -> Counter:
         return Counter(name, text, tuple(labels), registry=self.registry)

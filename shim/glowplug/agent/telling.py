@@ -5,15 +5,22 @@ Each is imported only where it is wanted: what nobody listens to costs no memory
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 
 from glowplug import __version__
+from glowplug.agent import node_labels
 from glowplug.agent.history import History
 from glowplug.cache.store import Store
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.config import Config
-from glowplug.errors import HostError
+from glowplug.errors import CacheError, HostError, UsageError
+
+Count = Callable[[str], None]
+
+NOT_READY_AFTER_S = 60.0
+"""Without a round of the agent's main loop."""
 
 log = logging.getLogger("glowplug.agent")
 
@@ -35,25 +42,22 @@ class Telling:
 
     def __enter__(self) -> "Telling":
         with ExitStack() as opened:
-            if self._config.metrics_listen:
-                try:
-                    self._serve_metrics(opened)
-                except HostError as error:
-                    log.error("%s", error)
+            count = self._serve_metrics(opened) if self._config.metrics_listen else _count_nothing
+            self._tell_kubernetes(opened, count)
             self._open = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._history.tellers.clear()
         self._open.close()
 
     def round(self) -> None:
-        """The agent's main loop has gone round."""
+        """The agent's main loop has gone round, and all that it looks after lives."""
         self._round = time.monotonic()
 
-    def _serve_metrics(self, opened: ExitStack) -> None:
+    def _serve_metrics(self, opened: ExitStack) -> Count:
+        """Counts writes to Kubernetes, too."""
         from glowplug.agent.metrics import Metrics
         from glowplug.agent.metrics_node import NodeCollector
         from glowplug.agent.metrics_server import MetricsServer
@@ -66,8 +70,48 @@ class Telling:
         }
         metrics = Metrics(versions)
         metrics.registry.register(NodeCollector(self._store, lambda: time.monotonic() - self._round))
-        server = MetricsServer(self._config.metrics_listen, metrics.registry)
         self._history.tellers.append(metrics.count)
-        server.start()
-        opened.callback(server.stop)
-        log.info("metrics at http://%s/metrics", self._config.metrics_listen)
+        try:
+            server = MetricsServer(self._config.metrics_listen, metrics.registry)
+        except HostError as error:
+            log.error("%s", error)
+        else:
+            server.start()
+            opened.callback(server.stop)
+            log.info("metrics at http://%s/metrics", self._config.metrics_listen)
+        return metrics.count_write
+
+    def _tell_kubernetes(self, opened: ExitStack, count: Count) -> None:
+        from glowplug.agent import cluster_api
+
+        wanted = self._config.kubernetes
+        if wanted == "off" or (wanted == "auto" and not cluster_api.is_in_a_pod()):
+            return
+        from glowplug.agent import cluster
+        from glowplug.agent.warm import Warm
+
+        warm = Warm(self._store)
+
+        def labels() -> dict[str, str]:
+            is_alive = time.monotonic() - self._round < NOT_READY_AFTER_S
+            try:
+                held = warm.held()
+            except CacheError as error:
+                log.warning("%s", error)
+                held = []
+            return node_labels.wanted(is_alive, self._host.driver, held)
+
+        node = cluster.node_name(self._config.node_name)
+        told = cluster.Cluster(wanted, node, labels, self._history.records, count)
+        try:
+            told.start()
+        except UsageError as error:
+            log.error("%s", error)
+            return
+        self._history.tellers.append(told.tell)
+        opened.callback(told.stop)
+        log.info("Kubernetes is told, as node %s", node)
+
+
+def _count_nothing(_result: str) -> None:
+    """Without metrics."""

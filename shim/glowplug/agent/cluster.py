@@ -1,0 +1,205 @@
+"""What Kubernetes is told: an Event and an annotation on the pod for each outcome, the condition that its
+readiness gate may wait for, and the node's labels.
+
+A teller (intake.py): it puts what is to be written into the writer's queue and returns.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from glowplug.agent import capture_told, node_labels
+from glowplug.agent.cluster_api import Api, Pod
+from glowplug.agent.cluster_writer import Count, Write, Writer
+from glowplug.agent.record import Record, kind, number, text
+
+OUTCOME = "glowplug.dev/outcome"
+CAPTURED = "glowplug.dev/captured"
+"""The pod condition, and the readiness gate's conditionType: true when no capture is to come (any more)."""
+
+ROUND_EVERY_S = 60.0
+LOOKED_AT_EVERY_S = 600.0
+"""What others may have changed: the node's labels, pods that wait at the gate."""
+
+SAME_EVENT_AFTER_S = 600.0
+"""A container that starts again and again tells the same no more often."""
+
+REMEMBERED = 1000
+STOPS_WITHIN_S = 8.0
+
+_EVENTS = {
+    "restored": ("Normal", "Restored"),
+    "cold": ("Normal", "ColdStart"),
+    "fallback": ("Warning", "RestoreFailed"),
+    capture_told.CAPTURED: ("Normal", "Captured"),
+    capture_told.REFUSED: ("Normal", "CaptureRefused"),
+    capture_told.FAILED: ("Warning", "CaptureFailed"),
+    capture_told.NOT_NEEDED: ("Normal", "CaptureNotNeeded"),
+}
+
+
+def node_name(setting: str) -> str:
+    """The configured one, the pod's own environment's (downward API), or the kubelet's default."""
+    return setting or os.environ.get("NODE_NAME") or socket.gethostname().lower()
+
+
+class Cluster:
+    """From `start` to `stop`. Thread-safe."""
+
+    def __init__(
+        self,
+        setting: str,
+        node: str,
+        labels: Callable[[], dict[str, str]],
+        records: Callable[[], Iterable[Record]],
+        count: Count,
+    ) -> None:
+        """`labels`: the node's, as they are to be now. `records`: the history, the oldest first."""
+        self._setting = setting
+        self._node = node
+        self._labels = labels
+        self._records = records
+        self._api: Api | None = None
+        self._there: dict[str, str] = {}
+        self._looked = -LOOKED_AT_EVERY_S
+        self._lock = threading.Lock()
+        self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._writer = Writer(count, self._round, self._end, ROUND_EVERY_S)
+
+    def start(self) -> None:
+        """Returns at once. Raises UsageError where there is no way to the API server."""
+        self._api = Api(self._setting)
+        self._writer.start()
+
+    def stop(self) -> None:
+        """The node is not ready any more."""
+        self._writer.stop(STOPS_WITHIN_S)
+
+    def tell(self, record: Record) -> None:
+        """One record of the history."""
+        pod = Pod(text(record, "namespace"), text(record, "pod"), text(record, "pod_uid"))
+        if not pod.namespace or not pod.name:
+            return
+        container = text(record, "container")
+        outcome, reason = kind(record)
+        if record.get("event") == "capture":
+            self._tell_capture(pod, container, record)
+        elif outcome in _EVENTS:
+            self._event(pod, container, outcome, _sentence(record, reason))
+            self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
+            if outcome == "restored":
+                self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
+
+    def _tell_capture(self, pod: Pod, container: str, record: Record) -> None:
+        result = text(record, "result")
+        if result not in _EVENTS:
+            return
+        if result != capture_told.NOT_NEEDED:
+            self._event(pod, container, result, _captured(record))
+        self._open_gate(pod, _EVENTS[result][1], _captured(record))
+
+    def _event(self, pod: Pod, container: str, what: str, message: str) -> None:
+        form, reason = _EVENTS[what]
+        if self._was_told((*_names(pod), container, reason, message)):
+            return
+        self._put(
+            f"the event {reason} of pod {pod.name}",
+            lambda api: api.event(pod, form, reason, message, container, self._node),
+        )
+
+    def _open_gate(self, pod: Pod, reason: str, message: str) -> None:
+        self._put(
+            f"the condition of pod {pod.name}",
+            lambda api: api.condition(pod, CAPTURED, reason, message),
+            needed=True,
+        )
+
+    def _put(self, what: str, run: Callable[[Api], None], *, needed: bool = False) -> None:
+        def write() -> None:
+            assert self._api is not None  # the writer was started
+            run(self._api)
+
+        self._writer.put(Write(what, write, needed))
+
+    def _was_told(self, event: tuple[str, ...]) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._events.get(event, -SAME_EVENT_AFTER_S) < SAME_EVENT_AFTER_S:
+                return True
+            self._events[event] = now
+            self._events.move_to_end(event)
+            while len(self._events) > REMEMBERED:
+                self._events.popitem(last=False)
+            return False
+
+    # -- in the writer's thread --
+
+    def _round(self) -> None:
+        """The node's labels as they should be; pods that wait at the gate for what has long happened."""
+        assert self._api is not None
+        if time.monotonic() - self._looked >= LOOKED_AT_EVERY_S:
+            self._there = self._api.labels(self._node)
+            self._catch_up(self._api.waiting(self._node, CAPTURED))
+            self._looked = time.monotonic()
+        self._set_labels(self._labels())
+
+    def _set_labels(self, labels: dict[str, str]) -> None:
+        assert self._api is not None
+        changes = node_labels.changes(self._there, labels)
+        if changes:
+            self._api.label(self._node, changes)
+            self._there = labels
+
+    def _end(self) -> None:
+        assert self._api is not None
+        self._api.label(self._node, {node_labels.READY: "false"})
+
+    def _annotate(self, api: Api, pod: Pod) -> None:
+        """The latest outcome of each container of the pod, in one annotation: `main=restored,other=cold:off`."""
+        outcomes = {
+            text(record, "container"): text(record, "outcome")
+            for record in self._records()
+            if record.get("pod") == pod.name
+            and (text(record, "namespace"), text(record, "pod_uid")) == (pod.namespace, pod.uid)
+            and "outcome" in record
+        }
+        value = ",".join(f"{name}={said}" for name, said in sorted(outcomes.items()))
+        api.annotate(pod, {OUTCOME: value})
+
+    def _catch_up(self, waiting: Iterable[Pod]) -> None:
+        """What an agent before this one had no time to write, or nobody could."""
+        pods = {(pod.namespace, pod.name): pod for pod in waiting}
+        for record in self._records() if pods else ():
+            pod = pods.get((text(record, "namespace"), text(record, "pod")))
+            if pod is None or text(record, "pod_uid") not in ("", pod.uid):
+                continue
+            result = text(record, "result")
+            if record.get("event") == "capture" and result in _EVENTS:
+                self._open_gate(pod, _EVENTS[result][1], _captured(record))
+            elif kind(record)[0] == "restored":
+                self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
+
+
+def _names(pod: Pod) -> tuple[str, str, str]:
+    return pod.namespace, pod.name, pod.uid
+
+
+def _sentence(record: Record, reason: str) -> str:
+    """What happened, why, and how long it took; of a checkpoint its id, of memory how fast."""
+    detail, total_s = text(record, "detail"), number(record, "total_s")
+    words = {
+        "restored": f"restored from checkpoint {text(record, 'checkpoint')}",
+        "cold": f"started cold ({reason}): {detail}",
+        "fallback": f"the restore failed ({reason}), so it started cold: {detail}",
+    }[kind(record)[0]]
+    return words if total_s is None or not text(record, "checkpoint") else f"{words}; it took {total_s:.2f} s"
+
+
+def _captured(record: Record) -> str:
+    if text(record, "result") != capture_told.CAPTURED:
+        return text(record, "detail")
+    size, pause_s = number(record, "bytes") or 0.0, number(record, "pause_s") or 0.0
+    return f"captured as {text(record, 'checkpoint')}: {size / 1e6:.0f} MB, paused {pause_s:.2f} s"

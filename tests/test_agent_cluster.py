@@ -1,0 +1,323 @@
+"""What Kubernetes is told of a start and a capture, and that nobody waits for it (tests/api_server.py)."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import api_server
+from tests.api_server import ApiServer
+
+from glowplug.agent import cluster, cluster_writer, node_labels
+from glowplug.agent.cluster import CAPTURED, OUTCOME, Cluster
+from glowplug.agent.cluster_api import Api, Pod, Unreachable
+from glowplug.agent.cluster_writer import Write, Writer
+from glowplug.agent.record import Record
+from glowplug.errors import KubernetesError, UsageError
+
+WEB = {"namespace": "models", "pod": "web", "pod_uid": "uid-1", "container": "main"}
+RESTORED = {**WEB, "outcome": "restored", "checkpoint": "ab" * 16, "total_s": 0.8}
+COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with api_server.serving() as found:
+        yield found
+
+
+class Told:
+    """A Cluster that speaks to the server, and the history behind it."""
+
+    def __init__(self, server: ApiServer, directory: Path, records: list[Record]) -> None:
+        self.records = records
+        self.counted: list[str] = []
+        self.labels = {node_labels.READY: "true"}
+        config = server.kubeconfig(str(directory / "kubeconfig"))
+        self.cluster = Cluster(
+            config, "node-1", lambda: dict(self.labels), lambda: self.records, self.counted.append
+        )
+
+    def tell(self, *records: Record) -> None:
+        for record in records:
+            self.records.append(record)
+            self.cluster.tell(record)
+
+
+@pytest.fixture
+def told(server: ApiServer, tmp_path: Path) -> Iterator[Told]:
+    made = Told(server, tmp_path, [])
+    made.cluster.start()
+    yield made
+    made.cluster.stop()
+
+
+def until(holds: Callable[[], object], what: str = "") -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def condition(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((one for one in pod["status"]["conditions"] if one["type"] == CAPTURED), None)
+
+
+def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer, told: Told) -> None:
+    pod = server.pod("web", gate=CAPTURED)
+    told.tell(RESTORED)
+    until(lambda: condition(pod))
+    found = condition(pod)
+    assert found is not None and (found["status"], found["reason"]) == ("True", "Restored")
+    assert pod["metadata"]["annotations"] == {"their": "own", OUTCOME: "main=restored"}
+    assert pod["status"]["conditions"][0]["type"] == "Ready"
+    event = server.events[0]
+    assert (event["type"], event["reason"]) == ("Normal", "Restored")
+    assert event["message"] == f"restored from checkpoint {'ab' * 16}; it took 0.80 s"
+    assert event["involvedObject"]["uid"] == "uid-1"
+    assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
+    assert event["source"] == {"component": "glowplug", "host": "node-1"}
+
+
+def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiServer, told: Told) -> None:
+    pod = server.pod("web", gate=CAPTURED)
+    told.tell(COLD, {**WEB, "container": "side", "outcome": "cold:off", "detail": "off"})
+    until(lambda: pod["metadata"]["annotations"].get(OUTCOME) == "main=cold:no-checkpoint,side=cold:off")
+    assert condition(pod) is None
+    told.tell(
+        {
+            **WEB,
+            "event": "capture",
+            "result": "captured",
+            "checkpoint": "ab" * 16,
+            "bytes": 7e6,
+            "pause_s": 0.5,
+        }
+    )
+    until(lambda: condition(pod))
+    assert [event["reason"] for event in server.events] == ["ColdStart", "ColdStart", "Captured"]
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "events"),
+    [
+        ("refused", "CaptureRefused", ["CaptureRefused"]),
+        ("failed", "CaptureFailed", ["CaptureFailed"]),
+        ("not-needed", "CaptureNotNeeded", []),
+    ],
+)
+def test_a_gate_opens_also_where_nothing_is_captured(
+    server: ApiServer, told: Told, result: str, reason: str, events: list[str]
+) -> None:
+    pod = server.pod("web", gate=CAPTURED)
+    told.tell({**WEB, "event": "capture", "result": result, "detail": "why"})
+    until(lambda: condition(pod))
+    found = condition(pod)
+    assert found is not None and (found["reason"], found["message"]) == (reason, "why")
+    assert [event["reason"] for event in server.events] == events
+
+
+def test_a_failed_restore_is_a_warning_that_fits(server: ApiServer, told: Told) -> None:
+    server.pod("web")
+    told.tell({**WEB, "outcome": "fallback:criu", "detail": "x" * 5000})
+    until(lambda: server.events)
+    assert (server.events[0]["type"], server.events[0]["reason"]) == ("Warning", "RestoreFailed")
+    assert len(server.events[0]["message"]) == 1000
+
+
+def test_a_container_that_starts_again_and_again_is_one_event(server: ApiServer, told: Told) -> None:
+    server.pod("web")
+    told.tell(*[COLD] * 20)
+    until(lambda: told.counted.count("written") >= 20)
+    assert len(server.events) == 1
+
+
+def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, told: Told) -> None:
+    pod = server.pod("web", gate=CAPTURED, uid="uid-2")
+    told.tell(RESTORED)
+    until(lambda: told.counted.count("failed") == 2)
+    assert condition(pod) is None
+    assert OUTCOME not in pod["metadata"]["annotations"]
+
+
+def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(server: ApiServer, told: Told) -> None:
+    told.tell(RESTORED, {"outcome": "restored"}, {"event": "exit", "ran_s": 3}, {**WEB, "outcome": "what"})
+    until(lambda: len(told.counted) == 3)
+    assert sorted(told.counted) == ["failed", "failed", "written"]
+
+
+def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ROUND_EVERY_S", 0.05)
+    labels = server.nodes["node-1"]["metadata"]["labels"]
+    labels.update({"kubernetes.io/hostname": "node-1", "workload.glowplug.dev/old": "true"})
+    made = Told(server, tmp_path, [])
+    made.cluster.start()
+    until(lambda: labels == {"kubernetes.io/hostname": "node-1", node_labels.READY: "true"})
+    warm = node_labels.workload("models", "llama:1")
+    made.labels[warm] = "true"
+    until(lambda: warm in labels)
+    asked = len(server.requests)
+    time.sleep(0.2)
+    assert len(server.requests) == asked  # nothing changes, nothing is asked
+    made.cluster.stop()
+    assert labels[node_labels.READY] == "false"
+
+
+def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_path: Path) -> None:
+    pods = [server.pod(name, gate=CAPTURED, uid=f"uid-{name}") for name in ("a", "b", "c")]
+    records: list[Record] = [
+        {**RESTORED, "pod": "a", "pod_uid": "uid-a"},
+        {**WEB, "pod": "b", "pod_uid": "of-another", "event": "capture", "result": "captured"},
+        {**COLD, "pod": "c", "pod_uid": "uid-c"},
+    ]
+    made = Told(server, tmp_path, records)
+    made.cluster.start()
+    until(lambda: condition(pods[0]))
+    made.cluster.stop()
+    assert [condition(pod) is not None for pod in pods] == [True, False, False]
+
+
+# -- an API server that is away --
+
+
+def test_what_can_t_be_written_is_written_later(
+    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.05)
+    pod = server.pod("web", gate=CAPTURED)
+    until(lambda: server.nodes["node-1"]["metadata"]["labels"])
+    server.fails = 503
+    told.tell(RESTORED)
+    until(lambda: len([one for one in server.requests if one.startswith("POST")]) >= 2)
+    server.fails = 0
+    until(lambda: condition(pod))
+    assert len(server.events) == 1
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == [
+        "create_namespaced_event: the API server answered 503: as told"
+    ]
+
+
+def test_no_rights_are_said_once_and_cost_nothing_else(
+    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    until(lambda: server.nodes["node-1"]["metadata"]["labels"])
+    server.fails = 403
+    told.tell(RESTORED)
+    until(lambda: told.counted.count("failed") == 3)
+    assert "the-agent-s-own-token" not in caplog.text
+
+
+def test_telling_never_waits(tmp_path: Path) -> None:
+    """Nobody listens on the address: each of 2,000 records costs the teller's caller microseconds."""
+    server = ApiServer()
+    server.server_close()
+    made = Told(server, tmp_path, [])
+    made.cluster.start()
+    done = threading.Event()
+
+    def tell() -> None:
+        for number in range(2000):
+            made.tell({**RESTORED, "pod": f"web-{number}"})
+        done.set()
+
+    threading.Thread(target=tell, daemon=True).start()
+    assert done.wait(20)
+    until(lambda: made.counted.count("dropped") >= 6000 - cluster_writer.LONGEST)
+    made.cluster.stop()
+
+
+def test_a_client_that_is_not_there_or_has_no_way_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="wanted access to the API server"):
+        Api(str(tmp_path / "none"))
+    for rubbish in ("{", "[]", "7", "", "clusters: 3", "current-context: x\ncontexts: [3]"):
+        (tmp_path / "rubbish").write_text(rubbish)
+        with pytest.raises(UsageError, match="wanted a"):
+            Api(str(tmp_path / "rubbish"))
+
+
+def test_an_answer_that_is_none_is_an_error_of_ours(server: ApiServer, tmp_path: Path) -> None:
+    api = Api(server.kubeconfig(str(tmp_path / "kubeconfig")))
+    server.pods["x", "y"] = {"metadata": None, "spec": {"readinessGates": [{"conditionType": CAPTURED}]}}
+    with pytest.raises(KubernetesError, match="wanted a list of pods"):
+        api.waiting("node-1", CAPTURED)
+    with pytest.raises(KubernetesError, match="answered 404: no, 404"):
+        api.annotate(Pod("models", "gone"), {})
+
+
+# -- the queue --
+
+
+def test_what_a_pod_waits_for_is_the_last_to_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_writer, "LONGEST", 3)
+    counted: list[str] = []
+    written: list[str] = []
+    writer = Writer(counted.append, lambda: None, lambda: None, 60)
+    for name, needed in (
+        ("event-1", False),
+        ("gate-1", True),
+        ("event-2", False),
+        ("gate-2", True),
+        ("gate-3", True),
+    ):
+        writer.put(Write(name, lambda name=name: written.append(name), needed))  # type: ignore[misc]
+    writer.start()
+    until(lambda: len(written) == 3)
+    writer.stop(5)
+    assert written == ["gate-1", "gate-2", "gate-3"]
+    assert counted == ["dropped", "dropped", "written", "written", "written"]
+
+
+def test_a_stop_in_an_outage_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise Unreachable("away")
+
+    counted: list[str] = []
+    writer = Writer(counted.append, fail, fail, 60)
+    writer.put(Write("event", lambda: None))
+    writer.start()
+    writer.stop(10)
+    assert not writer.is_alive()
+    assert counted == ["dropped"]
+
+
+# -- the node's labels --
+
+
+def test_labels_are_bounded_and_fit() -> None:
+    held = [("models", f"image-{number}") for number in range(500)] * 2
+    labels = node_labels.wanted(True, "580.159.04", held)
+    assert len(labels) == node_labels.LONGEST + 2
+    assert node_labels.workload("models", "image-0") in labels
+    assert node_labels.workload("models", "image-499") not in labels
+    for name, value in labels.items():
+        prefix, _, rest = name.partition("/")
+        assert len(prefix) < 253 and 0 < len(rest) <= 63 and len(value) <= 63
+        assert "models" not in name and "image" not in name
+
+
+def test_a_node_without_a_driver_has_no_label_of_one() -> None:
+    assert node_labels.wanted(False, "", []) == {node_labels.READY: "false"}
+
+
+def test_the_hash_is_the_one_that_the_docs_say() -> None:
+    """`printf models/llama:1 | sha256sum | cut -c-16`."""
+    assert node_labels.workload("models", "llama:1") == "workload.glowplug.dev/d8fc08c1f1c7641b"
+
+
+def test_only_our_labels_are_removed() -> None:
+    there = {"workload.glowplug.dev/old": "true", "glowplug.dev/installed": "true", "other/x": "y"}
+    assert node_labels.changes(there, {node_labels.READY: "true"}) == {
+        "workload.glowplug.dev/old": None,
+        node_labels.READY: "true",
+    }
+
+
+def test_the_node_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_NAME", "from-the-pod")
+    assert (cluster.node_name("set"), cluster.node_name("")) == ("set", "from-the-pod")
+    monkeypatch.delenv("NODE_NAME")
+    assert cluster.node_name("") == os.uname().nodename.lower()
