@@ -71,6 +71,7 @@ def serving() -> Iterator[ApiServer]:
 
 class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet
 
     def do_GET(self) -> None:
         self._answer()

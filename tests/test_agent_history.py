@@ -123,3 +123,21 @@ def test_the_journal_keeps_a_bounded_size(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(sizes) == 2
     assert max(sizes) < 1000 + 200  # one record over
     assert History(str(tmp_path)).records()[-1]["container_id"] == "c99"
+
+
+def test_what_was_tried_is_known_longer_than_the_records_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glowplug.agent.history.KEPT", 10)
+    monkeypatch.setattr("glowplug.agent.history.TRIED", 50)
+    for number in range(100):
+        start(f"c{number}", "restored", sandbox=f"s{number}")
+    History(str(tmp_path)).take_in()
+    history = History(str(tmp_path))
+    assert len(history.records()) == 10
+    assert [history.has_restored(f"s{number}", "main") for number in (0, 49, 50, 99)] == [
+        False,
+        False,
+        True,
+        True,
+    ]

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from glowplug import paths
 from glowplug.agent.record import Record, kind, number
 
-KEPT = 10_000
+KEPT = 2_000
+"""Records in memory, 4 kB each; the journal has more."""
+
+TRIED = 10_000
+"""Containers of which it is known whether they were restored before."""
+
 JOURNAL_LIMIT_BYTES = 16 << 20
 
 PREPARED = ".prepared"
@@ -33,7 +38,7 @@ class History:
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT)
         self._unsaved: set[str] = set()
-        self._tried: set[tuple[str, str]] = set()
+        self._tried: dict[tuple[str, str], None] = {}  # in the order in which they were tried
         os.makedirs(directory, 0o700, exist_ok=True)
         for journal in (f"{self._journal}.1", self._journal):
             self._add(_read(journal))
@@ -74,9 +79,9 @@ class History:
         """Keep them. What was tried is known without a search: each start asks for it."""
         for record in records:
             self._records.append(record)
-            self._tried.update(_tried([record]))
-        if len(self._tried) > KEPT:
-            self._tried = set(_tried(self._records))
+            self._tried.update(dict.fromkeys(_tried([record])))
+            if len(self._tried) > TRIED:
+                del self._tried[next(iter(self._tried))]
 
     def _drop_saved(self) -> None:
         """What an agent had written to the journal when it was killed, and not yet taken from the spool."""
