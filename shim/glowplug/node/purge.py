@@ -9,6 +9,8 @@ from glowplug.errors import NodeError
 PREFIX_MARK = ".glowplug-prefix"
 """A file that hack/bootstrap-node.sh leaves in the prefix: all in that directory is ours."""
 
+UNIT = "/etc/systemd/system/glowplug-agent.service"
+
 # What the store (cache/layout.py) and the agent (agent/history.py) make in the cache's directory.
 _IN_CACHE = (
     "checkpoints",
@@ -33,7 +35,7 @@ def purge(cache: str, prefix: str) -> list[str]:
             "wanted no agent, found one that answers: stop it (`systemctl disable --now glowplug-agent`)"
         )
     targets = [f"{cache}/{name}" for name in _IN_CACHE]
-    targets += [paths.CONFIG_FILE, paths.RUN_DIR]
+    targets += [paths.CONFIG_FILE, paths.RUN_DIR, UNIT]
     if os.path.exists(f"{prefix}/{PREFIX_MARK}"):
         targets.append(prefix)
     lines = [f"removed {path}" for path in targets if _removed(path)]

@@ -1,0 +1,294 @@
+#!/bin/bash
+# Makes a node out of a machine with containerd: Glowplug in a prefix of its own, CRIU, the agent, the handler.
+# For cloud-init, kubeadm and image builds, on Debian 12 and 13 and Ubuntu 24.04. Run again it changes only what
+# is not as it should be; run from a newer checkout it upgrades, beside the version that is there.
+#
+#   hack/bootstrap-node.sh                  all of it
+#   hack/bootstrap-node.sh --offline DIR    with no network: DIR as --download left it
+#   hack/bootstrap-node.sh --download DIR   on a fresh machine of the same kind: wheels, packages and CRIU into DIR
+#
+#   --prefix DIR      where to (/opt/glowplug)
+#   --criu PROGRAM    this CRIU, 4.1 or newer, and no other
+#   --no-handler      leave containerd's configuration as it is
+#   -- ARGUMENTS      for `glowplug node install`: --no-restart in an image build, --restart-command COMMAND, …
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PREFIX=/opt/glowplug
+CONFIG=${GLOWPLUG_CONFIG:-/etc/glowplug/config.toml}
+UNIT=glowplug-agent.service
+
+say() { echo "bootstrap-node: $*"; }
+
+# Usage: wrong TEXT. For wrong input.
+wrong() {
+    echo "bootstrap-node: $*" >&2
+    exit 2
+}
+
+fail() {
+    echo "bootstrap-node: $*" >&2
+    exit 1
+}
+
+offline=
+download=
+criu=
+handler=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --prefix | --offline | --download | --criu)
+        [ $# -gt 1 ] || wrong "$1: wanted a path, found nothing"
+        [[ $2 = /* ]] || wrong "$1: wanted an absolute path, found '$2'"
+        case $1 in
+        --prefix) PREFIX=${2%/} ;;
+        --offline) offline=${2%/} ;;
+        --download) download=${2%/} ;;
+        --criu) criu=$2 ;;
+        esac
+        shift 2
+        ;;
+    --no-handler)
+        handler=
+        shift
+        ;;
+    --)
+        shift
+        break
+        ;;
+    *) wrong "wanted --prefix, --offline, --download, --criu, --no-handler or --, found '$1'" ;;
+    esac
+done
+
+[[ $PREFIX =~ ^(/[A-Za-z0-9._-]+)+$ ]] || wrong "--prefix: wanted a directory of plain letters, found '$PREFIX'"
+[ -z "$offline" ] || [ -z "$download" ] || wrong "wanted --offline or --download, found both"
+[ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: wanted a directory, found none at $offline"
+[ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: wanted a program, found none at $criu"
+[ "$(id -u)" = 0 ] || wrong "wanted to be run by root, found user id $(id -u)"
+system=$(. /etc/os-release && echo "$ID ${VERSION_ID:-$VERSION_CODENAME}")
+case $system in
+"debian 12" | "debian 13" | "debian sid" | "ubuntu 24.04") ;;
+*) wrong "wanted Debian 12 or 13, or Ubuntu 24.04, found $system" ;;
+esac
+if [ -n "$handler" ] && [ -z "$download" ] && ! command -v containerd >/dev/null && [[ " $* " != *" --containerd "* ]]; then
+    fail "wanted containerd, found none: install it first, or give --no-handler"
+fi
+
+missing_packages() {
+    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
+    command -v runc >/dev/null || echo runc
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+}
+
+# Usage: is_installed PACKAGE
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
+
+# Those of the directory that this machine lacks; none is replaced.
+install_offline() {
+    local file packages=()
+    for file in "$offline"/*.deb; do
+        [ -e "$file" ] || return 0
+        is_installed "$(dpkg-deb -f "$file" Package)" || packages+=("$file")
+    done
+    [ ${#packages[@]} -gt 0 ] || return 0
+    say "installs ${#packages[@]} packages of $offline"
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends --no-remove --no-download \
+        -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root \
+        "${packages[@]}" </dev/null >/dev/null
+}
+
+install_packages() {
+    local missing
+    if [ -n "$offline" ]; then
+        install_offline
+    fi
+    missing=$(missing_packages)
+    [ -n "$missing" ] || return 0
+    [ -z "$offline" ] || fail "wanted the packages $(echo $missing) in $offline, found them neither there nor installed"
+    say "installs" $missing
+    # shellcheck disable=SC2086 # names of packages
+    hack/apt_install $missing
+}
+
+# Leaves $PREFIX/criu/bin/criu: a link to the distribution's, which it keeps up to date, or a program of our own.
+install_criu() {
+    local target=$PREFIX/criu/bin/criu source=$criu
+    if [ -z "$source" ] && [ -n "$offline" ]; then
+        source=$offline/criu
+        [ -x "$source" ] || fail "wanted CRIU in $offline, found none: make the directory with --download"
+    elif [ -z "$source" ]; then
+        if [ -x "$target" ] && [ "$(cat "$PREFIX/criu/works-on" 2>/dev/null)" = "$(uname -r)" ]; then
+            return 0
+        fi
+        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/')
+        source=.build/criu/bin/criu
+    fi
+    mkdir -p "$PREFIX/criu/bin"
+    if [ -L "$source" ]; then
+        ln -sfn "$(readlink -f "$source")" "$target.new"
+    else
+        install -m 755 "$source" "$target.new"
+    fi
+    "$target.new" --version >/dev/null || fail "wanted a CRIU that runs, $source does not (above)"
+    mv -T "$target.new" "$target"
+    uname -r >"$PREFIX/criu/works-on"
+}
+
+# A copy, since building a wheel writes into its source.
+copy_source() {
+    cp -r pyproject.toml README.md LICENSE shim runtime_config "$1"
+    find "$1" \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+}
+
+# One name for one content: the version, and a digest of what is installed.
+version_of_source() {
+    local version digest
+    version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' shim/glowplug/__init__.py)
+    digest=$(find pyproject.toml shim runtime_config -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*' -print0 |
+        sort -z | xargs -0 sha256sum | sha256sum)
+    echo "$version-${digest:0:12}"
+}
+
+version_offline() {
+    local wheel
+    wheel=$(ls "$offline"/glowplug-*.whl 2>/dev/null | tail -1)
+    [ -n "$wheel" ] || fail "wanted the wheel of glowplug in $offline, found none: make the directory with --download"
+    wheel=$(basename "$wheel" .whl) && wheel=${wheel#glowplug-}
+    echo "${wheel%%-*}-$(sha256sum "$offline"/glowplug-*.whl | cut -c1-12)"
+}
+
+# Usage: make_version NAME. A virtual environment, beside the other versions.
+make_version() {
+    local directory=$PREFIX/versions/$1 source
+    [ ! -e "$directory/.complete" ] || return 0
+    say "installs Glowplug $1"
+    rm -rf "$directory"
+    mkdir -p "$PREFIX/versions"
+    /usr/bin/python3 -m venv "$directory"
+    if [ -n "$offline" ]; then
+        "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-index --find-links "$offline" glowplug
+    else
+        source=$(mktemp -d)
+        copy_source "$source"
+        "$directory/bin/python" -m pip install -q --disable-pip-version-check "$source"
+        rm -rf "$source"
+    fi
+    touch "$directory/.complete"
+}
+
+# Usage: switch_to NAME. Paths in $PREFIX/bin stay the same: running pods go on calling them. The version before
+# stays too, for a restore that is under way; older ones go.
+switch_to() {
+    local before name
+    before=$(readlink "$PREFIX/current" || true)
+    mkdir -p "$PREFIX/bin"
+    for name in glowplug glowplug-runtime; do
+        ln -sfn "../current/bin/$name" "$PREFIX/bin/$name.new"
+        mv -T "$PREFIX/bin/$name.new" "$PREFIX/bin/$name"
+    done
+    [ "$before" != "versions/$1" ] || return 0
+    ln -sfn "versions/$1" "$PREFIX/current.new"
+    mv -T "$PREFIX/current.new" "$PREFIX/current"
+    for name in "$PREFIX"/versions/*; do
+        [ "$name" = "$PREFIX/versions/$1" ] || [ "$name" = "$PREFIX/$before" ] || rm -rf "$name"
+    done
+}
+
+write_settings() {
+    [ ! -e "$CONFIG" ] || return 0
+    mkdir -p "$(dirname "$CONFIG")"
+    {
+        echo "criu = \"$PREFIX/criu/bin/criu\""
+        echo "runc = \"$(command -v runc)\""
+    } >"$CONFIG.new"
+    mv "$CONFIG.new" "$CONFIG"
+}
+
+# Usage: start_agent CHANGED. A new version of Glowplug needs a new agent.
+start_agent() {
+    local unit=/etc/systemd/system/$UNIT
+    if ! command -v systemctl >/dev/null; then
+        say "no systemd here: run the agent by other means: $PREFIX/bin/glowplug agent"
+        return 0
+    fi
+    "$PREFIX/bin/glowplug" node render --prefix "$PREFIX" "systemd/$UNIT" >"$unit.new"
+    if cmp -s "$unit.new" "$unit"; then
+        rm "$unit.new"
+    else
+        mv "$unit.new" "$unit"
+        set -- yes
+    fi
+    systemctl enable --quiet "$UNIT"
+    [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload
+    if [ -n "$1" ]; then
+        systemctl restart "$UNIT"
+    else
+        systemctl start "$UNIT"
+    fi
+}
+
+download_all() {
+    local missing source libraries
+    mkdir -p "$download"
+    missing=$(missing_packages)
+    if [ -n "$missing" ]; then
+        say "fetches packages"
+        mkdir -p "$download/partial"
+        apt-get update -qq
+        # shellcheck disable=SC2086 # names of packages
+        apt-get install -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root \
+            -o Dir::Cache::archives="$download" $missing >/dev/null
+        rm -rf "$download/partial" "$download/lock"
+        # shellcheck disable=SC2086
+        hack/apt_install $missing
+    fi
+    if [ -n "$criu" ]; then
+        cp -L "$criu" "$download/criu"
+    else
+        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/')
+        cp -L .build/criu/bin/criu "$download/criu"
+    fi
+    # Every library that it is linked with, but for those that no Debian is without.
+    libraries=$(ldd "$download/criu" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do
+        dpkg -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1
+    done | sort -u | grep -vx libc6)
+    # shellcheck disable=SC2086 # names of packages
+    (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root $libraries)
+    say "builds the wheels"
+    source=$(mktemp -d)
+    copy_source "$source"
+    /usr/bin/python3 -m venv "$source/.venv"
+    "$source/.venv/bin/python" -m pip wheel -q --disable-pip-version-check -w "$download" "$source"
+    rm -rf "$source"
+    say "$download holds $(ls "$download"/*.whl | wc -l) wheels, $(ls "$download" | grep -c '\.deb$' || true) packages and CRIU"
+}
+
+exec 9>/run/glowplug-bootstrap.lock || fail "wanted to lock /run/glowplug-bootstrap.lock"
+flock -n 9 || fail "wanted to be alone, found another bootstrap-node.sh at work: wait for it"
+
+if [ -n "$download" ]; then
+    download_all
+    exit 0
+fi
+
+install_packages
+mkdir -p "$PREFIX"
+touch "$PREFIX/.glowplug-prefix"
+install_criu
+if [ -n "$offline" ]; then
+    version=$(version_offline)
+else
+    version=$(version_of_source)
+fi
+before=$(readlink "$PREFIX/current" || true)
+make_version "$version"
+switch_to "$version"
+changed=
+[ "$before" = "versions/$version" ] || changed=yes
+write_settings
+start_agent "$changed"
+if [ -n "$handler" ]; then
+    "$PREFIX/bin/glowplug" node install --prefix "$PREFIX" "$@"
+fi
+say "Glowplug $version is in $PREFIX; see $PREFIX/bin/glowplug doctor"
