@@ -58,7 +58,7 @@ class LogWatch:
     def _text(self, line: bytes) -> bytes | None:
         """The whole line that this one ends; None where it ends none."""
         words = line.split(b" ", 3)
-        if len(words) < 4:
+        if len(words) < 4 or words[1] not in (b"stdout", b"stderr"):
             return None
         text = (self._part + words[3])[:LINE_LIMIT]
         self._part = text if words[2].startswith(b"P") else b""

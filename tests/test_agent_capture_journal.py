@@ -1,0 +1,60 @@
+"""The journal of a capture: who holds it works, who left it is found."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glowplug import paths
+from glowplug.agent import capture_journal
+
+
+@pytest.fixture(autouse=True)
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+
+
+def test_one_at_a_time_and_nothing_is_left_of_it() -> None:
+    journal = capture_journal.begin("one", {"gpu": False})
+    with pytest.raises(BlockingIOError):
+        capture_journal.begin("one", {})
+    assert capture_journal.running() == 1
+    assert capture_journal.abandoned() == []
+    journal.finish()
+    assert capture_journal.running() == 0
+    assert os.listdir(paths.capturing()) == []
+
+
+def test_what_a_killed_process_left_is_found_with_its_last_step() -> None:
+    program = (
+        "import sys, time\n"
+        "from glowplug import paths\n"
+        "from glowplug.agent import capture_journal\n"
+        "paths.RUN_DIR = sys.argv[1]\n"
+        "capture_journal.begin('one', {'root': '/r'}).step('freeze', after='x')\n"
+        "print(flush=True); time.sleep(600)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, paths.RUN_DIR], stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout
+        child.stdout.readline()
+        assert (capture_journal.running(), capture_journal.abandoned()) == (1, [])
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    (left,) = capture_journal.abandoned()
+    assert (left.container, left.facts) == ("one", {"root": "/r", "step": "freeze", "after": "x"})
+    left.leave()
+    (again,) = capture_journal.abandoned()
+    again.finish()
+    assert capture_journal.abandoned() == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_one_that_is_no_journal_is_nobodys(content: str) -> None:
+    os.makedirs(paths.capturing_one("one"))
+    (Path(paths.capturing_one("one")) / "journal.json").write_text(content)
+    assert capture_journal.abandoned() == []
+    assert os.listdir(paths.capturing()) == []

@@ -1,0 +1,62 @@
+"""Looking through a container's log for a line, as CRI writes it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from glowplug.agent import logwatch
+from glowplug.agent.logwatch import LogWatch
+from glowplug.errors import UsageError
+
+
+def line(text: str, tag: str = "F") -> str:
+    return f"2026-01-02T03:04:05.678901234Z stdout {tag} {text}\n"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "main.log"
+
+
+def test_a_line_matches_once_it_is_there_and_whole(log: Path) -> None:
+    watch = LogWatch(str(log), "^server is up$")
+    assert not watch.ask(0)
+    log.write_text(line("booting") + line("server is ", "P"))
+    assert not watch.ask(0)
+    with log.open("a") as file:
+        file.write(line("up")[:-1])
+        file.flush()
+        assert not watch.ask(0)
+        file.write("\n")
+    assert watch.ask(0)
+    assert not watch.ask(0)  # it was looked through
+
+
+def test_neither_time_nor_stream_is_text(log: Path) -> None:
+    log.write_text(line("hello"))
+    assert not LogWatch(str(log), "stdout|2026").ask(0)
+
+
+def test_a_log_that_was_rotated_begins_anew(log: Path) -> None:
+    watch = LogWatch(str(log), "up")
+    log.write_text(line("a long line of no interest"))
+    assert not watch.ask(0)
+    log.rename(log.with_suffix(".old"))
+    log.write_text(line("up"))
+    assert watch.ask(0)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n\n", "no log at all\n", "\0" * 1000 + "\n", "a b c\n"])
+def test_what_is_no_log_matches_nothing(text: str, log: Path) -> None:
+    log.write_text(text)
+    assert not LogWatch(str(log), ".").ask(0)
+
+
+def test_an_expression_that_takes_for_ever_is_given_up(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logwatch, "MATCHED_WITHIN_S", 0.5)
+    evil = r"^(a+)+$"
+    assert re.compile(evil)
+    log.write_text(line("a" * 64 + "!"))
+    with pytest.raises(UsageError, match="takes longer"):
+        LogWatch(str(log), evil).ask(0)
