@@ -56,9 +56,12 @@ def assert_nothing_left(names: Names) -> None:
     assert not os.path.exists(f"/sys/class/net/{names.bridge}")
 
 
-def test_the_second_start_is_the_first_ones_process(tmp_path: object) -> None:
+@pytest.mark.parametrize(("arguments", "captured_by"), [((), "command"), (("--auto",), "agent")])
+def test_the_second_start_is_the_first_ones_process(
+    arguments: tuple[str, ...], captured_by: str, tmp_path: object
+) -> None:
     figures = f"{tmp_path}/figures.json"
-    demo = started("--json", figures)
+    demo = started("--json", figures, *arguments)
     try:
         names = wait_until(lambda: node_of(demo), ENDS_WITHIN_S, "the demo's node")
         written, complaint = demo.communicate(timeout=ENDS_WITHIN_S)
@@ -68,6 +71,7 @@ def test_the_second_start_is_the_first_ones_process(tmp_path: object) -> None:
     with open(figures) as file:
         found = json.load(file)
     assert (found["outcome"], found["same_answer"], found["same_token"]) == ("restored", True, True)
+    assert found["captured_by"] == captured_by
     assert found["checkpoint_bytes"] > 10_000_000
     assert found["speedup"] == pytest.approx(found["cold_s"] / found["restore_s"], rel=0.01)
     assert sum(found["phases"].values()) == pytest.approx(found["restore_s"], abs=0.01)

@@ -42,7 +42,7 @@ def test_wrong_input_is_refused_in_one_line(arguments: list[str], said: str) -> 
 def test_help_tells_every_option_and_is_no_program_text() -> None:
     ended = demo("--help")
     assert ended.returncode == 0
-    for option in ("--json FILE", "--keep"):
+    for option in ("--json FILE", "--auto", "--keep"):
         assert option in ended.stdout
     assert "set -" not in ended.stdout
     assert "#" not in ended.stdout

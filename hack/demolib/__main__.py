@@ -1,4 +1,4 @@
-"""`hack/demo`, after hack/setup. Arguments: the file for --json or nothing, `keep` or nothing."""
+"""`hack/demo`, after hack/setup. Arguments: the file for --json, `keep` and `auto`, or nothing in their place."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ interruptions = Interruptions()  # before the imports that take long
 
 from hack.demolib.run import FAILED, run
 
-status = run(interruptions, json_file=sys.argv[1], keep=sys.argv[2] == "keep")
+status = run(interruptions, json_file=sys.argv[1], keep=sys.argv[2] == "keep", auto=sys.argv[3] == "auto")
 try:
     sys.stdout.flush()
 except BrokenPipeError:

@@ -20,11 +20,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Both starts of the same pod, and the checkpoint between them."""
+    """Both starts of the same pod, and the checkpoint between them. `captured_by`: command or agent."""
 
     cold: Start
     restore: Start
     checkpoint_bytes: int
+    captured_by: str = "command"
 
     @property
     def speedup(self) -> float:
@@ -62,6 +63,7 @@ class Figures:
             "same_answer": self.same_answer,
             "same_token": self.same_token,
             "checkpoint_bytes": self.checkpoint_bytes,
+            "captured_by": self.captured_by,
             "phases": _lengths(self.restore.phases),
             "cold_phases": _lengths(self.cold.phases),
         }

@@ -23,17 +23,18 @@ SIGNALLED = 128
 FAULTS = (story.Broken, child.Failed, GlowplugError, OSError, ValueError, subprocess.SubprocessError)
 
 
-def run(interruptions: Interruptions, json_file: str, keep: bool) -> int:
+def run(interruptions: Interruptions, json_file: str, keep: bool, auto: bool) -> int:
     """The exit status: 0 when the second start was the first one's process.
 
-    `json_file`: where the figures go, or empty. `keep`: leave the node and the restored pod.
+    `json_file`: where the figures go, or empty. `keep`: leave the node and the restored pod. `auto`: the agent
+    captures.
     """
     display = Display()
     try:
         with interruptions.allowed():
             archive = _image(display)
         _remove_abandoned()
-        figures = _on_a_node(display, interruptions, archive, keep)
+        figures = _on_a_node(display, interruptions, archive, keep, auto)
         with interruptions.allowed():
             if json_file:
                 _write(json_file, figures)
@@ -61,12 +62,14 @@ def _image(display: Display) -> str:
     return archive
 
 
-def _on_a_node(display: Display, interruptions: Interruptions, archive: str, keep: bool) -> Figures:
+def _on_a_node(
+    display: Display, interruptions: Interruptions, archive: str, keep: bool, auto: bool
+) -> Figures:
     """The story on a node of its own, which is gone afterwards unless it is to be kept."""
     node = Node()
     try:
         with interruptions.allowed():
-            figures = _on(node, display, archive)
+            figures = _on(node, display, archive, auto)
     except BaseException as fault:
         if keep and not isinstance(fault, Interrupted):
             _keep(display, node)
@@ -82,7 +85,7 @@ def _on_a_node(display: Display, interruptions: Interruptions, archive: str, kee
     return figures
 
 
-def _on(node: Node, display: Display, archive: str) -> Figures:
+def _on(node: Node, display: Display, archive: str, auto: bool) -> Figures:
     with display.doing("starts a containerd of its own"):
         node.start()
     display.say("node", _versions(node))
@@ -91,7 +94,7 @@ def _on(node: Node, display: Display, archive: str) -> Figures:
     with display.doing("starts the agent"):
         node.start_agent()
     display.say("image", f"{os.path.getsize(archive) / 1e6:.0f} MB, imported; the agent runs")
-    return story.tell(node, display.say, display.doing)
+    return story.tell(node, display.say, display.doing, auto)
 
 
 def _keep(display: Display, node: Node) -> None:

@@ -28,6 +28,9 @@ QUESTION = f"{SOURCES}/question.png"
 ANSWER = ["Preheated engines start at once"]
 # A cold start takes seconds on an idle machine; a busy one is waited for.
 ANSWERS_WITHIN_S = 180.0
+# What tells the agent, with --auto, which container to capture, and when: with its first question behind it.
+ANNOTATIONS = {"glowplug.dev/containers": CONTAINER, "glowplug.dev/ready": "log:^answered in "}
+CAPTURES_WITHIN_S = 120.0
 ASKED_WITHIN_S = 60.0
 POLL_S = 0.005
 
@@ -37,25 +40,31 @@ class Broken(Exception):
 
 
 def tell(
-    node: Node, say: Callable[[str, str], None], doing: Callable[[str], AbstractContextManager[object]]
+    node: Node,
+    say: Callable[[str, str], None],
+    doing: Callable[[str], AbstractContextManager[object]],
+    auto: bool,
 ) -> Figures:
     """Both starts on a node with the image imported and an agent running; the second pod runs on afterwards.
 
-    `doing`: a context manager around a step that takes a while; `say`: what came of it.
+    `doing`: a context manager around a step that takes a while; `say`: what came of it. `auto`: nobody captures
+    but the agent.
     """
     spec = PodSpec(
         name=POD,
         namespace=NAMESPACE,
         log_directory=f"{node.names.state}/logs",
         cgroup_parent=node.names.cgroup_parent,
+        annotations=ANNOTATIONS if auto else {},
     )
     with doing("starts the pod cold"):
         pod, cold = _start(node, spec)
     say("cold start", f"{cold.seconds:.2f} s to the first answer: {' '.join(cold.answer)!r}")
-    with doing("captures the running pod"):
-        captured = _capture(node)
+    with doing("waits for the agent to capture the pod" if auto else "captures the running pod"):
+        captured = _captured_by_agent(node) if auto else _capture(node)
     size, pause_s = int(captured["bytes"]), float(captured["pause_s"])
-    say("capture", f"checkpoint of {size / 1e6:.0f} MB, the pod stood still for {pause_s:.2f} s")
+    by = "by the agent: " if auto else ""
+    say("capture", f"{by}checkpoint of {size / 1e6:.0f} MB, the pod stood still for {pause_s:.2f} s")
     with doing("removes the pod"):
         pod.remove()
     say("removal", "the pod is gone, its network and its files with it")
@@ -63,7 +72,7 @@ def tell(
         # As a kubelet would for a new replica: the same spec, and a uid of its own.
         _, restore = _start(node, dataclasses.replace(spec, uid=str(uuid.uuid4())))
     say("second start", f"{restore.seconds:.2f} s to the first answer: {' '.join(restore.answer)!r}")
-    return Figures(cold, restore, size)
+    return Figures(cold, restore, size, "agent" if auto else "command")
 
 
 def _start(node: Node, spec: PodSpec) -> tuple[Pod, Start]:
@@ -156,16 +165,33 @@ def _capture(node: Node) -> dict[str, Any]:
     return found
 
 
+def _captured_by_agent(node: Node) -> dict[str, Any]:
+    """What the agent recorded of its capture, once it did. Raises Broken."""
+    until = time.monotonic() + CAPTURES_WITHIN_S
+    while time.monotonic() < until:
+        for record in _records(node, None):
+            if record.get("event") == "capture":
+                if record.get("result") != "captured":
+                    raise Broken(f"wanted the agent to capture the pod, it did not: {record.get('detail')}")
+                return record
+        time.sleep(0.1)
+    raise Broken(f"wanted the agent to capture the pod within {CAPTURES_WITHIN_S:g} s, found no capture")
+
+
 def _outcome(node: Node, container: str) -> dict[str, Any]:
     """The outcome record of a start, from the agent. Raises Broken when there is none."""
+    for record in reversed(_records(node, container)):
+        if "outcome" in record:
+            return record
+    raise Broken(f"wanted an outcome of the start of {container[:12]}, the agent has none")
+
+
+def _records(node: Node, container: str | None) -> list[dict[str, Any]]:
+    """The agent's history, or of one container, the oldest first."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.settimeout(ASKED_WITHIN_S)
         agent.connect(node.agent_socket)
         agent.sendall(json.dumps({"op": "history", "container": container}).encode() + b"\n")
         with agent.makefile() as answer:
-            records = json.loads(answer.readline()).get("records", [])
-    for record in reversed(records):
-        if "outcome" in record:
-            found: dict[str, Any] = record
-            return found
-    raise Broken(f"wanted an outcome of the start of {container[:12]}, the agent has none")
+            found: list[dict[str, Any]] = json.loads(answer.readline()).get("records", [])
+    return found
