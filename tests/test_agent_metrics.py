@@ -76,6 +76,8 @@ def test_misses_and_fallbacks_are_counted_by_reason() -> None:
 def test_a_first_event_is_an_increase() -> None:
     found = samples(told().registry)
     assert found["glowplug_starts_total outcome=fallback reason=memory"] == 0
+    assert found["glowplug_restore_phase_seconds_sum phase=cuda_restore"] == 0
+    assert found["glowplug_quarantines_total stage=early-exit"] == 0
     assert found["glowplug_captures_total result=failed"] == 0
     assert found["glowplug_kubernetes_writes_total result=dropped"] == 0
 

@@ -15,10 +15,14 @@ from glowplug.agent import capture_told, record
 from glowplug.agent.record import Record
 from glowplug.restore import steps
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 RATES = tuple(gigabytes * 1e9 for gigabytes in (0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 64))
 """Bytes per second."""
 
+PHASES = (
+    *("resolve", *(name for name, _ in steps.STEPS), "memory"),
+    *("cuda_enlist", "cuda_hold", "cuda_restore", "cuda_unlock"),
+)
 STAGES = (*(name for name, _ in steps.STEPS), "memory", "deadline", "killed", "cleanup")
 """What a fallback names."""
 
@@ -37,8 +41,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._reasons = Slugs(("", "no-checkpoint", "no-agent", *STAGES))
-        self._phases = Slugs(())
+        self._reasons = Slugs(("", "no-checkpoint", "no-agent", "early-exit", *STAGES))
+        self._phases = Slugs(PHASES)
         self._info = self._gauge("glowplug_agent_info", "Always 1; the versions in use.", sorted(versions))
         self._starts = self._counter(
             "glowplug_starts_total", "Starts by what became of them.", ("outcome", "reason")
@@ -127,6 +131,10 @@ class Metrics:
         self._starts.labels("cold", "no-agent")
         for stage in STAGES:
             self._starts.labels("fallback", stage)
+            self._quarantines.labels(stage)
+        self._quarantines.labels("early-exit")
+        for phase in PHASES:
+            self._phase_seconds.labels(phase)
         for outcome in ("restored", "cold", "fallback"):
             self._start_seconds.labels(outcome)
         for result in capture_told.RESULTS:
