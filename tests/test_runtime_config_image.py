@@ -28,6 +28,7 @@ shift
 echo "$*" >>"$NODE/log"
 case $1 in
 rm | mkdir | tar) ;;
+sh) echo "$SYSTEM" && exit ;;
 test) exec test -x "$NODE$3" ;;
 bash) [ -s "$NODE$2" ] && exec sh "$NODE$2" "$3" "$NODE$4" ;;
 *) [ "$*" != "$FAILS" ]; exit ;;
@@ -55,30 +56,27 @@ class Installer:
         self.node = f"{directory}/node"
         self._bin = f"{directory}/bin"
         os.makedirs(f"{self.node}/var/lib")
-        os.makedirs(f"{directory}/bundle/wheels")
+        self._bundle = f"{directory}/bundles/debian-12"
+        os.makedirs(f"{self._bundle}/hack")
         os.mkdir(self._bin)
         with open(f"{self._bin}/nsenter", "w") as file:
             file.write(NSENTER)
         os.chmod(f"{self._bin}/nsenter", 0o755)
         with open(f"{IMAGE}/on-node") as script, open(f"{self._bin}/on-node", "w") as copy:
-            copy.write(script.read().replace("BUNDLE=/installer/bundle", f"BUNDLE={directory}/bundle"))
-        self.bootstrap(
-            f"{directory}/bundle", 'ls "$2" >"${2%/var/*}/seen"; ls "$2/wheels" >>"${2%/var/*}/seen"'
-        )
-        with open(f"{directory}/bundle/wheels/one.whl", "w") as file:
+            copy.write(script.read().replace("BUNDLES=/installer/bundles", f"BUNDLES={directory}/bundles"))
+        self.bootstrap('ls "$2" "$2/hack" >"${2%/var/*}/seen"')
+        with open(f"{self._bundle}/one.whl", "w") as file:
             file.write("a wheel")
-        self._bundle = f"{directory}/bundle"
 
-    def bootstrap(self, bundle: str, script: str) -> None:
-        with open(f"{bundle}/bootstrap-node.sh", "w") as file:
+    def bootstrap(self, script: str) -> None:
+        """What the bundle's script is from now on."""
+        with open(f"{self._bundle}/hack/bootstrap-node.sh", "w") as file:
             file.write(f'[ "$1" = --offline ] || exit 7\n{script}\n')
 
-    def fails(self) -> None:
-        """The bootstrap script from now on."""
-        self.bootstrap(self._bundle, "exit 3")
-
-    def run(self, *arguments: str, fails: str = "") -> Done:
-        env = {"PATH": f"{self._bin}:{os.environ['PATH']}", "NODE": self.node, "FAILS": fails}
+    def run(self, *arguments: str, fails: str = "", system: str = "debian-12") -> Done:
+        """`fails`: a command on the node that does; `system`: what the node is."""
+        path = f"{self._bin}:{os.environ['PATH']}"
+        env = {"PATH": path, "NODE": self.node, "FAILS": fails, "SYSTEM": system}
         done = subprocess.run(
             ["sh", f"{self._bin}/on-node", *arguments], env=env, capture_output=True, text=True, timeout=30
         )
@@ -96,14 +94,21 @@ def test_the_bundle_is_on_the_node_while_it_is_installed(installer: Installer) -
     done = installer.run("install")
     assert (done.status, done.said) == (0, "")
     with open(f"{installer.node}/seen") as file:
-        assert file.read().split() == ["bootstrap-node.sh", "wheels", "one.whl"]
+        assert {"bootstrap-node.sh", "one.whl"} <= set(file.read().split())
     assert os.listdir(f"{installer.node}/var/lib") == []
 
 
 def test_a_failed_installation_is_one_and_leaves_no_bundle(installer: Installer) -> None:
-    installer.fails()
+    installer.bootstrap("exit 3")
     assert installer.run("install").status == 3
     assert os.listdir(f"{installer.node}/var/lib") == []
+
+
+def test_a_node_of_another_kind_is_refused_untouched(installer: Installer) -> None:
+    done = installer.run("install", system="fedora-43")
+    assert done.status == 1
+    assert done.said == "on-node: wanted one of debian-12 as the node's system, found fedora-43\n"
+    assert len(done.on_node) == 1
 
 
 def test_what_a_killed_installer_left_is_no_hindrance(installer: Installer) -> None:
@@ -157,6 +162,14 @@ def test_watch_ends_when_it_is_told() -> None:
     finally:
         os.killpg(watching.pid, signal.SIGKILL)
         watching.wait()
+
+
+def test_everything_that_the_image_is_made_of_is_there() -> None:
+    with open(f"{IMAGE}/Containerfile") as file:
+        copied = [line.split()[1:-1] for line in file if line.startswith("COPY ") and "--from" not in line]
+    assert copied
+    for name in (name for names in copied for name in names):
+        assert os.path.exists(f"{REPOSITORY}/{name}"), name
 
 
 def test_the_pods_call_it_by_words_that_it_knows() -> None:
