@@ -89,13 +89,24 @@ class Machine:
         return uninstall(self.place, force=True)[0]
 
     def files(self) -> dict[str, tuple[bytes, int]]:
-        """Every file of the configuration, with its bytes and mode."""
+        """Every file and directory of the configuration, files with bytes and mode."""
         found = {}
-        for folder, _, names in os.walk(self.directory / "etc"):
+        for folder, folders, names in os.walk(self.directory / "etc"):
+            found.update(
+                {str((Path(folder) / name).relative_to(self.directory)): (b"", 0) for name in folders}
+            )
             for name in names:
                 path = Path(folder) / name
                 found[str(path.relative_to(self.directory))] = (path.read_bytes(), path.stat().st_mode)
         return found
+
+    def stamps(self) -> dict[str, int]:
+        """When each file was last written."""
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in (self.directory / "etc").rglob("*")
+            if path.is_file()
+        }
 
     def dump(self) -> str:
         """What containerd makes of the configuration."""

@@ -12,7 +12,17 @@ from glowplug.errors import NodeError
 from glowplug.node import effective
 from glowplug.node.effective import Effective
 
-V2 = ["debian", "kubeadm-v2", "nvidia-v2", "k3s-v2", "by-hand-v2", "windows-lines", "comments", "empty"]
+V2 = [
+    "debian",
+    "kubeadm-v2",
+    "nvidia-v2",
+    "k3s-v2",
+    "k3s-v2-template",
+    "by-hand-v2",
+    "windows-lines",
+    "comments",
+    "empty",
+]
 V3 = ["kubeadm-v3", "nvidia-v3", "rke2-v3", "by-hand-v3"]
 REFUSED = {
     "broken": "wanted TOML",
@@ -29,7 +39,9 @@ def machine(tmp_path: Path) -> Machine:
 
 def put(machine: Machine, name: str) -> None:
     """The configuration of that name, with the files that it imports."""
-    machine.put(f"{name}.toml")
+    machine.put(f"{name.removesuffix('-template')}.toml")
+    if name == "k3s-v2-template":
+        machine.put("k3s-template.tmpl", "config.toml.tmpl")
     if name.endswith("-v3") and containerd_major() < 2:
         pytest.skip("containerd 1.x reads no version 3")
     if name == "nvidia-v3":
@@ -69,10 +81,10 @@ def test_a_second_install_changes_nothing(machine: Machine, name: str) -> None:
     put(machine, name)
     machine.install()
     once = machine.files()
-    stamps = {path: (machine.directory / path).stat().st_mtime_ns for path in once}
+    stamps = machine.stamps()
     assert machine.install()[0].startswith("found the handler")
     assert machine.files() == once
-    assert {path: (machine.directory / path).stat().st_mtime_ns for path in once} == stamps
+    assert machine.stamps() == stamps
 
 
 @pytest.mark.parametrize("name", V2 + V3)

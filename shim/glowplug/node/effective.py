@@ -50,9 +50,10 @@ def read(containerd: str, text: bytes, main: str, beside: Mapping[str, bytes] | 
     trial = f"{main}.glowplug-check"
     files = {trial: text, **(beside or {})}
     written: list[str] = []
+    made: list[str] = []
     try:
         for path, data in files.items():
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            made += _make_directory(os.path.dirname(path))
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             written.append(path)
             with open(descriptor, "wb") as file:
@@ -65,6 +66,19 @@ def read(containerd: str, text: bytes, main: str, beside: Mapping[str, bytes] | 
     finally:
         for path in written:
             os.unlink(path)
+        for path in reversed(made):
+            os.rmdir(path)
+
+
+def _make_directory(path: str) -> list[str]:
+    """With its parents; those that were not there."""
+    missing: list[str] = []
+    while not os.path.isdir(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path)
+    for folder in missing:
+        os.mkdir(folder, 0o755)
+    return missing
 
 
 def _dump(containerd: str, path: str) -> str:

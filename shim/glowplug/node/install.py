@@ -46,7 +46,7 @@ def install(place: Place, runtime: str | None = None, base: str | None = None) -
     """Lines that say what was done. Raises UsageError, NodeError; then all is as before."""
     with locked(place.config), Transaction() as written:
         wanted = want(place, runtime, base)
-        address = place.socket or wanted.was.address
+        address = place.socket or wanted.main.address(wanted.was.address)
         previous = _running(address, place.handler)
         for path, (data, mode) in wanted.chain.files.items():
             written.write(path, data, mode)
@@ -194,5 +194,9 @@ def _hints(wanted: Wanted) -> list[str]:
         return [
             f"there is a handler {nvidia[0]}, and this one builds on {wanted.base.name}: GPUs reach its pods by CDI "
             f"alone; to chain it behind nvidia-container-runtime, use --base {nvidia[0]}"
+        ]
+    if wanted.base.program and wanted.base.name not in nvidia:
+        return [
+            f'captures use the runc of Glowplug\'s configuration: set `runc = "{wanted.base.program}"` there'
         ]
     return []

@@ -19,7 +19,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
     with locked(place.config), Transaction() as written:
         main = main_file.read(place.config, place.handler)
         was = plan.before(place.containerd, main)
-        address = place.socket or was.address
+        address = place.socket or main.address(was.address)
         pods = _pods(address, place.handler, force)
         previous = _previous(address, place.handler)
         taken = _take_out(place, main, written)
