@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration import images
+from integration import images, processes
 from integration.captured import capture, captured, outcome
 from integration.node import Node
 from integration.pods import Pods
@@ -48,6 +48,15 @@ def node() -> Iterator[Node]:
         yield made
 
 
+def shims(node: Node) -> list[int]:
+    """One process for each pod."""
+    return [
+        pid
+        for pid in processes.pids_naming(node.names.socket)
+        if processes.name(pid).split(" ")[0].endswith("containerd-shim-runc-v2")
+    ]
+
+
 def fill(node: Node) -> str:
     """Take all of the disk but LEFT; the file that takes it."""
     snapshots = f"{node.names.state}/root/io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs"
@@ -55,6 +64,10 @@ def fill(node: Node) -> str:
         lambda: not glob.glob(f"{snapshots}/many") + glob.glob(f"{snapshots}/large"),
         30,
         "the removed pod's layer gone",
+    )
+    # A file takes its room until the last one who holds its mount has ended.
+    wait_until(
+        lambda: len(shims(node)) == len(node.cri.list_pod_sandbox()), 30, "the removed pod's shim ended"
     )
     path = f"{node.names.state}/filler"
     found = os.statvfs(node.names.state)

@@ -1,5 +1,6 @@
 """Cold starts that the agent decided while containerd made the container: as good as those decided at the start."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_a_checkpoint_that_comes_before_the_start_is_restored(node: Node, pods: 
     source.pod.remove()
     later.start()
     assert [one["outcome"] for one in records(node, later.id)] == ["restored"]
+
+
+def test_what_came_too_late_is_forgotten(node: Node, pods: Pods) -> None:
+    container = pods.run().container()
+    wait_prepared(node, container)
+    os.utime(prepared(node, container), (0, 0))  # a checkpoint came since: this start asks
+    Path(node.names.run_dir, "published").touch()
+    container.start()
+    (record,) = records(node, container.id)
+    assert "total_s" in record
+    wait_until(lambda: not prepared(node, container).exists(), 10, "what was prepared gone")
 
 
 def test_what_was_not_started_is_forgotten_with_its_container(node: Node, pods: Pods) -> None:

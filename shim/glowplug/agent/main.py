@@ -49,7 +49,7 @@ def run(config: Config) -> None:
             {
                 "/containers/create": [preparer.created],
                 "/containers/delete": [preparer.deleted],
-                "/tasks/start": [automatic.started],
+                "/tasks/start": [automatic.started, preparer.started],
             },
             [automatic.catch_up],
         )

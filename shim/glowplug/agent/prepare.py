@@ -51,6 +51,7 @@ class Preparer:
         self._containerd = containerd
         self._judge = judge
         self._matched = matched
+        self._started: set[str] = set()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prepare")
         os.makedirs(paths.prepared(), 0o700, exist_ok=True)
         os.makedirs(paths.spool(), 0o700, exist_ok=True)
@@ -60,8 +61,14 @@ class Preparer:
         """/containers/create."""
         self._threads.submit(self._prepare, event.container_id).add_done_callback(_log_failure)
 
+    def started(self, event: Event) -> None:
+        """/tasks/start: what is not used by now, or comes too late, never will be."""
+        self._started.add(event.container_id)
+        forget(event.container_id)
+
     def deleted(self, event: Event) -> None:
         """/containers/delete."""
+        self._started.discard(event.container_id)
         forget(event.container_id)
 
     def close(self) -> None:
@@ -73,6 +80,8 @@ class Preparer:
             record = self._containerd.container(container)
             if record.runc and os.path.basename(record.runc.binary).startswith(RUNTIME):
                 prepare(record, self._judge, self._matched)
+            if container in self._started:
+                forget(container)
         except NotFound:
             return  # gone again
         except (GlowplugError, OSError) as error:
