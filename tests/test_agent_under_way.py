@@ -10,7 +10,7 @@ import pytest
 from glowplug import paths
 from glowplug.agent import under_way
 from glowplug.capture import subject
-from glowplug.restore import attempt
+from glowplug.restore import attempt, progress
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,17 @@ def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
     assert kinds() == [("restore", "c1")]
     trial.finish()
     assert kinds() == []
+
+
+def test_a_restore_tells_how_much_memory_it_has_written() -> None:
+    trial = attempt.begin({"id": "c1"})
+    assert under_way.read()[0].memory is None
+    for done in (0, 1 << 40, 3):
+        progress.tell(trial.progress, done, 1 << 40)
+        assert under_way.read()[0].memory == (done, 1 << 40)
+    Path(trial.progress).write_text("1 2 3")
+    assert under_way.read()[0].memory is None
+    trial.finish()
 
 
 def test_what_a_killed_process_left_is_not_under_way() -> None:

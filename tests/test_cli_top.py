@@ -11,7 +11,7 @@ import time
 import pytest
 from tests.cli_made import Node
 
-from glowplug.restore import attempt
+from glowplug.restore import attempt, progress
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
 
@@ -41,11 +41,13 @@ def test_a_pipe_gets_one_plain_picture(node: Node) -> None:
 
 def test_what_is_under_way_is_shown(node: Node) -> None:
     trial = attempt.begin({"id": "f3" * 32})
+    progress.tell(trial.progress, 2_000_000_000, 24_000_000_000)
     out = node.run("top", "--once").out
     trial.finish()
     assert [line.split()[:2] for line in out.splitlines() if line.startswith("restore")] == [
         ["restore", "f3f3f3f3f3f3"]
     ]
+    assert "2.0 GB of 24.0 GB" in out
 
 
 def test_an_empty_node_and_a_hostile_name_are_shown(node: Node) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from glowplug import paths
-from glowplug.restore.attempt import JOURNAL, LOCK
+from glowplug.restore import progress
+from glowplug.restore.attempt import JOURNAL, LOCK, PROGRESS
 
 RESTORE = "restore"
 CAPTURE = "capture"
@@ -20,11 +21,13 @@ _Inode = tuple[int, int, int]  # major, minor, number
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """`kind`: RESTORE or CAPTURE. `since`: seconds since the epoch."""
+    """`kind`: RESTORE or CAPTURE. `since`: seconds since the epoch. `memory`: bytes that a restore has written, and
+    has to write in all; None while it writes none."""
 
     kind: str
     container_id: str
     since: float
+    memory: tuple[int, int] | None = None
 
 
 def read() -> list[UnderWay]:
@@ -37,7 +40,8 @@ def _restores(held: set[_Inode]) -> Iterator[UnderWay]:
     for directory in _entries(paths.attempts()):
         since = _held_since(f"{directory}/{LOCK}", held)
         if since is not None:
-            yield UnderWay(RESTORE, _container_of(directory), since)
+            written = progress.read(f"{directory}/{PROGRESS}")
+            yield UnderWay(RESTORE, _container_of(directory), since, written)
 
 
 def _captures(held: set[_Inode]) -> Iterator[UnderWay]:

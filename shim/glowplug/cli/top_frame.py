@@ -116,10 +116,15 @@ def _under_way(now: Now) -> list[RenderableType]:
         return []
     named = {start.container_id: _named(start) for start in now.starts}
     rows = (
-        (one.kind, named.get(one.container_id, one.container_id[:12]), screen.seconds(now.time - one.since))
+        (
+            one.kind,
+            named.get(one.container_id, one.container_id[:12]),
+            screen.seconds(now.time - one.since),
+            " of ".join(map(screen.size, one.memory)) if one.memory else "",
+        )
         for one in now.under_way
     )
-    return [_table(("under way", "container", "for"), rows, right=("for",)), Text()]
+    return [_table(("under way", "container", "for", "memory"), rows, right=("for",)), Text()]
 
 
 def _starts(now: Now, count: int) -> RenderableType:

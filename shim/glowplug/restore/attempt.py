@@ -14,6 +14,7 @@ from glowplug import paths
 
 JOURNAL = "journal.json"
 LOCK = "lock"
+PROGRESS = "progress"
 
 
 class Attempt:
@@ -59,6 +60,11 @@ class Attempt:
     @property
     def shm_record(self) -> str:
         return f"{self.directory}/shm.json"
+
+    @property
+    def progress(self) -> str:
+        """How far the memory has come, while it is written (progress.py)."""
+        return f"{self.directory}/{PROGRESS}"
 
     def volume_record(self, number: int) -> str:
         return f"{self.directory}/volume-{number}.json"

@@ -16,7 +16,7 @@ from glowplug.checkpoint import io_uring
 from glowplug.criu import config, hostname, images, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import announce, child, health, new_addresses, own_cgroup, stdio
+from glowplug.restore import announce, child, health, new_addresses, own_cgroup, progress, stdio
 from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
@@ -245,12 +245,15 @@ def _with_memory(work: Work, arguments: list[str], given: stdio.Stdio, env: dict
 
     with gate.Gate(work.bundle) as held:
 
+        def tell(done: int, total: int) -> None:
+            progress.tell(work.attempt.progress, done, total)
+
         def write(is_over: Callable[[], bool]) -> None:
             init = held.wait(work.until, is_over)
             if init is None:
                 return  # CRIU failed before it got there
             work.part = "memory"
-            filled = fill.fill(f"{work.checkpoint}/memory", gate.members(init), work.until)
+            filled = fill.fill(f"{work.checkpoint}/memory", gate.members(init), work.until, tell)
             work.measured["memory"] = round(filled.seconds, 4)
             work.memory_bytes = filled.bytes
             work.part = ""
