@@ -71,9 +71,9 @@ def is_thawed(container: Container) -> bool:
 
 
 @pytest.fixture
-def hooked(node: Node, pods: Pods) -> Container:
+def hooked(agent: Node, pods: Pods) -> Container:
     """A container that is about to be captured by the next agent, with hooks that leave a line each."""
-    node.stop_agent()
+    agent.stop_agent()
     said = annotated(
         before_capture=f"exec:sh -c 'echo x >>{BEFORE}; sleep 0.3'",
         after_capture=f"exec:sh -c 'echo x >>{AFTER}'",
@@ -81,7 +81,7 @@ def hooked(node: Node, pods: Pods) -> Container:
     return started(pods, env(WORKLOAD_MEMORY_MB="64"), said)
 
 
-def test_killed_at_each_step(node: Node, hooked: Container, pods: Pods) -> None:
+def test_killed_at_each_step(hooked: Container, node: Node, pods: Pods) -> None:
     hooked.serves()
     died_in = []
     for step in STEPS:
@@ -101,7 +101,7 @@ def test_killed_at_each_step(node: Node, hooked: Container, pods: Pods) -> None:
     assert os.listdir(f"{node.names.run_dir}/capturing") == os.listdir(f"{node.names.cache}/drafts") == []
 
 
-def test_where_the_guard_was_killed_too_the_next_agent_thaws(node: Node, hooked: Container) -> None:
+def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, node: Node) -> None:
     """As when a service manager kills all processes of the agent's, whatever session they are in."""
     hooked.serves()
     node.start_agent()
@@ -126,7 +126,7 @@ def guards(container: Container) -> list[int]:
     return [pid for pid in pids_naming(container.id) if "glowplug-guard" in command_line(pid)]
 
 
-def test_an_agent_that_is_killed_alone_takes_no_capture_with_it(node: Node, hooked: Container) -> None:
+def test_an_agent_that_is_killed_alone_takes_no_capture_with_it(hooked: Container, node: Node) -> None:
     hooked.serves()
     node.start_agent()
     wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
@@ -136,7 +136,7 @@ def test_an_agent_that_is_killed_alone_takes_no_capture_with_it(node: Node, hook
     assert lines(hooked, BEFORE) == lines(hooked, AFTER) == 1
 
 
-def test_an_agent_that_is_stopped_undoes_its_capture_or_finishes_it(node: Node, hooked: Container) -> None:
+def test_an_agent_that_is_stopped_undoes_its_capture_or_finishes_it(hooked: Container, node: Node) -> None:
     hooked.serves()
     node.start_agent()
     wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")

@@ -125,3 +125,18 @@ def test_status_names_each_trouble_and_fails(node: Node) -> None:
         assert told in ran.out
     found = json.loads(node.run("status", "--json").out)
     assert (found["checkpoints"], found["agent"], found["criu"]) == (1, "no-agent", None)
+
+
+def test_captures_are_shown_with_their_reasons(node: Node) -> None:
+    named = {"event": "capture", "namespace": "models", "container": "main", "by": "agent"}
+    node.spooled(
+        "1.0-1",
+        {**named, "time": 1.0, "pod": "web", "result": "captured", "checkpoint": "ab" * 16, "pause_s": 0.3},
+    )
+    node.spooled("2.0-1", {**named, "time": 2.0, "pod": "other", "result": "refused", "detail": "no ready"})
+    shown = node.run("history", "--captures").out.splitlines()
+    assert ["models/web/main" in shown[0], "captured" in shown[0], "abab" in shown[0]] == [True] * 3
+    assert "models/other/main  refused  by the agent" in shown[1]
+    assert shown[2].strip() == "no ready"
+    assert len(json.loads(node.run("history", "--captures", "--json", "web").out)) == 1
+    assert node.run("history").out.count("\n") == 1

@@ -10,61 +10,37 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from glowplug.agent import candidate as candidates
-from glowplug.agent import capture_journal, capture_told, capture_undo, held, ready
+from glowplug.agent import capture_journal, capture_told, capture_undo, held, turn
 from glowplug.agent.after_restore import AfterRestore
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.capture_child import Children
-from glowplug.agent.capture_task import Task
 from glowplug.agent.history import History
 from glowplug.agent.judge import Judge
 from glowplug.agent.policy import Policy, is_chosen
-from glowplug.agent.ready import Ask
 from glowplug.agent.running import Running, look_up
+from glowplug.agent.turn import Line, Waiting
 from glowplug.cache.store import Store
-from glowplug.capture.identity import Identity
-from glowplug.capture.request import Request
-from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.containerd.events import Event
 from glowplug.containerd.records import KIND_LABEL
-from glowplug.errors import CaptureRefused, GlowplugError
+from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 from glowplug.host import ending
 
 log = logging.getLogger("glowplug.agent")
 
-SLICE_S = 15.0
-"""So long one container is watched before the next one of the same workload has its turn."""
-SEEN_AT_ONCE_S = 1.0
 UNDO_EVERY_S = 2.0
 SLOT_EVERY_S = 0.5
+CONTAINERD_BACK_S = 1.0
 KNOWN = 10_000
 TRIES = 2
 """So many captures of one workload may come to nothing; then it is left alone until the agent starts anew."""
 
-Line = tuple[str, str]
-"""Namespace and workload key."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A container in line. `ask`: made at its first turn; `last_no`: when it was last seen not to be ready."""
-
-    candidate: Candidate
-    policy: Policy
-    identity: Identity
-    until: float
-    running: Running | None = None
-    ask: Ask | None = None
-    last_no: float | None = None
-
-    @property
-    def line(self) -> Line:
-        return self.candidate.facts.sandbox_namespace, self.identity.key.digest
+UNWANTED = ("never", "off")
+"""Reasons of who wants no capture: nothing failed, and nothing is to be mended."""
 
 
 class Automatic:
@@ -82,12 +58,12 @@ class Automatic:
         self._salt = store.salt()
         self._children = Children()
         self._slots = threading.BoundedSemaphore(config.captures_at_once)
-        self._looking = ThreadPoolExecutor(max_workers=2, thread_name_prefix="look")
+        self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._known: dict[str, None] = {}
         self._vain: Counter[Line] = Counter()
-        self._lines: dict[Line, deque[_Waiting]] = {}
+        self._lines: dict[Line, deque[Waiting]] = {}
         self._threads: set[threading.Thread] = set()
         self._undoing = threading.Thread(target=self._undo_killed, name="undo", daemon=True)
 
@@ -127,16 +103,21 @@ class Automatic:
             self._submit(record.id, None)
 
     def _look(self, container: str, started_at: float | None) -> None:
-        candidate = candidates.look(self._containerd, self._config, container, started_at)
+        try:
+            candidate = candidates.look(self._containerd, self._config, container, started_at)
+        except ContainerdError:
+            with self._lock:
+                self._known.pop(container, None)  # it is looked at again when containerd is back
+            raise
         if candidate is None or look_up(self._containerd, candidate.record, candidate.facts) is None:
+            return
+        if not candidate.restored and not is_chosen(candidate.facts, self._config.capture_containers):
             return
         try:
             policy = candidates.asked(candidate, self._config)
             if candidate.restored:
                 self._after_restore.begin(candidate, policy)
                 self._end_if_wanted(candidate, policy)
-                return
-            if not is_chosen(candidate.facts, self._config.capture_containers):
                 return
             candidates.require_wanted(candidate, policy, self._config)
             found = candidates.identify(self._containerd, candidate, self._salt)
@@ -148,9 +129,9 @@ class Automatic:
             self._refused(candidate, refused)
             return
         until = time.monotonic() + self._config.ready_deadline_s
-        self._stand_in_line(_Waiting(candidate, policy, found, until))
+        self._stand_in_line(Waiting(candidate, policy, found, until))
 
-    def _stand_in_line(self, waiting: _Waiting) -> None:
+    def _stand_in_line(self, waiting: Waiting) -> None:
         line = waiting.line
         with self._lock:
             if line in self._lines:
@@ -170,20 +151,28 @@ class Automatic:
                     self._threads.discard(threading.current_thread())
                     return
                 waiting = self._lines[line].popleft()
-            try:
-                done = self._attend(waiting)
-            except CaptureRefused as refused:
-                self._refused(waiting.candidate, refused)
-                self._end_if_wanted(waiting.candidate, waiting.policy, captured=False)
-                done = True
-            except (GlowplugError, OSError) as error:
-                log.error("container %s is not captured: %s", waiting.candidate.id, error)
-                done = True
-            if not done:
+            if not self._has_had_its_turn(waiting):
                 with self._lock:
                     self._lines[line].append(waiting)
 
-    def _attend(self, waiting: _Waiting) -> bool:
+    def _has_had_its_turn(self, waiting: Waiting) -> bool:
+        """Whether it is told what became of it. A containerd that is away is waited for."""
+        try:
+            return self._attend(waiting)
+        except CaptureRefused as refused:
+            self._refused(waiting.candidate, refused)
+        except ContainerdError as error:
+            if time.monotonic() < waiting.until:
+                return self._stopping.wait(CONTAINERD_BACK_S)
+            self._not_captured(waiting.candidate, error)
+        except GlowplugError as error:
+            self._not_captured(waiting.candidate, error)
+        except OSError as error:
+            self._not_captured(waiting.candidate, GlowplugError(str(error)))
+        self._end_if_wanted(waiting.candidate, waiting.policy, captured=False)
+        return True
+
+    def _attend(self, waiting: Waiting) -> bool:
         """One turn. False where it is to have another one."""
         candidate = waiting.candidate
         if self._is_held(waiting):
@@ -191,9 +180,12 @@ class Automatic:
         waiting.running = waiting.running or look_up(self._containerd, candidate.record, candidate.facts)
         if waiting.running is None:
             return True
-        is_ready, is_over = self._wait(waiting, waiting.running)
-        if not is_ready:
-            return is_over
+        found = turn.wait(waiting, waiting.running, self._cri, self._stopping)
+        if found == "late" and time.monotonic() >= waiting.until:
+            limit_s = self._config.ready_deadline_s
+            raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (ready_deadline_s)")
+        if found != "ready":
+            return found != "late"
         ready_at = time.monotonic()
         with self._slots:
             while capture_journal.running() >= self._config.captures_at_once:
@@ -201,65 +193,29 @@ class Automatic:
                     return True
             if not self._is_held(waiting):
                 self._require_tries_left(waiting)
-                self._capture(waiting, waiting.running, _cold_start_s(waiting, ready_at))
+                self._capture(waiting, waiting.running, turn.cold_start_s(waiting, ready_at))
         return True
 
-    def _wait(self, waiting: _Waiting, running: Running) -> tuple[bool, bool]:
-        """Until it is ready or its turn is over; and whether it was its last turn. Raises CaptureRefused."""
-        wanted = waiting.policy.ready
-        assert wanted is not None  # or it would not stand in line
-        if waiting.ask is None:
-            waiting.ask = ready.question(
-                wanted, running, self._cri, waiting.candidate.started or time.monotonic()
-            )
-        until = min(waiting.until, time.monotonic() + SLICE_S)
-        began = time.monotonic()
-        found, last_no = ready.wait(waiting.ask, wanted, running, until, self._stopping)
-        if last_no is not None:
-            waiting.last_no = last_no
-        elif waiting.candidate.started is not None and began - waiting.candidate.started < SEEN_AT_ONCE_S:
-            waiting.last_no = began
-        if found == "late" and time.monotonic() >= waiting.until:
-            limit_s = self._config.ready_deadline_s
-            raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (ready_deadline_s)")
-        return found == "ready", found in ("ended", "stopped")
-
-    def _is_held(self, waiting: _Waiting) -> bool:
+    def _is_held(self, waiting: Waiting) -> bool:
         """Whether there is a checkpoint for it, which is told. Raises CaptureRefused where there can be none."""
         candidate = waiting.candidate
         why = held.why(self._store, self._judge, candidate, waiting.identity)
         if why is None:
             return False
-        facts = candidate.facts
-        capture_told.not_needed(
-            facts.sandbox_namespace, facts.sandbox_name, facts.container_name, why, facts.sandbox_uid
-        )
+        self._not_needed(candidate, why)
         self._end_if_wanted(candidate, waiting.policy)
         return True
 
-    def _capture(self, waiting: _Waiting, running: Running, cold_start_s: float | None) -> None:
-        candidate, policy = waiting.candidate, waiting.policy
-        request = _request(candidate, policy.max_pause_s, cold_start_s)
-        task = Task(
-            config=self._config,
-            request=request,
-            running=running,
-            runc_root=candidate.runc_root,
-            pod_uid=candidate.facts.sandbox_uid,
-            before=policy.before_capture,
-            after=policy.after_capture,
-            hook_timeout_s=policy.hook_timeout_s,
-            gpu=asks_for_gpu(candidate.facts),
-            end=policy.when == "once-and-exit",
-        )
+    def _capture(self, waiting: Waiting, running: Running, cold_start_s: float | None) -> None:
+        task = turn.task(waiting, running, self._config, cold_start_s)
         answer = self._children.capture(task)
         if answer is not None and answer["result"] != capture_told.CAPTURED:
             self._vain[waiting.line] += 1
         if answer is not None and answer.get("told") is False:
             error = GlowplugError(str(answer["detail"]))
-            capture_told.not_captured(request, error, "agent", candidate.facts.sandbox_uid)
+            capture_told.not_captured(task.request, error, "agent", task.pod_uid)
 
-    def _require_tries_left(self, waiting: _Waiting) -> None:
+    def _require_tries_left(self, waiting: Waiting) -> None:
         """Each try stops the container for a while. Raises CaptureRefused."""
         if self._vain[waiting.line] >= TRIES:
             raise CaptureRefused(
@@ -268,11 +224,19 @@ class Automatic:
             )
 
     def _refused(self, candidate: Candidate, refused: CaptureRefused) -> None:
-        """Told where the pod asked for a capture, or is one of those that the node captures."""
-        if candidate.asked or is_chosen(candidate.facts, self._config.capture_containers):
-            capture_told.not_captured(
-                _request(candidate, None, None), refused, "agent", candidate.facts.sandbox_uid
-            )
+        if refused.slug in UNWANTED:
+            self._not_needed(candidate, str(refused))
+            return
+        self._not_captured(candidate, refused)
+
+    def _not_captured(self, candidate: Candidate, error: GlowplugError) -> None:
+        capture_told.not_captured(turn.request(candidate), error, "agent", candidate.facts.sandbox_uid)
+
+    def _not_needed(self, candidate: Candidate, why: str) -> None:
+        facts = candidate.facts
+        capture_told.not_needed(
+            facts.sandbox_namespace, facts.sandbox_name, facts.container_name, why, facts.sandbox_uid
+        )
 
     def _end_if_wanted(self, candidate: Candidate, policy: Policy, *, captured: bool = True) -> None:
         """Of a pod that is there to be captured once: its work is done, or can't be."""
@@ -298,26 +262,6 @@ class Automatic:
                     said = str(error)
             if self._stopping.wait(UNDO_EVERY_S):
                 return
-
-
-def _cold_start_s(waiting: _Waiting, ready_at: float) -> float | None:
-    """From its start until it was ready; None where nobody saw it become ready, or `after:` says it."""
-    wanted, started = waiting.policy.ready, waiting.candidate.started
-    if wanted is None or wanted.kind == "after" or started is None or waiting.last_no is None:
-        return None
-    return round(ready_at - started, 3) if ready_at - waiting.last_no < 2 * ready.LATEST_S else None
-
-
-def _request(candidate: Candidate, max_pause_s: float | None, cold_start_s: float | None) -> Request:
-    facts = candidate.facts
-    return Request(
-        namespace=facts.sandbox_namespace,
-        pod=facts.sandbox_name,
-        container=facts.container_name,
-        container_id=candidate.id,
-        max_pause_s=max_pause_s,
-        cold_start_s=cold_start_s,
-    )
 
 
 def _log_failure(done: "Future[None]") -> None:

@@ -22,21 +22,16 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CaptureRefused
 
-_ASKS = tuple(
-    f"{OWN_ANNOTATIONS}{name}" for name in (policy.CAPTURE, policy.READY, policy.ENGINE, policy.MAX_PAUSE)
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`started`: when, in time.monotonic() seconds; None where the agent saw it only later. `asked`: its pod says
-    something about captures. `restored`: it came from a checkpoint."""
+    """`started`: when, in time.monotonic() seconds; None where the agent saw it only later. `restored`: it came from
+    a checkpoint."""
 
     record: ContainerRecord
     facts: BundleFacts
     runc_root: str
     started: float | None
-    asked: bool
     restored: bool
 
     @property
@@ -63,7 +58,6 @@ def look(
         facts=facts,
         runc_root=root,
         started=None if started_at is None else time.monotonic() - max(0.0, time.time() - started_at),
-        asked=any(name.startswith(_ASKS) for name in facts.annotations),
         restored=os.path.exists(paths.marker(root, container)),
     )
 

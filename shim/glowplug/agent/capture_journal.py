@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 
 from glowplug import paths
@@ -53,8 +54,7 @@ class Journal:
 def begin(container: str, facts: Facts) -> Journal:
     """Raises BlockingIOError where a capture of it is under way, OSError."""
     directory = paths.capturing_one(container)
-    os.makedirs(directory, 0o700, exist_ok=True)
-    lock = _locked(directory)
+    lock = _made(directory)
     journal = Journal(directory, dict(facts), lock)
     try:
         journal.step("begin")
@@ -62,6 +62,23 @@ def begin(container: str, facts: Facts) -> Journal:
         os.close(lock)
         raise
     return journal
+
+
+def _made(directory: str) -> int:
+    """The directory with its lock. Whoever looks for abandoned ones holds a lock for a moment too."""
+    tries = 20
+    while True:
+        tries -= 1
+        os.makedirs(directory, 0o700, exist_ok=True)
+        try:
+            lock = _locked(directory)
+            if os.fstat(lock).st_nlink:
+                return lock
+            os.close(lock)
+        except (BlockingIOError, FileNotFoundError):
+            if tries < 0:
+                raise
+        time.sleep(0.02)
 
 
 def abandoned() -> list[Journal]:

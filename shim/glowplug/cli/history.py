@@ -1,10 +1,11 @@
-"""`glowplug history`: what became of every start on this node."""
+"""`glowplug history`: what became of every start on this node, and of every capture."""
 
 from dataclasses import asdict
 
 import click
 
-from glowplug.cli import options, screen, starts
+from glowplug.agent.record import Record
+from glowplug.cli import captures, options, screen, starts
 from glowplug.cli.root import require_root
 from glowplug.cli.starts import Start
 from glowplug.errors import CacheError
@@ -21,20 +22,33 @@ LIMIT = 50
     show_default=True,
     type=click.IntRange(1),
     metavar="N",
-    help="The last N starts.",
+    help="The last N.",
 )
 @click.option("--detail", is_flag=True, help="The reason in words; how long a restored container ran.")
+@click.option("--captures", "of_captures", is_flag=True, help="Captures in the place of starts.")
 @options.as_json
 @options.config
 @click.argument("pod", required=False)
 def history(
-    namespace: str | None, limit: int, detail: bool, as_json: bool, path: str | None, pod: str | None
+    namespace: str | None,
+    limit: int,
+    detail: bool,
+    of_captures: bool,
+    as_json: bool,
+    path: str | None,
+    pod: str | None,
 ) -> None:
-    """What became of every start, the latest last: restored, cold:REASON or fallback:STAGE."""
+    """What became of every start, the latest last: restored, cold:REASON or fallback:STAGE.
+
+    Or, with --captures, of every capture: captured, refused, failed or not-needed.
+    """
     from glowplug import config
 
     require_root("the history is root's")
     settings = config.load(path)
+    if of_captures:
+        _show_captures(captures.of(_records(settings.cache), namespace, pod)[-limit:], as_json)
+        return
     found = [
         start
         for start in read(settings.cache)
@@ -54,12 +68,25 @@ def history(
 
 def read(cache: str) -> list[Start]:
     """All starts on record, the oldest first. Raises CacheError."""
+    return starts.of(_records(cache))
+
+
+def _records(cache: str) -> list[Record]:
     from glowplug.agent import history as records
 
     try:
-        return starts.of(records.read(cache))
+        return records.read(cache)
     except OSError as error:
         raise CacheError(f"the history in {cache} can't be read: {error.strerror}") from error
+
+
+def _show_captures(found: list[Record], as_json: bool) -> None:
+    if as_json:
+        screen.as_json(found)
+    elif found:
+        captures.show(found)
+    else:
+        screen.line("no capture is on record")
 
 
 def _of(namespace: str | None, pod: str | None) -> str:

@@ -1,0 +1,39 @@
+"""The history's captures: what became of each, the agent's and those of `glowplug capture`."""
+
+from collections.abc import Iterable
+
+from glowplug.agent import record as fields
+from glowplug.agent.record import Record
+from glowplug.cli import screen
+
+
+def of(records: Iterable[Record], namespace: str | None, pod: str | None) -> list[Record]:
+    """Those of a namespace and a pod, or of all; the oldest first."""
+    return [
+        record
+        for record in records
+        if record.get("event") == "capture"
+        and namespace in (None, fields.text(record, "namespace"))
+        and pod in (None, fields.text(record, "pod"))
+    ]
+
+
+def show(found: list[Record]) -> None:
+    """A line for each, and one below it with the reason where nothing was captured."""
+    for record in found:
+        screen.line("  ".join(cell for cell in _cells(record) if cell))
+        detail = fields.text(record, "detail")
+        if detail:
+            screen.line(f"    {detail}")
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    pause_s = fields.number(record, "pause_s")
+    return (
+        screen.clock(fields.number(record, "time") or 0.0)[5:],
+        "/".join(fields.text(record, name) for name in ("namespace", "pod", "container")),
+        fields.text(record, "result"),
+        f"by the {fields.text(record, 'by')}",
+        "" if pause_s is None else f"paused {screen.seconds(pause_s)}",
+        screen.short(fields.text(record, "checkpoint") or None),
+    )
