@@ -133,12 +133,7 @@ def _outcome(record: ContainerRecord, facts: BundleFacts, slug: str, detail: str
     """As the runtime would write it (runtime/outcome.py), but for the time, which is the marker's."""
     said = {
         "format": outcome.FORMAT,
-        "container_id": record.id,
-        "sandbox_id": facts.sandbox_id,
-        "namespace": facts.sandbox_namespace,
-        "pod": facts.sandbox_name,
-        "pod_uid": facts.sandbox_uid,
-        "container": facts.container_name,
+        **outcome.names(record.id, facts),
         "outcome": f"cold:{slug}",
         "detail": detail,
     }

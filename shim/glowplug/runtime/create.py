@@ -31,21 +31,13 @@ def run(runc: str, command: Command) -> int:
         return RUNC  # runc has words of its own for a bundle like this
     if facts.container_type != "container":
         return RUNC
-    record: dict[str, object] = {
-        "container_id": command.container,
-        "sandbox_id": facts.sandbox_id,
-        "namespace": facts.sandbox_namespace,
-        "pod": facts.sandbox_name,
-        "pod_uid": facts.sandbox_uid,
-        "container": facts.container_name,
-    }
     against: list[tuple[str, str]] | None = None
     try:
         against = eligible.ineligible(facts)
         status, said = _start(runc, command, spec, facts, against, began)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
         status, said = RUNC, {"outcome": "cold:internal-error", "detail": f"{type(error).__name__}: {error}"}
-    outcome.append({**record, **said, "total_s": round(time.monotonic() - began, 4)})
+    outcome.append({**outcome.names(command.container, facts), **said, "total_s": round(time.monotonic() - began, 4)})
     if status == REFUSED:
         outcome.tell_containerd(command.options.get("log"), str(said.get("detail")))
     if status == RUNC and against == []:

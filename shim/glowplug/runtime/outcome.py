@@ -7,8 +7,21 @@ import os
 import time
 
 from glowplug import jsontext, paths
+from glowplug.checkpoint.bundle import BundleFacts
 
 FORMAT = 1
+
+
+def names(container: str, facts: BundleFacts) -> dict[str, object]:
+    """Whose start it is: the fields that every record of one has."""
+    return {
+        "container_id": container,
+        "sandbox_id": facts.sandbox_id,
+        "namespace": facts.sandbox_namespace,
+        "pod": facts.sandbox_name,
+        "pod_uid": facts.sandbox_uid,
+        "container": facts.container_name,
+    }
 
 
 def append(record: dict[str, object]) -> bool:
