@@ -47,7 +47,8 @@ class History:
     def take_in(self) -> list[Record]:
         """Move what lies in the spool into the journal; the new records."""
         with self._lock:
-            taken = {path: record for path in _spooled() if (record := _parse(path)) is not None}
+            found = ((path, record) for path in _spooled() if (record := _parse(path)) is not None)
+            taken = dict(sorted(found, key=lambda one: number(one[1], "time") or 0.0))
             new = [record for path, record in taken.items() if path not in self._unsaved]
             self._add(new)
             try:
