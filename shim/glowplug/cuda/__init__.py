@@ -5,5 +5,5 @@ because a call can't be interrupted and a thread stuck in one would keep our pro
 
 Runtime side (standard library only): `gang`, `hold`, `resume`, `suspend`, `processes`, `devnodes`, `uuids`.
 In the workers: `worker`, `engine`, `driver`, `program`.
-Agent side: `facts`, `room` (NVML), `given` and `device_map` (pure), `undumpable`.
+Agent side: `facts`, `room` (NVML), `given` and `device_map` (pure), `undumpable`, `trial` with its process `probe`.
 """
