@@ -2,9 +2,13 @@
 
 import json
 import os
+import socket
+import time
 
 import pytest
 from tests.cli_made import Node
+
+from glowplug.restore import attempt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
 
@@ -140,3 +144,26 @@ def test_captures_are_shown_with_their_reasons(node: Node) -> None:
     assert shown[2].strip() == "no ready"
     assert len(json.loads(node.run("history", "--captures", "--json", "web").out)) == 1
     assert node.run("history").out.count("\n") == 1
+
+
+def test_status_counts_the_last_day_and_what_is_under_way(node: Node) -> None:
+    now = time.time()
+    node.started(now - 90_000, "restored")
+    node.started(now - 50, "restored", container_id="d1" * 32)
+    node.started(now - 20, "cold:no-checkpoint", container_id="e2" * 32)
+    node.spooled("9.0-1", {"time": now - 10, "event": "capture", "result": "refused"})
+    trial = attempt.begin({"id": "f3" * 32})
+    found = json.loads(node.run("status", "--json").out)
+    trial.finish()
+    assert found["starts"] == {"restored": 1, "cold": 1, "fallback": 0}
+    assert found["captures"] == {"captured": 0, "refused": 1, "failed": 0}
+    assert found["under_way"] == {"restore": 1, "capture": 0}
+    assert found["metrics"] == ""
+
+
+def test_status_says_that_nobody_serves_the_metrics(node: Node) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    node.configure({"metrics_listen": address})
+    assert f"trouble: nobody serves metrics on {address}: Connection refused" in node.run("status").out

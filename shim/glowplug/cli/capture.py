@@ -9,6 +9,8 @@ from rich.status import Status
 
 from glowplug.capture.request import Report, Request, Result
 from glowplug.cli.root import require_root
+from glowplug.config import Config
+from glowplug.errors import GlowplugError, UsageError
 
 
 @click.command()
@@ -27,19 +29,34 @@ def capture(
     and goes on where it was.
     """
     from glowplug import config
-    from glowplug.capture import pipeline
 
     require_root("a capture reads the memory of a process")
     request = Request(namespace, pod, container, stop)
     settings = config.load(path)
     if as_json:
-        result = pipeline.run(settings, request, lambda step, text: None)
+        result = _run(settings, request, lambda step, text: None)
         click.echo(json.dumps(asdict(result)))
         return
     console = Console(highlight=False)
     with console.status("") as status:
-        result = pipeline.run(settings, request, _progress(console, status))
+        result = _run(settings, request, _progress(console, status))
     _show(console, result)
+
+
+def _run(settings: Config, request: Request, report: Report) -> Result:
+    """The capture, put on record; one that was refused is no event but for whoever asked. Raises GlowplugError."""
+    from glowplug.agent import capture_told
+    from glowplug.capture import pipeline
+
+    try:
+        result = pipeline.run(settings, request, report)
+    except UsageError:
+        raise
+    except GlowplugError as error:
+        capture_told.not_captured(request, error, "command")
+        raise
+    capture_told.captured(result, "command")
+    return result
 
 
 def _progress(console: Console, status: Status) -> Report:

@@ -47,7 +47,7 @@ def history(
     require_root("the history is root's")
     settings = config.load(path)
     if of_captures:
-        _show_captures(captures.of(_records(settings.cache), namespace, pod)[-limit:], as_json)
+        _show_captures(captures.of(records(settings.cache), namespace, pod)[-limit:], as_json)
         return
     found = [
         start
@@ -68,14 +68,15 @@ def history(
 
 def read(cache: str) -> list[Start]:
     """All starts on record, the oldest first. Raises CacheError."""
-    return starts.of(_records(cache))
+    return starts.of(records(cache))
 
 
-def _records(cache: str) -> list[Record]:
-    from glowplug.agent import history as records
+def records(cache: str) -> list[Record]:
+    """All that is on record, captures too, the oldest first. Raises CacheError."""
+    from glowplug.agent import history as kept
 
     try:
-        return records.read(cache)
+        return kept.read(cache)
     except OSError as error:
         raise CacheError(f"the history in {cache} can't be read: {error.strerror}") from error
 

@@ -1,6 +1,7 @@
 """`glowplug status`: whether this node can restore, and what its cache holds."""
 
 import shutil
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -8,10 +9,13 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from glowplug.agent import under_way
+from glowplug.agent.record import kind, number, text
 from glowplug.cli import history, opened, options, screen
 from glowplug.cli.root import require_root
 from glowplug.config import Config
 from glowplug.errors import ContainerdError, CriuError
+from glowplug.host import facts
 
 DAY_S = 86_400.0
 ANSWERS_WITHIN_S = 2.0
@@ -19,12 +23,18 @@ ANSWERS_WITHIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Versions are None where the program is missing; then `trouble` says what is wrong. Sizes in bytes."""
+    """Versions are None where the program is missing; then `trouble` says what is wrong. Sizes in bytes.
+
+    `driver`: NVIDIA's, "" without one. `metrics`: where they are served, "" for nowhere. `under_way`, and of the last
+    day `starts` and `captures`: numbers by kind.
+    """
 
     agent: str
     containerd: str | None
     criu: str | None
     runc: str | None
+    driver: str | None
+    metrics: str
     cache: str
     checkpoints: int
     quarantined: int
@@ -33,7 +43,9 @@ class Status:
     limit_bytes: int
     free_bytes: int
     floor_bytes: int
+    under_way: dict[str, int]
     starts: dict[str, int]
+    captures: dict[str, int]
     trouble: list[str]
 
 
@@ -60,15 +72,19 @@ def read(settings: Config) -> Status:
     store = opened.store(settings)
     rows = store.rows()
     usage = shutil.disk_usage(store.root)
-    since = time.time() - DAY_S
-    kinds = Counter(
-        start.outcome.partition(":")[0] for start in history.read(settings.cache) if start.time > since
-    )
+    running = Counter(one.kind for one in under_way.read())
+    today = [
+        one for one in history.records(settings.cache) if (number(one, "time") or 0) > time.time() - DAY_S
+    ]
+    kinds = Counter(kind(record)[0] for record in today)
+    results = Counter(text(record, "result") for record in today if record.get("event") == "capture")
     return Status(
         agent=agent(trouble),
         containerd=_containerd(settings, trouble),
         criu=_criu(settings, trouble),
         runc=_runc(settings, trouble),
+        driver=facts.read(None).driver,
+        metrics=_metrics(settings, trouble),
         cache=store.root,
         checkpoints=len(rows),
         quarantined=sum(row.quarantine is not None for row in rows),
@@ -77,7 +93,9 @@ def read(settings: Config) -> Status:
         limit_bytes=settings.cache_limit_bytes,
         free_bytes=usage.free,
         floor_bytes=settings.free_floor_bytes,
-        starts={kind: kinds[kind] for kind in ("restored", "cold", "fallback")},
+        under_way={name: running[name] for name in (under_way.RESTORE, under_way.CAPTURE)},
+        starts={name: kinds[name] for name in ("restored", "cold", "fallback")},
+        captures={name: results[name] for name in ("captured", "refused", "failed")},
         trouble=trouble,
     )
 
@@ -92,6 +110,18 @@ def agent(trouble: list[str]) -> str:
         trouble.append(f"the agent does not answer, so every start is cold: {error.detail}")
         return error.slug
     return "answers"
+
+
+def _metrics(settings: Config, trouble: list[str]) -> str:
+    if not settings.metrics_listen:
+        return ""
+    from glowplug import config
+
+    try:
+        socket.create_connection(config.address(settings.metrics_listen), ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        trouble.append(f"nobody serves metrics on {settings.metrics_listen}: {error.strerror or error}")
+    return f"http://{settings.metrics_listen}/metrics"
 
 
 def _containerd(settings: Config, trouble: list[str]) -> str | None:
@@ -145,13 +175,20 @@ def _show(found: Status) -> None:
         ("containerd", found.containerd or "missing"),
         ("CRIU", found.criu or "missing"),
         ("runc", found.runc or "missing"),
+        ("NVIDIA driver", found.driver or ("none" if found.driver == "" else "can't be told")),
+        ("metrics", found.metrics or "off"),
         ("cache", found.cache),
         ("checkpoints", f"{found.checkpoints} ({found.quarantined} quarantined, {found.pinned} pinned)"),
         ("size", f"{screen.size(found.bytes)} of {limit}"),
         ("free", f"{screen.size(found.free_bytes)}; {floor} are left free"),
-        ("last 24 hours", ", ".join(f"{count} {kind}" for kind, count in found.starts.items())),
+        ("under way", _counts({f"{name}s": count for name, count in found.under_way.items()})),
+        ("last 24 hours", f"{_counts(found.starts)}; captures: {_counts(found.captures)}"),
     )
-    for name, text in lines:
-        screen.line(f"{name + ':':15} {text}")
-    for text in found.trouble:
-        screen.line(f"trouble: {text}")
+    for name, value in lines:
+        screen.line(f"{name + ':':15} {value}")
+    for trouble in found.trouble:
+        screen.line(f"trouble: {trouble}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
