@@ -14,7 +14,11 @@ def files(checkpoint: str) -> list[str]:
     found = []
     for name in DIRECTORIES:
         try:
-            found += sorted(entry.path for entry in os.scandir(f"{checkpoint}/{name}") if entry.is_file(follow_symlinks=False))
+            found += sorted(
+                entry.path
+                for entry in os.scandir(f"{checkpoint}/{name}")
+                if entry.is_file(follow_symlinks=False)
+            )
         except FileNotFoundError:
             continue
         except OSError as error:
