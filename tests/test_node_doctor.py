@@ -118,7 +118,8 @@ def test_a_ready_node_ends_with_status_0(node: Node, monkeypatch: pytest.MonkeyP
 def test_a_terminal_shows_what_to_do_beneath(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    table(monkeypatch, ok("fine"), wrong("none at all " * 9, "some", "apt-get install some"))
+    long = "none at all \x1b[31m " + "none at all " * 8
+    table(monkeypatch, ok("fine"), wrong(long, "some", "apt-get install some"))
     monkeypatch.setattr(
         screen, "console", lambda: Console(width=60, force_terminal=True, no_color=True, markup=False)
     )
@@ -126,7 +127,7 @@ def test_a_terminal_shows_what_to_do_beneath(node: Node, monkeypatch: pytest.Mon
     plain = out.replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
     lines = [line.rstrip() for line in plain.splitlines()]
     assert lines[0] == "✓ check 0                fine"
-    assert lines[1].startswith("✗ check 1                none at all none")
+    assert lines[1].startswith("✗ check 1                none at all \\x1b[31m none")
     assert "    needed               some" in lines
     assert "    do                   apt-get install some" in lines
     assert lines[-1] == "not ready: 1 ok, 1 wrong"
