@@ -109,6 +109,8 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
     require_root("containerd's configuration is root's")
     chosen = Place(**place)
     kept = settings.load() if purge else None
+    if purge:
+        purged.require_no_agent()
     lines, unused = taken_out(chosen, force=force)
     for line in lines:
         screen.line(line)

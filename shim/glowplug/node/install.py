@@ -74,7 +74,9 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
 
 @contextmanager
 def locked(config: str) -> Iterator[None]:
-    """One of us at a time for this configuration. Raises NodeError."""
+    """One of us at a time for this configuration. Raises UsageError, NodeError."""
+    if not config.startswith("/"):
+        raise UsageError(f"--containerd-config: wanted an absolute path, found {config!r}")
     folder = os.path.dirname(config)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)

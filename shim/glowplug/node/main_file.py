@@ -61,8 +61,6 @@ class MainFile:
 
 def read(path: str, handler: str) -> MainFile:
     """Raises UsageError, NodeError."""
-    if not path.startswith("/"):
-        raise UsageError(f"--containerd-config: wanted an absolute path, found {path!r}")
     if os.path.isdir(path):
         raise UsageError(f"--containerd-config: wanted a file, found the directory {path}")
     found = files.read(path)

@@ -25,15 +25,19 @@ _IN_CACHE = (
 )
 
 
+def require_no_agent() -> None:
+    """Raises NodeError while it runs: it would make its directories anew."""
+    if os.path.exists(paths.agent_socket()) and _answers():
+        raise NodeError(
+            "wanted no agent, found one that answers: stop it first (`systemctl disable --now glowplug-agent`)"
+        )
+
+
 def purge(cache: str, prefix: str) -> list[str]:
     """Lines that say what was removed; files of others in the same directories stay. Raises NodeError.
 
-    Only where no pod of the handler runs: it would lack its runtime. The agent has to be stopped.
+    Only where no pod of the handler runs: it would lack its runtime.
     """
-    if os.path.exists(paths.agent_socket()) and _answers():
-        raise NodeError(
-            "wanted no agent, found one that answers: stop it (`systemctl disable --now glowplug-agent`)"
-        )
     targets = [f"{cache}/{name}" for name in _IN_CACHE]
     targets += [paths.CONFIG_FILE, paths.RUN_DIR, UNIT]
     if os.path.exists(f"{prefix}/{PREFIX_MARK}"):

@@ -1,0 +1,105 @@
+"""Uninstall refuses what it can't know, and purge takes what is Glowplug's and no more."""
+
+import fcntl
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.node_made import Machine
+
+from glowplug import paths
+from glowplug.errors import NodeError, UsageError
+from glowplug.node.install import install
+from glowplug.node.purge import PREFIX_MARK, purge
+from glowplug.node.uninstall import uninstall
+
+BOOTSTRAP = Path(__file__).parent.parent / "hack/bootstrap-node.sh"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_without_an_answer_of_containerd_nothing_is_taken_out(machine: Machine) -> None:
+    """Pods outlive containerd: that none answers says nothing about them."""
+    machine.put("debian.toml")
+    machine.install()
+    files = machine.files()
+    with pytest.raises(NodeError, match="--force"):
+        uninstall(machine.place, force=False)
+    assert machine.files() == files
+
+
+def test_where_nothing_is_there_nothing_is_done(machine: Machine) -> None:
+    machine.put("debian.toml")
+    files = machine.files()
+    assert machine.uninstall() == [f"nothing to take out: {machine.config} has no handler glowplug of ours"]
+    assert machine.files() == files
+
+
+def test_two_at_once_are_one_too_many(machine: Machine) -> None:
+    machine.put("debian.toml")
+    folder = os.open(machine.etc, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(NodeError, match="wait for it"):
+            machine.install()
+    finally:
+        os.close(folder)
+
+
+@pytest.mark.parametrize("path", ["config.toml", "", "/"])
+def test_a_path_that_names_no_file_is_refused(machine: Machine, path: str) -> None:
+    with pytest.raises(UsageError, match="--containerd-config"):
+        install(replace(machine.place, config=path))
+
+
+def test_a_containerd_that_is_not_there_is_named(machine: Machine) -> None:
+    machine.put("debian.toml")
+    with pytest.raises(NodeError, match="--containerd"):
+        install(replace(machine.place, containerd="/nowhere/containerd"))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_purge_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: bool) -> None:
+    """A prefix that the bootstrap did not make, and what others put beside the checkpoints, stay."""
+    monkeypatch.setattr(paths, "CONFIG_FILE", str(tmp_path / "etc/config.toml"))
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    for name in (
+        "cache/checkpoints/1/a",
+        "cache/salt",
+        "cache/others/file",
+        "etc/config.toml",
+        "run/x",
+        "opt/bin/y",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    if ours:
+        (tmp_path / "opt" / PREFIX_MARK).write_text("")
+    purge(str(tmp_path / "cache"), str(tmp_path / "opt"))
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"cache/others/file", *([] if ours else ["opt/bin/y"])}
+    assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--prefix"],
+        ["--prefix", "relative"],
+        ["--prefix", "/with a blank"],
+        ["--bogus"],
+        ["extra"],
+        ["--offline", "/nowhere/at/all"],
+        ["--criu", "/nowhere/criu"],
+        ["--offline", "/tmp", "--download", "/tmp"],
+    ],
+)
+def test_the_bootstrap_takes_no_wrong_input(arguments: list[str]) -> None:
+    done = subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "wanted" in done.stderr
