@@ -35,6 +35,8 @@ log = logging.getLogger("glowplug.agent")
 UNDO_EVERY_S = 2.0
 SLOT_EVERY_S = 0.5
 CONTAINERD_BACK_S = 1.0
+LOOKS = 10
+"""A busy containerd may answer the next time."""
 KNOWN = 10_000
 TRIES = 2
 """So many captures of one workload may come to nothing; then it is left alone until the agent starts anew."""
@@ -103,12 +105,21 @@ class Automatic:
             self._submit(record.id, None)
 
     def _look(self, container: str, started_at: float | None) -> None:
-        try:
-            candidate = candidates.look(self._containerd, self._config, container, started_at)
-        except ContainerdError:
-            with self._lock:
-                self._known.pop(container, None)  # it is looked at again when containerd is back
-            raise
+        """Raises ContainerdError; it is looked at once more when containerd is back."""
+        tries = LOOKS
+        while True:
+            tries -= 1
+            try:
+                self._consider(container, started_at)
+                return
+            except ContainerdError:
+                if tries == 0 or self._stopping.wait(CONTAINERD_BACK_S):
+                    with self._lock:
+                        self._known.pop(container, None)
+                    raise
+
+    def _consider(self, container: str, started_at: float | None) -> None:
+        candidate = candidates.look(self._containerd, self._config, container, started_at)
         if candidate is None or look_up(self._containerd, candidate.record, candidate.facts) is None:
             return
         if not candidate.restored and not is_chosen(candidate.facts, self._config.capture_containers):

@@ -23,6 +23,7 @@ from glowplug.host import process
 log = logging.getLogger("glowplug.agent")
 
 CUDA_BACK_S = 180.0
+ENGINE = ("auto", "libcuda.so.1", "cuda-checkpoint")  # as a capture has them (cuda/suspend.py)
 
 
 def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> bool:
@@ -36,7 +37,7 @@ def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> 
     if process.is_alive(running.pid):
         _thaw(config, str(journal.facts["runc_root"]), running.id)
         if journal.facts.get("gpu") is True:
-            _give_cuda_back(running.pid)
+            give_cuda_back(running.pid)
         _wake(journal, running, containerd, cri)
     shutil.rmtree(paths.capture_scratch(running.id), ignore_errors=True)
     _remove_lock(running.id)
@@ -67,14 +68,15 @@ def _thaw(config: Config, root: str, container: str) -> None:
             raise
 
 
-def _give_cuda_back(pid: int) -> None:
+def give_cuda_back(pid: int) -> None:
+    """To the processes below this one (host pid), where the capture has left them without. What can't be is logged."""
     from glowplug.cuda import gang, processes
 
     held = processes.mapping_libcuda(process.tree(pid))
     if not held:
         return
     try:
-        with gang.Gang("auto", "libcuda.so.1", "cuda-checkpoint") as crew:
+        with gang.Gang(*ENGINE) as crew:
             crew.enlist(held)
             crew.recover(CUDA_BACK_S)
     except CudaError as error:
