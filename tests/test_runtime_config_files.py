@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from glowplug import __version__
+from glowplug.criu import config
 from glowplug.node import templates
 
 REPOSITORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
@@ -32,3 +33,10 @@ def test_each_is_installed(name: str) -> None:
 def test_the_image_is_of_this_version() -> None:
     found = yaml.safe_load(templates.read("kustomize/base/kustomization.yaml"))
     assert [image["newTag"] for image in found["images"]] == [__version__]
+
+
+def test_criu_is_told_by_others_what_it_is_told_by_us() -> None:
+    lines = templates.read("criu/runc.conf").splitlines()
+    told = [line for line in lines if line and not line.startswith("#")]
+    assert told == ["network-lock skip"]
+    assert set(told) <= set(config.dump().splitlines())
