@@ -102,7 +102,12 @@ def chain(first: str, how: str) -> dict[str, object]:
             "wrong",
             "no kcmp",
         ),
-        (criu.judge_check(Said(1, "")), "wrong", "`criu check` failed and named no error"),
+        (
+            criu.judge_check(Said(1, "Warn  (a): b\ncriu: unrecognized option '--lokc'\n\nUsage:\n")),
+            "wrong",
+            "criu: unrecognized option '--lokc'",
+        ),
+        (criu.judge_check(Said(1, "")), "wrong", "`criu check` failed and said nothing"),
         (criu.judge_features(dict.fromkeys(criu.FEATURES, True)), "ok", "all 14 there"),
         (criu.judge_features({"mnt_id": True, "timens": False}), "warning", "lacks timens"),
         (runc.judge_version("/r", Said(0, "runc version 1.1.5+ds1\ncommit: x")), "ok", "1.1.5+ds1, /r"),

@@ -11,6 +11,9 @@ from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 
 INSTALL = "hack/bootstrap-node.sh, or set `criu` in the configuration"
 
+LONGEST = 200
+"""Characters of CRIU's own words that a finding shows."""
+
 FEATURES: Mapping[str, str] = {
     "mnt_id": "files in containers",
     "kcmp_epoll": "event loops",
@@ -83,9 +86,9 @@ def judge_features(found: Mapping[str, bool]) -> Finding:
 
 
 def _reason(text: str) -> str:
-    """The first error that CRIU names: "Error (criu/cr-check.c:301): Kernel doesn't support …"."""
-    for line in text.splitlines():
-        _, mark, rest = line.partition("Error (")
-        if mark:
-            return rest.partition("): ")[2][:200] or line[:200]
-    return "`criu check` failed and named no error"
+    """The first error that CRIU names: "Error (criu/cr-check.c:301): Kernel doesn't support …"; else its first line,
+    as of an option in /etc/criu that it does not know."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Warn ")]
+    errors = [line.partition("): ")[2] for line in lines if line.startswith("Error (")]
+    said = next(filter(None, [*errors, *lines]), "")
+    return said[:LONGEST] or "`criu check` failed and said nothing"
