@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glowplug import paths
-from glowplug.agent.history import PREPARED, History, read
+from glowplug.agent.history import PREPARED, History, read, version
 from glowplug.runtime import outcome
 
 
@@ -148,3 +148,14 @@ def test_records_are_told_in_the_order_of_their_times_whatever_their_files_are_c
     for name, time in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         Path(paths.spool(), f"{name}.json").write_text(json.dumps({"time": time}))
     assert [record["time"] for record in History(str(tmp_path)).take_in()] == [1.0, 2.0, 3.0]
+
+
+def test_the_version_changes_with_what_is_there_to_read(tmp_path: Path) -> None:
+    seen = [version(str(tmp_path))]
+    start("c1", "restored")
+    seen.append(version(str(tmp_path)))
+    history = History(str(tmp_path))
+    history.take_in()
+    seen.append(version(str(tmp_path)))
+    assert len(set(seen)) == 3
+    assert version(str(tmp_path)) == seen[-1]

@@ -131,6 +131,13 @@ def read(directory: str) -> list[Record]:
     return sorted(unique.values(), key=lambda record: number(record, "time") or 0.0)
 
 
+def version(directory: str) -> tuple[object, ...]:
+    """Changes whenever `read` would find other records."""
+    journals = [f"{directory}/history.jsonl.1", f"{directory}/history.jsonl"]
+    found = [os.stat(path) for path in journals if os.path.exists(path)]
+    return (*((one.st_ino, one.st_size) for one in found), *_spooled())
+
+
 def _whole(record: Record) -> str:
     """Alike for the same record only."""
     return json.dumps(record, sort_keys=True)

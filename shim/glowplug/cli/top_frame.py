@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from glowplug.agent import history as kept
 from glowplug.agent import under_way
 from glowplug.agent.under_way import UnderWay
 from glowplug.cache import disk
@@ -22,8 +23,8 @@ from glowplug.cli.timeline_text import COLOURS
 from glowplug.config import Config
 
 STARTS_IN_PIPE = 20
-LINES_BESIDE = 12
-"""Of a picture, besides its starts."""
+LINES_BESIDE = 7
+"""Of a picture, besides its starts and what is under way."""
 
 BAR_COLUMNS = 30
 DAY_S = 86_400.0
@@ -47,10 +48,14 @@ class View:
     def __init__(self, settings: Config) -> None:
         self._settings = settings
         self._store = opened.store(settings)
+        self._version: object = None
+        self._starts: list[Start] = []
 
     def frame(self, height: int) -> RenderableType:
         """A picture of at most so many lines. Raises CacheError."""
-        return layout(self._now(), self._settings, max(1, height - LINES_BESIDE))
+        now = self._now()
+        beside = LINES_BESIDE + (len(now.under_way) + 3 if now.under_way else 0)
+        return layout(now, self._settings, max(1, height - beside))
 
     def print_once(self, out: Console) -> None:
         """One picture, below what is on the screen already; in a pipe plain text."""
@@ -63,10 +68,13 @@ class View:
         return layout(self._now(), self._settings, STARTS_IN_PIPE)
 
     def _now(self) -> Now:
+        version = kept.version(self._settings.cache)
+        if version != self._version:
+            self._version, self._starts = version, history.read(self._settings.cache)
         return Now(
             time=time.time(),
             agent=status.agent([]),
-            starts=history.read(self._settings.cache),
+            starts=self._starts,
             under_way=under_way.read(),
             rows=self._store.rows(),
             free_bytes=disk.free(self._store.root),
@@ -88,7 +96,7 @@ def _head(now: Now) -> Text:
     text = Text(f"glowplug  {screen.clock(now.time)}  ", style="bold")
     text.append(f"agent {now.agent}", style="not bold green" if now.agent == "answers" else "bold red")
     kinds = Counter(start.outcome.partition(":")[0] for start in now.starts if start.time > now.time - DAY_S)
-    text.append("  last 24 hours:", style="not bold")
+    text.append("\nstarts    last 24 hours:", style="not bold")
     for kind, colour in COLOURS.items():
         text.append(f" {kinds[kind]} {kind}", style=f"not bold {colour}")
     return text
