@@ -160,21 +160,41 @@ def test_a_file_that_containerd_refuses_is_refused_untouched(machine: Machine) -
     assert machine.files() == files
 
 
-def test_an_import_that_would_hide_the_handler_is_named(machine: Machine) -> None:
+def test_an_imported_section_that_would_hide_the_handler_gets_it(machine: Machine) -> None:
     """On containerd 1.x an imported CRI section replaces the one of the main file; on 2.x they are merged."""
-    drop_in = machine.etc / "other.toml"
-    drop_in.write_text(
-        'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  max_container_log_line_size = 5\n'
+    machine.put("nvidia-v2.toml", "conf.d/99-nvidia.toml")
+    machine.config.write_text(
+        f'version = 2\nimports = [ # ]\n  "{machine.etc}/conf.d/*.toml", "absent/*.toml"]\n[plugins]\n'
     )
-    machine.config.write_text(f'version = 2\nimports = ["{drop_in}"]\n')
+    before, files = in_force(machine), machine.files()
+    machine.install()
+    found = in_force(machine)
+    assert "glowplug" in found.handlers and effective.differences(before, found, "glowplug") == []
+    machine.uninstall()
+    assert machine.files() == files
+
+
+def test_a_section_that_is_imported_later_gets_the_handler_anew(machine: Machine) -> None:
+    """The operator came after us: what we wrote into the main file counts no more, and goes."""
+    machine.config.write_text(f'version = 2\nimports = ["{machine.etc}/conf.d/*.toml"]\n')
+    alone = machine.files()
+    machine.install()
+    machine.put("nvidia-v2.toml", "conf.d/99-nvidia.toml")
+    machine.install()
+    assert "glowplug" in in_force(machine).handlers and "glowplug" not in machine.config.read_text()
+    machine.uninstall()
+    assert set(machine.files()) == {*alone, "etc/containerd/conf.d", "etc/containerd/conf.d/99-nvidia.toml"}
+    assert machine.files()["etc/containerd/config.toml"] == alone["etc/containerd/config.toml"]
+
+
+def test_a_handler_of_that_name_that_is_not_ours_is_left(machine: Machine) -> None:
+    put(machine, "debian")
+    machine.install()
+    text = machine.config.read_text()
+    machine.config.write_text("\n".join(line for line in text.splitlines() if "# " not in line))
     files = machine.files()
-    if containerd_major() < 2:
-        with pytest.raises(NodeError, match="CRI section of its own"):
-            machine.install()
-    else:
+    with pytest.raises(NodeError, match="but ours"):
         machine.install()
-        assert "glowplug" in in_force(machine).handlers
-        machine.uninstall()
     assert machine.files() == files
 
 

@@ -1,5 +1,6 @@
 """containerd's `imports` key: the files that its main file takes in (containerd-config.toml(5))."""
 
+import glob
 import os
 import re
 
@@ -7,6 +8,8 @@ from glowplug.errors import NodeError
 from glowplug.node import block
 
 _KEY = re.compile(rb"""^[ \t]*(?:imports|"imports"|'imports')[ \t]*=[ \t]*\[""", re.MULTILINE)
+
+_TOKEN = re.compile(rb"""#[^\n]*|"(?:\\.|[^"\\])*"|'[^']*'|\]""")
 
 
 def directory(imports: list[str], main: str) -> str | None:
@@ -33,3 +36,29 @@ def added(text: bytes, imports: list[str] | None, path: str, handler: str, first
         )
     text = block.at(text, found.end(), f'  "{path}",', handler)
     return block.at_top(text, first, handler) if first else text
+
+
+def resolved(imports: list[str], main: str) -> list[str]:
+    """The files that are imported now, in their order. A pattern that fits none names none."""
+    found = []
+    for pattern in imports:
+        path = os.path.join(os.path.dirname(main), pattern)
+        found += sorted(glob.glob(path, include_hidden=True)) if "*" in pattern else [path]
+    return list(dict.fromkeys(found))
+
+
+def replaced(text: bytes, paths: list[str]) -> bytes:
+    """The main file with these imports in place of its own: for a try. It has the key (see `added`)."""
+    found = _KEY.search(text)
+    if found is None:
+        return text
+    listed = ", ".join(f'"{path}"' for path in paths)
+    return text[: found.end()] + listed.encode() + text[_end(text, found.end()) :]
+
+
+def _end(text: bytes, start: int) -> int:
+    """Where the bracket closes that is open at `start`: strings and comments hold none."""
+    for token in _TOKEN.finditer(text, start):
+        if token[0] == b"]":
+            return token.start()
+    return len(text)

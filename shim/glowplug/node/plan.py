@@ -43,6 +43,11 @@ def before(containerd: str, main: MainFile) -> Effective:
 
 def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dict[str, str]) -> Plan:
     """Raises NodeError: with every way tried, something besides the handler would change."""
+    runtimes = main.keys().get("plugins", {}).get(was.cri, {}).get("containerd", {}).get("runtimes", {})
+    if name in runtimes:
+        raise NodeError(
+            f"wanted no handler {name} but ours, found one in {main.path}: take it out by hand, or choose --handler"
+        )
     draft = _draft(main, was, name, filled, "")
     found = effective.read(containerd, draft.main, main.path, draft.beside)
     lost = sorted(set(was.handlers) - set(found.handlers) - {name})
@@ -53,9 +58,8 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
         found = effective.read(containerd, draft.main, main.path, draft.beside)
     if name not in found.handlers:
         raise NodeError(
-            f"wanted the handler {name} in what containerd reads, found that a file which {main.path} imports has a "
-            "CRI section of its own, which replaces this one: put the handler there (`glowplug node render "
-            "containerd-v2.toml`)"
+            f"wanted the handler {name} in what containerd reads, found none: a file that {main.path} imports "
+            "replaces the section; nothing was done"
         )
     changed = effective.differences(was, found, name)
     if changed:
@@ -96,7 +100,16 @@ def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], mo
 
 
 def _edit(main: MainFile, edit: Callable[[bytes], bytes]) -> _Draft:
-    return _Draft(Plan({main.edited: edit(main.edited_text)}, f"in {main.edited}"), edit(main.text), {})
+    files = {main.edited: edit(main.edited_text)}
+    kind = f"in {main.edited}"
+    if main.edited == main.path or main.is_template:
+        return _Draft(Plan(files, kind), edit(main.text), {})
+    trial = main.edited + _TRIAL
+    listed = imports.resolved(main.keys()["imports"], main.path)
+    text = imports.replaced(main.text, [trial if path == main.edited else path for path in listed])
+    if main.is_stale:
+        files[main.path] = main.text
+    return _Draft(Plan(files, kind), text, {trial: edit(main.edited_text)})
 
 
 def _drop_in(path: str, name: str, text: str) -> bytes:

@@ -76,7 +76,11 @@ def _take_out(place: Place, main: MainFile, written: Transaction) -> list[str]:
         else:
             written.remove(main.edited)
         taken.append(main.edited)
-    written.remove(main.original)
+    if main.is_stale:
+        written.write(main.path, main.text)
+        taken.append(main.path)
+    for path in (main.edited, main.path):
+        written.remove(f"{path}{main_file.ORIGINAL}")
     return taken
 
 
