@@ -239,6 +239,21 @@ def test_a_client_that_is_not_there_or_has_no_way_is_one_clear_error(tmp_path: P
             Api(str(tmp_path / "rubbish"))
 
 
+def test_a_kubeconfig_that_comes_later_is_found(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.05)
+    pod = server.pod("web")
+    made = Told(server, tmp_path, [])
+    os.rename(tmp_path / "kubeconfig", tmp_path / "later")
+    made.cluster.start()
+    made.tell(RESTORED)
+    until(lambda: "wanted access to the API server" in caplog.text)
+    os.rename(tmp_path / "later", tmp_path / "kubeconfig")
+    until(lambda: condition(pod))
+    made.cluster.stop()
+
+
 def test_an_answer_that_is_none_is_an_error_of_ours(server: ApiServer, tmp_path: Path) -> None:
     api = Api(server.kubeconfig(str(tmp_path / "kubeconfig")))
     server.pods["x", "y"] = {"metadata": None, "spec": {"readinessGates": [{"conditionType": CAPTURED}]}}

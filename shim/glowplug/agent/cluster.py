@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from glowplug.agent import capture_told, node_labels
-from glowplug.agent.cluster_api import Api, Pod
+from glowplug.agent.cluster_api import Api, Pod, Unreachable
 from glowplug.agent.cluster_writer import Count, Write, Writer
 from glowplug.agent.record import Record, kind, number, text
+from glowplug.errors import UsageError
 
 OUTCOME = "glowplug.dev/outcome"
 CAPTURED = "glowplug.dev/captured"
@@ -70,8 +71,7 @@ class Cluster:
         self._writer = Writer(count, self._round, self._end, ROUND_EVERY_S)
 
     def start(self) -> None:
-        """Returns at once. Raises UsageError where there is no way to the API server."""
-        self._api = Api(self._setting)
+        """Returns at once; the client is loaded, and the way to the API server found, by the writer."""
         self._writer.start()
 
     def stop(self) -> None:
@@ -119,7 +119,7 @@ class Cluster:
 
     def _put(self, what: str, run: Callable[[Api], None], *, needed: bool = False) -> None:
         def write() -> None:
-            assert self._api is not None  # the writer was started
+            assert self._api is not None  # a round comes before any write
             run(self._api)
 
         self._writer.put(Write(what, write, needed))
@@ -139,7 +139,8 @@ class Cluster:
 
     def _round(self) -> None:
         """The node's labels as they should be; pods that wait at the gate for what has long happened."""
-        assert self._api is not None
+        if self._api is None:
+            self._api = _connect(self._setting)
         if time.monotonic() - self._looked >= LOOKED_AT_EVERY_S:
             self._there = self._api.labels(self._node)
             self._catch_up(self._api.waiting(self._node, CAPTURED))
@@ -154,8 +155,8 @@ class Cluster:
             self._there = labels
 
     def _end(self) -> None:
-        assert self._api is not None
-        self._api.label(self._node, {node_labels.READY: "false"})
+        if self._api is not None:
+            self._api.label(self._node, {node_labels.READY: "false"})
 
     def _annotate(self, api: Api, pod: Pod) -> None:
         """The latest outcome of each container of the pod, in one annotation: `main=restored,other=cold:off`."""
@@ -181,6 +182,14 @@ class Cluster:
                 self._open_gate(pod, _EVENTS[result][1], _captured(record))
             elif kind(record)[0] == "restored":
                 self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
+
+
+def _connect(setting: str) -> Api:
+    """Raises Unreachable: a kubeconfig may come later, a package be installed."""
+    try:
+        return Api(setting)
+    except UsageError as error:
+        raise Unreachable(str(error)) from None
 
 
 def _names(pod: Pod) -> tuple[str, str, str]:

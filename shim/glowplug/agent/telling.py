@@ -15,7 +15,7 @@ from glowplug.agent.history import History
 from glowplug.cache.store import Store
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.config import Config
-from glowplug.errors import CacheError, HostError, UsageError
+from glowplug.errors import CacheError, HostError
 
 Count = Callable[[str], None]
 
@@ -103,11 +103,7 @@ class Telling:
 
         node = cluster.node_name(self._config.node_name)
         told = cluster.Cluster(wanted, node, labels, self._history.records, count)
-        try:
-            told.start()
-        except UsageError as error:
-            log.error("%s", error)
-            return
+        told.start()
         self._history.tellers.append(told.tell)
         opened.callback(told.stop)
         log.info("Kubernetes is told, as node %s", node)
