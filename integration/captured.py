@@ -101,7 +101,7 @@ def records(node: Node, container: str | None = None) -> list[Record]:
     """What was recorded, or only of this container id, in the spool and in the agent's journal, the oldest first."""
     with patch.object(paths, "RUN_DIR", node.names.run_dir):
         found = history.read(node.names.cache)
-    return [dict(one) for one in found if one.get("container_id") == container]
+    return [dict(one) for one in found if container in (None, one.get("container_id"))]
 
 
 def outcome(node: Node, container: Container) -> str:
