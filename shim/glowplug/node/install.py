@@ -55,7 +55,10 @@ def install(place: Place, runtime: str | None = None, base: str | None = None) -
             written.write(wanted.main.original, wanted.main.edited_text, 0o600)
         changed = [written.write(path, data) for path, data in wanted.plan.files.items()]
         lines = [_done(place, wanted, any(changed))]
-        lines += _in_force(place, written, address, previous, wanted.chain.program, any(changed))
+        if not any(changed) and previous == wanted.chain.program:
+            lines += ["containerd has it already, and was not restarted"]
+        else:
+            lines += put_in_force(place, wanted.main, written, address, previous, wanted.chain.program)
         written.keep()
     return lines + _hints(wanted)
 
@@ -93,13 +96,18 @@ def locked(config: str) -> Iterator[None]:
 
 
 def put_in_force(
-    place: Place, written: Transaction, address: str, previous: str | None, program: str | None
+    place: Place,
+    main: MainFile,
+    written: Transaction,
+    address: str,
+    previous: str | None,
+    program: str | None,
 ) -> list[str]:
     """Restart containerd and see that it has the handler with this program (None: no more); else all goes back.
 
     `previous`: the same before the change. Raises NodeError.
     """
-    way = restart.way(place.restart_command, place.no_restart)
+    way = restart.way(place.restart_command, place.no_restart, main.is_template)
     if way.command is None:
         return [way.why]
     try:
@@ -113,14 +121,6 @@ def put_in_force(
         else f"has no handler {place.handler} any more"
     )
     return [f"containerd was restarted and {seen}"]
-
-
-def _in_force(
-    place: Place, written: Transaction, address: str, previous: str | None, program: str, changed: bool
-) -> list[str]:
-    if not changed and previous == program:
-        return ["containerd has it already, and was not restarted"]
-    return put_in_force(place, written, address, previous, program)
 
 
 def _roll_back(

@@ -4,13 +4,16 @@ Pods live on: their shims are not containerd's children, and its unit kills none
 """
 
 import os
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 
 from glowplug.errors import NodeError
 
 SYSTEMD = "/run/systemd/system"
-UNITS = ("containerd", "k3s", "k3s-agent", "rke2-server", "rke2-agent")
+UNITS = ("containerd",)
+K3S_UNITS = ("k3s", "k3s-agent", "rke2-server", "rke2-agent")
 RESTARTS_WITHIN_S = 180.0
 
 
@@ -22,41 +25,43 @@ class Way:
     why: str = ""
 
 
-def way(command: str | None, forbidden: bool) -> Way:
-    """`command`: what the caller gave, for /bin/sh; else systemd's unit, if one runs. sd_booted(3)."""
+def way(command: str | None, forbidden: bool, k3s: bool) -> Way:
+    """`command`: what the caller gave, for /bin/sh; else systemd's unit, if one runs. sd_booted(3).
+
+    `k3s`: the containerd is a child of k3s or RKE2; another may run beside it.
+    """
     if forbidden:
         return Way(None, "containerd was not restarted, as asked for")
     if command:
         return Way(("/bin/sh", "-c", command))
-    if not os.path.isdir(SYSTEMD):
+    if not os.path.isdir(SYSTEMD) or shutil.which("systemctl") is None:
         return Way(
             None,
             "no systemd here, so containerd was not restarted: restart it (or give --restart-command), "
             "then see `glowplug node status`",
         )
-    for unit in UNITS:
+    units = K3S_UNITS if k3s else UNITS
+    for unit in units:
         if subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0:
             return Way(("systemctl", "restart", unit))
     return Way(
-        None, f"none of {', '.join(UNITS)} runs: containerd reads the new configuration when it starts"
+        None,
+        f"none of the units {', '.join(units)} runs: containerd reads the new configuration when it starts",
     )
 
 
 def run(command: tuple[str, ...]) -> None:
     """Raises NodeError with the last line that it said."""
     shown = " ".join(command)
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=RESTARTS_WITHIN_S,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NodeError(f"{shown} failed: {type(error).__name__}") from error
+    # A file and no pipe: a daemon that the command leaves behind would hold a pipe open.
+    with tempfile.TemporaryFile() as said:
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=RESTARTS_WITHIN_S
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NodeError(f"{shown} failed: {type(error).__name__}") from error
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines() or ["nothing"]
     if done.returncode != 0:
-        said = done.stdout.strip().splitlines() or ["nothing"]
-        raise NodeError(f"{shown} ended with status {done.returncode} and said: {said[-1]}")
+        raise NodeError(f"{shown} ended with status {done.returncode} and said: {lines[-1]}")

@@ -25,7 +25,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
         taken = _take_out(place, main, written)
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
         if taken:
-            lines += put_in_force(place, written, address, previous, None)
+            lines += put_in_force(place, main, written, address, previous, None)
         if not pods:
             lines += [f"removed {path}" for path in _chain_files(place) if written.remove(path)]
         written.keep()
