@@ -120,7 +120,8 @@ install_criu() {
         if [ -x "$target" ] && [ "$(cat "$PREFIX/criu/works-on" 2>/dev/null)" = "$(uname -r)" ]; then
             return 0
         fi
-        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/')
+        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/') ||
+            fail "wanted CRIU 4.1 or newer, could not have it (above): give --criu PROGRAM, or --offline DIR"
         source=.build/criu/bin/criu
     fi
     mkdir -p "$PREFIX/criu/bin"

@@ -1,5 +1,9 @@
 """How containerd is restarted, and what is said where it is not."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from glowplug.errors import NodeError
@@ -31,6 +35,9 @@ def test_a_command_that_fails_is_quoted() -> None:
         restart.run(("/nowhere/at/all",))
 
 
-def test_a_daemon_that_the_command_leaves_behind_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_the_command_leaves_behind_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(restart, "RESTARTS_WITHIN_S", 5.0)
-    restart.run(("/bin/sh", "-c", "sleep 20 &"))
+    restart.run(("/bin/sh", "-c", f"sleep 60 & echo $! >{tmp_path}/pid"))
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
