@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from glowplug.errors import NodeError
 from glowplug.node import block, effective, handler, imports
-from glowplug.node.effective import Effective
+from glowplug.node.effective import CRI_V2, CRI_V3, Effective
 from glowplug.node.files import read
 from glowplug.node.main_file import MainFile, missing_version
 
@@ -43,11 +43,13 @@ def before(containerd: str, main: MainFile) -> Effective:
 
 def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dict[str, str]) -> Plan:
     """Raises NodeError: with every way tried, something besides the handler would change."""
-    runtimes = main.keys().get("plugins", {}).get(was.cri, {}).get("containerd", {}).get("runtimes", {})
-    if name in runtimes:
-        raise NodeError(
-            f"wanted no handler {name} but ours, found one in {main.path}: take it out by hand, or choose --handler"
-        )
+    plugins = main.keys().get("plugins", {})
+    for cri in (CRI_V2, CRI_V3):
+        if name in plugins.get(cri, {}).get("containerd", {}).get("runtimes", {}):
+            raise NodeError(
+                f"wanted no handler {name} but ours, found one in {main.path}: take it out by hand, "
+                "or choose --handler"
+            )
     draft = _draft(main, was, name, filled, "")
     found = effective.read(containerd, draft.main, main.path, draft.beside)
     lost = sorted(set(was.handlers) - set(found.handlers) - {name})
