@@ -20,7 +20,7 @@ from glowplug.agent.record import Record
 from glowplug.errors import KubernetesError, UsageError
 
 WEB = {"namespace": "models", "pod": "web", "pod_uid": "uid-1", "container": "main"}
-RESTORED = {**WEB, "outcome": "restored", "checkpoint": "ab" * 16, "total_s": 0.8}
+RESTORED = {**WEB, "time": 1772373731.0, "outcome": "restored", "checkpoint": "ab" * 16, "total_s": 0.8}
 COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
 
 
@@ -80,6 +80,7 @@ def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer,
     assert event["message"] == f"restored from checkpoint {'ab' * 16}; it took 0.80 s"
     assert event["involvedObject"]["uid"] == "uid-1"
     assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
+    assert event["firstTimestamp"].startswith("2026-03-01T14:02:11")
     assert event["source"] == {"component": "glowplug", "host": "node-1"}
 
 

@@ -88,7 +88,7 @@ class Cluster:
         if record.get("event") == "capture":
             self._tell_capture(pod, container, record)
         elif outcome in _EVENTS:
-            self._event(pod, container, outcome, _sentence(record, reason))
+            self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
             if outcome == "restored":
                 self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
@@ -98,16 +98,16 @@ class Cluster:
         if result not in _EVENTS:
             return
         if result != capture_told.NOT_NEEDED:
-            self._event(pod, container, result, _captured(record))
+            self._event(pod, container, result, _captured(record), _moment(record))
         self._open_gate(pod, _EVENTS[result][1], _captured(record))
 
-    def _event(self, pod: Pod, container: str, what: str, message: str) -> None:
+    def _event(self, pod: Pod, container: str, what: str, message: str, at: float) -> None:
         form, reason = _EVENTS[what]
         if self._was_told((*_names(pod), container, reason, message)):
             return
         self._put(
             f"the event {reason} of pod {pod.name}",
-            lambda api: api.event(pod, form, reason, message, container, self._node),
+            lambda api: api.event(pod, form, reason, message, container, self._node, at),
         )
 
     def _open_gate(self, pod: Pod, reason: str, message: str) -> None:
@@ -205,6 +205,12 @@ def _sentence(record: Record, reason: str) -> str:
         "fallback": f"the restore failed ({reason}), so it started cold: {detail}",
     }[kind(record)[0]]
     return words if total_s is None or not text(record, "checkpoint") else f"{words}; it took {total_s:.2f} s"
+
+
+def _moment(record: Record) -> float:
+    """Of the record, where it has one that can be."""
+    said, now = number(record, "time") or 0.0, time.time()
+    return said if 0 < said <= now else now
 
 
 def _captured(record: Record) -> str:

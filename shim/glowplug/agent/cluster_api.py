@@ -76,9 +76,11 @@ class Api:
         self._client = client
         self._core = client.CoreV1Api(client.ApiClient(settings))
 
-    def event(self, pod: Pod, kind: str, reason: str, message: str, container: str, node: str) -> None:
-        """An Event on the pod. `kind`: Normal or Warning."""
-        make, now = self._client, datetime.datetime.now(datetime.UTC)
+    def event(
+        self, pod: Pod, kind: str, reason: str, message: str, container: str, node: str, at: float
+    ) -> None:
+        """An Event on the pod. `kind`: Normal or Warning; `at`: seconds since the epoch."""
+        make, moment = self._client, datetime.datetime.fromtimestamp(at, datetime.UTC)
         field = f"spec.containers{{{container}}}" if container else None
         body = make.CoreV1Event(
             metadata=make.V1ObjectMeta(generate_name=f"{pod.name[:200]}.", namespace=pod.namespace),
@@ -94,8 +96,8 @@ class Api:
             reason=reason,
             message=message[:LONGEST_MESSAGE],
             source=make.V1EventSource(component=COMPONENT, host=node),
-            first_timestamp=now,
-            last_timestamp=now,
+            first_timestamp=moment,
+            last_timestamp=moment,
             count=1,
         )
         self._call(self._core.create_namespaced_event, pod.namespace, body)

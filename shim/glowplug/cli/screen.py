@@ -111,7 +111,10 @@ def age(moment: float, now: float | None = None) -> str:
 
 
 def clock(moment: object) -> str:
-    """A moment in local time: 2026-03-01 14:02:11."""
+    """A moment in local time: 2026-03-01 14:02:11; empty for what is none."""
     if not isinstance(moment, int | float):
         return ""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (OSError, OverflowError, ValueError):  # beyond what the C library's calendar holds
+        return ""
