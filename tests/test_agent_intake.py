@@ -108,6 +108,13 @@ def test_a_line_as_logfmt() -> None:
     )
 
 
+def test_logfmt_has_a_field_for_each_phase() -> None:
+    record = logging.LogRecord("glowplug", logging.INFO, "", 0, "start", None, None)
+    record.__dict__.update(logs.fields({"phases": {"criu": 0.25, "memory": 1}, "odd": {"a b": 1}}))
+    line = logs.Lines("logfmt", in_journal=True).format(record)
+    assert line == r'<6>level=info msg=start phases.criu=0.25 phases.memory=1 odd="{\"a b\": 1}"'
+
+
 def test_a_line_as_json() -> None:
     assert line("json") == (
         '{"time": "2026-03-01T14:02:11.250Z", "level": "warning", "msg": "set apart", "pod": "we b", '

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 FIELDS = "glowplug_fields"
 _SYSLOG = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
@@ -49,8 +49,17 @@ class Lines(logging.Formatter):
         if self._form == "json":
             line = json.dumps(found, default=str)
         else:
-            line = " ".join(f"{name}={_logfmt(value)}" for name, value in found.items())
+            line = " ".join(f"{name}={_logfmt(value)}" for name, value in _flat(found))
         return f"<{_SYSLOG.get(record.levelname, 6)}>{line}" if self._in_journal else line
+
+
+def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """What a field holds of fields, as `phases.criu`: logfmt has no others."""
+    for name, value in found.items():
+        if isinstance(value, dict) and value and all(key and _BARE.issuperset(key) for key in value):
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+        else:
+            yield name, value
 
 
 def _logfmt(value: object) -> str:
