@@ -126,10 +126,14 @@ class Automatic:
             return
         try:
             policy = candidates.asked(candidate, self._config)
-            if candidate.restored:
-                self._after_restore.begin(candidate, policy)
-                self._end_if_wanted(candidate, policy)
-                return
+        except CaptureRefused as refused:
+            self._refused(candidate, refused)
+            return
+        if candidate.restored:
+            self._after_restore.begin(candidate, policy)
+            self._end_if_wanted(candidate, policy)
+            return
+        try:
             candidates.require_wanted(candidate, policy, self._config)
             found = candidates.identify(self._containerd, candidate, self._salt)
             if self._config.mode == "observe":
@@ -138,6 +142,8 @@ class Automatic:
                 )
         except CaptureRefused as refused:
             self._refused(candidate, refused)
+            if self._config.mode == "on":
+                self._end_if_wanted(candidate, policy, captured=False)
             return
         until = time.monotonic() + self._config.ready_deadline_s
         self._stand_in_line(Waiting(candidate, policy, found, until))

@@ -17,7 +17,7 @@ from glowplug import paths
 from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, layer, real_user, subject, volumes
+from glowplug.capture import describe, frozen, identity, layer, pace, real_user, subject, volumes
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
@@ -37,8 +37,6 @@ from glowplug.layer import shm, tree
 if TYPE_CHECKING:
     from glowplug.capture.gpu import Gpu
 
-DUMP_BYTES_PER_S = 500e6  # until a capture on this node has measured better
-PAUSE_FIXED_S = 0.4  # runc and CRIU without memory, measured for a small server
 STOP_GRACE_S = 10.0
 
 
@@ -112,7 +110,7 @@ def make_room(work: Work) -> None:
     assert work.subject is not None
     needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
     needed += work.gpu.device_bytes if work.gpu else 0
-    work.result.predicted_pause_s = round(PAUSE_FIXED_S + needed / DUMP_BYTES_PER_S, 3)
+    work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
     _refuse_if_not_worth_it(work.request, needed, work.result.predicted_pause_s)
     work.report(
         "room",
