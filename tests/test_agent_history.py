@@ -75,6 +75,8 @@ def test_rubbish_in_the_spool_is_no_record(tmp_path: Path) -> None:
     start("c1", "restored")
     Path(paths.spool(), "0.json").write_text("{")
     Path(paths.spool(), "1.json").write_text("[]")
+    Path(paths.spool(), "2.json").write_text("[" * 100_000)
+    Path(paths.spool(), "3.json").write_bytes(b"\xff\xfe")
     assert len(History(str(tmp_path)).take_in()) == 1
 
 

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 from tests.cli_made import Node
 
 from glowplug.agent import intake
@@ -209,7 +210,7 @@ def free_port() -> int:
 
 
 def get(server: MetricsServer, path: str, accept: str = "") -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
     with contextlib.closing(connection):
         connection.request("GET", path, headers={"Accept": accept} if accept else {})
         answer = connection.getresponse()
@@ -234,7 +235,7 @@ def test_nothing_else_is_served(server: MetricsServer) -> None:
     "line", [b"", b"\r\n", b"GET\r\n", b"\xff" * 100 + b"\r\n\r\n", b"POST /metrics HTTP/1.0\r\n\r\n"]
 )
 def test_rubbish_ends_no_server(server: MetricsServer, line: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+    with socket.create_connection(("127.0.0.1", server.server_address[1])) as connection:
         connection.sendall(line)
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(10)
@@ -244,12 +245,32 @@ def test_rubbish_ends_no_server(server: MetricsServer, line: bytes) -> None:
 
 
 def test_a_silent_client_holds_up_nobody_for_long(server: MetricsServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.server_port)):
+    with socket.create_connection(("127.0.0.1", server.server_address[1])):
         assert get(server, "/metrics")[0] == 200
+
+
+def test_a_scrape_that_can_t_be_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Collector):
+        def collect(self) -> Iterator[Metric]:
+            if self.is_asked:
+                raise ValueError("no such thing")
+            return iter(())
+
+        is_asked = False
+
+    registry, broken = CollectorRegistry(), Broken()
+    registry.register(broken)
+    broken.is_asked = True
+    server = MetricsServer(f"127.0.0.1:{free_port()}", registry)
+    server.start()
+    with pytest.raises(http.client.RemoteDisconnected):
+        get(server, "/metrics")
+    server.stop()
+    assert "no such thing" in caplog.text
 
 
 def test_an_address_in_use_is_one_clear_error(server: MetricsServer) -> None:
     with pytest.raises(
         HostError, match=r"wanted to serve metrics on 127.0.0.1:\d+, found: Address already in use"
     ):
-        MetricsServer(f"127.0.0.1:{server.server_port}", CollectorRegistry())
+        MetricsServer(f"127.0.0.1:{server.server_address[1]}", CollectorRegistry())

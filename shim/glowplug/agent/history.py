@@ -159,7 +159,7 @@ def _parse(path: str) -> Record | None:
             record = json.load(file)
         if isinstance(record, dict) and prepared:
             record["time"] = round(os.stat(path).st_mtime, 3)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -4,10 +4,13 @@ There is no address by default: nobody's port is opened unasked, and a cluster's
 loopback address anyway. What is served holds no name of a pod, a namespace or a checkpoint.
 """
 
+import logging
 import socket
+import socketserver
+import sys
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -15,13 +18,20 @@ from prometheus_client.exposition import choose_encoder
 from glowplug import config
 from glowplug.errors import HostError
 
+log = logging.getLogger("glowplug.agent")
+
 PATH = "/metrics"
 WAITS_S = 2.0
 """For a client's next byte: one that sends nothing holds up the others no longer than that."""
 
 
-class MetricsServer(HTTPServer):
-    """Serves from a thread of its own between `start` and `stop`. Raises HostError for an address in use."""
+class MetricsServer(socketserver.TCPServer):
+    """Serves from a thread of its own between `start` and `stop`. Raises HostError for an address in use.
+
+    No HTTPServer: that one asks DNS for its own name before it listens.
+    """
+
+    allow_reuse_address = True
 
     def __init__(self, listen: str, registry: CollectorRegistry) -> None:
         host, port = config.address(listen)
@@ -46,7 +56,9 @@ class MetricsServer(HTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away or was too slow is no event of ours."""
+        """A client that went away or was too slow is no event of ours; a scrape that can't be made is."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("metrics can't be told")
 
 
 class _Scrape(BaseHTTPRequestHandler):
