@@ -4,7 +4,7 @@ import os
 
 import click
 
-from glowplug.cli import history, options, screen, timeline_html, timeline_text
+from glowplug.cli import history, options, screen
 from glowplug.cli.root import require_root
 from glowplug.cli.starts import Start
 from glowplug.errors import UsageError
@@ -20,6 +20,7 @@ def timeline(html: str | None, path: str | None, wanted: str) -> None:
     A cold start has one phase here: from the call of create to the hand-over to runc.
     """
     from glowplug import config
+    from glowplug.cli import timeline_html, timeline_text
 
     require_root("the history is root's")
     start = find(history.read(config.load(path).cache), wanted)

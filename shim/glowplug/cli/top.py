@@ -5,7 +5,7 @@ import time
 
 import click
 
-from glowplug.cli import options, screen, top_frame
+from glowplug.cli import options, screen
 from glowplug.cli.root import require_root
 
 
@@ -23,6 +23,7 @@ from glowplug.cli.root import require_root
 def top(once: bool, interval: float, path: str | None) -> None:
     """Starts, captures and restores under way, and the cache, live. Ctrl-C ends it."""
     from glowplug import config
+    from glowplug.cli import top_frame
 
     require_root("checkpoints and the history are root's")
     view = top_frame.View(config.load(path))
