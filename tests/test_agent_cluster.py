@@ -182,6 +182,21 @@ def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_
     assert [condition(pod) is not None for pod in pods] == [True, False, False]
 
 
+def test_a_node_that_is_not_known_keeps_no_gate_shut(server: ApiServer, tmp_path: Path) -> None:
+    pod = server.pod("a", gate=CAPTURED)
+    server.nodes.clear()
+    made = Told(server, tmp_path, [{**RESTORED, "pod": "a"}])
+    made.cluster.start()
+    until(lambda: condition(pod))
+    made.cluster.stop()
+
+
+def test_an_outcome_of_another_kind_is_left_out(server: ApiServer, told: Told) -> None:
+    told.tell({**WEB, "outcome": "captured"}, {**WEB, "outcome": "refused:x"})
+    until(lambda: server.nodes["node-1"]["metadata"]["labels"])
+    assert told.counted == []
+
+
 # -- an API server that is away --
 
 
@@ -271,7 +286,7 @@ def test_what_a_pod_waits_for_is_the_last_to_be_dropped(monkeypatch: pytest.Monk
     monkeypatch.setattr(cluster_writer, "LONGEST", 3)
     counted: list[str] = []
     written: list[str] = []
-    writer = Writer(counted.append, lambda: None, lambda: None, 60)
+    writer = Writer(counted.append, (), lambda: None, 60)
     for name, needed in (
         ("event-1", False),
         ("gate-1", True),
@@ -292,7 +307,7 @@ def test_a_stop_in_an_outage_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unreachable("away")
 
     counted: list[str] = []
-    writer = Writer(counted.append, fail, fail, 60)
+    writer = Writer(counted.append, (fail,), fail, 60)
     writer.put(Write("event", lambda: None))
     writer.start()
     writer.stop(10)

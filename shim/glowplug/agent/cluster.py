@@ -65,10 +65,11 @@ class Cluster:
         self._records = records
         self._api: Api | None = None
         self._there: dict[str, str] = {}
-        self._looked = -LOOKED_AT_EVERY_S
+        self._saw_labels = self._saw_gates = -LOOKED_AT_EVERY_S
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        self._writer = Writer(count, self._round, self._end, ROUND_EVERY_S)
+        rounds = (self._connect, self._label, self._look_at_gates)
+        self._writer = Writer(count, rounds, self._end, ROUND_EVERY_S)
 
     def start(self) -> None:
         """Returns at once; the client is loaded, and the way to the API server found, by the writer."""
@@ -87,7 +88,7 @@ class Cluster:
         outcome, reason = kind(record)
         if record.get("event") == "capture":
             self._tell_capture(pod, container, record)
-        elif outcome in _EVENTS:
+        elif outcome in ("restored", "cold", "fallback"):
             self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
             if outcome == "restored":
@@ -137,22 +138,32 @@ class Cluster:
 
     # -- in the writer's thread --
 
-    def _round(self) -> None:
-        """The node's labels as they should be; pods that wait at the gate for what has long happened."""
-        if self._api is None:
-            self._api = _connect(self._setting)
-        if time.monotonic() - self._looked >= LOOKED_AT_EVERY_S:
-            self._there = self._api.labels(self._node)
-            self._catch_up(self._api.waiting(self._node, CAPTURED))
-            self._looked = time.monotonic()
-        self._set_labels(self._labels())
+    def _connect(self) -> None:
+        if self._api is not None:
+            return
+        try:
+            self._api = Api(self._setting)
+        except UsageError as error:  # a kubeconfig may come later, a package be installed
+            raise Unreachable(str(error)) from None
 
-    def _set_labels(self, labels: dict[str, str]) -> None:
+    def _label(self) -> None:
+        """The node's labels as they should be."""
         assert self._api is not None
+        if time.monotonic() - self._saw_labels >= LOOKED_AT_EVERY_S:
+            self._there = self._api.labels(self._node)
+            self._saw_labels = time.monotonic()
+        labels = self._labels()
         changes = node_labels.changes(self._there, labels)
         if changes:
             self._api.label(self._node, changes)
             self._there = labels
+
+    def _look_at_gates(self) -> None:
+        """Pods that wait for what has long happened."""
+        assert self._api is not None
+        if time.monotonic() - self._saw_gates >= LOOKED_AT_EVERY_S:
+            self._catch_up(self._api.waiting(self._node, CAPTURED))
+            self._saw_gates = time.monotonic()
 
     def _end(self) -> None:
         if self._api is not None:
@@ -182,14 +193,6 @@ class Cluster:
                 self._open_gate(pod, _EVENTS[result][1], _captured(record))
             elif kind(record)[0] == "restored":
                 self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
-
-
-def _connect(setting: str) -> Api:
-    """Raises Unreachable: a kubeconfig may come later, a package be installed."""
-    try:
-        return Api(setting)
-    except UsageError as error:
-        raise Unreachable(str(error)) from None
 
 
 def _names(pod: Pod) -> tuple[str, str, str]:

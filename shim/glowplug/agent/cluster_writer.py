@@ -6,7 +6,7 @@ What can't be written now is tried again; what is too much is dropped and counte
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from glowplug.agent.cluster_api import Unreachable
@@ -32,24 +32,24 @@ class Write:
 
 
 class Writer(threading.Thread):
-    """`round`: called whenever the queue is looked at, at least every `every_s`; `end`: at the end.
-
-    Both raise KubernetesError.
+    """`rounds`: called one after another whenever the queue is looked at, at least every `every_s`; the next ones
+    not where one raises Unreachable. `end`: called at the end. All raise KubernetesError.
     """
 
     def __init__(
-        self, count: Count, round: Callable[[], None], end: Callable[[], None], every_s: float
+        self, count: Count, rounds: Sequence[Callable[[], None]], end: Callable[[], None], every_s: float
     ) -> None:
         super().__init__(name="kubernetes", daemon=True)
         self._count = count
-        self._round = round
+        self._rounds = rounds
         self._end = end
         self._every_s = every_s
         self._changed = threading.Condition()
         self._queue: deque[Write] = deque()
         self._stopping = False
         self._wait_s = FIRST_WAIT_S
-        self._said = ""
+        self._said: set[str] = set()
+        self._troubled = False
 
     def put(self, write: Write) -> None:
         """Returns at once."""
@@ -65,8 +65,11 @@ class Writer(threading.Thread):
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopping:
-            if self._tried(self._round) and self._tried(self._write_all):
+            self._troubled = False
+            if all(self._tried(work) for work in (*self._rounds, self._write_all)):
                 self._wait_s = FIRST_WAIT_S
+                if not self._troubled:
+                    self._said.clear()
                 with self._changed:
                     self._changed.wait_for(lambda: self._queue or self._stopping, self._every_s)
             else:
@@ -120,7 +123,8 @@ class Writer(threading.Thread):
         self._queue.popleft()
 
     def _tell(self, trouble: str) -> None:
-        """The same trouble once."""
-        if trouble != self._said:
+        """The same trouble once, until all goes well."""
+        self._troubled = True
+        if trouble not in self._said:
             log.warning("%s", trouble)
-        self._said = trouble
+            self._said.add(trouble)
