@@ -5,7 +5,7 @@
 #
 #   hack/bootstrap-node.sh                  all of it
 #   hack/bootstrap-node.sh --offline DIR    with no network: DIR as --download left it
-#   hack/bootstrap-node.sh --download DIR   on a fresh machine of the same kind: wheels, packages and CRIU into DIR
+#   hack/bootstrap-node.sh --download DIR   on a machine of the same kind: wheels, packages and CRIU into DIR
 #
 #   --prefix DIR      where to (/opt/glowplug)
 #   --criu PROGRAM    this CRIU, 4.1 or newer, and no other
@@ -92,7 +92,7 @@ install_offline() {
     done
     [ ${#packages[@]} -gt 0 ] || return 0
     say "installs ${#packages[@]} packages of $offline"
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends --no-remove --no-download \
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends --no-remove \
         -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root \
         "${packages[@]}" </dev/null >/dev/null
 }
@@ -233,29 +233,26 @@ download_all() {
     local missing source libraries
     mkdir -p "$download"
     missing=$(missing_packages)
-    if [ -n "$missing" ]; then
-        say "fetches packages"
-        mkdir -p "$download/partial"
-        apt-get update -qq
-        # shellcheck disable=SC2086 # names of packages
-        apt-get install -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root \
-            -o Dir::Cache::archives="$download" $missing >/dev/null
-        rm -rf "$download/partial" "$download/lock"
-        # shellcheck disable=SC2086
-        hack/apt_install $missing
-    fi
+    # shellcheck disable=SC2086 # names of packages
+    [ -z "$missing" ] || hack/apt_install $missing
     if [ -n "$criu" ]; then
         cp -L "$criu" "$download/criu"
     else
         hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/')
         cp -L .build/criu/bin/criu "$download/criu"
     fi
-    # Every library that it is linked with, but for those that no Debian is without.
     libraries=$(ldd "$download/criu" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do
-        dpkg -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1
-    done | sort -u | grep -vx libc6)
+        dpkg -S "*/$(basename "$(readlink -f "$library")")" | cut -d: -f1 # in /lib or /usr/lib
+    done | sort -u)
+    say "fetches packages"
+    apt-get update -qq
+    mkdir -p "$download/partial"
+    # With all that they depend on, as if nothing were installed: a node takes of it what it lacks.
     # shellcheck disable=SC2086 # names of packages
-    (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root $libraries)
+    apt-get install -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root \
+        -o Dir::State::status=/dev/null -o Dir::Cache::archives="$download" \
+        python3 python3-venv runc ca-certificates $libraries >/dev/null
+    rm -rf "$download/partial" "$download/lock"
     say "builds the wheels"
     source=$(mktemp -d)
     copy_source "$source"
