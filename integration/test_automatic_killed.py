@@ -5,6 +5,7 @@ after all: no pod loses its start.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 from glowplug.host import process
 from integration.captured import outcome
 from integration.node import Node
-from integration.pods import Container, Pods
+from integration.pods import PORT, Container, Pods
 from integration.processes import command_line, is_alive, pids_naming
 from integration.test_automatic import annotated, capture_of, captures, env, started
 from integration.waiting import wait_until
@@ -24,6 +25,7 @@ from integration.waiting import wait_until
 STEPS = ("before-capture", "find", "room", "freeze", "settle", "publish")
 BEFORE, AFTER = "/data/before", "/data/after"
 WITHIN_S = 30.0
+ANSWERS_WITHIN_S = 2.0
 
 
 def journal(node: Node, container: Container) -> dict[str, Any]:
@@ -65,8 +67,10 @@ def lines(container: Container, path: str) -> int:
 
 def is_thawed(container: Container) -> bool:
     """It answers: a frozen process does not."""
-    with contextlib.suppress(OSError):
-        return bool(container.get("/token"))
+    connection = http.client.HTTPConnection(container.pod.ip, PORT, timeout=ANSWERS_WITHIN_S)
+    with contextlib.closing(connection), contextlib.suppress(OSError):
+        connection.request("GET", "/token")
+        return connection.getresponse().status == http.HTTPStatus.OK
     return False
 
 
