@@ -11,7 +11,7 @@ PREFIX_MARK = ".glowplug-prefix"
 
 UNIT = "/etc/systemd/system/glowplug-agent.service"
 
-# What the store (cache/layout.py) and the agent (agent/history.py) make in the cache's directory.
+# What the store (cache/layout.py), the agent (agent/history.py) and restores (restore/attempt.py) make in the cache.
 _IN_CACHE = (
     "checkpoints",
     "drafts",
@@ -20,6 +20,7 @@ _IN_CACHE = (
     "leases",
     "lock",
     "salt",
+    "views",
     "history.jsonl",
     "history.jsonl.1",
 )
@@ -42,12 +43,22 @@ def purge(cache: str, prefix: str) -> list[str]:
     targets += [paths.CONFIG_FILE, paths.RUN_DIR, UNIT]
     if os.path.exists(f"{prefix}/{PREFIX_MARK}"):
         targets.append(prefix)
+    _require_no_mount(targets)
     lines = [f"removed {path}" for path in targets if _removed(path)]
     for path in (cache, os.path.dirname(paths.CONFIG_FILE)):
         if os.path.isdir(path) and not os.listdir(path) and not os.path.ismount(path):
             os.rmdir(path)
             lines.append(f"removed {path}")
     return lines
+
+
+def _require_no_mount(targets: list[str]) -> None:
+    """Raises NodeError: what is mounted there would be removed with it."""
+    with open("/proc/self/mountinfo") as file:
+        points = [line.split()[4] for line in file]
+    found = [point for point in points if any(point.startswith(f"{target}/") for target in targets)]
+    if found:
+        raise NodeError(f"wanted to remove its directory, found a mount at {found[0]}: unmount it first")
 
 
 def _answers() -> bool:
