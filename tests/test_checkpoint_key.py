@@ -226,6 +226,9 @@ def _sorted(found: Spec) -> str:
 HARMLESS: list[Callable[[Spec], None]] = [
     put("annotations", "glowplug.dev/restore", "observe"),
     put("annotations", "glowplug.dev/capture", "never"),
+    put("annotations", "glowplug.dev/hook-timeout", "5s"),
+    put("annotations", "glowplug.dev/ready.server", "tcp://:8000"),
+    put("annotations", "glowplug.dev/restored-signal", "USR1"),
     put("annotations", "glowplug.dev/share", "cluster"),
     put("annotations", "io.kubernetes.cri.image-name", "another:tag"),
     put("annotations", "somebody.else/annotation", "x"),

@@ -33,11 +33,13 @@ NEUTRAL_SETTINGS = frozenset(
         "capture",
         "containers",
         "engine",
+        "hook-timeout",
         "ignore-env",
         "max-pause",
         "outcome",
         "ready",
         "restore",
+        "restored-signal",
         "share",
     )
 )
@@ -251,8 +253,14 @@ def _settings(asked: _Asked) -> Value:
     return {
         name: asked.keyed("setting", name, value)
         for name, value in asked.bundle.annotations.items()
-        if name not in NEUTRAL_SETTINGS
+        if not _is_neutral(name)
     }
+
+
+def _is_neutral(name: str) -> bool:
+    """Also where it is one container's own: glowplug.dev/ready.server."""
+    setting = name.removeprefix(OWN_ANNOTATIONS).partition(".")[0]
+    return OWN_ANNOTATIONS + setting in NEUTRAL_SETTINGS
 
 
 def _other(asked: _Asked) -> Value:
