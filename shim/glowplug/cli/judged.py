@@ -46,9 +46,7 @@ class Judging:
         self.store = store
         self.host = _host(settings)
         self._containerd = containerd
-        self._judge = Judge(
-            settings, containerd, store, self.host, Rates(history.read(settings.cache))
-        )
+        self._judge = Judge(settings, containerd, store, self.host, Rates(history.read(settings.cache)))
         self.salt = store.salt()
 
     def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
