@@ -14,12 +14,16 @@ from integration.pods import Pods
 
 
 def pytest_configure() -> None:
-    """End the session in order when it is terminated, so that nodes are stopped."""
+    """End the session in order when it is terminated or interrupted, so that nodes are stopped.
+
+    What a shell starts in the background has SIGINT ignored, and so would all that the tests start.
+    """
 
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -63,17 +63,24 @@ def test_a_terminal_is_live_until_it_is_interrupted(node: Node) -> None:
     os.makedirs(node.cache, exist_ok=True)
     parent, child = pty.openpty()
 
-    code = "import sys; from glowplug.cli.main import main; sys.argv = ['glowplug', *sys.argv[1:]]; main()"
+    # A test run in a shell's background has SIGINT ignored, and so would what it starts.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from glowplug.cli.main import main; sys.argv = ['glowplug', *sys.argv[1:]]; main()"
+    )
     env = {**os.environ, "GLOWPLUG_RUN_DIR": f"{node.directory}/run", "TERM": "xterm"}
     command = [sys.executable, "-c", code, "top", "--interval", "0.2", "--config", node.config]
     with subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=env) as running:
-        os.close(child)
-        _read_until(parent, b"cold:no-agent")
-        node.started(time.time(), "restored", container_id="d1" * 32)
-        _read_until(parent, b"restored\x1b")
-        running.send_signal(signal.SIGINT)
-        shown = _read_until(parent, b"\x1b[?1049l")
-        assert running.wait(10) == 0
+        try:
+            os.close(child)
+            _read_until(parent, b"cold:no-agent")
+            node.started(time.time(), "restored", container_id="d1" * 32)
+            _read_until(parent, b"restored\x1b")
+            running.send_signal(signal.SIGINT)
+            shown = _read_until(parent, b"\x1b[?1049l")
+            assert running.wait(10) == 0
+        finally:
+            running.kill()
     os.close(parent)
     assert b"Traceback" not in shown
 
