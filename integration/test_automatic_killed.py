@@ -56,8 +56,8 @@ def kill_both_at(step: str, node: Node, container: Container) -> str:
     child = capturing(node)
     os.kill(child, signal.SIGSTOP)
     died_in = str(journal(node, container)["step"])
+    node.stop_agent(signal.SIGKILL)  # first, or it tells of its capture's death
     os.kill(child, signal.SIGKILL)
-    node.stop_agent(signal.SIGKILL)
     return died_in
 
 
@@ -113,10 +113,10 @@ def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, 
     guard = wait_until(lambda: guards(hooked), WITHIN_S, "the guard")
     dump = f"{node.names.run_dir}/capture-{hooked.id}/dump.pid"
     wait_until(lambda: os.path.exists(dump), WITHIN_S, "the dump")
-    os.kill(capturing(node), signal.SIGKILL)
-    for pid in guard:
-        os.kill(pid, signal.SIGKILL)
+    child = capturing(node)
     node.stop_agent(signal.SIGKILL)
+    for pid in (child, *guard):
+        os.kill(pid, signal.SIGKILL)
     with open(dump) as file:
         pid = int(file.read())
     wait_until(lambda: not is_alive(pid), WITHIN_S, "the end of the dump")

@@ -1,6 +1,7 @@
 """Cold starts that the agent decided while containerd made the container: as good as those decided at the start."""
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ def agent(node: Node) -> None:
     node.ensure_agent()
 
 
+def fresh(pods: Pods) -> Container:
+    """Of a workload that no other test has captured."""
+    return pods.run().container(env={"CASE": secrets.token_hex(4)})
+
+
 def prepared(node: Node, container: Container) -> Path:
     return Path(node.names.run_dir, "prepared", container.id)
 
@@ -25,7 +31,7 @@ def wait_prepared(node: Node, container: Container) -> None:
 
 
 def test_a_prepared_start_is_edited_and_recorded_once(node: Node, pods: Pods) -> None:
-    container = pods.run().container()
+    container = fresh(pods)
     wait_prepared(node, container)
     judged = (prepared(node, container) / "spec.json").read_bytes()
     edited = (prepared(node, container) / "edited.json").read_bytes()
@@ -55,7 +61,7 @@ def test_a_checkpoint_that_comes_before_the_start_is_restored(node: Node, pods: 
 
 
 def test_what_came_too_late_is_forgotten(node: Node, pods: Pods) -> None:
-    container = pods.run().container()
+    container = fresh(pods)
     wait_prepared(node, container)
     os.utime(prepared(node, container), (0, 0))  # a checkpoint came since: this start asks
     Path(node.names.run_dir, "published").touch()
@@ -66,15 +72,14 @@ def test_what_came_too_late_is_forgotten(node: Node, pods: Pods) -> None:
 
 
 def test_what_was_not_started_is_forgotten_with_its_container(node: Node, pods: Pods) -> None:
-    pod = pods.run()
-    container = pod.container()
+    container = fresh(pods)
     wait_prepared(node, container)
-    pod.remove()
+    container.pod.remove()
     wait_until(lambda: not prepared(node, container).exists(), 10, "what was prepared gone")
 
 
 def test_no_start_of_another_handler_is_prepared(node: Node, pods: Pods) -> None:
     plain = pods.run(handler="runc").container()
-    ours = pods.run().container()
+    ours = fresh(pods)
     wait_prepared(node, ours)
     assert not prepared(node, plain).exists()
