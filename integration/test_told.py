@@ -5,6 +5,7 @@ Metrics over HTTP, Kubernetes (tests/api_server.py stands in for its API server)
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import urllib.request
@@ -62,6 +63,9 @@ def watched(node: Node, tmp_path: Path) -> Iterator[Watched]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
+    node.ensure_agent()
+    spool = f"{node.names.run_dir}/outcomes"
+    wait_until(lambda: not os.listdir(spool), WITHIN_S, "the starts of earlier tests taken in")
     with api_server.serving() as api:
         node.stop_agent()
         config = api.kubeconfig(str(tmp_path / "kubeconfig"))

@@ -161,3 +161,11 @@ def test_the_version_changes_with_what_is_there_to_read(tmp_path: Path) -> None:
     seen.append(version(str(tmp_path)))
     assert len(set(seen)) == 3
     assert version(str(tmp_path)) == seen[-1]
+
+
+def test_a_mark_of_what_is_gone_does_not_stay_for_ever(tmp_path: Path) -> None:
+    marker = Path(paths.spool()) / f"c1{PREPARED}"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("")
+    assert History(str(tmp_path)).take_in() == []
+    assert not marker.exists()

@@ -91,6 +91,10 @@ class History:
         for path, record in spooled.items():
             if _whole(record) in saved:
                 _remove(path)
+        for path in _spooled():
+            prepared = _prepared_start(path)
+            if prepared and not os.path.isdir(prepared):
+                os.unlink(path)  # it marks what is gone, so nothing is known of it
 
     def _write(self, records: list[Record]) -> None:
         """Append them, on lines of their own also behind one that was cut off. Raises OSError."""
@@ -173,9 +177,9 @@ def _prepared_start(path: str) -> str | None:
 def _remove(path: str) -> None:
     """Of the spool, with what it stands for."""
     prepared = _prepared_start(path)
+    os.unlink(path)
     if prepared:
         shutil.rmtree(prepared, ignore_errors=True)
-    os.unlink(path)
 
 
 def _read(journal: str) -> Iterator[Record]:
