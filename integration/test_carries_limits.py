@@ -8,6 +8,7 @@ import pytest
 from glowplug.containerd.cri_specs import Resources
 from integration import processes
 from integration.captured import Captured, captured, outcome, records
+from integration.limits import needs_limits
 from integration.node import Node
 from integration.pods import Container, Pods
 
@@ -74,6 +75,7 @@ def test_memory_that_came_back_is_charged_to_the_new_pod(node: Node, limited: Ca
     assert used is not None and 64 << 20 < used < LARGER.memory_bytes
 
 
+@needs_limits
 @pytest.mark.parametrize(
     ("resources", "slug"),
     [
