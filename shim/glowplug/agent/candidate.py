@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from glowplug import paths
 from glowplug.agent import policy
 from glowplug.agent.policy import BadAnnotation, Policy
-from glowplug.agent.prepare import RUNTIME
 from glowplug.capture import identity
 from glowplug.capture.identity import Identity
 from glowplug.capture.runc import state_root
@@ -47,7 +46,7 @@ def look(
         record = containerd.container(container)
     except NotFound:
         return None
-    if record.is_sandbox or not record.runc or not os.path.basename(record.runc.binary).startswith(RUNTIME):
+    if record.is_sandbox or not record.is_of_our_handler:
         return None
     facts = bundle.read(dict(record.spec))
     if facts.container_type != "container":
@@ -88,8 +87,6 @@ def require_wanted(candidate: Candidate, wanted: Policy, config: Config) -> None
 def identify(containerd: Containerd, candidate: Candidate, salt: bytes) -> Identity:
     """Its workload key. Raises CaptureRefused where it is not eligible or the key can't be told, ContainerdError."""
     found = identity.of(containerd, candidate.record, candidate.facts, salt)
-    for slug, sentence in found.against:
+    for slug, sentence in found.objections():
         raise CaptureRefused(slug, sentence)
-    for part, what in found.key.unknown.items():
-        raise CaptureRefused("unknown-fact", f"{part}: {what} can't be told")
     return found

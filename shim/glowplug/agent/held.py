@@ -1,12 +1,11 @@
 """Whether a workload has its checkpoint already, so that it is captured once."""
 
 from glowplug.agent.candidate import Candidate
-from glowplug.agent.judge import Judge
+from glowplug.agent.judge import JUDGED, Judge
 from glowplug.cache.store import Store
 from glowplug.capture.identity import Identity
 from glowplug.errors import CaptureRefused
 
-JUDGED = 8
 PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
 """Reasons that speak of this moment, not of the checkpoint: another one would meet them too."""
 QUARANTINED_LIMIT = 2

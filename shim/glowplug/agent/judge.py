@@ -31,6 +31,9 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CacheError, ContainerdError, ManifestError
 from glowplug.host import memory, pagecache
 
+JUDGED = 8
+"""Checkpoints of one workload that an answer may take the time to judge: the newest ones."""
+
 PARSED = 256
 """Manifests kept parsed: 4 ms each to parse, and small beside what they describe."""
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
-from glowplug.checkpoint.eligible import CONTAINERS
+from glowplug.checkpoint.eligible import containers_named
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.errors import UsageError
 
@@ -117,7 +117,7 @@ def of(facts: BundleFacts, default: When) -> Policy:
 
 def is_chosen(facts: BundleFacts, default: str) -> bool:
     """Whether this container of the pod is one to capture. `default`: gpu or all, for pods that name none."""
-    named = facts.annotations.get(CONTAINERS, "").replace(",", " ").split()
+    named = containers_named(facts)
     if named:
         return facts.container_name in named
     return default == "all" or asks_for_gpu(facts)

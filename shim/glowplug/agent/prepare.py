@@ -38,7 +38,6 @@ log = logging.getLogger("glowplug.agent")
 Judge = Callable[[ContainerRecord, BundleFacts], Mapping[str, object]]
 Matched = Callable[[str], None]
 
-RUNTIME = "glowplug-runtime"
 KEPT_S = 600.0
 """A container that was not started for so long is asked about when it is."""
 
@@ -78,7 +77,7 @@ class Preparer:
     def _prepare(self, container: str) -> None:
         try:
             record = self._containerd.container(container)
-            if record.runc and os.path.basename(record.runc.binary).startswith(RUNTIME):
+            if record.is_of_our_handler:
                 prepare(record, self._judge, self._matched)
             if container in self._started:
                 forget(container)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from glowplug.agent import gpus, intake
 from glowplug.agent.history import History
-from glowplug.agent.judge import Judge
+from glowplug.agent.judge import JUDGED, Judge
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
@@ -24,9 +24,6 @@ from glowplug.errors import CudaError, HostError, UsageError
 Answer = dict[str, object]
 
 NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug explain` says what differs"
-
-JUDGED = 8
-"""Checkpoints of one workload that an answer may take the time to judge: the newest ones."""
 
 
 class Resolver:
@@ -62,10 +59,8 @@ class Resolver:
         if self._history.has_restored(spec.sandbox_id, spec.container_name):
             return _miss("restored-before", "an earlier start of this container in this pod was a restore")
         found = identity.of(self._containerd, record, spec, self._salt)
-        for slug, sentence in found.against:
+        for slug, sentence in found.objections():
             return _miss(slug, sentence)
-        for part, what in found.key.unknown.items():
-            return _miss("unknown-fact", f"{part}: {what} can't be told")
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
             return _miss("no-checkpoint", NO_CHECKPOINT)

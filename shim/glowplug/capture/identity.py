@@ -26,6 +26,12 @@ class Identity:
     key: key.WorkloadKey
     against: tuple[tuple[str, str], ...]
 
+    def objections(self) -> Iterator[tuple[str, str]]:
+        """`against`, and behind it every part of the key that can't be told, as a slug with its sentence, too."""
+        yield from self.against
+        for part, what in self.key.unknown.items():
+            yield "unknown-fact", f"{part}: {what} can't be told"
+
 
 def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Identity:
     """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown."""

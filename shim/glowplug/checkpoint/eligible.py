@@ -44,8 +44,13 @@ def _is_mistyped(facts: BundleFacts) -> bool:
     return facts.annotations.get(RESTORE, "") not in _RESTORE_VALUES
 
 
+def containers_named(facts: BundleFacts) -> list[str]:
+    """The containers that the pod names, by `CONTAINERS`; none: all."""
+    return facts.annotations.get(CONTAINERS, "").replace(",", " ").split()
+
+
 def _is_not_selected(facts: BundleFacts) -> bool:
-    named = facts.annotations.get(CONTAINERS, "").replace(",", " ").split()
+    named = containers_named(facts)
     return bool(named) and facts.container_name not in named
 
 

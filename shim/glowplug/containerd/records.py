@@ -4,6 +4,7 @@ The record is written before the container's task is made, so it is complete whi
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 SPEC_POD_NAMESPACE = "io.kubernetes.cri.sandbox-namespace"
 SPEC_POD_NAME = "io.kubernetes.cri.sandbox-name"
 SPEC_POD_UID = "io.kubernetes.cri.sandbox-uid"
+
+RUNTIME = "glowplug-runtime"
 
 METADATA_EXTENSION = "io.cri-containerd.container.metadata"
 METADATA_VERSION = "v1"
@@ -98,6 +101,11 @@ class ContainerRecord:
     def is_sandbox(self) -> bool:
         """Whether this is a pod's pause container."""
         return self.labels.get(KIND_LABEL) == "sandbox"
+
+    @property
+    def is_of_our_handler(self) -> bool:
+        """Whether its shim calls glowplug-runtime, or a script in front of it (docs/node.md)."""
+        return self.runc is not None and os.path.basename(self.runc.binary).startswith(RUNTIME)
 
 
 def container_record(container: containers_pb2.Container) -> ContainerRecord:
