@@ -8,7 +8,11 @@ from glowplug.cli.bars import Phase
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of the pod. `seconds`: from the StartContainer call to the first correct answer."""
+    """One start of the pod.
+
+    `seconds`: from the StartContainer call to the first correct answer, to the millisecond: figures rounded
+    from it further, in the table and by those who read the JSON, then agree.
+    """
 
     seconds: float
     answer: Sequence[str]
@@ -16,6 +20,9 @@ class Start:
     outcome: str
     detail: str
     phases: Sequence[Phase] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", round(self.seconds, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,8 @@ class Figures:
     def as_json(self) -> dict[str, object]:
         """What --json writes. `phases` are the restore's; times in seconds."""
         return {
-            "cold_s": round(self.cold.seconds, 3),
-            "restore_s": round(self.restore.seconds, 3),
+            "cold_s": self.cold.seconds,
+            "restore_s": self.restore.seconds,
             "speedup": round(self.speedup, 2),
             "outcome": self.restore.outcome,
             "same_answer": self.same_answer,
