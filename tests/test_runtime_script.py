@@ -96,8 +96,23 @@ def test_a_verb_that_is_not_ours_reaches_runc_as_it_came(tmp_path: Path, argumen
     assert all(called.seen["fds"][fd].endswith(("runc", "environ")) for fd in inherited - {str(called.extra)})
 
 
-def test_a_caller_s_own_PWD_reaches_runc(tmp_path: Path) -> None:
-    called = Called(tmp_path, ["state", "x"], {"PWD": str(tmp_path / "cwd"), "PATH": os.environ["PATH"]})
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PWD": "{here}/cwd"},
+        {"PWD": "/where the caller was"},
+        {"PWD": ""},
+        {"OLDPWD": "/tmp"},
+        {"OTHER": "PWD=/tmp"},
+        {"LINES": "one\ntwo\nPWD=/tmp", "PWD": "/"},
+        {"LINES": "one\n\nPWD=/tmp"},
+    ],
+    ids=repr,
+)
+def test_a_caller_s_own_PWD_reaches_runc(tmp_path: Path, env: Mapping[str, str]) -> None:
+    """And a shell's does not."""
+    env = {name: value.format(here=tmp_path) for name, value in env.items()}
+    called = Called(tmp_path, ["state", "x"], {**env, "PATH": os.environ["PATH"]})
     assert called.seen["env"] == called.env
 
 
