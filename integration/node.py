@@ -72,9 +72,13 @@ class Node:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment of everything on the node: containerd, the runtime, the agent, the command line."""
+        """Environment of everything on the node: containerd, the runtime, the agent, the command line.
+
+        Without a PWD: a service manager sets none.
+        """
+        ours = {name: value for name, value in os.environ.items() if name != "PWD"}
         return {
-            **os.environ,
+            **ours,
             "PATH": f"{os.path.dirname(CRIU)}:{os.path.dirname(sys.executable)}:{PATH}",
             "GLOWPLUG_CONFIG": self.names.config,
             "GLOWPLUG_RUNC": runc_program(),
