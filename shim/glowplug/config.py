@@ -6,6 +6,7 @@ directory is the exception (GLOWPLUG_RUN_DIR): the two meet there.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -116,7 +117,9 @@ Rule = tuple[Callable[[Any], bool], str]
 
 _MORE_THAN_0: Rule = (lambda value: value > 0, "more than 0")
 _ANY: Rule = (lambda _: True, "")
-_ABSOLUTE: Rule = (lambda value: value.startswith("/"), "an absolute path")
+_ABSOLUTE: Rule = (lambda value: value.startswith("/") and value.isprintable(), "an absolute path")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+"""A name in containerd (its pkg/identifiers)."""
 
 
 def _one_of(*values: str) -> Rule:
@@ -124,7 +127,10 @@ def _one_of(*values: str) -> Rule:
 
 
 _RULES: Mapping[str, Rule] = {
-    "containerd_namespace": (bool, "a name"),
+    "containerd_namespace": (
+        lambda value: bool(_IDENTIFIER.fullmatch(value)),
+        "a name of containerd's, such as k8s.io",
+    ),
     "cache_limit_bytes": _MORE_THAN_0,
     "cache_max_age_s": _MORE_THAN_0,
     "cache_newest": _MORE_THAN_0,
@@ -133,7 +139,7 @@ _RULES: Mapping[str, Rule] = {
     "log_format": (("logfmt", "json").__contains__, "logfmt or json"),
     "metrics_listen": (lambda value: not value or _is_address(value), "ADDRESS:PORT with an IP address"),
     "kubernetes": (
-        lambda value: value in ("auto", "off") or value.startswith("/"),
+        lambda value: value in ("auto", "off") or _ABSOLUTE[0](value),
         "auto, off or an absolute path",
     ),
     "node_name": _ANY,
