@@ -77,6 +77,7 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("ready", "http://:99999/"),
         ("ready", "http://:８０/"),
         ("ready", "http://:80/ HTTP/1.1\r\nX: y"),
+        ("ready", "http://:80]/"),
         ("ready", "https://:443/"),
         ("ready", "tcp://:80/path"),
         ("ready", "exec:"),
@@ -84,6 +85,7 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("ready", "file:relative"),
         ("ready", "log:("),
         ("ready", "log:"),
+        ("ready", "log:up\0"),
         ("ready", "after:30"),
         ("ready", "after:-1s"),
         ("ready", "after:1e9s"),
@@ -101,6 +103,7 @@ def test_what_is_wrong_is_told_by_name(name: str, text: str) -> None:
     with pytest.raises(BadAnnotation) as error:
         policy.of(facts({name: text}), "ready")
     assert str(error.value).startswith(f"glowplug.dev/{name}: wanted ")
+    assert "Invalid" not in str(error.value)
 
 
 def test_a_wrong_value_is_not_shown() -> None:

@@ -221,12 +221,14 @@ def _url(text: str, scheme: str) -> tuple[int, str]:
     wanted = f"{scheme}://:PORT/PATH of printable ASCII; the host is the pod itself, and left out"
     if not all("!" <= letter <= "~" for letter in text) or not text.startswith(f"{scheme}://:"):
         raise ValueError(wanted)
-    # urlsplit knows no host without its scheme's slashes, and keeps what stands behind a "#" apart.
-    parts = urlsplit(text)
-    port, _, _ = parts.netloc.removeprefix(":").partition("@")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError(wanted) from None
     if "@" in parts.netloc or parts.fragment:
         raise ValueError(wanted)
-    return _port(port), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    query = f"?{parts.query}" if parts.query else ""
+    return _port(parts.netloc.removeprefix(":")), (parts.path or "/") + query
 
 
 def _port(text: str) -> int:
@@ -247,7 +249,7 @@ def _command(text: str) -> tuple[str, ...]:
 
 def _regex(text: str) -> str:
     try:
-        if 0 < len(text) <= LONGEST_REGEX:
+        if 0 < len(text) <= LONGEST_REGEX and "\0" not in text:
             re.compile(text)
             return text
     except (re.error, OverflowError, RecursionError):
