@@ -256,6 +256,31 @@ def test_an_interrupted_capture_lets_the_call_end_and_gives_cuda_back(
     assert len(script.calls("restore ")) == 1
 
 
+@pytest.mark.parametrize("step", ["checkpoint", "restore"])
+def test_a_worker_that_dies_between_two_calls_leaves_a_running_container(
+    step: str, driver: str, target: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the OOM killer, say: the other process is ahead of its own then."""
+    pids = [target().pid, target().pid]
+    call = getattr(gang.Gang, step)
+
+    def after_a_death(crew: gang.Gang, *arguments: float) -> None:
+        victim = crew.worker_pids[-1]
+        os.kill(victim, signal.SIGKILL)
+        os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
+        call(crew, *arguments)
+
+    monkeypatch.setattr(gang.Gang, step, after_a_death)
+    with (
+        pytest.raises(gang.WorkerDied, match="died before: " + step),
+        suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension,
+    ):
+        suspension.find(pids)
+        suspension.suspend(5, 20)
+        suspension.resume(20)
+    assert_running(driver, pids)
+
+
 def interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 

@@ -34,6 +34,10 @@ class CudaLost(CudaError):
     """A process whose CUDA state is unknown or gone: kill the tree, nothing brings it back."""
 
 
+class WorkerDied(CudaError):
+    """A worker died between two calls. Every process is sound, but not all of them are where the others are."""
+
+
 class _Worker:
     """One worker process and what it has said so far."""
 
@@ -67,7 +71,7 @@ class _Worker:
             os.write(self.asks, line.encode() + b"\n")
             self.busy = True
         except BrokenPipeError as error:
-            raise CudaError(f"the worker for driver calls died before: {line}") from error
+            raise WorkerDied(f"the worker for driver calls died before: {line}") from error
 
     def line(self) -> str | None:
         """The next whole line that it said, read without waiting; None when there is none yet."""

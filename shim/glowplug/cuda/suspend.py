@@ -58,21 +58,26 @@ class Suspension:
         """Lock and checkpoint what find() found. Seconds: to finish submitted work, and for the device
         memory.
 
-        Raises CudaError with every process running again, or gang.CudaLost: kill the tree.
+        Raises CudaError with every process running again, or gang.CudaLost: kill the tree. After gang.WorkerDied
+        the end of this context has them brought back.
         """
         self._rescue = rescue.Rescue(self._engine, self._gang.worker_pids, self._gang.pids)
         try:
             self._gang.lock(lock_timeout)
             self._gang.checkpoint(timeout)
+        except gang.WorkerDied:
+            raise
         except CudaError:
             self._stand_down()
             raise
 
     def resume(self, timeout: float) -> None:
-        """Restore and unlock what suspend() took. Raises gang.CudaLost: kill the tree."""
+        """Restore and unlock what suspend() took. Raises gang.CudaLost: kill the tree; WorkerDied as above."""
         try:
             self._gang.restore(timeout)
             self._gang.unlock(_UNLOCK)
+        except gang.WorkerDied:
+            raise
         except CudaError:
             self._stand_down()
             raise
