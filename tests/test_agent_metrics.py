@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from tests.cli_made import Node
 
-from glowplug.agent import intake
+from glowplug.agent import intake, metrics_server
 from glowplug.agent.history import History
 from glowplug.agent.metrics import Metrics
 from glowplug.agent.metrics_node import NodeCollector
@@ -247,6 +248,32 @@ def test_rubbish_ends_no_server(server: MetricsServer, line: bytes) -> None:
 def test_a_silent_client_holds_up_nobody_for_long(server: MetricsServer) -> None:
     with socket.create_connection(("127.0.0.1", server.server_address[1])):
         assert get(server, "/metrics")[0] == 200
+
+
+def test_a_client_that_trickles_holds_up_nobody_for_long_and_no_stop(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is for the whole request, not for each piece of it."""
+    monkeypatch.setattr(metrics_server, "DONE_WITHIN_S", 0.5)
+    over = threading.Event()
+
+    def trickle() -> None:
+        with socket.create_connection(("127.0.0.1", server.server_address[1])) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+            begun.set()
+            with contextlib.suppress(OSError):
+                while not over.wait(0.02):
+                    connection.sendall(b"x")
+
+    begun = threading.Event()
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    begun.wait()
+    try:
+        assert get(server, "/metrics")[0] == 200
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_scrape_that_can_t_be_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:

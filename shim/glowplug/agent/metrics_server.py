@@ -4,6 +4,7 @@ There is no address by default: nobody's port is opened unasked, and a cluster's
 loopback address anyway. What is served holds no name of a pod, a namespace or a checkpoint.
 """
 
+import contextlib
 import logging
 import socket
 import socketserver
@@ -11,6 +12,7 @@ import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,7 +24,9 @@ log = logging.getLogger("glowplug.agent")
 
 PATH = "/metrics"
 WAITS_S = 2.0
-"""For a client's next byte: one that sends nothing holds up the others no longer than that."""
+"""For a client's next byte."""
+DONE_WITHIN_S = 5.0
+"""For all of a request and its answer: whoever is slow holds up the others, and a stop, no longer than that."""
 
 
 class MetricsServer(socketserver.TCPServer):
@@ -55,10 +59,26 @@ class MetricsServer(socketserver.TCPServer):
         self._thread.join()
         self.server_close()
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """One request, from its first byte to the last of its answer."""
+        end = threading.Timer(DONE_WITHIN_S, _hang_up, (request,))
+        end.daemon = True
+        end.start()
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            end.cancel()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away or was too slow is no event of ours; a scrape that can't be made is."""
         if not isinstance(sys.exception(), OSError):
             log.exception("metrics can't be told")
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Whoever reads from it or writes to it meets the end."""
+    with contextlib.suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Scrape(BaseHTTPRequestHandler):
