@@ -99,12 +99,6 @@ def test_what_can_not_be_captured_is_told_once_with_its_reason(
     assert container.state()
 
 
-def test_where_a_restore_would_not_be_faster_nothing_is_captured(agent: Node, pods: Pods) -> None:
-    container = started(pods, env(WORKLOAD_WORK="0"), annotated())
-    told = capture_of(agent, container.pod)
-    assert told["result"] == "refused" and "a cold start took" in told["detail"]
-
-
 def test_never_is_never_and_another_container_is_left_alone(agent: Node, pods: Pods) -> None:
     """Both said at the start; a third one that is captured after them shows that they had their turn."""
     never = started(pods, env(), annotated(capture="never"))

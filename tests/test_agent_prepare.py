@@ -66,8 +66,15 @@ def test_a_miss_is_written_down_with_the_spec_that_was_judged_and_the_edited_one
 
 
 def test_a_match_is_left_to_the_start() -> None:
+    MATCHED.clear()
     assert prepared(record(), {"verdict": "match", "checkpoint": "that"}) == {}
     assert MATCHED == ["that"]
+
+
+def test_files_that_only_their_disk_is_too_slow_for_are_read_for_the_next_start() -> None:
+    MATCHED.clear()
+    assert prepared(record(), {**MISS, "slug": "not-worth-it", "worth_if_read": "slow"}).keys() > {"spec.json"}
+    assert MATCHED == ["slow"]
 
 
 def test_a_sandbox_is_left_alone_without_an_outcome() -> None:

@@ -1,11 +1,13 @@
 """What a node learns of its own speed: from restores that say something about it, and from no other."""
 
+import os
 import time
 
 from glowplug.agent.rates import Rates
 from glowplug.checkpoint.worth import NodeRates
 
 GB = 1e9
+HERE = len(os.sched_getaffinity(0))
 NOW = time.time()
 
 
@@ -15,15 +17,15 @@ def restored(written: float, unread: float, seconds: float, **other: object) -> 
 
 
 def test_nothing_is_known_of_a_node_that_restored_nothing() -> None:
-    assert Rates([]).measured() == NodeRates()
+    assert Rates([]).measured() == NodeRates(processors=HERE)
 
 
 def test_memory_from_the_page_cache_tells_the_fill_rate() -> None:
-    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(read=None, fill=2 * GB)
+    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(read=None, fill=2 * GB, processors=HERE)
 
 
 def test_files_from_the_disk_tell_the_read_rate() -> None:
-    assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(read=1.5 * GB, fill=None)
+    assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(read=1.5 * GB, fill=None, processors=HERE)
 
 
 def test_one_slow_restore_is_not_the_node_s_speed() -> None:
@@ -39,8 +41,8 @@ def test_the_last_restores_count() -> None:
 
 
 def test_too_few_restores_and_old_ones_tell_nothing() -> None:
-    assert Rates([restored(GB, 0, 1)] * 2).measured() == NodeRates()
-    assert Rates([restored(GB, 0, 1, time=NOW - 90_000)] * 16).measured() == NodeRates()
+    assert Rates([restored(GB, 0, 1)] * 2).measured() == NodeRates(processors=HERE)
+    assert Rates([restored(GB, 0, 1, time=NOW - 90_000)] * 16).measured() == NodeRates(processors=HERE)
 
 
 def test_what_tells_nothing_counts_for_nothing() -> None:
@@ -55,4 +57,4 @@ def test_what_tells_nothing_counts_for_nothing() -> None:
             {},
         ]
     )
-    assert rates.measured() == NodeRates()
+    assert rates.measured() == NodeRates(processors=HERE)

@@ -11,7 +11,15 @@ from tests import checkpoint_made as made
 from glowplug.checkpoint import explain, verdict
 from glowplug.checkpoint.manifest import Measured
 from glowplug.checkpoint.reason import Reason
-from glowplug.checkpoint.verdict import Candidate, Verdict, choose, is_visible, judge, miss_slug
+from glowplug.checkpoint.verdict import (
+    Candidate,
+    Verdict,
+    choose,
+    is_visible,
+    judge,
+    miss_slug,
+    worth_if_read,
+)
 
 MANIFEST = made.manifest_of()
 WANTED = made.key_of()
@@ -191,3 +199,14 @@ def test_rows_are_plain_data() -> None:
     shown = dict(explain.key_rows(WANTED.parts))
     assert shown["env"].startswith("ADVERTISE, API_KEY, HOSTNAME")
     assert shown["args"] == "4 of them"
+
+
+def test_what_only_the_disk_speaks_against_is_worth_reading_ahead() -> None:
+    slow = now(unread_bytes=10**12)
+    found = [
+        Candidate("quarantined", "", judged(now=dataclasses.replace(slow, quarantined=True))),
+        Candidate("busy", "", judged(now=now(restores_running=100))),
+        Candidate("slow", "", judged(now=slow)),
+    ]
+    assert worth_if_read(found) == "slow"
+    assert worth_if_read(found[:2]) is None

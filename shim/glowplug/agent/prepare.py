@@ -4,7 +4,7 @@ A container that has nothing to restore should start as fast as under plain runc
 costs tens of milliseconds. So the miss is written down when containerd tells of the new container, and
 `create`, finding it, needs no Python. Where nothing is prepared, or the spec is another by then, `create` asks
 as ever. A match is never prepared: that question is asked when the container starts; but its checkpoint's files can
-be read meanwhile.
+be read meanwhile, and those of one that would match if they were read.
 
 `prepared/ID/` holds, as files of root's alone:
     spec.json      the spec that was judged: `create` compares it with the bundle's
@@ -36,7 +36,7 @@ from glowplug.runtime import outcome
 log = logging.getLogger("glowplug.agent")
 
 Judge = Callable[[ContainerRecord, BundleFacts], Mapping[str, object]]
-Matched = Callable[[str], None]
+ReadAhead = Callable[[str], None]
 
 KEPT_S = 600.0
 """A container that was not started for so long is asked about when it is."""
@@ -45,11 +45,11 @@ KEPT_S = 600.0
 class Preparer:
     """Prepares in threads of its own: an event's handler returns at once."""
 
-    def __init__(self, containerd: Containerd, judge: Judge, matched: Matched) -> None:
-        """`judge`: the agent's answer for a container (resolve.py). `matched`: is told of a match's checkpoint."""
+    def __init__(self, containerd: Containerd, judge: Judge, read_ahead: ReadAhead) -> None:
+        """`judge`: the agent's answer for a container (resolve.py). `read_ahead`: is told of a checkpoint to read."""
         self._containerd = containerd
         self._judge = judge
-        self._matched = matched
+        self._read_ahead = read_ahead
         self._started: set[str] = set()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prepare")
         os.makedirs(paths.prepared(), 0o700, exist_ok=True)
@@ -78,7 +78,7 @@ class Preparer:
         try:
             record = self._containerd.container(container)
             if record.is_of_our_handler:
-                prepare(record, self._judge, self._matched)
+                prepare(record, self._judge, self._read_ahead)
             if container in self._started:
                 forget(container)
         except NotFound:
@@ -87,7 +87,7 @@ class Preparer:
             log.warning("container %s: its start is not prepared: %s", container, error)
 
 
-def prepare(record: ContainerRecord, judge: Judge, matched: Matched) -> None:
+def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead) -> None:
     """Write down the cold start of a container; nothing where it will be restored. Raises GlowplugError, OSError."""
     spec = dict(record.spec)
     facts = bundle.read(spec)
@@ -98,8 +98,10 @@ def prepare(record: ContainerRecord, judge: Judge, matched: Matched) -> None:
             slug, detail = against[0]
         else:
             answer = judge(record, facts)
+            wanted = answer.get("checkpoint") or answer.get("worth_if_read")
+            if wanted:
+                read_ahead(str(wanted))
             if answer.get("verdict") == "match":
-                matched(str(answer["checkpoint"]))
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
             edited = io_uring.without(spec, os.uname().machine)

@@ -1,5 +1,6 @@
 """How fast this node restores, learned from its own restores, for the prediction in checkpoint/worth.py."""
 
+import os
 import statistics
 import threading
 import time
@@ -53,7 +54,7 @@ class Rates:
     def measured(self) -> NodeRates:
         """In bytes per second; None where there were too few such restores."""
         with self._lock:
-            return NodeRates(_median(self._read), _median(self._fill))
+            return NodeRates(_median(self._read), _median(self._fill), len(os.sched_getaffinity(0)))
 
 
 def _median(found: Iterable[Seen]) -> float | None:

@@ -67,7 +67,8 @@ class Resolver:
         candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
-            return _miss(verdict.miss_slug(candidates), why)
+            miss = _miss(verdict.miss_slug(candidates), why)
+            return {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
         if "observe" in (spec.annotations.get(RESTORE), self._config.mode):
             return _miss("observed", f"would have restored: {why}")
         try:

@@ -24,7 +24,6 @@ from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc, state_root
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
-from glowplug.checkpoint import worth
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
@@ -111,7 +110,7 @@ def make_room(work: Work) -> None:
     needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
     needed += work.gpu.device_bytes if work.gpu else 0
     work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
-    _refuse_if_not_worth_it(work.request, needed, work.result.predicted_pause_s)
+    pace.require_worth(work.request, needed, work.result.predicted_pause_s)
     work.report(
         "room",
         f"{needed / 1e6:.0f} MB; the container will stand still for about {work.result.predicted_pause_s:.1f} s",
@@ -119,22 +118,6 @@ def make_room(work: Work) -> None:
     work.draft = work.open.enter_context(work.store.draft(needed))
     work.scratch = work.open.enter_context(_scratch(work.subject.record.id))
     work.watched = watches.paths(work.subject.pids)
-
-
-def _refuse_if_not_worth_it(request: Request, needed: int, pause_s: float) -> None:
-    """Raises CaptureRefused for a pause that the pod does not allow, or for a restore that would not be faster."""
-    if request.max_pause_s is not None and pause_s > request.max_pause_s:
-        raise CaptureRefused(
-            "pause-too-long",
-            f"the container would stand still for about {pause_s:.2f} s ({needed / 1e6:.0f} MB), "
-            f"and its pod allows {request.max_pause_s:g} s",
-        )
-    restore = worth.predict(needed, 0, request.cold_start_s, worth.NodeRates(), 0)
-    if request.cold_start_s is not None and not restore.is_worth_it:
-        raise CaptureRefused(
-            "not-worth-it",
-            f"a restore would take about {restore.restore_s:.1f} s, a cold start took {request.cold_start_s:.1f} s",
-        )
 
 
 def freeze(work: Work) -> None:

@@ -172,3 +172,13 @@ def miss_slug(candidates: Iterable[Candidate]) -> str:
     """What an outcome says behind "cold:" when none was chosen: the nearest one's first reason."""
     listed = list(candidates)
     return nearest_miss(listed).verdict.slug if listed else "no-checkpoint"
+
+
+def worth_if_read(candidates: Iterable[Candidate]) -> str | None:
+    """The first checkpoint that nothing but its way from the disk may speak against: read ahead, it can serve the
+    next start."""
+    for one in candidates:
+        prediction = one.verdict.prediction
+        if prediction and prediction.unread_bytes and [r.slug for r in one.verdict.reasons] == ["not-worth-it"]:
+            return one.id
+    return None
