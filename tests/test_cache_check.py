@@ -192,7 +192,11 @@ manifests = st.one_of(
             | st.dictionaries(
                 st.sampled_from(["images/a", "../a", "layer/tree", "images", "a\0b"]) | st.text(max_size=20),
                 st.fixed_dictionaries(
-                    {"kind": json_values, "size": json_values, "digest": json_values | st.just("blake3:00")}
+                    {
+                        "kind": json_values,
+                        "size": json_values,
+                        "digest": json_values | st.sampled_from(["blake3:00", "blake3-64m:00"]),
+                    }
                 )
                 | st.just({"kind": "image", "size": 0, "digest": "blake2b-256:00"}),
                 max_size=3,

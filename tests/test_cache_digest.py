@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cache_made import FILES, write
 
-from glowplug.cache import check, digest
+from glowplug.cache import blocks, check, digest
 from glowplug.cache.content import blake3_of
 from glowplug.cache.listing import digest_tree
 from glowplug.errors import CacheError
@@ -37,10 +37,13 @@ def test_kinds_follow_from_the_place(tmp_path: object) -> None:
     [
         ("images/core-1.img", 300, "image", "blake2b-256"),
         ("images/pagemap-1.img", digest.IMAGE_LIMIT, "image", "blake2b-256"),
-        ("images/ghost-file-1.img", digest.IMAGE_LIMIT + 1, "pages", "blake3"),
+        ("images/ghost-file-1.img", digest.IMAGE_LIMIT + 1, "pages", "blake3-64m"),
         ("images/pages-1.img", 1, "pages", "blake3"),
         ("memory/index.json", digest.SMALL, "memory", "blake2b-256"),
         ("memory/1", digest.SMALL + 1, "memory", "blake3"),
+        ("memory/1", blocks.BLOCK, "memory", "blake3"),
+        ("memory/1", blocks.BLOCK + 1, "memory", "blake3-64m"),
+        ("blocks.json", 1000, "memory", "blake2b-256"),
     ],
 )
 def test_what_a_restore_acts_on_gets_the_digest_that_it_can_check(

@@ -2,14 +2,14 @@
 
 The digest's algorithm says who checks it: blake2b, which the standard library has, at every restore (the
 images that CRIU acts on, other rooms' small files); blake3 when a checkpoint enters the cache and on
-`glowplug verify`.
+`glowplug verify`, by blocks where a file has more than one.
 """
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from glowplug.cache import check, facts, layout
+from glowplug.cache import blocks, check, facts, layout
 from glowplug.cache.content import blake3_of
 from glowplug.cache.listing import digest_tree
 from glowplug.errors import CacheError
@@ -24,36 +24,34 @@ FileEntry = dict[str, str | int]  # "kind", "size" in bytes, "digest" as algorit
 
 def kind_of(path: str, size: int) -> str:
     """A file's kind by its place and size in bytes: image, pages, memory, layer or shm. Raises CacheError."""
+    if path == layout.BLOCKS:
+        return "memory"
     kind = _KINDS.get(path.partition("/")[0]) if "/" in path else None
     if kind is None:
         places = ", ".join(f"{place}/" for place in _KINDS)
-        raise CacheError(f"{path}: wanted {layout.MANIFEST} and what lies beneath {places}, nothing else")
+        wanted = f"{layout.MANIFEST}, {layout.BLOCKS} and what lies beneath {places}"
+        raise CacheError(f"{path}: wanted {wanted}, nothing else")
     if kind == "image" and (size > IMAGE_LIMIT or path.startswith("images/pages-")):
         return "pages"
     return kind
 
 
-def digest_files(directory: str, kinds: Callable[[str, int], str] = kind_of) -> dict[str, FileEntry]:
+def digest_files(directory: str) -> dict[str, FileEntry]:
     """"files" of the checkpoint in directory, by path; a tree of the container's own files is one entry.
 
     Its digest is that of the canonical listing (see listing.py), its size that of the regular files in it.
+    Writes blocks.json there, where a file has more than one block, and lists it too.
     Raises CacheError for a link or a device outside that tree, and for what can't be read.
     """
-    return {path: digest_file(directory, path, kinds) for path in walk(directory)}
-
-
-def digest_file(directory: str, path: str, kinds: Callable[[str, int], str] = kind_of) -> FileEntry:
-    """One entry of "files"."""
-    if layout.is_tree(path):
-        size, value = digest_tree(f"{directory}/{path}")
-        return {"kind": kinds(path, size), "size": size, "digest": f"{facts.BLAKE3}:{value}"}
-    try:
-        size = os.lstat(f"{directory}/{path}").st_size
-    except OSError as error:
-        raise CacheError(f"{path}: {error.strerror}") from error
-    kind = kinds(path, size)
-    algorithm = algorithm_of(kind, size)
-    return {"kind": kind, "size": size, "digest": f"{algorithm}:{content_digest(directory, path, algorithm)}"}
+    found: dict[str, FileEntry] = {}
+    of_blocks: dict[str, list[str]] = {}
+    for path in walk(directory):
+        if path != layout.BLOCKS:  # of an earlier look at this draft
+            found[path] = _entry(directory, path, of_blocks)
+    if of_blocks:
+        blocks.write(directory, of_blocks)
+        found[layout.BLOCKS] = _entry(directory, layout.BLOCKS, of_blocks)
+    return found
 
 
 def content_digest(directory: str, path: str, algorithm: str) -> str:
@@ -70,8 +68,28 @@ def content_digest(directory: str, path: str, algorithm: str) -> str:
 
 def algorithm_of(kind: str, size: int) -> str:
     """Which digest a file of that kind and size in bytes gets."""
-    small = kind == "image" or (kind != "pages" and size <= SMALL)
-    return facts.BLAKE2B if small else facts.BLAKE3
+    if kind == "image" or (kind != "pages" and size <= SMALL):
+        return facts.BLAKE2B
+    return facts.BLAKE3_BLOCKS if size > blocks.BLOCK else facts.BLAKE3
+
+
+def _entry(directory: str, path: str, of_blocks: dict[str, list[str]]) -> FileEntry:
+    """One entry of "files"; the digests of its blocks, where it has such, go into of_blocks."""
+    if layout.is_tree(path):
+        size, value = digest_tree(f"{directory}/{path}")
+        return {"kind": kind_of(path, size), "size": size, "digest": f"{facts.BLAKE3}:{value}"}
+    try:
+        size = os.lstat(f"{directory}/{path}").st_size
+    except OSError as error:
+        raise CacheError(f"{path}: {error.strerror}") from error
+    kind = kind_of(path, size)
+    algorithm = algorithm_of(kind, size)
+    if algorithm == facts.BLAKE3_BLOCKS:
+        of_blocks[path] = blocks.digests(directory, path)
+        value = blocks.digest(of_blocks[path])
+    else:
+        value = content_digest(directory, path, algorithm)
+    return {"kind": kind, "size": size, "digest": f"{algorithm}:{value}"}
 
 
 def walk(directory: str) -> Iterator[str]:

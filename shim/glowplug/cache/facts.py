@@ -15,6 +15,8 @@ from glowplug.errors import CacheError, DamagedCheckpoint
 MANIFEST_LIMIT = 64 << 20  # bytes; a larger one is no manifest of ours
 BLAKE2B = "blake2b-256"  # the standard library has it: checked at every restore
 BLAKE3 = "blake3"  # fast, of a library: checked on the agent's side
+BLAKE3_BLOCKS = "blake3-64m"  # the same, of a file's blocks (blocks.py)
+_ALGORITHMS = (BLAKE2B, BLAKE3, BLAKE3_BLOCKS)
 
 File = tuple[str, int, str, str]  # kind, size in bytes, digest's algorithm, digest in hexadecimal
 
@@ -68,8 +70,9 @@ def _file(path: str, entry: object) -> File:
     if not isinstance(kind, str) or type(size) is not int or size < 0 or not isinstance(digest, str):
         raise CacheError(f"manifest: {path}: wanted kind (text), size (bytes), digest (algorithm:hex)")
     algorithm, _, value = digest.partition(":")
-    if algorithm not in (BLAKE2B, BLAKE3):
-        raise CacheError(f"manifest: {path}: wanted {BLAKE2B} or {BLAKE3}, found {algorithm[:40]!r}")
+    if algorithm not in _ALGORITHMS:
+        wanted = ", ".join(_ALGORITHMS)
+        raise CacheError(f"manifest: {path}: wanted one of {wanted}, found {algorithm[:40]!r}")
     if layout.is_tree(path) and algorithm != BLAKE3:
         raise CacheError(f"manifest: {path}: wanted the {BLAKE3} of its listing, found {algorithm}")
     return kind, size, algorithm, value

@@ -19,6 +19,7 @@ DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 ID_LENGTH = 32
 MANIFEST = "manifest.json"
+BLOCKS = "blocks.json"
 TREE = "tree"
 _TREE_PLACES = ("layer", "shm", "volumes")
 

@@ -3,7 +3,7 @@
 When a checkpoint enters the cache, and for `glowplug verify`.
 """
 
-from glowplug.cache import check, digest, facts
+from glowplug.cache import blocks, check, digest, facts
 from glowplug.errors import CacheError, DamagedCheckpoint
 
 _SHOWN = 3  # problems named in one message
@@ -40,12 +40,25 @@ def _problem(directory: str, path: str, file: facts.File) -> str | None:
 
 def _check_digest(directory: str, path: str, file: facts.File) -> None:
     """The digests that check_file leaves to us."""
-    _, _, algorithm, wanted = file
+    _, size, algorithm, wanted = file
     if algorithm == facts.BLAKE2B:
         return
-    found = digest.content_digest(directory, path, algorithm)
+    if algorithm == facts.BLAKE3_BLOCKS:
+        of_blocks = blocks.digests(directory, path)
+        found = blocks.digest(of_blocks)
+    else:
+        of_blocks = []
+        found = digest.content_digest(directory, path, algorithm)
     if found != wanted:
-        raise DamagedCheckpoint(f"{path}: wanted {algorithm} {wanted[:16]}…, found {found[:16]}…")
+        where = _where(blocks.changed(directory, path, of_blocks, wanted), size)
+        raise DamagedCheckpoint(f"{path}: wanted {algorithm} {wanted[:16]}…, found {found[:16]}…{where}")
+
+
+def _where(changed: list[int], size: int) -> str:
+    """The blocks of a file of size bytes that are damaged, as the end of a message; nothing if none is known."""
+    shown = "; ".join(blocks.place(number, size) for number in changed[:_SHOWN])
+    more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return f" ({shown}{more})" if changed else ""
 
 
 def _unlisted(directory: str, files: dict[str, facts.File]) -> list[str]:

@@ -73,8 +73,9 @@ FILE = _record(
     kind=_text("what it is", r"^(image|pages|memory|layer|shm)$"),
     size=_whole("bytes"),
     digest=_text(
-        "small images by the standard library's hash, checked at each restore; big files by the fast one",
-        r"^(blake2b-256|blake3):[0-9a-f]{64}$",
+        "small images by the standard library's hash, checked at each restore; others by the fast one; files over "
+        "64 MiB by that of their blocks' digests, which blocks.json lists",
+        r"^(blake2b-256|blake3|blake3-64m):[0-9a-f]{64}$",
     ),
 )
 REQUIREMENTS = _record(
