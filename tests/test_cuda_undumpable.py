@@ -46,3 +46,14 @@ def test_after_the_cuda_checkpoint_any_open_nvidia_node_is_named(monkeypatch: py
     found = undumpable.after([os.getpid()])
     assert [one.what for one in found] == ["/dev/nvidiactl"]
     assert "opened by other means than CUDA" in found[0].why
+
+
+def test_a_node_that_a_process_without_cuda_has_open_is_named_with_the_drivers_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidia0", "/dev/null"])
+    (found,) = undumpable.beside([os.getpid()], {})
+    assert found.what == "/dev/nvidia0"
+    assert "a fork of one with CUDA" in str(found)
+    (found,) = undumpable.beside([os.getpid()], {os.getpid(): "operation not supported"})
+    assert str(found).endswith("; the driver says: operation not supported")

@@ -38,7 +38,9 @@ class Gpu:
         self.gpus = tuple(device.gpu for device in devices)
         self._suspension = Suspension()
         try:
-            self.pids = self._suspension.find(subject.pids)
+            members = subject.pids
+            self.pids = self._suspension.find(members)
+            _refuse(undumpable.beside(set(members) - set(self.pids), self._suspension.without))
             _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices))])
             self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
             indexes = [device.index for device in devices]

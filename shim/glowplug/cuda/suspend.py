@@ -22,6 +22,8 @@ class Suspension:
         self._engine = [choice, library, program]
         self._gang = gang.Gang(choice, library, program)
         self._rescue: rescue.Rescue | None = None
+        self.without: dict[int, str] = {}
+        """What the driver said, at find(), of processes that map libcuda and hold no CUDA."""
 
     def __enter__(self) -> Suspension:
         return self
@@ -43,7 +45,7 @@ class Suspension:
         candidates = processes.mapping_libcuda(tree)
         if not candidates:
             return []
-        self._gang.enlist(candidates)
+        self.without = self._gang.enlist(candidates)
         states = self._gang.states(_UNLOCK)
         elsewhere = [
             f"{pid} ({processes.name(pid)}) is {state}" for pid, state in states.items() if state != "running"

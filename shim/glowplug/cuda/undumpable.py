@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from glowplug.cuda import processes
 
@@ -48,6 +48,13 @@ _AFTER = (
         "still open after the CUDA checkpoint: opened by other means than CUDA (NVML, Vulkan, OpenGL)",
     ),
 )
+_BESIDE = (
+    (
+        "/dev/nvidia",
+        "the process has no CUDA state that the driver could take away: it opened that by other means (NVML, Vulkan, "
+        "OpenGL), or is a fork of one with CUDA",
+    ),
+)
 
 
 def before(pids: Iterable[int]) -> list[Undumpable]:
@@ -58,6 +65,18 @@ def before(pids: Iterable[int]) -> list[Undumpable]:
 def after(pids: Iterable[int]) -> list[Undumpable]:
     """What the CUDA checkpoint has left behind that CRIU can't dump."""
     return [found for pid in pids for found in _of(pid, _AFTER)]
+
+
+def beside(pids: Iterable[int], said: Mapping[int, str]) -> list[Undumpable]:
+    """The same of processes that hold no CUDA, which no CUDA checkpoint changes: known before it.
+
+    said: what the driver said of some of them, by process, when it was asked for their CUDA.
+    """
+    found = [one for pid in pids for one in _of(pid, _BESIDE)]
+    return [
+        replace(one, why=f"{one.why}; the driver says: {said[one.pid]}") if one.pid in said else one
+        for one in found
+    ]
 
 
 def objects(pid: int) -> set[str]:

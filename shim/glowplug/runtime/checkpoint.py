@@ -54,9 +54,10 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
     if paused:
         runc.resume(container)
     try:
-        if not (held := suspension.find(process.tree(init))):
+        members = process.tree(init)
+        if not (held := suspension.find(members)):
             return RUNC
-        _refuse(sharing.by_ipc(held))
+        _refuse([*sharing.by_ipc(held), *undumpable.beside(set(members) - set(held), suspension.without)])
         suspension.suspend(LOCK_S, CHECKPOINT_S)
         try:
             _refuse(undumpable.after(held))

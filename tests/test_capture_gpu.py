@@ -1,0 +1,149 @@
+"""The GPU side of a capture: refused before anything is touched, and CUDA is given back on every way out."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from tests.checkpoint_made import spec
+from tests.cuda_target import Script, Target
+
+from glowplug.capture import gpu
+from glowplug.capture.runc import Runc
+from glowplug.capture.subject import Subject
+from glowplug.checkpoint import bundle
+from glowplug.cuda import gang, undumpable
+from glowplug.errors import CudaError, GlowplugError, UsageError
+
+pytest_plugins = ["tests.cuda_target"]
+
+Start = Callable[..., Target]
+
+UUID = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
+NODE = ("driver 580.159.04", f'gpu 0 {UUID} 0 "H100" 85899345920 1048576 9.0 -')
+
+
+@pytest.fixture(autouse=True)
+def fakes(driver: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML here and libcuda in the workers are the fake's."""
+    ctypes.CDLL(f"{driver}/libnvidia-ml.so.1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", driver)
+    script.say(*NODE)
+
+
+@pytest.fixture
+def plain() -> Iterator[int]:
+    """A process without CUDA."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait(timeout=10)
+
+
+def subject(*pids: int) -> Subject:
+    """A container of these processes that is given the GPU."""
+    given = spec()
+    given["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}]
+    return cast(Subject, SimpleNamespace(bundle=bundle.read(given), pids=list(pids), init=os.getpid()))
+
+
+class NoRunc:
+    """Stands for runc: told to kill."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    def kill(self, container: str) -> None:
+        self.killed.append(container)
+
+
+def states(driver: str, *pids: int) -> set[str]:
+    with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
+        crew.enlist(list(pids))
+        return set(crew.states(5).values())
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((NODE[0], NODE[1].removesuffix("-") + "mig"), f"GPU {UUID} has MIG enabled"),
+        ((*NODE, "mps 0 PID 1"), f"process PID uses GPU {UUID} through MPS"),
+        ((*NODE, f"usage 0 PID {1 << 50}"), "a CUDA checkpoint puts 1073741824 MiB of device memory"),
+        ((*NODE, "state PID 2"), "wanted every CUDA process running before a capture"),
+        ((NODE[0],), "wanted a GPU in NVML for each device node"),
+    ],
+    ids=["mig", "mps", "room", "state", "device"],
+)
+def test_it_is_refused_before_anything_is_touched(
+    lines: tuple[str, ...], said: str, script: Script, target: Start
+) -> None:
+    pid = str(target().pid)
+    script.say(*(line.replace("PID", pid) for line in lines))
+    with pytest.raises(GlowplugError, match=said.replace("PID", pid)):
+        gpu.Gpu(subject(int(pid)))
+    assert script.calls("lock") == []
+
+
+def test_a_node_open_beside_cuda_is_refused_before_anything_is_touched(
+    script: Script, target: Start, plain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a fork of a process with CUDA has it, or a monitor."""
+    holder = target().pid
+    monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidia0"])
+    with pytest.raises(UsageError, match=rf"process {plain} \(sleep\) holds /dev/nvidia0"):
+        gpu.Gpu(subject(holder, plain))
+    assert script.calls("lock") == []
+
+
+def test_cuda_is_away_and_comes_back(driver: str, target: Start, plain: int) -> None:
+    pids = [target().pid, target().pid]
+    with gpu.Gpu(subject(*pids, plain)) as found:
+        assert found.pids == sorted(pids)
+        with found.away(cast(Runc, NoRunc()), "c1"):
+            assert states(driver, *pids) == {"checkpointed"}
+        assert states(driver, *pids) == {"running"}
+    assert list(found.seconds) == ["cuda_checkpoint", "cuda_restore"]
+
+
+def test_a_dump_that_fails_has_cuda_back(driver: str, target: Start) -> None:
+    pid, runc = target().pid, NoRunc()
+    with pytest.raises(ZeroDivisionError), gpu.Gpu(subject(pid)) as found, found.away(cast(Runc, runc), "c1"):
+        raise ZeroDivisionError
+    assert states(driver, pid) == {"running"}
+    assert runc.killed == []
+
+
+def test_what_the_checkpoint_left_open_is_refused_with_cuda_back(
+    driver: str, target: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, runc = target().pid, NoRunc()
+    with gpu.Gpu(subject(pid)) as found:
+        monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidiactl"])
+        with pytest.raises(UsageError, match="still open after"), found.away(cast(Runc, runc), "c1"):
+            raise AssertionError("not to be reached")
+    assert states(driver, pid) == {"running"}
+
+
+@pytest.mark.parametrize(
+    ("line", "raised", "killed"),
+    [
+        ("fail lock any 600", CudaError, []),
+        ("fail checkpoint any 801", CudaError, []),
+        ("fail restore any 801", gang.CudaLost, ["c1"]),
+        ("crash unlock any", gang.CudaLost, ["c1"]),
+    ],
+)
+def test_a_container_is_killed_only_where_its_cuda_is_lost(
+    line: str, raised: type[Exception], killed: list[str], script: Script, target: Start
+) -> None:
+    runc: Any = NoRunc()
+    with gpu.Gpu(subject(target().pid)) as found:
+        script.say(*NODE, line)
+        with pytest.raises(raised), found.away(runc, "c1"):
+            pass
+    assert runc.killed == killed
