@@ -187,6 +187,35 @@ def test_a_section_that_is_imported_later_gets_the_handler_anew(machine: Machine
     assert machine.files()["etc/containerd/config.toml"] == alone["etc/containerd/config.toml"]
 
 
+def test_an_empty_directory_for_imports_stays_where_the_handler_did_not_go_there(machine: Machine) -> None:
+    put(machine, "debian")
+    (machine.etc / "conf.d").mkdir()
+    files = machine.files()
+    machine.install()
+    machine.uninstall()
+    assert machine.files() == files
+
+
+@pytest.mark.parametrize("imports", ["5", "[5]", '"/etc/x.toml"', '["a\\u0000b"]', '[""]'])
+def test_imports_that_are_none_are_refused_untouched(machine: Machine, imports: str) -> None:
+    machine.config.write_text(f"version = 2\nimports = {imports}\n")
+    files = machine.files()
+    with pytest.raises(NodeError):
+        machine.install()
+    assert machine.files() == files
+
+
+@pytest.mark.parametrize("text", ["version = 2\nplugins = 5\n", "version = 2\n[plugins]\nx = 1\n"])
+def test_an_imported_file_of_another_shape_is_containerd_s_to_judge(machine: Machine, text: str) -> None:
+    (machine.etc / "conf.d").mkdir()
+    (machine.etc / "conf.d/50-other.toml").write_text(text)
+    machine.config.write_text(f'version = 2\nimports = ["{machine.etc}/conf.d/*.toml"]\n')
+    files = machine.files()
+    with pytest.raises(NodeError, match="containerd refuses"):
+        machine.install()
+    assert machine.files() == files
+
+
 def test_a_handler_of_that_name_that_is_not_ours_is_left(machine: Machine) -> None:
     put(machine, "debian")
     machine.install()

@@ -51,6 +51,17 @@ class MainFile:
         """containerd's socket. k3s and RKE2 give it on containerd's command line, and not in the file."""
         return _K3S_SOCKET if self.is_template and configured == ADDRESS else configured
 
+    @property
+    def imports(self) -> list[str] | None:
+        """The files that the main file imports, as it names them; None: it has no such key. Raises NodeError."""
+        listed = self.keys().get("imports")
+        if listed is None or (isinstance(listed, list) and all(map(_is_path, listed))):
+            return listed
+        raise NodeError(
+            f"wanted a list of paths as `imports` in {self.path}, found something else: "
+            "it was left as it is; mend it first"
+        )
+
     def keys(self) -> dict[str, Any]:
         """The main file, read. Raises NodeError: it is no TOML."""
         try:
@@ -59,6 +70,10 @@ class MainFile:
             raise NodeError(
                 f"wanted TOML in {self.path}, found: {error}: it was left as it is; mend it first"
             ) from None
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def read(path: str, handler: str) -> MainFile:
@@ -86,15 +101,15 @@ def read(path: str, handler: str) -> MainFile:
 
 def _imported_section(main: MainFile) -> str | None:
     """The last imported file of version 2 that has a CRI section, if the main file is of version 2."""
-    keys = main.keys()
-    if keys.get("version") != 2:
+    if main.keys().get("version") != 2:
         return None
-    for path in reversed(imports.resolved(keys.get("imports") or [], main.path)):
+    for path in reversed(imports.resolved(main.imports or [], main.path)):
         try:
             found = tomllib.loads((files.read(path) or b"").decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             continue  # containerd's to refuse
-        if found.get("version") == 2 and CRI_V2 in found.get("plugins", {}):
+        plugins = found.get("plugins")
+        if found.get("version") == 2 and isinstance(plugins, dict) and CRI_V2 in plugins:
             return path
     return None
 

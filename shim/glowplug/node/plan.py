@@ -73,7 +73,7 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
 
 def drop_in_path(main: MainFile, name: str) -> tuple[str, bool]:
     """Where the drop-in for containerd 2.x lies, and whether the main file imports it already."""
-    folder = imports.directory(main.keys().get("imports") or [], main.path)
+    folder = imports.directory(main.imports or [], main.path)
     return f"{folder or os.path.dirname(main.path) + '/conf.d'}/{name}.toml", folder is not None
 
 
@@ -91,7 +91,7 @@ def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], mo
 
         return _edit(main, with_tables)
     content = _drop_in(path, name, handler.drop_in(filled))
-    listed = main.keys().get("imports")
+    listed = main.imports
 
     def importing(what: str) -> bytes:
         return imports.added(main.text, listed, what, name, first)
@@ -107,7 +107,7 @@ def _edit(main: MainFile, edit: Callable[[bytes], bytes]) -> _Draft:
     if main.edited == main.path or main.is_template:
         return _Draft(Plan(files, kind), edit(main.text), {})
     trial = main.edited + _TRIAL
-    listed = imports.resolved(main.keys()["imports"], main.path)
+    listed = imports.resolved(main.imports or [], main.path)
     text = imports.replaced(main.text, [trial if path == main.edited else path for path in listed])
     if main.is_stale:
         files[main.path] = main.text

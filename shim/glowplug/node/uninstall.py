@@ -29,7 +29,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
         if not pods:
             lines += [f"removed {path}" for path in _chain_files(place) if written.remove(path)]
         written.keep()
-    _remove_empty(place, main)
+    _remove_empty(place, main, taken)
     return lines or [f"nothing to take out: {place.config} has no handler {place.handler} of ours"], not pods
 
 
@@ -96,10 +96,11 @@ def _chain_files(place: Place) -> list[str]:
     ]
 
 
-def _remove_empty(place: Place, main: MainFile) -> None:
+def _remove_empty(place: Place, main: MainFile, taken: list[str]) -> None:
     """Directories that we made, where nothing else has come into them."""
+    beside = f"{os.path.dirname(main.path)}/conf.d"
     for path in (
-        *([f"{os.path.dirname(main.path)}/conf.d"] if main.has_block else []),
+        *([beside] if main.has_block and f"{beside}/{place.handler}.toml" in taken else []),
         f"{place.prefix}/etc/{place.handler}/nvidia-container-runtime",
         f"{place.prefix}/etc/{place.handler}",
     ):
