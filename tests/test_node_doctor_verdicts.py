@@ -87,9 +87,19 @@ def chain(first: str, how: str) -> dict[str, object]:
             "lacks CONFIG_CHECKPOINT_RESTORE",
         ),
         (
-            memory.judge_huge_pages("always [madvise] never\n", "always [never]\n"),
+            memory.judge_huge_pages("always [madvise] never\n", "always [advise] never\n"),
             "ok",
+            "madvise; shared memory: advise",
+        ),
+        (
+            memory.judge_huge_pages("always [madvise] never\n", "always advise [never]\n"),
+            "warning",
             "madvise; shared memory: never",
+        ),
+        (
+            memory.judge_huge_pages("[always] madvise never\n", "always advise never [deny]\n"),
+            "warning",
+            "always; shared memory: deny",
         ),
         (memory.judge_huge_pages("always madvise [never]\n", None), "warning", "never"),
         (memory.judge_huge_pages(None, None), "warning", "not in this kernel"),
@@ -233,6 +243,19 @@ def test_each_fact_has_its_verdict(found: Finding, level: str, said: str) -> Non
     assert (found.level, found.found) == (level, said)
     # What is not well says what would be, and what to do.
     assert bool(found.needed) == bool(found.mend) == (level != "ok")
+
+
+def test_small_pages_are_mended_where_they_are() -> None:
+    """Of a process's own memory, of shared memory, or of both."""
+    small, shared = "always madvise [never]\n", "always advise [never]\n"
+    mends = [
+        memory.judge_huge_pages(*given).mend
+        for given in ((small, None), ("[madvise]", shared), (small, shared))
+    ]
+    private, other, both = (
+        [word.rpartition("/")[2] for word in mend.replace(";", " ").split() if "/" in word] for mend in mends
+    )
+    assert (private, other, both) == (["enabled"], ["shmem_enabled"], ["enabled", "shmem_enabled"])
 
 
 @pytest.mark.parametrize(

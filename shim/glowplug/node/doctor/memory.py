@@ -16,15 +16,19 @@ def judge_huge_pages(enabled: str | None, shared: str | None) -> Finding:
 
     HostError where nothing is chosen in it.
     """
-    chosen = _chosen(enabled) if enabled else "not in this kernel"
-    others = f"; shared memory: {_chosen(shared)}" if shared else ""
-    if chosen in ("always", "madvise"):
-        return ok(f"{chosen}{others}")
-    return warning(
-        f"{chosen}{others}",
-        "madvise or always: with small pages, memory takes about twice as long to come back",
-        f"echo madvise >{_THP}/enabled",
-    )
+    found = _chosen(enabled) if enabled else "not in this kernel"
+    needed: list[str] = []
+    mend: list[str] = []
+    if found not in ("always", "madvise"):
+        needed.append("madvise or always: with small pages, memory takes about twice as long to come back")
+        mend.append(f"echo madvise >{_THP}/enabled")
+    if shared:
+        chosen = _chosen(shared)
+        found += f"; shared memory: {chosen}"
+        if chosen in ("never", "deny"):
+            needed.append("advise for shared memory: what CUDA pins comes back about twice as fast")
+            mend.append(f"echo advise >{_THP}/shmem_enabled")
+    return warning(found, "; ".join(needed), "; ".join(mend)) if needed else ok(found)
 
 
 def _chosen(text: str) -> str:
