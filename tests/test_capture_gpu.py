@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import bundle
 from glowplug.cuda import gang, undumpable
-from glowplug.errors import CudaError, GlowplugError, UsageError
+from glowplug.errors import CudaError, GlowplugError, HostError, UsageError
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -147,3 +148,45 @@ def test_a_container_is_killed_only_where_its_cuda_is_lost(
         with pytest.raises(raised), found.away(runc, "c1"):
             pass
     assert runc.killed == killed
+
+
+def hierarchy(root: Path, *limited: str, v2: bool = True) -> str:
+    """A cgroup mount: where limits are set, and /pod/c1 in any case."""
+    (root / "pod/c1").mkdir(parents=True)
+    if v2:
+        (root / "cgroup.controllers").write_text("cpu memory\n")
+    for name in limited:
+        (root / name / ("memory.max" if v2 else "memory.limit_in_bytes")).write_text("1\n")
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("limited", "v2", "row", "found"),
+    [
+        (("pod", "pod/c1"), True, "0::/pod/c1", "pod/c1"),
+        (("pod",), True, "0::/pod/c1", "pod"),
+        ((".", "pod", "pod/c1"), False, "4:cpu,memory:/pod/c1", "pod/c1"),
+    ],
+    ids=["v2", "turned-off-below", "v1"],
+)
+def test_the_first_memory_limit_above_a_process_is_found(
+    limited: tuple[str, ...], v2: bool, row: str, found: str, tmp_path: Path
+) -> None:
+    mount = hierarchy(tmp_path, *limited, v2=v2)
+    assert gpu._has_memory(mount)
+    assert gpu._limited([row.split(":", 2)], [mount]) == f"{mount}/{found}"
+
+
+@pytest.mark.parametrize(
+    ("row", "v2"),
+    [("0::/../../pod/c1", True), ("0::/pod/c2", True), ("4:memory:/pod/c1", True), ("0::/pod/c1", False)],
+)
+def test_a_memory_limit_that_can_not_be_told_is_an_error(row: str, v2: bool, tmp_path: Path) -> None:
+    """As where this process has a cgroup namespace of its own."""
+    mount = hierarchy(tmp_path, "pod", "pod/c1", v2=v2)
+    with pytest.raises(HostError, match="wanted the container's memory cgroup"):
+        gpu._limited([row.split(":", 2)], [mount])
+
+
+def test_a_node_without_the_memory_controller_sets_no_limit() -> None:
+    assert gpu._limited([["0", "", "/pod/c1"]], []) == ""

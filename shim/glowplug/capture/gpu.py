@@ -14,7 +14,7 @@ from glowplug.cuda import facts, given, processes, room, sharing, undumpable
 from glowplug.cuda.facts import Device
 from glowplug.cuda.gang import CudaLost
 from glowplug.cuda.suspend import Suspension
-from glowplug.errors import UsageError
+from glowplug.errors import HostError, UsageError
 from glowplug.host import cgroup
 
 LOCK_S = 10.0
@@ -104,14 +104,45 @@ def _refuse_sharing(devices: tuple[Device, ...], pids: list[int]) -> None:
 
 
 def _memory_cgroup(pid: int) -> str:
-    """The directory of a process's memory controller; "" where there is none (proc_pid_cgroup(5))."""
+    """The cgroup whose memory limit is the first that a process meets; "" on a node without that controller.
+
+    Raises HostError where it can't be told: what is left of a limit that nobody saw is not known.
+    """
     with open(f"/proc/{pid}/cgroup") as lines:
-        rows = [line.strip().split(":", 2) for line in lines]
-    for mount in cgroup.mountpoints():
+        rows = [line.rstrip("\n").split(":", 2) for line in lines]  # proc_pid_cgroup(5)
+    return _limited(rows, [mount for mount in cgroup.mountpoints() if _has_memory(mount)])
+
+
+def _limited(rows: list[list[str]], mounts: list[str]) -> str:
+    for mount in mounts:
+        is_unified = os.path.exists(f"{mount}/cgroup.controllers")
         for _, controllers, path in rows:
-            if controllers and "memory" not in controllers.split(","):
+            if controllers if is_unified else "memory" not in controllers.split(","):
                 continue
-            for limit in ("memory.max", "memory.limit_in_bytes"):
-                if os.path.exists(f"{mount}{path}/{limit}"):
-                    return f"{mount}{path}"
+            directory = f"{mount}{path.rstrip('/')}"
+            if not os.path.isdir(directory):
+                continue
+            while len(directory) >= len(mount):
+                if any(os.path.exists(f"{directory}/{limit}") for limit in _LIMITS):
+                    return directory
+                directory = os.path.dirname(directory)  # the controller is not turned on so far below
+    if mounts:
+        raise HostError(
+            f"wanted the container's memory cgroup below {mounts[0]}, found none: is /sys/fs/cgroup another "
+            "container's view of it?"
+        )
     return ""
+
+
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
+
+
+def _has_memory(mount: str) -> bool:
+    """Whether a hierarchy has the memory controller: on v1 by its file, on v2 by the list in its root."""
+    if os.path.exists(f"{mount}/memory.limit_in_bytes"):
+        return True
+    try:
+        with open(f"{mount}/cgroup.controllers") as file:
+            return "memory" in file.read().split()
+    except FileNotFoundError:
+        return False
