@@ -135,7 +135,9 @@ def test_a_failed_capture_abandons_its_draft(store: Store) -> None:
     assert leftovers(store) == []
 
 
-def test_trash_that_cannot_be_deleted_keeps_nothing_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trash_that_cannot_be_deleted_keeps_nothing_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(layout.trash(store.root), {"stuck/mounted/file": b""})
     rmdir = os.rmdir
 
@@ -164,7 +166,11 @@ def test_a_manifest_that_could_not_be_read_once_is_read_again(store: Store) -> N
 
 def test_a_store_that_another_process_holds_for_long_is_said(store: Store) -> None:
     path = layout.store_lock(store.root)
-    with locking.held(path), pytest.raises(CacheError, match="held by another process"), locking.held(path, 0.05):
+    with (
+        locking.held(path),
+        pytest.raises(CacheError, match="held by another process"),
+        locking.held(path, 0.05),
+    ):
         pass
     with locking.held(path, wait_s=0):
         pass
@@ -440,6 +446,22 @@ def test_a_store_that_others_could_read_is_made_private(tmp_path: object) -> Non
     os.mkdir(f"{tmp_path}/store", 0o755)
     Store(f"{tmp_path}/store")
     assert stat.S_IMODE(os.lstat(f"{tmp_path}/store").st_mode) == 0o700
+
+
+def test_a_directory_that_others_use_is_refused_untouched(tmp_path: object) -> None:
+    root = f"{tmp_path}/lib"
+    os.makedirs(f"{root}/dpkg")
+    os.chmod(root, 0o755)
+    with pytest.raises(CacheError, match="wanted a directory for checkpoints alone, found 'dpkg'"):
+        Store(root)
+    assert os.listdir(root) == ["dpkg"]
+    assert stat.S_IMODE(os.lstat(root).st_mode) == 0o755
+
+
+def test_a_new_file_system_is_taken(tmp_path: object) -> None:
+    os.makedirs(f"{tmp_path}/disk/lost+found")
+    os.chmod(f"{tmp_path}/disk", 0o755)
+    assert Store(f"{tmp_path}/disk").ids() == []
 
 
 def test_a_store_that_is_a_link_or_a_file_is_refused(tmp_path: object) -> None:

@@ -8,10 +8,15 @@ from glowplug.cache import disk, layout
 from glowplug.errors import CacheError
 
 SALT_LENGTH = 32  # bytes
+_OF_THE_FILE_SYSTEM = "lost+found"
 
 
 def prepare(root: str) -> None:
-    """Makes the store's directories, 0700, where they are missing. Raises CacheError, OSError."""
+    """Makes the store's directories, 0700, where they are missing. Raises CacheError, OSError.
+
+    A directory that others use is refused: closed to them, /var/lib or a data disk's root would break the node.
+    """
+    _require_unused(root)
     _private(root)
     for path in (layout.checkpoints, layout.drafts, layout.trash, layout.states, layout.leases):
         _private(path(root))
@@ -32,6 +37,17 @@ def salt(root: str) -> bytes:
             "what was captured with the old one matches no more"
         )
     return found
+
+
+def _require_unused(root: str) -> None:
+    if not os.path.isdir(root) or os.path.isdir(layout.checkpoints(root)):
+        return
+    others = sorted(set(os.listdir(root)) - {_OF_THE_FILE_SYSTEM})
+    if others and stat.S_IMODE(os.stat(root).st_mode) != layout.DIRECTORY_MODE:
+        raise CacheError(
+            f"{root}: wanted a directory for checkpoints alone, found {others[0][:80]!r} in it; "
+            "name another in the configuration (`cache`)"
+        )
 
 
 def _private(path: str) -> None:
