@@ -193,3 +193,39 @@ def test_it_leaves_no_descriptor_and_no_thread(folder: str, child: Child) -> Non
     with pytest.raises(CriuError):
         fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+def test_what_nobody_thought_of_in_a_thread_ends_the_fill(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that died with its piece unwritten must not look like one that was done."""
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr(fill, "_write", broken)
+    with pytest.raises(ZeroDivisionError, match="nobody thought"):
+        fill.fill(folder, {INNER: child.pid}, soon())
+
+
+def test_a_thread_that_cannot_be_started_leaves_none_writing(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a limit of processes (pids.max)."""
+    import threading
+
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def refused(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="new thread"):
+        fill.fill(folder, {INNER: child.pid}, soon(), threads=4)
+    assert not any(thread.is_alive() for thread in started)

@@ -141,10 +141,12 @@ class _Crew:
         """Run the crew to its end. Raises what the first failing thread raised."""
         if time.monotonic() > until:
             raise CriuError("there is no time left in which to write memory")
-        crew = [threading.Thread(target=self._labour, daemon=True) for _ in range(threads)]
-        for thread in crew:
-            thread.start()
+        crew: list[threading.Thread] = []
         try:
+            for _ in range(threads):
+                thread = threading.Thread(target=self._labour, daemon=True)
+                thread.start()
+                crew.append(thread)
             for thread in crew:
                 while thread.is_alive():
                     thread.join(_PROGRESS_S)
@@ -168,10 +170,10 @@ class _Crew:
                 with self._lock:
                     self.done += size
                     self.mapped += size if cached else 0
-        except (CriuError, ImageError, OSError, MemoryError) as error:
-            self._fail(
-                error if not isinstance(error, (OSError, MemoryError)) else CriuError(f"memory: {error}")
-            )
+        except (OSError, MemoryError) as error:
+            self._fail(CriuError(f"memory: {error}"))
+        except BaseException as error:  # noqa: BLE001 - raised again by work(): a piece is missing
+            self._fail(error)
         finally:
             buffer.free()
 
