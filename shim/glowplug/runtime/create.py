@@ -37,7 +37,9 @@ def run(runc: str, command: Command) -> int:
         status, said = _start(runc, command, spec, facts, against, began)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
         status, said = RUNC, {"outcome": "cold:internal-error", "detail": f"{type(error).__name__}: {error}"}
-    outcome.append({**outcome.names(command.container, facts), **said, "total_s": round(time.monotonic() - began, 4)})
+    outcome.append(
+        {**outcome.names(command.container, facts), **said, "total_s": round(time.monotonic() - began, 4)}
+    )
     if status == REFUSED:
         outcome.tell_containerd(command.options.get("log"), str(said.get("detail")))
     if status == RUNC and against == []:
@@ -123,8 +125,10 @@ def _restore(
                 steps.abandon(work)
             finally:
                 cleanup.clean_up(trial, CLEANUP_DEADLINE_S, create_follows=True)
-        except (GlowplugError, OSError) as error:
-            said["detail"] = f"{failure}; and then the clean-up: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever it was: runc would meet what is left
+            known = isinstance(error, GlowplugError | OSError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            said["detail"] = f"{failure}; and then the clean-up: {why}"
             return REFUSED, said
         return RUNC, said
     trial.finish()

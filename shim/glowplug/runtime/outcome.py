@@ -40,10 +40,17 @@ def append(record: dict[str, object]) -> bool:
     return True
 
 
-def tell_containerd(log: str | None, message: str) -> None:
-    """The error as runc would log it: containerd shows the last one of the file that `--log` names."""
+def tell_containerd(log: str | None, message: str) -> bool:
+    """The error as runc would log it: containerd shows the last one of the file that `--log` names.
+
+    False where it can't be written: what was refused stays refused, without words.
+    """
     if log is None:
-        return
+        return False
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with open(log, "a") as file:
-        file.write(jsontext.dumps({"level": "error", "msg": f"glowplug: {message}", "time": now}) + "\n")
+    try:
+        with open(log, "a") as file:
+            file.write(jsontext.dumps({"level": "error", "msg": f"glowplug: {message}", "time": now}) + "\n")
+    except OSError:
+        return False
+    return True
