@@ -220,6 +220,17 @@ spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: work, image: x
         "a: [",
         "\x00\x01",
         "!!python/object/apply:os.system [x]",
+        pytest.param("[" * 100_000, id="lists without end"),
+        pytest.param("a: " + "{b: " * 1000, id="tables without end"),
+        "kind: List\nitems: &a [{kind: List, items: *a}]",
+        "kind: Pod\nspec: {containers: [{name: a, resources: {limits: {memory: 1e999999999}}}]}",
+        "kind: Pod\nspec: {containers: [{name: a, resources: {limits: {memory: 1e99999}}}]}",
+        "kind: Pod\nspec: {containers: [{name: a, resources: {limits: {cpu: -1}}}]}",
+        pytest.param(
+            "kind: Pod\nspec: {containers: [{name: a, image: 0x" + "f" * 5000 + "}]}", id="a long number"
+        ),
+        "kind: Pod\nmetadata: {annotations: {a: [x]}}\nspec: {containers: [{name: a}]}",
+        "kind: Pod\nspec: {containers: [{name: a, command: [[x]]}]}",
         '{"ociVersion": "1.0.2", "process": 7}',
     ],
 )

@@ -21,6 +21,7 @@ from glowplug.errors import CacheError, ManifestError, UsageError
 from glowplug.podnet import addresses
 
 LIMIT = 16 << 20  # bytes; a larger file is no spec
+DEEPEST = 100  # levels in one another; the YAML library's own recursion ends the process much later
 TIMEOUT_S = 10.0
 
 
@@ -56,11 +57,25 @@ def _documents(path: str) -> list[object]:
     except (ValueError, RecursionError):
         pass
     try:
+        _require_shallow(file, text)
         return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" near line {mark.line + 1}" if mark else ""
         raise UsageError(f"{file}: wanted JSON or YAML, found neither{where}") from None
+
+
+def _require_shallow(file: str, text: bytes) -> None:
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise UsageError(f"{file}: wanted at most {DEEPEST} levels in one another, found more")
 
 
 # -- a bundle --

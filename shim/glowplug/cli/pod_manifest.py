@@ -6,7 +6,7 @@ Defaults are Kubernetes'; what the image, the cluster or a reference decides is 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from glowplug.checkpoint.requirements import UNLIMITED
@@ -22,6 +22,7 @@ _SCALES = {
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(("K", "M", "G", "T", "P", "E"), 1)},
 }
 _NOT_VOLUME_SOURCES = frozenset(("name",))
+_MOST = 1 << 63  # no quantity and no number of Kubernetes reaches it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,16 @@ def read(objects: list[object], namespace: str | None) -> list[Wanted]:
     return found
 
 
-def _of_object(one: object, namespace: str) -> Iterator[Wanted]:
+def _of_object(one: object, namespace: str, in_list: bool = False) -> Iterator[Wanted]:
     document = _table(one, "a manifest")
-    kind = str(document.get("kind", ""))
-    if kind == "List":
+    kind = _text(document.get("kind"), "kind")
+    if kind == "List" and not in_list:
         for item in _list(document.get("items"), "items"):
-            yield from _of_object(item, namespace)
+            yield from _of_object(item, namespace, in_list=True)
         return
     metadata, spec = _table(document.get("metadata"), "metadata"), _table(document.get("spec"), "spec")
-    namespace = str(metadata.get("namespace") or namespace)
-    name = str(metadata.get("name") or "") if kind == "Pod" else ""
+    namespace = _text(metadata.get("namespace"), "namespace") or namespace
+    name = _text(metadata.get("name"), "name") if kind == "Pod" else ""
     if kind == "CronJob":
         spec = _table(_table(spec.get("jobTemplate"), "jobTemplate").get("spec"), "jobTemplate.spec")
     if kind != "Pod":
@@ -103,31 +104,32 @@ def _of_object(one: object, namespace: str) -> Iterator[Wanted]:
 def _container(namespace: str, pod: str, metadata: Object, spec: Object, container: Object) -> Wanted:
     env = [_table(entry, "env") for entry in _list(container.get("env"), "env")]
     told = {
-        str(entry.get("name")): str(entry.get("value") or "") for entry in env if "valueFrom" not in entry
+        _text(entry.get("name"), "env"): _text(entry.get("value"), "env")
+        for entry in env
+        if "valueFrom" not in entry
     }
     expanded = {name for name, value in told.items() if "$(" in value}
     own, shared = (_table(one.get("securityContext"), "securityContext") for one in (container, spec))
     limits = _table(_table(container.get("resources"), "resources").get("limits"), "limits")
     uid = own.get("runAsUser", shared.get("runAsUser"))
-    working_dir = container.get("workingDir")
     return Wanted(
         namespace=namespace,
         pod=pod,
-        container=str(container.get("name") or ""),
-        image=str(container.get("image") or ""),
+        container=_text(container.get("name"), "name"),
+        image=_text(container.get("image"), "image"),
         annotations={
-            str(name): str(value)
+            _text(name, "annotations"): _text(value, "annotations")
             for name, value in _table(metadata.get("annotations"), "annotations").items()
         },
-        runtime_class=str(spec.get("runtimeClassName") or ""),
+        runtime_class=_text(spec.get("runtimeClassName"), "runtimeClassName"),
         command=_texts(container.get("command"), "command"),
         args=_texts(container.get("args"), "args"),
         env={name: value for name, value in told.items() if name not in expanded},
         untold_env=tuple(
-            sorted(expanded | {str(entry.get("name")) for entry in env if "valueFrom" in entry})
+            sorted(expanded | {_text(entry.get("name"), "env") for entry in env if "valueFrom" in entry})
         ),
         has_env_from=bool(container.get("envFrom")),
-        working_dir=None if not working_dir else str(working_dir),
+        working_dir=_text(container.get("workingDir"), "workingDir") or None,
         uid=uid if isinstance(uid, int) else None,
         memory_limit=_quantity(limits.get("memory"), 1),
         cpu_limit=_quantity(limits.get("cpu"), 1000),
@@ -153,13 +155,13 @@ def _volumes(spec: Object, container: Object) -> dict[str, Volume]:
     for entry in _list(spec.get("volumes"), "volumes"):
         volume = _table(entry, "a volume")
         type = next((str(name) for name in volume if name not in _NOT_VOLUME_SOURCES), "emptyDir")
-        path = str(_table(volume.get(type), type).get("path") or "") if type == "hostPath" else ""
-        sources[str(volume.get("name"))] = (type, path)
+        path = _text(_table(volume.get(type), type).get("path"), "path") if type == "hostPath" else ""
+        sources[_text(volume.get("name"), "name")] = (type, path)
     found = {}
     for entry in _list(container.get("volumeMounts"), "volumeMounts"):
         mount = _table(entry, "a volume mount")
-        type, path = sources.get(str(mount.get("name")), ("unknown", ""))
-        place = str(mount.get("mountPath") or "").rstrip("/") or "/"
+        type, path = sources.get(_text(mount.get("name"), "name"), ("unknown", ""))
+        place = _text(mount.get("mountPath"), "mountPath").rstrip("/") or "/"
         found[place] = Volume(type, path, bool(mount.get("subPath") or mount.get("subPathExpr")))
     return found
 
@@ -168,12 +170,15 @@ def _quantity(value: object, scale: int) -> int:
     """A Kubernetes quantity ("500m", "8Gi") times scale; UNLIMITED where there is none. Raises UsageError."""
     if value is None:
         return UNLIMITED
-    text = str(value)
+    text = _text(value, "a quantity")
     digits = text.rstrip("kKMGTPEim") if not text[-1:].isdigit() else text
     try:
-        return int(Decimal(digits) * _SCALES[text[len(digits) :]] * scale)
-    except (InvalidOperation, KeyError, ValueError, OverflowError):
-        raise UsageError(f"wanted a quantity such as 500m or 8Gi, found {text[:40]!r}") from None
+        found = Decimal(digits) * _SCALES[text[len(digits) :]] * scale
+        if 0 <= found < _MOST:
+            return int(found)
+    except (ArithmeticError, KeyError):
+        pass
+    raise UsageError(f"wanted a quantity such as 500m or 8Gi, found {text[:40]!r}")
 
 
 def _table(value: object, what: str) -> Object:
@@ -194,4 +199,13 @@ def _list(value: object, what: str) -> list[Any]:
 
 def _texts(value: object, what: str) -> tuple[str, ...] | None:
     listed = _list(value, what)
-    return tuple(str(item) for item in listed) if listed else None
+    return tuple(_text(item, what) for item in listed) if listed else None
+
+
+def _text(value: object, what: str) -> str:
+    """As YAML says it; "" where there is nothing. Raises UsageError: a list, say, or no number of Kubernetes."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping | list) or (isinstance(value, int) and abs(value) >= _MOST):
+        raise UsageError(f"{what}: wanted text, found {type(value).__name__}")
+    return str(value)
