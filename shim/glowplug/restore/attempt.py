@@ -12,6 +12,10 @@ import shutil
 
 from glowplug import paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 JOURNAL = "journal.json"
 LOCK = "lock"
 PROGRESS = "progress"
@@ -97,31 +101,49 @@ def begin(facts: dict[str, object]) -> Attempt:
     return Attempt(facts, lock)
 
 
-def abandoned() -> list[Attempt]:
-    """Attempts whose runtime is dead, each locked by us now."""
+def abandoned(concerns: "Callable[[Attempt], bool]" = lambda attempt: True) -> "Iterator[Attempt]":
+    """Attempts whose runtime is dead, each locked by us when it is its turn: another pod's, and one that we have not
+    come to, are free for those who look for them at the same time.
+
+    `concerns`: whether one is wanted, told by its facts alone.
+    """
     try:
         names = os.listdir(paths.attempts())
     except FileNotFoundError:
-        return []
-    return [attempt for name in sorted(names) if (attempt := _adopt(f"{paths.attempts()}/{name}"))]
+        return
+    for name in sorted(names):
+        attempt = _adopt(f"{paths.attempts()}/{name}", concerns)
+        if attempt is not None:
+            yield attempt
 
 
-def _adopt(directory: str) -> Attempt | None:
+def _adopt(directory: str, concerns: "Callable[[Attempt], bool]") -> Attempt | None:
+    facts = _facts(directory)
+    if facts is not None and not concerns(Attempt(facts, -1)):
+        return None
     try:
         lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None  # finished meanwhile
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with open(f"{directory}/{JOURNAL}") as file:
-            facts = json.load(file)
-        if not isinstance(facts, dict):
-            raise ValueError
-        if os.fstat(lock).st_nlink:
-            return Attempt(facts, lock)
     except BlockingIOError:
-        pass  # its runtime is at work
-    except (OSError, ValueError):
+        os.close(lock)
+        return None  # its runtime is at work
+    facts = _facts(directory)
+    if facts is not None and os.fstat(lock).st_nlink:
+        return Attempt(facts, lock)
+    if facts is None:
         shutil.rmtree(directory, ignore_errors=True)  # killed before its first change
     os.close(lock)
     return None
+
+
+def _facts(directory: str) -> dict[str, object] | None:
+    """What its journal says; None where there is none that can be read."""
+    try:
+        with open(f"{directory}/{JOURNAL}") as file:
+            facts = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None

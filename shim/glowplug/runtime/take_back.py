@@ -27,10 +27,10 @@ def abandoned_in(sandbox: str, container: str, *, create_follows: bool = False) 
         return ""
     from glowplug.restore import attempt, cleanup
 
-    for left in attempt.abandoned():
-        if left.id != container and (not sandbox or left.text("sandbox") != sandbox):
-            os.close(left.lock)
-            continue
+    def concerns(left: attempt.Attempt) -> bool:
+        return left.id == container or (bool(sandbox) and left.text("sandbox") == sandbox)
+
+    for left in attempt.abandoned(concerns):
         try:
             follows = create_follows and left.id == container
             cleanup.clean_up(left, DEADLINE_S, create_follows=follows)
