@@ -139,9 +139,12 @@ def test_a_manifest_of_a_newer_version_is_shown_with_the_reason(node: Node) -> N
     with open(path, "wb") as file:
         file.write(text)
     os.rename(os.path.dirname(path), f"{node.cache}/checkpoints/{newer}")
-    assert newer[:12] in node.run("list").out
+    line = node.run("list").out.splitlines()[1]
+    assert (line.split()[0], line.split()[-1]) == (newer[:12], "unreadable")
+    assert "a newer Glowplug wrote it" in json.loads(node.run("list", "--json").out)[0]["unreadable"]
     ran = node.run("inspect", newer)
     assert ran.status == 0
+    assert "state:          unreadable" in ran.out
     assert "a newer Glowplug wrote it" in ran.out
 
 

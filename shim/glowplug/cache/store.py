@@ -101,6 +101,14 @@ class Store:
         """All checkpoints, the newest first."""
         return [row(self, entry) for entry in self.index.all()]
 
+    def row(self, checkpoint_id: str) -> Row:
+        """One checkpoint. Raises CacheError when it is not there."""
+        self.path(checkpoint_id)
+        entry = self.index.get(checkpoint_id)
+        if entry is None:
+            raise CacheError(f"checkpoint {checkpoint_id} was removed a moment ago")
+        return row(self, entry)
+
     def verify(self, checkpoint_id: str) -> list[str]:
         """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole."""
         used = self.last_used(checkpoint_id)

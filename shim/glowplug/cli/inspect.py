@@ -7,12 +7,10 @@ import click
 from glowplug.cache.rows import Row
 from glowplug.cache.state import State
 from glowplug.checkpoint import explain
-from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.cli import list as listing
 from glowplug.cli import opened, options, screen
 from glowplug.cli.root import require_root
-from glowplug.errors import CacheError, ManifestError
 
 LONGEST = 300  # characters of a list in a table
 
@@ -28,14 +26,9 @@ def inspect(as_json: bool, path: str | None, prefix: str) -> None:
     require_root("checkpoints hold the memory of processes")
     store = opened.store(config.load(path))
     checkpoint = opened.one(store, prefix)
-    row = next(row for row in store.rows() if row.id == checkpoint)
+    row = store.row(checkpoint)
     state = store.state(checkpoint)
-    kept: Manifest | None = None
-    unreadable: str | None = None
-    try:
-        kept = manifests.loads(store.manifest(checkpoint))
-    except (CacheError, ManifestError) as error:
-        unreadable = str(error)
+    kept, unreadable = listing.manifest(store, checkpoint)
     if as_json:
         screen.as_json(_plain(row, state, kept, unreadable))
         return
@@ -73,7 +66,7 @@ def _cut(text: str) -> str:
 
 
 def _summary(row: Row, state: State, kept: Manifest | None, unreadable: str | None) -> list[tuple[str, str]]:
-    found = [("state", listing.state(row)), ("on disk", screen.size(row.bytes))]
+    found = [("state", listing.state(row, kept)), ("on disk", screen.size(row.bytes))]
     if unreadable is not None:
         found.append(("unreadable", unreadable))
     if row.quarantine is not None:

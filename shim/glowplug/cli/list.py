@@ -25,33 +25,33 @@ def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> 
 
     require_root("checkpoints hold the memory of processes")
     store = opened.store(config.load(path))
-    found = [(row, manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
+    found = [(row, *manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
     if as_json:
-        screen.as_json([_plain(row, kept) for row, kept in found])
+        screen.as_json([_plain(*one) for one in found])
         return
     if not found:
         screen.line(f"no checkpoints in {store.root}" + (f" of namespace {namespace}" if namespace else ""))
         return
     screen.table(
         COLUMNS,
-        (_cells(row, kept) for row, kept in found),
+        (_cells(row, kept) for row, kept, _ in found),
         right=("age", "used", "size"),
         fold=("namespace", "pod/container", "state"),
     )
 
 
-def manifest(store: Store, checkpoint: str) -> Manifest | None:
-    """None: damaged, gone meanwhile, or of a newer version."""
+def manifest(store: Store, checkpoint: str) -> tuple[Manifest | None, str | None]:
+    """The manifest; or None and why: damaged, gone meanwhile, or of a newer version, so that it serves nobody here."""
     try:
-        return manifests.loads(store.manifest(checkpoint))
-    except (CacheError, ManifestError):
-        return None
+        return manifests.loads(store.manifest(checkpoint)), None
+    except (CacheError, ManifestError) as error:
+        return None, str(error)
 
 
-def state(row: Row) -> str:
-    """What holds of a checkpoint besides its being there."""
+def state(row: Row, kept: Manifest | None) -> str:
+    """What holds of a checkpoint besides its being there. `kept`: its manifest, where this version reads it."""
     marks = (
-        (row.unreadable is not None, "unreadable"),
+        (kept is None, "unreadable"),
         (row.quarantine is not None, "quarantined"),
         (row.pinned, "pinned"),
         (row.in_use, "in use"),
@@ -68,14 +68,15 @@ def _cells(row: Row, kept: Manifest | None) -> tuple[str, ...]:
         screen.age(row.created),
         screen.age(row.last_used),
         screen.size(row.bytes),
-        state(row),
+        state(row, kept),
     )
 
 
-def _plain(row: Row, kept: Manifest | None) -> dict[str, object]:
-    names = {
+def _plain(row: Row, kept: Manifest | None, unreadable: str | None) -> dict[str, object]:
+    return {
+        **asdict(row),
+        "unreadable": unreadable,
         "pod": kept.pod if kept else None,
         "container": kept.container if kept else None,
         "image_name": kept.image_name if kept else None,
     }
-    return {**asdict(row), **names}
