@@ -5,6 +5,7 @@ import os
 import click
 import pytest
 
+from glowplug.cli import main
 from glowplug.cli.main import commands
 
 DOCS = f"{os.path.dirname(os.path.abspath(__file__))}/../docs/cli.md"
@@ -25,3 +26,15 @@ def test_no_command_is_documented_that_is_not_there() -> None:
     with open(DOCS) as file:
         rows = [line for line in file if line.startswith("| `")]
     assert {row.split("`")[1].split()[0] for row in rows} == set(commands.commands)
+
+
+@pytest.mark.parametrize("typed", [[], ["node"], ["quarantine"]])
+def test_a_group_alone_tells_its_commands(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["glowplug", *typed])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    assert "Usage: " in said.err and "\nCommands:\n" in said.err

@@ -65,6 +65,9 @@ def main() -> None:
         commands.main(standalone_mode=False)
     except click.exceptions.Abort:
         _end("interrupted", EXIT_FAILED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(EXIT_USAGE)
     except click.ClickException as error:
         _end(_with_hint(error), EXIT_USAGE)
     except UsageError as error:
