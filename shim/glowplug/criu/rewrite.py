@@ -2,8 +2,8 @@
 
 CRIU puts pages back through one thread, fill.py through many. So the pagemap entries of large anonymous
 mappings go, and CRIU restores those mappings empty. The data is not copied: the pages file that CRIU wrote
-becomes the extent's data file, and CRIU gets a small new one with what remains. Zero pages are dropped, so a
-run holds no zero page; where enough of them lie together the file gets a hole.
+becomes the extent's data file, and CRIU gets a small new one with what remains. Where enough zero pages lie
+together they are dropped: no run holds them, and the file gets a hole there.
 """
 
 import ctypes
@@ -17,6 +17,8 @@ from glowplug.errors import ImageError
 PAGE = 4096
 _ZERO = bytes(PAGE)
 _READ = 1 << 20
+# Zero pages in a row, in bytes, that are worth a hole and a run of their own behind it. Dropping each single one
+# would make a run of each page in the worst case, and a restore takes longer over a run than over 64 KiB.
 _SMALLEST_HOLE = 64 << 10
 # A huge page holds 512 pages, of which a sparse mapping may have used one: huge pages may cost this much more.
 _HUGE_COST = 1.05
@@ -172,7 +174,7 @@ def _copy_out(source: int, stay: list[Piece], target: str) -> None:
 
 
 def _without_zeros(source: int, taken: list[Piece], shift: int) -> list[Run]:
-    """Runs (address, length, offset) of the pages that are not zero; addresses moved by ``shift``."""
+    """Runs (address, length, offset) without the large stretches of zeros; addresses moved by ``shift``."""
     runs: list[Run] = []
     for piece in taken:
         assert piece.offset is not None
@@ -181,8 +183,9 @@ def _without_zeros(source: int, taken: list[Piece], shift: int) -> list[Run]:
             for start, end in _stretches(chunk):
                 address, offset = piece.address + shift + at + start, piece.offset + at + start
                 last = runs[-1] if runs else (0, 0, 0)
-                if (last[0] + last[1], last[2] + last[1]) == (address, offset):
-                    runs[-1] = (last[0], last[1] + end - start, last[2])
+                gap = address - last[0] - last[1]
+                if gap < _SMALLEST_HOLE and gap == offset - last[2] - last[1]:  # zero pages, if any
+                    runs[-1] = (last[0], last[1] + gap + end - start, last[2])
                 else:
                     runs.append((address, end - start, offset))
     return runs
