@@ -17,7 +17,8 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class ApiServer(ThreadingHTTPServer):
-    """`pods` by (namespace, name); `fails`: the status that every answer has, or 0."""
+    """`pods` by (namespace, name); `fails`: the status that every answer has, or 0; `fails_for`: what is in the paths
+    whose answer is 503; `requests`: those that were answered."""
 
     daemon_threads = True
 
@@ -28,6 +29,7 @@ class ApiServer(ThreadingHTTPServer):
         self.events: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.fails = 0
+        self.fails_for = ""
 
     def pod(
         self, name: str, namespace: str = "models", *, gate: str = "", uid: str = "uid-1"
@@ -86,19 +88,15 @@ class _Request(BaseHTTPRequestHandler):
         assert isinstance(self.server, ApiServer)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         where = urlsplit(self.path)
-        self.server.requests.append(f"{self.command} {where.path}")
-        if self.server.fails:
-            self._say(self.server.fails, {"kind": "Status", "message": "as told"})
-            return
+        fails = 503 if self.server.fails_for and self.server.fails_for in where.path else self.server.fails
         content_type = self.headers.get("Content-Type") or ""
-        status, said = respond(
-            self.server,
-            self.command,
-            where.path,
-            parse_qs(where.query),
-            content_type,
-            json.loads(body or b"{}"),
+        query, plain = parse_qs(where.query), json.loads(body or b"{}")
+        status, said = (
+            (fails, {"kind": "Status", "message": "as told"})
+            if fails
+            else respond(self.server, self.command, where.path, query, content_type, plain)
         )
+        self.server.requests.append(f"{self.command} {where.path}")
         self._say(status, said)
 
     def _say(self, status: int, said: object) -> None:

@@ -21,6 +21,9 @@ from glowplug.errors import KubernetesError, UsageError
 
 WEB = {"namespace": "models", "pod": "web", "pod_uid": "uid-1", "container": "main"}
 RESTORED = {**WEB, "time": 1772373731.0, "outcome": "restored", "checkpoint": "ab" * 16, "total_s": 0.8}
+ROUNDS_END = "GET /api/v1/pods"
+"""The last thing that is asked before anything is written."""
+
 COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
 
 
@@ -205,22 +208,54 @@ def test_what_can_t_be_written_is_written_later(
 ) -> None:
     monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.05)
     pod = server.pod("web", gate=CAPTURED)
-    until(lambda: server.nodes["node-1"]["metadata"]["labels"])
+    until(lambda: ROUNDS_END in server.requests)
     server.fails = 503
     told.tell(RESTORED)
     until(lambda: len([one for one in server.requests if one.startswith("POST")]) >= 2)
     server.fails = 0
+    until(lambda: told.counted == ["written"] * 3)
+    assert condition(pod) and len(server.events) == 1
+    said = [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(said) == len(set(said))
+    assert said[0] == "create_namespaced_event: the API server answered 503: as told"
+
+
+def test_what_one_object_alone_meets_holds_up_nobody(
+    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook of its namespace that is down, say. It is given up after so many tries, and not for ever."""
+    monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(cluster_writer, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(cluster_writer, "TRIES", 5)
+    until(lambda: ROUNDS_END in server.requests)
+    pod = server.pod("web", gate=CAPTURED)
+    server.fails_for = "/namespaces/theirs/"
+    told.tell({**RESTORED, "namespace": "theirs"}, RESTORED)
     until(lambda: condition(pod))
-    assert len(server.events) == 1
-    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == [
-        "create_namespaced_event: the API server answered 503: as told"
-    ]
+    until(lambda: told.counted.count("failed") == 3)
+    assert told.counted.count("written") == 3
+    assert sum(server.fails_for in one for one in server.requests) == 3 * 5
+
+
+def test_a_round_that_is_refused_is_not_repeated_for_each_write(
+    server: ApiServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.nodes.clear()
+    server.pod("web")
+    made = Told(server, tmp_path, [])
+    made.cluster.start()
+    for number in range(5):
+        made.tell({**RESTORED, "checkpoint": f"{number:032}"})
+        until(lambda number=number: made.counted.count("written") == 3 * (number + 1))  # type: ignore[misc]
+    made.cluster.stop()
+    assert sum(one == "GET /api/v1/nodes/node-1" for one in server.requests) == 1
+    assert caplog.text.count("read_node") == 1
 
 
 def test_no_rights_are_said_once_and_cost_nothing_else(
     server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    until(lambda: server.nodes["node-1"]["metadata"]["labels"])
+    until(lambda: ROUNDS_END in server.requests)
     server.fails = 403
     told.tell(RESTORED)
     until(lambda: told.counted.count("failed") == 3)

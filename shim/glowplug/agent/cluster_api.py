@@ -28,6 +28,10 @@ class Unreachable(KubernetesError):
     """It may do another time: no connection, a server that is busy, a token that is being renewed."""
 
 
+class Busy(Unreachable):
+    """The server answers, and does not take this one now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """`uid` "": not known; then the pod of that name is meant, whichever it is."""
@@ -167,7 +171,7 @@ class Api:
         if 200 <= status < 300:
             return body
         said = f"{function.__name__}: the API server answered {status}: {_message(body)}"
-        raise (Unreachable if status >= 500 or status in _PASSING else KubernetesError)(said)
+        raise (Busy if status >= 500 or status in _PASSING else KubernetesError)(said)
 
 
 def _message(body: bytes) -> str:

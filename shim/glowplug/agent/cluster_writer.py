@@ -5,11 +5,13 @@ What can't be written now is tried again; what is too much is dropped and counte
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from glowplug.agent.cluster_api import Unreachable
+from glowplug.agent.cluster_api import Busy, Unreachable
 from glowplug.errors import KubernetesError
 
 log = logging.getLogger("glowplug.agent")
@@ -18,22 +20,41 @@ LONGEST = 500
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 
+TRIES = 20
+"""Of one write that the server answers and does not take, a quarter of an hour in all: what fails for one object
+alone, such as a webhook of its namespace, must not hold up the others for ever."""
+
+ROUND_RESTS_S = 5.0
+"""However much is written meanwhile."""
+
 Count = Callable[[str], None]
 """Is told of each write: written, failed or dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`needed`: a pod waits for it, so it is the last to be dropped. `run` raises KubernetesError."""
+    """`needed`: a pod waits for it, so it is the last to be dropped. `run` raises KubernetesError. `tries`: answered
+    and not taken so often."""
 
     what: str
     run: Callable[[], None]
     needed: bool = False
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Round:
+    """`rests_until`: in time.monotonic() seconds; `is_refused`: it was the last time, and trying at once is no use."""
+
+    work: Callable[[], None]
+    rests_until: float = 0.0
+    is_refused: bool = False
 
 
 class Writer(threading.Thread):
-    """`rounds`: called one after another whenever the queue is looked at, at least every `every_s`; the next ones
-    not where one raises Unreachable. `end`: called at the end. All raise KubernetesError.
+    """`rounds`: called one after another before what is in the queue, at least every `every_s`; the next ones not
+    where one raises Unreachable. One that is refused rests as long. `end`: called at the end. All raise
+    KubernetesError.
     """
 
     def __init__(
@@ -41,7 +62,7 @@ class Writer(threading.Thread):
     ) -> None:
         super().__init__(name="kubernetes", daemon=True)
         self._count = count
-        self._rounds = rounds
+        self._rounds = [_Round(work) for work in rounds]
         self._end = end
         self._every_s = every_s
         self._changed = threading.Condition()
@@ -66,7 +87,7 @@ class Writer(threading.Thread):
         """Until `stop`."""
         while not self._stopping:
             self._troubled = False
-            if all(self._tried(work) for work in (*self._rounds, self._write_all)):
+            if all(map(self._went, self._rounds)) and self._tried(self._write_all) != "again":
                 self._wait_s = FIRST_WAIT_S
                 if not self._troubled:
                     self._said.clear()
@@ -87,16 +108,29 @@ class Writer(threading.Thread):
         for _ in self._queue:
             self._count("dropped")
 
-    def _tried(self, work: Callable[[], None]) -> bool:
-        """False where it is to be tried again."""
+    def _went(self, round: "_Round") -> bool:
+        """One round, where it does not rest. False where it is to be tried again."""
+        if time.monotonic() < round.rests_until:
+            self._troubled |= round.is_refused
+            return True
+        found = self._tried(round.work)
+        if found == "again":
+            return False
+        round.is_refused = found == "refused"
+        rest_s = self._every_s if round.is_refused else min(ROUND_RESTS_S, self._every_s)
+        round.rests_until = time.monotonic() + rest_s
+        return True
+
+    def _tried(self, work: Callable[[], None]) -> Literal["done", "refused", "again"]:
         try:
             work()
         except Unreachable as error:
             self._tell(str(error))
-            return False
+            return "again"
         except KubernetesError as error:
             self._tell(str(error))
-        return True
+            return "refused"
+        return "done"
 
     def _write_all(self) -> None:
         while self._queue and not self._stopping:
@@ -104,15 +138,28 @@ class Writer(threading.Thread):
                 write = self._queue.popleft()
             try:
                 write.run()
+            except Busy as error:
+                if write.tries + 1 < TRIES:
+                    self._put_back(replace(write, tries=write.tries + 1))
+                else:
+                    self._failed(write, error)
+                raise
             except Unreachable:
-                with self._changed:
-                    self._queue.appendleft(write)
+                self._put_back(write)
                 raise
             except KubernetesError as error:
-                self._count("failed")
-                log.info("%s is not written: %s", write.what, error)
+                self._failed(write, error)
             else:
                 self._count("written")
+
+    def _put_back(self, write: Write) -> None:
+        """Behind the others: what it meets may be its own trouble."""
+        with self._changed:
+            self._queue.append(write)
+
+    def _failed(self, write: Write, error: KubernetesError) -> None:
+        self._count("failed")
+        log.info("%s is not written: %s", write.what, error)
 
     def _drop_one(self) -> None:
         """The oldest one that nobody waits for, else the oldest."""
