@@ -17,7 +17,10 @@ class Warm:
 
     def held(self) -> list[tuple[str, str]]:
         """(namespace, image) of each checkpoint that is not set apart, the latest used first. Raises CacheError."""
-        rows = sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True)
+        try:
+            rows = sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True)
+        except OSError as error:
+            raise CacheError(f"the cache can't be read for the node's labels: {error}") from error
         self._known = {row.id: self._known.get(row.id) or self._read(row.id) for row in rows}
         found = (self._known[row.id] for row in rows if row.quarantine is None)
         return [one for one in found if one is not None]
