@@ -1,6 +1,4 @@
-"""The checks (a) to (e): each takes the setup, and returns its figures or raises Failed. Seconds
-throughout.
-"""
+"""The checks (a) to (g): each takes the setup, and returns its figures or raises Failed. Seconds throughout."""
 
 from __future__ import annotations
 
