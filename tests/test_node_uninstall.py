@@ -12,7 +12,7 @@ from tests.node_made import Machine
 from glowplug import paths
 from glowplug.errors import NodeError, UsageError
 from glowplug.node.install import install
-from glowplug.node.purge import PREFIX_MARK, purge
+from glowplug.node.purge import PREFIX_MARK, purge, require_no_other
 from glowplug.node.uninstall import uninstall
 
 BOOTSTRAP = Path(__file__).parent.parent / "hack/bootstrap-node.sh"
@@ -86,6 +86,33 @@ def test_purge_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "etc").exists()
 
 
+def test_purge_leaves_a_prefix_that_another_handler_uses(machine: Machine) -> None:
+    machine.put("debian.toml")
+    machine.install()
+    require_no_other(machine.place)
+    with pytest.raises(NodeError, match="--handler glowplug"):
+        require_no_other(replace(machine.place, handler="second"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_purge_removes_nothing_where_a_disk_of_its_own_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "CONFIG_FILE", str(tmp_path / "etc/config.toml"))
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    disk = tmp_path / "cache/checkpoints"
+    disk.mkdir(parents=True)
+    (tmp_path / "cache/drafts").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
+    try:
+        (disk / "one").write_text("")
+        with pytest.raises(NodeError, match="found a mount at"):
+            purge(str(tmp_path / "cache"), str(tmp_path / "opt"))
+        assert os.listdir(disk) == ["one"] and (tmp_path / "cache/drafts").exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -103,3 +130,13 @@ def test_the_bootstrap_takes_no_wrong_input(arguments: list[str]) -> None:
     done = subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert "wanted" in done.stderr
+
+
+def test_the_bootstrap_takes_no_directory_that_others_use(tmp_path: Path) -> None:
+    """A purge would remove what is theirs: /usr/local, say."""
+    (tmp_path / "bin").mkdir()
+    arguments = ["--no-handler", "--criu", "/bin/false", "--prefix", str(tmp_path)]
+    done = subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "for Glowplug alone" in done.stderr
+    assert os.listdir(tmp_path) == ["bin"]

@@ -111,6 +111,7 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
     kept = settings.load() if purge else None
     if purge:
         purged.require_no_agent()
+        purged.require_no_other(chosen)
     lines, unused = taken_out(chosen, force=force)
     for line in lines:
         screen.line(line)

@@ -2,9 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from glowplug import paths
 from glowplug.errors import NodeError
+from glowplug.node import main_file, plan
+from glowplug.node.install import Place
 
 PREFIX_MARK = ".glowplug-prefix"
 """A file that hack/bootstrap-node.sh leaves in the prefix: all in that directory is ours."""
@@ -24,6 +28,25 @@ _IN_CACHE = (
     "history.jsonl",
     "history.jsonl.1",
 )
+
+
+def require_no_other(place: Place) -> None:
+    """Raises NodeError where another handler's program lies in the prefix too: its pods would lack their runtime."""
+    was = plan.before(place.containerd, main_file.read(place.config, place.handler))
+    others = [
+        name
+        for name, table in was.handlers.items()
+        if name != place.handler and _program(table).startswith(f"{place.prefix}/")
+    ]
+    if others:
+        raise NodeError(
+            f"wanted to purge {place.prefix}, found that the handler {others[0]} is made of it too: "
+            f"uninstall that first (--handler {others[0]})"
+        )
+
+
+def _program(handler: Mapping[str, Any]) -> str:
+    return str((handler.get("options") or {}).get("BinaryName") or "")
 
 
 def require_no_agent() -> None:
@@ -56,7 +79,7 @@ def _require_no_mount(targets: list[str]) -> None:
     """Raises NodeError: what is mounted there would be removed with it."""
     with open("/proc/self/mountinfo") as file:
         points = [line.split()[4] for line in file]
-    found = [point for point in points if any(point.startswith(f"{target}/") for target in targets)]
+    found = [point for point in points if any(f"{point}/".startswith(f"{target}/") for target in targets)]
     if found:
         raise NodeError(f"wanted to remove its directory, found a mount at {found[0]}: unmount it first")
 
