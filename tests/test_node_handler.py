@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,24 @@ def test_a_runtime_that_is_not_there_is_refused(machine: Machine) -> None:
     (machine.prefix / "bin/glowplug-runtime").unlink()
     with pytest.raises(UsageError, match="bootstrap-node"):
         machine.install()
+
+
+def test_a_relative_prefix_is_refused_untouched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the runtime is named: the handler's script would lie in whatever directory this is."""
+    machine.put("by-hand-v2.toml")
+    monkeypatch.chdir(machine.directory)
+    files = machine.files()
+    with pytest.raises(UsageError, match="--prefix: wanted an absolute path"):
+        install(replace(machine.place, prefix="opt"), str(machine.prefix / "bin/glowplug-runtime"))
+    assert machine.files() == files
+
+
+def test_a_program_that_says_what_is_no_text_is_a_line(machine: Machine) -> None:
+    machine.put("debian.toml")
+    program = machine.directory / "odd"
+    machine.program(program, "#!/bin/sh\nprintf '\\377\\376' >&2\nexit 1\n")
+    with pytest.raises(NodeError, match="to reach runc"):
+        install(machine.place, str(program))
 
 
 def test_two_handlers_share_a_file(machine: Machine) -> None:

@@ -133,10 +133,11 @@ def render(name: str | None, handler: str, prefix: str) -> None:
     """Print a configuration file as Glowplug would write it for a stock node; without NAME, list them."""
     from glowplug.node import handler as tables
     from glowplug.node import templates
+    from glowplug.node.install import checked_prefix
 
     if name is None:
         for known in templates.names():
             screen.line(known)
         return
-    values = tables.values(tables.checked_name(handler), f"{prefix}/bin/glowplug-runtime")
+    values = tables.values(tables.checked_name(handler), f"{checked_prefix(prefix)}/bin/glowplug-runtime")
     click.echo(templates.fill(name, {**values, "prefix": prefix}), nl=False)

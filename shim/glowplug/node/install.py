@@ -66,6 +66,7 @@ def install(place: Place, runtime: str | None = None, base: str | None = None) -
 def want(place: Place, runtime: str | None = None, base: str | None = None) -> Wanted:
     """Reads and tries; changes nothing. Raises UsageError, NodeError."""
     name = handler.checked_name(place.handler)
+    checked_prefix(place.prefix)
     program = _runtime(place, runtime)
     main = main_file.read(place.config, name)
     was = plan.before(place.containerd, main)
@@ -73,6 +74,13 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
     behind = chain.chain(place.prefix, program, name, on.name, on.program)
     filled = handler.values(name, behind.program, on)
     return Wanted(main, was, on, behind, plan.make(place.containerd, main, was, name, filled))
+
+
+def checked_prefix(prefix: str) -> str:
+    """Absolute, as containerd runs what lies there from wherever it is. Raises UsageError."""
+    if not prefix.startswith("/"):
+        raise UsageError(f"--prefix: wanted an absolute path, found {prefix[:80]!r}")
+    return prefix
 
 
 @contextmanager
@@ -163,7 +171,12 @@ def try_program(program: str) -> None:
     """Whether it reaches a runc, which containerd can't tell before a pod starts. Raises NodeError."""
     try:
         done = subprocess.run(
-            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise NodeError(f"{program} --version failed: {type(error).__name__}") from error
