@@ -115,6 +115,44 @@ def test_a_symlink_in_place_of_a_node_is_replaced_and_its_target_stays(container
     assert os.path.exists(f"{top}/precious")
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"destination": "/dev", "type": "bind", "source": "/dev"},
+        {"destination": "/dev/", "type": "none", "source": "/dev", "options": ["rbind", "rw"]},
+    ],
+)
+@root
+def test_a_dev_that_is_the_nodes_own_is_left_alone(
+    mount: dict[str, object], container: tuple[int, str]
+) -> None:
+    """Or the node would lose the GPUs that the container is not given."""
+    pid, top = container
+    for minor in (0, 1):
+        os.mknod(f"{top}/dev/nvidia{minor}", stat.S_IFCHR | 0o666, os.makedev(195, minor))
+    kernels = {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}
+    assert devnodes.align(pid, {**spec(ONE), "mounts": [kernels, mount]}) == []
+    assert sorted(os.listdir(f"{top}/dev")) == ["nvidia0", "nvidia1"]
+
+
+@root
+def test_a_node_that_is_mounted_is_left_alone(container: tuple[int, str]) -> None:
+    """It is the new spec's, and could not be removed either."""
+    pid, top = container
+    for minor in (0, 1):
+        os.mknod(f"{top}/dev/nvidia{minor}", stat.S_IFCHR | 0o666, os.makedev(195, minor))
+    mount = {"destination": "/dev/nvidia1", "type": "bind", "source": "/dev/nvidia7", "options": ["bind"]}
+    assert devnodes.align(pid, {**spec(), "mounts": [mount]}) == ["nvidia0"]
+    assert os.listdir(f"{top}/dev") == ["nvidia1"]
+
+
+@root
+def test_a_dev_of_the_containers_own_is_no_mount_from_elsewhere(container: tuple[int, str]) -> None:
+    pid, _ = container
+    mount = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}
+    assert devnodes.align(pid, {**spec(ONE), "mounts": [mount]}) == ["nvidia1"]
+
+
 def test_a_process_that_is_gone_is_told() -> None:
     with pytest.raises(CudaError, match="restored process 999999"):
         devnodes.align(999999, spec(ONE))

@@ -2,7 +2,8 @@
 
 A restored /dev is the dumped one: with nvidia0 in a container that was given nvidia1, the driver's restore
 fails (`operation not supported`). uvm's major number differs from boot to boot too. Names come from the
-container, so they are opened beneath its root by openat2(2) with RESOLVE_IN_ROOT.
+container, so they are opened beneath its root by openat2(2) with RESOLVE_IN_ROOT. What the spec mounts from the
+host, a node or all of /dev, is the new spec's already, and not the container's own: it is left alone.
 """
 
 from __future__ import annotations
@@ -49,6 +50,19 @@ def wanted_nodes(spec: dict[str, object]) -> dict[str, Node]:
     return nodes
 
 
+def mounted(spec: dict[str, object]) -> set[str]:
+    """Names in /dev that the spec mounts from elsewhere, and "" for /dev itself (runc makes no nodes there either:
+    libcontainer/rootfs_linux.go, needsSetupDev)."""
+    mounts = spec.get("mounts")
+    found = set()
+    for mount in mounts if isinstance(mounts, list) else ():
+        is_bind = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
+        folder, _, name = os.path.normpath(f"/{mount['destination']}/").lstrip("/").partition("/")
+        if is_bind and folder == "dev":
+            found.add(name)
+    return found
+
+
 def swaps(present: dict[str, tuple[int, int]], wanted: dict[str, Node]) -> tuple[list[str], list[str]]:
     """Names to remove from /dev, and names to make there. present: major and minor of each NVIDIA node in it.
 
@@ -65,11 +79,15 @@ def align(pid: int, spec: dict[str, object]) -> list[str]:
 
     Raises CudaError when /dev can't be opened beneath that root or a node can't be made.
     """
-    wanted = wanted_nodes(spec)
+    alone = mounted(spec)
+    if "" in alone:
+        return []
+    wanted = {name: node for name, node in wanted_nodes(spec).items() if name not in alone}
     try:
         folder = _open_dev(pid)
         try:
-            wrong, missing = swaps(_present(folder), wanted)
+            present = {name: numbers for name, numbers in _present(folder).items() if name not in alone}
+            wrong, missing = swaps(present, wanted)
             for name in wrong:
                 os.unlink(name, dir_fd=folder)
             for name in missing:
