@@ -1,6 +1,7 @@
 """A container that runs, as far as it is asked whether it is ready, and told of a capture."""
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from glowplug.checkpoint.bundle import BundleFacts
@@ -8,6 +9,9 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import HostError
 from glowplug.podnet import addresses, inside
+
+MOST_ADDRESSES = 32
+"""Of a pod, that are tried; a container may give its pod as many as it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +38,10 @@ def connect(running: Running, port: int, until: float) -> socket.socket:
     """To a port of its pod, over the pod's loopback or own address. Raises OSError, HostError."""
     if not running.network:
         raise HostError("wanted the network of a pod, found the node's own: a hostNetwork pod is not asked")
-    own = addresses.of_process(running.pid)
-    return inside.connect(running.network, (*inside.LOOPBACK, *own), port, until)
+    return inside.connect(running.network, _addresses(running.pid), port, until)
+
+
+def _addresses(pid: int) -> Iterator[str]:
+    """Looked up only where nothing listens on the loopback."""
+    yield from inside.LOOPBACK
+    yield from addresses.of_process(pid, MOST_ADDRESSES)

@@ -2,6 +2,8 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator
+from itertools import chain, islice
 
 _PROC_NAMESPACE = re.compile(r"/proc/(\d+)/ns/\w+")
 
@@ -12,31 +14,31 @@ def process_of(namespace_path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def of_process(pid: int | str) -> tuple[str, ...]:
+def of_process(pid: int | str, most: int | None = None) -> tuple[str, ...]:
     """The addresses that the process's network namespace calls its own, without loopback; sorted.
 
-    `pid` may be "self". Raises OSError when there is no such process.
+    `pid` may be "self"; `most`: read no further than so many, which a pod may have without end. Raises OSError when
+    there is no such process.
     """
-    found = _ipv4(pid) | _ipv6(pid)
-    return tuple(sorted(str(address) for address in found if not address.is_loopback))
+    found = (address for address in chain(_ipv4(pid), _ipv6(pid)) if not address.is_loopback)
+    return tuple(sorted({str(address) for address in islice(found, most)}))
 
 
-def _ipv4(pid: int | str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """Each address stands over a line "/32 host LOCAL" in the forwarding table."""
-    found: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
+def _ipv4(pid: int | str) -> Iterator[ipaddress.IPv4Address]:
+    """Each address stands over a line "/32 host LOCAL" in the forwarding table, more than once."""
     address = ""
     with open(f"/proc/{pid}/net/fib_trie") as lines:
         for line in lines:
             if "|-- " in line:
                 address = line.split("|-- ", 1)[1].strip()
             elif "/32 host LOCAL" in line:
-                found.add(ipaddress.IPv4Address(address))
-    return found
+                yield ipaddress.IPv4Address(address)
 
 
-def _ipv6(pid: int | str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _ipv6(pid: int | str) -> Iterator[ipaddress.IPv6Address]:
     try:
         with open(f"/proc/{pid}/net/if_inet6") as lines:
-            return {ipaddress.IPv6Address(bytes.fromhex(line.split()[0])) for line in lines}
+            for line in lines:
+                yield ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))
     except FileNotFoundError:
-        return set()  # a kernel without IPv6
+        return  # a kernel without IPv6

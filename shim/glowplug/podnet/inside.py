@@ -26,7 +26,9 @@ def connect(namespace: str, addresses: Iterable[str], port: int, until: float) -
     for the namespace that this process is in: what is asked of a pod is never asked of the node.
     """
     refused: OSError = ConnectionRefusedError(f"nothing listens on port {port}")
-    for address in addresses:
+    for number, address in enumerate(addresses):
+        if number and time.monotonic() >= until:
+            break
         try:
             made = _socket(namespace, socket.AF_INET6 if ":" in address else socket.AF_INET)
         except OSError as error:
