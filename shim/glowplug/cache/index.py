@@ -5,7 +5,6 @@ directory, which for a thousand checkpoints costs less than a millisecond. What 
 not held here: ask the store about the few candidates.
 """
 
-import math
 import os
 import threading
 from collections import defaultdict
@@ -15,6 +14,8 @@ from datetime import UTC, datetime
 
 from glowplug.cache import check, facts, layout
 from glowplug.errors import CacheError
+
+_YEAR_10000 = 253_402_300_800  # seconds since the epoch; datetime ends before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +121,18 @@ def _read(root: str, name: str) -> Entry:
 
 
 def _seconds(created: object, otherwise: float) -> float:
-    """A manifest's "created" as seconds since the epoch: a number of them, or RFC 3339 text."""
+    """A manifest's "created" as seconds since the epoch: a number of them, or RFC 3339 text; none that no date has."""
     try:
         if isinstance(created, str):
             moment = datetime.fromisoformat(created)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        if isinstance(created, int | float) and math.isfinite(created):
-            return float(created)
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        elif isinstance(created, int | float):
+            found = float(created)
+        else:
+            return otherwise
     except (ValueError, OverflowError):
         return otherwise
-    return otherwise
+    return found if 0 <= found < _YEAR_10000 else otherwise
 
 
 def _newest_first(entries: Iterable[Entry]) -> list[Entry]:
