@@ -1,6 +1,7 @@
 """The journal of a restore tells a live runtime from a dead one by its lock."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,8 +45,29 @@ def test_a_journal_that_was_cut_off_was_before_the_first_change(text: str) -> No
     begun = attempt.begin(FACTS)
     Path(begun.directory, attempt.JOURNAL).write_text(text)
     os.close(begun.lock)
+    os.utime(begun.directory, (0, 0))
     assert list(attempt.abandoned()) == []
     assert os.listdir(paths.attempts()) == []
+
+
+def test_one_that_begins_is_disturbed_by_nobody() -> None:
+    """Several pods' creates, and the agent, look for abandoned ones all the time."""
+    done = threading.Event()
+    found: list[attempt.Attempt] = []
+
+    def look() -> None:
+        while not done.is_set():
+            found.extend(attempt.abandoned())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(300):
+            attempt.begin(FACTS).finish()
+    finally:
+        done.set()
+        looking.join()
+    assert found == []
 
 
 def test_a_second_try_of_the_same_container_waits_for_nobody() -> None:

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 
 from glowplug import paths
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal.json"
 LOCK = "lock"
 PROGRESS = "progress"
+BEGUN_WITHIN_S = 60.0
 
 
 class Attempt:
@@ -119,24 +121,32 @@ def abandoned(concerns: "Callable[[Attempt], bool]" = lambda attempt: True) -> "
 
 def _adopt(directory: str, concerns: "Callable[[Attempt], bool]") -> Attempt | None:
     facts = _facts(directory)
-    if facts is not None and not concerns(Attempt(facts, -1)):
+    if facts is None:
+        _remove_if_old(directory)
+        return None
+    if not concerns(Attempt(facts, -1)):
         return None
     try:
-        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None  # finished meanwhile
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_nlink:
+            return Attempt(facts, lock)
     except BlockingIOError:
-        os.close(lock)
-        return None  # its runtime is at work
-    facts = _facts(directory)
-    if facts is not None and os.fstat(lock).st_nlink:
-        return Attempt(facts, lock)
-    if facts is None:
-        shutil.rmtree(directory, ignore_errors=True)  # killed before its first change
+        pass  # its runtime is at work
     os.close(lock)
     return None
+
+
+def _remove_if_old(directory: str) -> None:
+    """Without a journal it begins at this moment, and is not ours to lock, or was killed before its first change."""
+    try:
+        if time.time() - os.stat(directory).st_mtime > BEGUN_WITHIN_S:
+            shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        return
 
 
 def _facts(directory: str) -> dict[str, object] | None:
