@@ -405,6 +405,15 @@ def test_the_index_sees_what_other_processes_did(store: Store) -> None:
     assert store.index.get(name) is None
 
 
+def test_what_is_no_directory_is_no_checkpoint(store: Store) -> None:
+    """A file or a link of that name stops nobody who goes through them all."""
+    name = published(store)
+    os.symlink(store.path(name), layout.checkpoint(store.root, "b" * 32))
+    with open(layout.checkpoint(store.root, "a" * 32), "wb"):
+        assert store.ids() == [name]
+    assert store.gc() == []
+
+
 @pytest.mark.parametrize(
     ("created", "seconds"),
     [

@@ -6,6 +6,7 @@ not held here: ask the store about the few candidates.
 """
 
 import os
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
@@ -85,7 +86,7 @@ class Index:
     def _learn(self, name: str) -> None:
         try:
             entry = _read(self._root, name)
-        except FileNotFoundError:  # removed since it was listed
+        except (FileNotFoundError, NotADirectoryError):  # removed since it was listed; no checkpoint at all
             return
         self._entries[name] = entry
         if entry.unreadable is not None:
@@ -103,8 +104,11 @@ class Index:
 
 
 def _read(root: str, name: str) -> Entry:
-    """The entry of a checkpoint; one that serves nobody when its manifest is no manifest."""
-    published = os.lstat(layout.checkpoint(root, name)).st_mtime
+    """The entry of a checkpoint; one that serves nobody when its manifest is no manifest. Raises OSError."""
+    found = os.lstat(layout.checkpoint(root, name))
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(name)
+    published = found.st_mtime
     try:
         manifest = facts.read(root, name)
         check.check_name(name, manifest)
