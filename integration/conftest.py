@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
+from tests import drawn  # noqa: F401
 
 from integration import images, sweep
 from integration.leaks import assert_nothing_beyond, holdings

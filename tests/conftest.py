@@ -1,0 +1,3 @@
+"""What every unit test begins with."""
+
+from tests import drawn  # noqa: F401
