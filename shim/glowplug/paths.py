@@ -86,6 +86,11 @@ def stopped(runc_root: str, container: str) -> str:
     return f"{marker(runc_root, container)}.stopped"
 
 
+def hooked(runc_root: str, container: str) -> str:
+    """Present beside the marker when the hook after the restore has had its turn."""
+    return f"{marker(runc_root, container)}.hooked"
+
+
 def runc_state(runc_root: str, container: str) -> str:
     """runc's state directory of one container (`--root`)."""
     return f"{runc_root}/{container}"

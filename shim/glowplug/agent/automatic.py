@@ -16,7 +16,6 @@ from glowplug.agent import capture_journal, capture_told, capture_undo, held, tu
 from glowplug.agent.after_restore import AfterRestore
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.capture_child import Children
-from glowplug.agent.history import History
 from glowplug.agent.judge import Judge
 from glowplug.agent.policy import Policy, is_chosen
 from glowplug.agent.running import Running, look_up
@@ -48,15 +47,13 @@ UNWANTED = ("never", "off")
 class Automatic:
     """Thread-safe; its work is done in threads of its own."""
 
-    def __init__(
-        self, config: Config, containerd: Containerd, store: Store, history: History, judge: Judge
-    ) -> None:
+    def __init__(self, config: Config, containerd: Containerd, store: Store, judge: Judge) -> None:
         self._config = config
         self._containerd = containerd
         self._store = store
         self._judge = judge
         self._cri = Cri(config.containerd_socket)
-        self._after_restore = AfterRestore(containerd, self._cri, store, history)
+        self._after_restore = AfterRestore(containerd, self._cri)
         self._salt = store.salt()
         self._children = Children()
         self._slots = threading.BoundedSemaphore(config.captures_at_once)

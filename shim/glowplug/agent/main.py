@@ -43,7 +43,7 @@ def run(config: Config) -> None:
         resolver = Resolver(config, containerd, store, history, host)
         prefetcher = Prefetcher(store)
         preparer = Preparer(containerd, resolver.judge, prefetcher.want)
-        automatic = Automatic(config, containerd, store, history, resolver.verdicts)
+        automatic = Automatic(config, containerd, store, resolver.verdicts)
         follower = Follower(
             containerd,
             {
