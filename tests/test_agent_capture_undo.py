@@ -1,16 +1,25 @@
-"""CUDA given back where a capture was killed with all that should have done so."""
+"""What a killed capture left is seen to: CUDA given back, and nothing kept that nobody can see to."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.cuda_target import Target
 
-from glowplug.agent import capture_undo
+from glowplug import paths
+from glowplug.agent import capture_journal, capture_undo
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
 from glowplug.cuda import gang
 
 pytest_plugins = ["tests.cuda_target"]
+
+ID = "c0" * 32
+RUNNING = {"id": ID, "pid": os.getpid(), "network": "", "log": ""}
 
 
 @pytest.mark.parametrize("left", ["running", "locked", "checkpointed"])
@@ -31,3 +40,27 @@ def test_a_process_without_cuda_has_it_again(
     with gang.Gang(*engine) as crew:
         crew.enlist([holder.pid])
         assert crew.states(5) == {holder.pid: "running"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"running": {"id": ID, "pid": 1}, "runc_root": "/r", "hook_timeout_s": 1},
+        {"running": RUNNING, "runc_root": "/r", "hook_timeout_s": "soon"},
+        {"running": RUNNING, "runc_root": "/r", "hook_timeout_s": 1, "after": {"kind": "signal"}},
+        {"running": RUNNING, "runc_root": "/no/such/root", "hook_timeout_s": 1},
+    ],
+)
+def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_nobodys(
+    facts: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one's pid is alive, and another process's."""
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+    capture_journal.begin(ID, facts).leave()
+    (left,) = capture_journal.abandoned()
+    config = Config(runc="/no/such/runc")
+    with Containerd(f"{tmp_path}/none") as containerd, Cri(f"{tmp_path}/none") as cri:
+        assert capture_undo.undo(left, config, containerd, cri)
+    assert os.listdir(paths.capturing()) == []
+    assert capture_journal.running() == 0

@@ -8,10 +8,13 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from glowplug import paths
 from glowplug.agent import capture_task, hooks
 from glowplug.agent.capture_journal import Journal
+from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running
 from glowplug.capture.runc import Runc
 from glowplug.config import Config
@@ -31,16 +34,24 @@ def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> 
 
     Raises GlowplugError or OSError where something can't be done; the journal stays then.
     """
-    running = Running(**journal.facts["running"])  # type: ignore[arg-type]  # written from one
-    if _dump_works(running.id):
+    if _dump_works(journal.container):
         return False
-    if process.is_alive(running.pid):
-        _thaw(config, str(journal.facts["runc_root"]), running.id)
-        if journal.facts.get("gpu") is True:
-            give_cuda_back(running.pid)
-        _wake(journal, running, containerd, cri)
-    shutil.rmtree(paths.capture_scratch(running.id), ignore_errors=True)
-    _remove_lock(running.id)
+    facts: Mapping[str, Any] = journal.facts
+    try:
+        running, root = Running(**facts["running"]), str(facts["runc_root"])
+        after, timeout_s = capture_task.hook(facts.get("after")), float(facts["hook_timeout_s"])
+    except (KeyError, TypeError, ValueError):
+        log.error("container %s: the journal of its killed capture can't be understood", journal.container)
+    else:
+        # A pid that is another process's by now has no state of that container's.
+        if process.is_alive(running.pid) and os.path.isdir(paths.runc_state(root, running.id)):
+            _thaw(config, root, running.id)
+            if facts.get("gpu") is True:
+                give_cuda_back(running.pid)
+            if after is not None:
+                _wake(after, timeout_s, running, containerd, cri)
+    shutil.rmtree(paths.capture_scratch(journal.container), ignore_errors=True)
+    _remove_lock(journal.container)
     journal.finish()
     return True
 
@@ -83,12 +94,8 @@ def give_cuda_back(pid: int) -> None:
         log.error("CUDA of a container whose capture was killed: %s", error)
 
 
-def _wake(journal: Journal, running: Running, containerd: Containerd, cri: Cri) -> None:
+def _wake(after: Hook, timeout_s: float, running: Running, containerd: Containerd, cri: Cri) -> None:
     """The hook after the capture, where the one before may have run."""
-    after = capture_task.hook(journal.facts.get("after"))  # type: ignore[arg-type]  # written from one
-    timeout_s = journal.facts["hook_timeout_s"]
-    if after is None or not isinstance(timeout_s, int | float):
-        return
     try:
         hooks.run(after, running, containerd, cri, timeout_s)
     except HookError as error:
