@@ -115,7 +115,7 @@ install_packages() {
 
 # Leaves $PREFIX/criu/bin/criu: a link to the distribution's, which it keeps up to date, or a program of our own.
 install_criu() {
-    local target=$PREFIX/criu/bin/criu source=$criu
+    local target=$PREFIX/criu/bin/criu source=$criu found
     if [ -z "$source" ] && [ -n "$offline" ]; then
         source=$offline/criu
         [ -x "$source" ] || fail "wanted CRIU in $offline, found none: make the directory with --download"
@@ -133,7 +133,11 @@ install_criu() {
     else
         install -m 755 "$source" "$target.new"
     fi
-    "$target.new" --version >/dev/null || fail "wanted a CRIU that runs, $source does not (above)"
+    found=$({ "$target.new" --version || true; } | sed -n 's/^Version: //p')
+    dpkg --compare-versions "${found:-0}" ge 4.1 || {
+        rm "$target.new"
+        fail "wanted CRIU 4.1 or newer, found ${found:-none that runs} at $source"
+    }
     mv -T "$target.new" "$target"
     uname -r >"$PREFIX/criu/works-on"
 }
@@ -144,13 +148,16 @@ copy_source() {
     find "$1" \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 }
 
-# One name for one content: the version, and a digest of what is installed.
+# The one that a virtual environment is made for: with another, as after an upgrade of the system, it is none.
+python_series() { /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+
+# One name for one content: the version, and a digest of what is installed, and Python's series.
 version_of_source() {
     local version digest
     version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' shim/glowplug/__init__.py)
     digest=$(find pyproject.toml shim runtime_config -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*' -print0 |
         sort -z | xargs -0 sha256sum | sha256sum)
-    echo "$version-${digest:0:12}"
+    echo "$version-${digest:0:12}-py$(python_series)"
 }
 
 version_offline() {
@@ -158,7 +165,7 @@ version_offline() {
     wheel=$(ls "$offline"/glowplug-*.whl 2>/dev/null | tail -1)
     [ -n "$wheel" ] || fail "wanted the wheel of glowplug in $offline, found none: make the directory with --download"
     wheel=$(basename "$wheel" .whl) && wheel=${wheel#glowplug-}
-    echo "${wheel%%-*}-$(sha256sum "$offline"/glowplug-*.whl | cut -c1-12)"
+    echo "${wheel%%-*}-$(cat "$offline"/*.whl | sha256sum | cut -c1-12)-py$(python_series)"
 }
 
 # Usage: make_version NAME. A virtual environment, beside the other versions.

@@ -15,8 +15,6 @@ from glowplug.node.install import install
 from glowplug.node.purge import PREFIX_MARK, purge, require_no_other
 from glowplug.node.uninstall import uninstall
 
-BOOTSTRAP = Path(__file__).parent.parent / "hack/bootstrap-node.sh"
-
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -111,32 +109,3 @@ def test_purge_removes_nothing_where_a_disk_of_its_own_is_mounted(
         assert os.listdir(disk) == ["one"] and (tmp_path / "cache/drafts").exists()
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--prefix"],
-        ["--prefix", "relative"],
-        ["--prefix", "/with a blank"],
-        ["--bogus"],
-        ["extra"],
-        ["--offline", "/nowhere/at/all"],
-        ["--criu", "/nowhere/criu"],
-        ["--offline", "/tmp", "--download", "/tmp"],
-    ],
-)
-def test_the_bootstrap_takes_no_wrong_input(arguments: list[str]) -> None:
-    done = subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
-    assert "wanted" in done.stderr
-
-
-def test_the_bootstrap_takes_no_directory_that_others_use(tmp_path: Path) -> None:
-    """A purge would remove what is theirs: /usr/local, say."""
-    (tmp_path / "bin").mkdir()
-    arguments = ["--no-handler", "--criu", "/bin/false", "--prefix", str(tmp_path)]
-    done = subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
-    assert "for Glowplug alone" in done.stderr
-    assert os.listdir(tmp_path) == ["bin"]

@@ -1,0 +1,81 @@
+"""hack/bootstrap-node.sh: what it refuses before it changes anything, and what it calls a version."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BOOTSTRAP = Path(__file__).parent.parent / "hack/bootstrap-node.sh"
+
+
+def bootstrap(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([BOOTSTRAP, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--prefix"],
+        ["--prefix", "relative"],
+        ["--prefix", "/with a blank"],
+        ["--bogus"],
+        ["extra"],
+        ["--offline", "/nowhere/at/all"],
+        ["--criu", "/nowhere/criu"],
+        ["--offline", "/tmp", "--download", "/tmp"],
+    ],
+)
+def test_the_bootstrap_takes_no_wrong_input(arguments: list[str]) -> None:
+    done = bootstrap(*arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "wanted" in done.stderr
+
+
+def test_the_bootstrap_takes_no_directory_that_others_use(tmp_path: Path) -> None:
+    """A purge would remove what is theirs: /usr/local, say."""
+    (tmp_path / "bin").mkdir()
+    arguments = ["--no-handler", "--criu", "/bin/false", "--prefix", str(tmp_path)]
+    done = bootstrap(*arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "for Glowplug alone" in done.stderr
+    assert os.listdir(tmp_path) == ["bin"]
+
+
+def needs_a_node() -> None:
+    """Skips where the bootstrap would install packages."""
+    python = subprocess.run(["/usr/bin/python3", "-c", "import ensurepip, venv"], capture_output=True)
+    there = shutil.which("runc") and os.path.exists("/etc/ssl/certs/ca-certificates.crt")
+    if os.geteuid() != 0 or python.returncode != 0 or not there:
+        pytest.skip("needs root, and a machine with what the bootstrap installs")
+
+
+@pytest.mark.parametrize(("says", "found"), [("Version: 3.17.1", "3.17.1"), ("oops", "none that runs")])
+def test_an_old_criu_is_refused(tmp_path: Path, says: str, found: str) -> None:
+    needs_a_node()
+    criu, prefix = tmp_path / "criu", tmp_path / "prefix"
+    criu.write_text(f"#!/bin/sh\necho '{says}'\n")
+    criu.chmod(0o755)
+    done = bootstrap("--no-handler", "--criu", str(criu), "--prefix", str(prefix))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"bootstrap-node: wanted CRIU 4.1 or newer, found {found} at {criu}\n"
+    assert os.listdir(prefix / "criu/bin") == []
+
+
+def test_another_python_is_another_version(tmp_path: Path) -> None:
+    """After an upgrade of the system the environment of the old one is no more; a new one is made beside it."""
+    (tmp_path / "glowplug-0.1.0-py3-none-any.whl").write_text("ours")
+    (tmp_path / "other-1-py3-none-any.whl").write_text("theirs")
+    text = BOOTSTRAP.read_text()
+    function = text[text.index("version_offline() {") :].partition("\n}\n")[0] + "\n}"
+
+    def version(series: str) -> str:
+        script = f"{function}\npython_series() {{ echo {series}; }}\noffline={tmp_path}\nversion_offline"
+        return subprocess.run(["bash", "-euc", script], check=True, capture_output=True, text=True).stdout
+
+    first = version("3.11")
+    assert first.startswith("0.1.0-") and version("3.11") == first
+    assert version("3.13") != first
+    (tmp_path / "other-1-py3-none-any.whl").write_text("theirs, mended")
+    assert version("3.11") != first
