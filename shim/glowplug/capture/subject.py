@@ -32,8 +32,8 @@ class Subject:
 
     @property
     def pids(self) -> list[int]:
-        """Its process tree as it is now, parents first (host pids)."""
-        return process.tree(self.init)
+        """Its process tree as it is now, parents first (host pids). Zombies hold nothing that could be captured."""
+        return [pid for pid in process.tree(self.init) if not process.is_zombie(pid)]
 
 
 def find(containerd: Containerd, request: Request) -> Subject:

@@ -5,6 +5,7 @@ Standard library only.
 """
 
 import os
+import signal
 import stat
 
 PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
@@ -92,6 +93,14 @@ def set_oom_score_adj(pid: int, value: int) -> None:
         file.write(str(value))
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether all that is left of it is its exit status, or nothing at all."""
+    try:
+        return _status(pid)["State"][0] in "ZX"
+    except OSError:
+        return True
+
+
 def is_alive(pid: int) -> bool:
     """Neither gone, nor a zombie, nor on its way there: exiting, or with a SIGKILL that it has not met yet."""
     try:
@@ -100,10 +109,24 @@ def is_alive(pid: int) -> bool:
         status = _status(pid)
     except OSError:
         return False
+    is_there = fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING
+    return is_there and not _has_sigkill(status)
+
+
+def _has_sigkill(status: dict[str, str]) -> bool:
     pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
-    return (
-        fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING and not pending & SIGKILL_BIT
-    )
+    return bool(pending & SIGKILL_BIT)
+
+
+def killed_by(pid: int) -> int:
+    """The signal that ended a process that nobody has waited for, or a SIGKILL on its way to it; 0 for an end of its
+    own, and for one that is gone (field 52 of proc_pid_stat(5), as wait(2) gives it)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            status = int(stat.read().rpartition(b")")[2].split()[49])
+        return status & 0x7F or (int(signal.SIGKILL) if _has_sigkill(_status(pid)) else 0)
+    except OSError:
+        return 0
 
 
 def handles(pid: int, number: int) -> bool:

@@ -11,8 +11,12 @@ from glowplug.restore.attempt import Attempt
 EQUAL = ("uids", "gids", "groups", "capabilities", "no_new_privileges", "seccomp", "limits", "label")
 
 
-def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object]) -> None:
-    """Raises CriuError naming the first difference: the process, what was wanted and what was found."""
+def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object], held: bool) -> None:
+    """Raises CriuError naming the first difference: the process, what was wanted and what was found.
+
+    `held`: no process has run yet. Else one that is not the first may have come to an end of its own meanwhile, as
+    a shell's `sleep` does at any moment.
+    """
     init = init_pid(attempt)
     found = {}
     for pid in process.tree(init):
@@ -22,12 +26,15 @@ def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object]
             continue  # it ended; whether it may have is decided below
         found[facts["pid"]] = (pid, facts)
     for wanted in _processes(manifest):
-        number = wanted.get("pid")
-        if number not in found or not process.is_alive(found[number][0]):
+        pid, facts = found.get(wanted.get("pid"), (0, {}))
+        if pid and process.is_alive(pid):
+            _compare(wanted, facts)
+        elif held or pid == init or (pid and process.killed_by(pid)):
             raise CriuError(
-                f"wanted process {number} ({wanted.get('comm')}) alive, found it dead after the restore"
+                f"wanted process {wanted.get('pid')} ({wanted.get('comm')}) alive, found it dead after the restore"
             )
-        _compare(wanted, found[number][1])
+    if not process.is_alive(init):
+        raise CriuError("wanted the container's first process alive, found it dead after the restore")
     for pid, _ in found.values():
         _set_oom_score_adj(pid, spec)
 
@@ -57,5 +64,8 @@ def _compare(wanted: dict[str, object], found: dict[str, object]) -> None:
 def _set_oom_score_adj(pid: int, spec: dict[str, object]) -> None:
     described = spec.get("process")
     value = described.get("oomScoreAdj") if isinstance(described, dict) else None
-    if isinstance(value, int) and process.oom_score_adj(pid) != value:
-        process.set_oom_score_adj(pid, value)
+    try:
+        if isinstance(value, int) and process.oom_score_adj(pid) != value:
+            process.set_oom_score_adj(pid, value)
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it came to its end

@@ -273,7 +273,7 @@ def cuda(work: Work) -> None:
 
 def healthy(work: Work) -> None:
     """Every process alive, with the credentials that the spec and the manifest say; oom_score_adj set."""
-    health.check(work.attempt, work.spec, work.manifest)
+    health.check(work.attempt, work.spec, work.manifest, held=work.gpu is not None)
 
 
 def signalled(work: Work) -> None:
