@@ -11,6 +11,7 @@ from tests.node_made import Machine
 
 from glowplug import paths
 from glowplug.errors import NodeError, UsageError
+from glowplug.node import purge as purge_module
 from glowplug.node.install import install
 from glowplug.node.purge import PREFIX_MARK, purge, require_no_other
 from glowplug.node.uninstall import uninstall
@@ -82,6 +83,21 @@ def test_purge_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"cache/others/file", *([] if ours else ["opt/bin/y"])}
     assert not (tmp_path / "etc").exists()
+
+
+def test_purge_takes_a_unit_that_was_stopped_and_not_disabled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit, wanted = tmp_path / "glowplug-agent.service", tmp_path / "wants/glowplug-agent.service"
+    wanted.parent.mkdir()
+    unit.write_text("")
+    wanted.symlink_to(unit)
+    for name, value in (("UNIT", unit), ("WANTED", wanted)):
+        monkeypatch.setattr(purge_module, name, str(value))
+    monkeypatch.setattr(paths, "CONFIG_FILE", str(tmp_path / "etc/config.toml"))
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    purge(str(tmp_path / "cache"), str(tmp_path / "opt"))
+    assert not os.path.lexists(unit) and not os.path.lexists(wanted)
 
 
 def test_purge_leaves_a_prefix_that_another_handler_uses(machine: Machine) -> None:

@@ -14,6 +14,8 @@ PREFIX_MARK = ".glowplug-prefix"
 """A file that hack/bootstrap-node.sh leaves in the prefix: all in that directory is ours."""
 
 UNIT = "/etc/systemd/system/glowplug-agent.service"
+WANTED = "/etc/systemd/system/multi-user.target.wants/glowplug-agent.service"
+"""The link that `systemctl enable` makes."""
 
 # What the store (cache/layout.py), the agent (agent/history.py) and restores (restore/attempt.py) make in the cache.
 _IN_CACHE = (
@@ -63,7 +65,7 @@ def purge(cache: str, prefix: str) -> list[str]:
     Only where no pod of the handler runs: it would lack its runtime.
     """
     targets = [f"{cache}/{name}" for name in _IN_CACHE]
-    targets += [paths.CONFIG_FILE, paths.RUN_DIR, UNIT]
+    targets += [paths.CONFIG_FILE, paths.RUN_DIR, WANTED, UNIT]
     if os.path.exists(f"{prefix}/{PREFIX_MARK}"):
         targets.append(prefix)
     _require_no_mount(targets)
