@@ -13,7 +13,7 @@ from glowplug.checkpoint import bundle, mounts
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import ContainerdError, UsageError
-from glowplug.host import memory, process
+from glowplug.host import cgroup, memory, process
 from glowplug.layer import shm, tree
 
 
@@ -73,6 +73,23 @@ def require_eligible(subject: Subject, found: identity.Identity) -> None:
             f"this container can't be captured: {path} is open for writing on the volume {destination}, "
             "which does not travel with a checkpoint: close it first"
         )
+    require_none_stopped(subject.pids)
+
+
+def require_none_stopped(pids: list[int]) -> None:
+    """Raises UsageError for a process (host pid) that a signal has stopped, on cgroup v1.
+
+    Its freezer holds such a process where no ptrace(2) can have it: CRIU would wait for it, and the container with
+    it, until somebody thaws it. On v2 it can be captured.
+    """
+    if cgroup.version() != 1:
+        return
+    for pid in pids:
+        if process.is_stopped(pid):
+            raise UsageError(
+                f"this container can't be captured: its process {pid} is stopped by a signal, and cgroup v1 can't "
+                "freeze such a process for a dump: have it go on (SIGCONT) first"
+            )
 
 
 @contextmanager

@@ -101,6 +101,14 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped it (SIGSTOP, SIGTSTP and their like)."""
+    try:
+        return _status(pid)["State"][0] == "T"
+    except OSError:
+        return False
+
+
 def is_alive(pid: int) -> bool:
     """Neither gone, nor a zombie, nor on its way there: exiting, or with a SIGKILL that it has not met yet."""
     try:
