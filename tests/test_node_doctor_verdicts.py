@@ -25,7 +25,7 @@ from glowplug.node.doctor import (
     privacy,
     runc,
 )
-from glowplug.node.doctor.asked import HANDLER, handlers, options
+from glowplug.node.doctor.asked import HANDLER, handlers, options, ours
 from glowplug.node.doctor.finding import Finding
 from glowplug.node.doctor.programs import Said, version_numbers
 
@@ -313,6 +313,14 @@ def test_a_configuration_of_another_shape_has_no_handler(config: dict[str, Any])
     assert handlers({"containerd": {"runtimes": {HANDLER: GOOD}}})[HANDLER] == GOOD
 
 
+def test_a_handler_of_another_name_is_known_by_its_program() -> None:
+    stock: dict[str, Any] = {"runtimeType": "io.containerd.runc.v2", "options": {}}
+    behind = {**GOOD, "options": {"BinaryName": f"{BINARY}-fast"}}
+    assert ours({"runc": stock}) is None
+    assert ours({"runc": stock, "fast": behind}) == behind
+    assert ours({"a": behind, HANDLER: GOOD, "runc": stock}) == GOOD
+
+
 def test_the_kernels_configuration_is_read_and_other_text_is_none() -> None:
     assert kernel_options.parsed(["# CONFIG_A is not set", "CONFIG_B=m\n", 'CONFIG_C="x=y"']) == {
         "B": "m",
@@ -335,10 +343,10 @@ def test_gpus_are_counted_in_specs_of_gpus_alone(tmp_path: os.PathLike[str]) -> 
 
 
 def test_a_chain_is_told_by_its_program(tmp_path: os.PathLike[str]) -> None:
-    program = f"{tmp_path}/bin/glowplug-runtime-glowplug"
+    program = f"{tmp_path}/bin/glowplug-runtime-fast"
     assert cdi.chain_config("/usr/bin/nvidia-container-runtime.cdi") == cdi.NVIDIA_CONFIG
     assert cdi.chain_config(program) == cdi.chain_config(BINARY) == cdi.chain_config("") == ""
-    config = f"{tmp_path}/etc/glowplug/nvidia-container-runtime/config.toml"
+    config = f"{tmp_path}/etc/fast/nvidia-container-runtime/config.toml"
     os.makedirs(os.path.dirname(config))
     open(config, "w").close()
     assert cdi.chain_config(program) == config

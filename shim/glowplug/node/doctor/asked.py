@@ -1,5 +1,6 @@
 """What several checks want to know of others, asked once: containerd's configuration, NVML's list of GPUs."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from glowplug.cuda.facts import Node
 
 HANDLER = "glowplug"
-"""Name of our handler in containerd's configuration; RuntimeClasses name it."""
+"""Name of our handler in containerd's configuration, unless `glowplug node install --handler` gave another."""
+
+RUNTIME = "glowplug-runtime"
+"""Its program, or the beginning of the name of a script in front of it (node/chain.py)."""
 
 ANSWERS_WITHIN_S = 5.0
 
@@ -39,7 +43,7 @@ class Asked:
 
         Raises ContainerdError, HostError.
         """
-        return handlers(self.cri().config).get(HANDLER)
+        return ours(handlers(self.cri().config))
 
     def gpus(self) -> "Node":
         """What NVML says. Raises HostError."""
@@ -85,6 +89,13 @@ def handlers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(found, Mapping):
         return {}
     return {name: handler for name, handler in found.items() if isinstance(handler, Mapping)}
+
+
+def ours(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The handler of our name, else the first with our program; None: there is none."""
+    programs = {name: os.path.basename(str(options(one).get("BinaryName"))) for name, one in found.items()}
+    others = sorted(name for name, program in programs.items() if program.startswith(RUNTIME))
+    return found.get(HANDLER) or (found[others[0]] if others else None)
 
 
 def options(handler: Mapping[str, Any]) -> Mapping[str, Any]:

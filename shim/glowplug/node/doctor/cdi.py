@@ -11,7 +11,7 @@ from typing import Any
 
 from glowplug.errors import HostError
 from glowplug.node.doctor import gpu
-from glowplug.node.doctor.asked import HANDLER, Asked, options
+from glowplug.node.doctor.asked import RUNTIME, Asked, options
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.node.doctor.programs import version_numbers
 
@@ -63,8 +63,10 @@ def chain_config(binary: str) -> str:
     """
     if os.path.basename(binary).startswith(CHAINED):
         return NVIDIA_CONFIG
-    own = f"{os.path.dirname(os.path.dirname(binary))}/etc/{HANDLER}/{CHAINED}/config.toml"
-    return own if binary.endswith(f"/glowplug-runtime-{HANDLER}") and os.path.exists(own) else ""
+    directory, program = os.path.split(binary)
+    name = program.removeprefix(f"{RUNTIME}-")
+    own = f"{os.path.dirname(directory)}/etc/{name}/{CHAINED}/config.toml"
+    return own if name != program and os.path.exists(own) else ""
 
 
 def judge_chain(path: str, config: Mapping[str, Any]) -> Finding:
