@@ -121,8 +121,29 @@ def test_the_page_loads_nothing_and_takes_no_markup_from_a_container(node: Node)
     assert sum(page.widths) == pytest.approx(100, abs=0.1)
 
 
-def test_a_page_that_can_t_be_written_is_one_line(node: Node) -> None:
+def test_a_page_that_can_t_be_written_is_one_line_and_leaves_nothing(node: Node, tmp_path: Path) -> None:
     restored(node)
-    ran = node.run("timeline", "ab", "--html", "/nonexistent/x.html")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "No such file or directory" in ran.err
+    (tmp_path / "there").mkdir()
+    for file, why in (("none/x.html", "No such file or directory"), ("there", "Is a directory")):
+        before = sorted(os.listdir(tmp_path))
+        ran = node.run("timeline", "ab", "--html", str(tmp_path / file))
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert why in ran.err
+        assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_page_goes_through_no_link(node: Node, tmp_path: Path) -> None:
+    """Root writes it, perhaps into /tmp."""
+    restored(node)
+    (tmp_path / "theirs").write_text("whole")
+    (tmp_path / "x.html").symlink_to("theirs")
+    (tmp_path / "x.html.new").symlink_to("theirs")
+    assert node.run("timeline", "ab", "--html", str(tmp_path / "x.html")).status == 0
+    assert (tmp_path / "theirs").read_text() == "whole"
+    assert "<!doctype html>" in (tmp_path / "x.html").read_text()
+
+
+def test_a_cold_start_is_one_bar_with_a_name_of_its_own(node: Node) -> None:
+    node.started(1.0, "cold:no-agent", total_s=0.1)
+    out = node.run("timeline", "c0").out
+    assert [line.split()[0] for line in out.splitlines() if "█" in line] == [phases.HAND_OVER]

@@ -10,6 +10,8 @@ _WITHIN = {"criu": ("memory",), "cuda": ("cuda_enlist", "cuda_hold", "cuda_resto
 """Parts of a step that are measured on their own; the step's own seconds are what is left of it."""
 
 REST = "rest"
+HAND_OVER = "hand-over"
+"""All of a start that knows no phases: from the call of create until runc has it."""
 
 
 def order() -> list[str]:
@@ -27,7 +29,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def of(start: Start) -> list[Phase]:
-    """One after another; what no phase accounts for is the last one, `rest`. Empty where nothing is known."""
+    """One after another; what no phase accounts for is the last one. Empty where nothing is known."""
     return list(_in_a_row(start))
 
 
@@ -38,4 +40,4 @@ def _in_a_row(start: Start) -> Iterator[Phase]:
         begin_s += start.phases[name]
     rest_s = (start.total_s or 0.0) - begin_s
     if rest_s > 0:
-        yield Phase(REST, begin_s, rest_s)
+        yield Phase(REST if start.phases else HAND_OVER, begin_s, rest_s)

@@ -54,11 +54,16 @@ def find(starts: list[Start], wanted: str) -> Start:
 
 
 def _write(file: str, text: str) -> None:
-    """Whole, or not at all. Raises UsageError."""
-    aside = f"{file}.new"
+    """Whole, or not at all; through no link that somebody else may have laid there. Raises UsageError."""
+    aside = f"{file}.{os.getpid()}.new"
     try:
-        with open(aside, "w", encoding="utf-8") as opened:
-            opened.write(text)
-        os.rename(aside, file)
+        made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with open(made, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            os.rename(aside, file)
+        except OSError:
+            os.unlink(aside)
+            raise
     except OSError as error:
         raise UsageError(f"wanted to write {file}, found: {error.strerror}") from error
