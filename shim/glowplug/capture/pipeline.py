@@ -18,6 +18,7 @@ from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
 from glowplug.capture import describe, frozen, identity, layer, pace, real_user, subject, volumes
+from glowplug.capture import stop as stopping
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
@@ -35,8 +36,6 @@ from glowplug.layer import shm, tree
 
 if TYPE_CHECKING:
     from glowplug.capture.gpu import Gpu
-
-STOP_GRACE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -176,18 +175,10 @@ def publish(work: Work) -> None:
 
 
 def stop(work: Work) -> None:
-    """With --stop: SIGTERM (the image's stop signal), then SIGKILL, as a container runtime does."""
-    if not work.request.stop:
-        return
+    """With --stop: the container ends."""
     assert work.subject is not None
-    record = work.subject.record
-    named = (record.cri.stop_signal if record.cri else "") or "SIGTERM"
-    work.containerd.kill(record.id, getattr(signal, named, signal.SIGTERM))
-    until = time.monotonic() + STOP_GRACE_S
-    while process.is_alive(work.subject.init) and time.monotonic() < until:
-        time.sleep(0.05)
-    if process.is_alive(work.subject.init):
-        work.containerd.kill(record.id, signal.SIGKILL, everyone=True)
+    if work.request.stop:
+        stopping.stop(work.containerd, work.subject.record, work.subject.init)
 
 
 STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
