@@ -1,16 +1,21 @@
 """`glowplug top`: starts, what is under way, and the cache, as they change."""
 
-import sys
+import math
 import time
 
 import click
 
 from glowplug.cli import options, screen
 from glowplug.cli.root import require_root
+from glowplug.errors import UsageError
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="One picture, and the end; in a pipe always.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="One picture, and the end; in a pipe, and on a terminal that can only be written to, always.",
+)
 @click.option(
     "--interval",
     default=1.0,
@@ -25,18 +30,20 @@ def top(once: bool, interval: float, path: str | None) -> None:
     from glowplug import config
     from glowplug.cli import top_frame
 
+    if math.isnan(interval):  # which no range leaves out
+        raise UsageError("wanted --interval in seconds, found nan")
     require_root("checkpoints and the history are root's")
     view = top_frame.View(config.load(path))
     out = screen.console()
-    if once or not sys.stdout.isatty():
+    if once or not out.is_terminal or out.is_dumb_terminal:
         view.print_once(out)
         return
     from rich.live import Live
 
     try:
-        with Live(view.frame(out.height), console=out, screen=True, auto_refresh=False) as live:
+        with Live(view.frame(out), console=out, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
-                live.update(view.frame(out.height), refresh=True)
+                live.update(view.frame(out), refresh=True)
     except KeyboardInterrupt:
         return

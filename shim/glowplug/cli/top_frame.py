@@ -25,6 +25,11 @@ from glowplug.config import Config
 STARTS_IN_PIPE = 20
 LINES_BESIDE = 7
 """Of a picture, besides its starts and what is under way."""
+LINES_BUSY = 3
+"""Around what is under way."""
+
+NARROW = 72
+"""Columns; with fewer there is no room for how long a start took, and how fast."""
 
 BAR_COLUMNS = 30
 DAY_S = 86_400.0
@@ -51,21 +56,24 @@ class View:
         self._version: object = None
         self._starts: list[Start] = []
 
-    def frame(self, height: int) -> RenderableType:
-        """A picture of at most so many lines. Raises CacheError."""
+    def frame(self, out: Console) -> RenderableType:
+        """A picture that fits into the terminal. Raises CacheError."""
         now = self._now()
-        beside = LINES_BESIDE + (len(now.under_way) + 3 if now.under_way else 0)
-        return layout(now, self._settings, max(1, height - beside))
+        room = max(1, out.height - LINES_BESIDE)
+        busy = min(len(now.under_way), max(0, room - LINES_BUSY) // 2)
+        starts = room - (busy + LINES_BUSY if busy else 0)
+        return layout(now, self._settings, starts, busy, narrow=out.width < NARROW)
 
     def print_once(self, out: Console) -> None:
         """One picture, below what is on the screen already; in a pipe plain text."""
         with out.capture() as captured:
-            out.print(self.frame(out.height) if out.is_terminal else self._long())
+            out.print(self.frame(out) if out.is_terminal else self._long())
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
 
     def _long(self) -> RenderableType:
-        return layout(self._now(), self._settings, STARTS_IN_PIPE)
+        now = self._now()
+        return layout(now, self._settings, STARTS_IN_PIPE, len(now.under_way))
 
     def _now(self) -> Now:
         version = kept.version(self._settings.cache)
@@ -81,19 +89,19 @@ class View:
         )
 
 
-def layout(now: Now, settings: Config, starts: int) -> Group:
-    """Head, cache, what is under way, the latest starts first."""
+def layout(now: Now, settings: Config, starts: int, busy: int, *, narrow: bool = False) -> Group:
+    """Head, cache, so much of what is under way, so many of the latest starts, the last one first."""
     return Group(
         _head(now),
         _cache(now, settings),
         Text(),
-        *_under_way(now),
-        _starts(now, starts),
+        *_under_way(now, busy, narrow=narrow),
+        _starts(now, starts, narrow=narrow),
     )
 
 
 def _head(now: Now) -> Text:
-    text = Text(f"glowplug  {screen.clock(now.time)}  ", style="bold")
+    text = Text(f"glowplug  {screen.clock(now.time)}  ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(f"agent {now.agent}", style="not bold green" if now.agent == "answers" else "bold red")
     kinds = Counter(start.outcome.partition(":")[0] for start in now.starts if start.time > now.time - DAY_S)
     text.append("\nstarts    last 24 hours:", style="not bold")
@@ -115,39 +123,38 @@ def _cache(now: Now, settings: Config) -> Text:
     told = "".join(f", {count} {mark}" for mark, count in marks.items() if count)
     return Text(
         f"cache     [{filled:{BAR_COLUMNS}}] {screen.size(used)} of {screen.size(limit)}, "
-        f"{screen.size(now.free_bytes)} free; {len(now.rows)} checkpoints{told}"
+        f"{screen.size(now.free_bytes)} free\nholds     {len(now.rows)} checkpoints{told}",
+        no_wrap=True,
+        overflow="ellipsis",
     )
 
 
-def _under_way(now: Now) -> list[RenderableType]:
-    if not now.under_way:
+def _under_way(now: Now, count: int, *, narrow: bool) -> list[RenderableType]:
+    if not count:
         return []
     named = {start.container_id: _named(start) for start in now.starts}
-    rows = (
-        (
-            one.kind,
-            named.get(one.container_id, one.container_id[:12]),
+    table = _table(("under way", "container", "for", "memory")[: 3 if narrow else 4], right=("for",))
+    for one in now.under_way[:count]:
+        memory = " of ".join(map(screen.size, one.memory)) if one.memory else ""
+        cells = (
+            _cut(named.get(one.container_id, one.container_id[:12])),
             screen.seconds(now.time - one.since),
-            " of ".join(map(screen.size, one.memory)) if one.memory else "",
         )
-        for one in now.under_way
-    )
-    return [_table(("under way", "container", "for", "memory"), rows, right=("for",)), Text()]
+        table.add_row(one.kind, *cells, *([] if narrow else [memory]))
+    more = len(now.under_way) - count
+    return [table, Text(f"and {more} more" if more else "")]
 
 
-def _starts(now: Now, count: int) -> RenderableType:
+def _starts(now: Now, count: int, *, narrow: bool) -> RenderableType:
     if not now.starts:
         return Text("no start is on record")
-    table = _table(("age", "container", "outcome", "took", "memory"), (), right=("age", "took", "memory"))
+    columns = ("age", "container", "outcome", "took", "memory")
+    table = _table(columns[: 3 if narrow else 5], right=("age", "took", "memory"))
     for start in reversed(now.starts[-count:]):
         rate = f"{screen.size(start.memory_rate)}/s" if start.memory_rate else ""
-        table.add_row(
-            Text(screen.age(start.time, now.time)),
-            Text(screen.plain(_named(start))),
-            Text(screen.plain(start.outcome), style=COLOURS.get(start.outcome.partition(":")[0], "")),
-            Text(screen.seconds(start.total_s)),
-            Text(rate),
-        )
+        outcome = Text(screen.plain(start.outcome), style=COLOURS.get(start.outcome.partition(":")[0], ""))
+        cells = (screen.age(start.time, now.time), _cut(_named(start)), outcome)
+        table.add_row(*cells, *([] if narrow else [screen.seconds(start.total_s), rate]))
     return table
 
 
@@ -155,11 +162,16 @@ def _named(start: Start) -> str:
     return "/".join((start.namespace, start.pod, start.container)) if start.pod else start.container_id[:12]
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[str]) -> Table:
-    """As `screen.table` has them; a cell that is too wide is cut, so that a row stays a line."""
+def _cut(name: str) -> Text:
+    """On one line, and the first to give way on a narrow terminal."""
+    return Text(screen.plain(name), no_wrap=True, overflow="ellipsis")
+
+
+def _table(columns: Iterable[str], right: Iterable[str]) -> Table:
+    """As `screen.table` has them, but a row stays a line."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        found.add_column(name.upper(), justify="right" if name in right else "left", no_wrap=True)
-    for row in rows:
-        found.add_row(*(Text(screen.plain(cell)) for cell in row))
+        found.add_column(
+            name.upper(), justify="right" if name in right else "left", no_wrap=name != "container"
+        )
     return found
