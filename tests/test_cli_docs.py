@@ -1,6 +1,8 @@
 """docs/cli.md knows every command, and every command tells of itself."""
 
 import os
+import subprocess
+import sys
 
 import click
 import pytest
@@ -38,3 +40,11 @@ def test_a_group_alone_tells_its_commands(
     said = capsys.readouterr()
     assert (end.value.code, said.out) == (2, "")
     assert "Usage: " in said.err and "\nCommands:\n" in said.err
+
+
+def test_output_that_can_t_be_written_is_one_line() -> None:
+    command = [sys.executable, "-c", "from glowplug.cli.main import main; main()", "node", "render"]
+    env = {**os.environ, "PYTHONPATH": f"{os.path.dirname(DOCS)}/../shim"}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "glowplug: [Errno 28] No space left on device\n")

@@ -74,9 +74,12 @@ def main() -> None:
         _end(str(error), EXIT_USAGE)
     except GlowplugError as error:
         _end(str(error), EXIT_FAILED)
-    except BrokenPipeError:
+    except OSError as error:
+        # Python would try to write once more what it could not write now.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(EXIT_FAILED)
+        _end(str(error), EXIT_FAILED)
 
 
 def _with_hint(error: click.ClickException) -> str:
