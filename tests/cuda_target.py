@@ -60,6 +60,10 @@ class Target:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    def ended(self) -> int:
+        """Its exit status, once it has one."""
+        return self._process.wait(timeout=10)
+
     def end(self) -> None:
         self._process.kill()
         self._process.wait(timeout=10)

@@ -68,6 +68,7 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
             _give_back(runc, container, init, suspension)
         return DONE if status == 0 else REFUSED  # runc has said why in its log
     except CudaLost:
+        paused = False  # and to be left to die
         runc.kill(container)
         raise
     finally:
