@@ -195,7 +195,7 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
 
 
 def through_containerd(setup: Setup) -> dict[str, Any]:
-    """(g) As (a), in pods of a real containerd; then `ctr task checkpoint`."""
+    """(g) As (a), in pods of a real containerd; then its own checkpoints, `ctr task checkpoint` and CRI's."""
     from hack.gpulib import cri  # with what the integration tests stand on
 
     return cri.tokens(setup)

@@ -1,10 +1,13 @@
-"""Check (g): the tokens of (a) in pods of a real containerd, its handler `glowplug`, and `ctr task checkpoint`."""
+"""Check (g): the tokens of (a) in pods of a real containerd, its handler `glowplug`, and containerd's own checkpoints:
+`ctr task checkpoint`, and from containerd 2 on CRI's CheckpointContainer.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tarfile
 import time
 from typing import Any
 
@@ -26,7 +29,7 @@ ANSWER_S = 60.0
 
 
 def tokens(setup: Setup) -> dict[str, Any]:
-    """Captured, removed, restored, twice over; then a task checkpoint that the container lives through."""
+    """Captured, removed, restored, twice over; then containerd's checkpoints, which the container lives through."""
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
     if lacking:
         raise Skipped(f"no {', '.join(lacking)} here")
@@ -58,6 +61,18 @@ def _tokens(setup: Setup, node: Node, pods: Pods) -> dict[str, Any]:
         _expect(planted, _ask(container, "/tokens"), "the tokens planted before the capture")
         steps += 1
         _expect(steps, _ask(container, "/step")["steps"], "the device's counter")
+    found = {"cold_s": cold, "restore_s": times, "task_checkpoint_s": _task_checkpoint(node, container)}
+    _expect(planted, _ask(container, "/tokens"), "the tokens after `ctr tasks checkpoint`")
+    _expect(steps + 1, _ask(container, "/step")["steps"], "the device's counter after it")
+    if node.version >= (2,):
+        found["cri_checkpoint_s"] = _cri_checkpoint(node, container)
+        _expect(planted, _ask(container, "/tokens"), "the tokens after CRI's CheckpointContainer")
+        _expect(steps + 2, _ask(container, "/step")["steps"], "the device's counter after it")
+    return found
+
+
+def _task_checkpoint(node: Node, container: Container) -> float:
+    """Seconds that it took."""
     images = f"{node.names.state}/images"
     began = time.monotonic()
     try:
@@ -65,11 +80,21 @@ def _tokens(setup: Setup, node: Node, pods: Pods) -> dict[str, Any]:
     except subprocess.CalledProcessError as error:
         raise Failed(f"wanted a task checkpoint, ctr said: {error.stderr}") from error
     took = round(time.monotonic() - began, 3)
-    _expect(planted, _ask(container, "/tokens"), "the tokens after `ctr tasks checkpoint`")
-    _expect(steps + 1, _ask(container, "/step")["steps"], "the device's counter after it")
     if not os.path.exists(f"{images}/inventory.img"):
         raise Failed(f"wanted CRIU's images in {images}, found none")
-    return {"cold_s": cold, "restore_s": times, "task_checkpoint_s": took}
+    return took
+
+
+def _cri_checkpoint(node: Node, container: Container) -> float:
+    """Seconds that it took."""
+    archive = f"{node.names.state}/checkpoint.tar"
+    began = time.monotonic()
+    node.cri.checkpoint_container(container.id, archive)
+    took = round(time.monotonic() - began, 3)
+    with tarfile.open(archive) as opened:
+        if "checkpoint/inventory.img" not in opened.getnames():
+            raise Failed(f"wanted CRIU's images in {archive}, found {opened.getnames()}")
+    return took
 
 
 def _start(setup: Setup, node: Node, pods: Pods, wanted: str) -> tuple[Pod, Container, float]:
