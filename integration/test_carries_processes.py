@@ -16,10 +16,10 @@ TERM_CODE = 7
 
 @pytest.fixture(scope="module")
 def family(node: Node) -> Iterator[Captured]:
-    """A process with a child, a grandchild in a session of its own, and threads."""
+    """A process with a child, a grandchild in a session of its own, a zombie, children that come and go, threads."""
     node.ensure_agent()
     pods = Pods(node)
-    env = {"WORKLOAD": "processes,threads", "WORKLOAD_TERM_CODE": str(TERM_CODE)}
+    env = {"WORKLOAD": "processes,ended,threads", "WORKLOAD_TERM_CODE": str(TERM_CODE)}
     yield captured(node, pods, env=env)
     pods.remove_all()
 
@@ -36,6 +36,11 @@ def test_every_process_has_its_pid_its_memory_and_its_parent(family: Captured, r
         assert after["child"][fact] == before["child"][fact]
     assert after["child"]["session"] == after["child"]["pid"]
     assert after["child"]["asked"] > before["child"]["asked"]
+
+
+def test_a_zombie_waits_on_with_its_code(family: Captured, restored: Container) -> None:
+    assert family.state["ended"]["code"] == 3
+    assert restored.state()["ended"] == family.state["ended"]
 
 
 def test_every_thread_goes_on(family: Captured, restored: Container) -> None:
@@ -70,7 +75,8 @@ def test_a_kill_takes_the_whole_family(restored: Container) -> None:
 def test_exec_runs_beside_the_restored_processes(family: Captured, restored: Container) -> None:
     """In the same namespaces, with the container's environment, the output on the right streams."""
     done = restored.exec("sh", "-c", 'echo "$WORKLOAD"; echo bad >&2; exit 5')
-    assert (done.stdout, done.stderr, done.exit_code) == (b"processes,threads\n", b"bad\n", 5)
+    features = f"{family.fields['env']['WORKLOAD']}\n".encode()
+    assert (done.stdout, done.stderr, done.exit_code) == (features, b"bad\n", 5)
     seen = restored.exec("cat", "/data/token", "/proc/1/comm").stdout
     assert seen == f"{family.state['token']['layer']}python3\n".encode()
     for namespace in ("pid", "mnt", "net", "ipc", "uts", "cgroup"):

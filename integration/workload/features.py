@@ -6,6 +6,7 @@ from integration.workload import connections, files, gone, processes
 
 FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "processes": processes.children,
+    "ended": processes.ended,
     "threads": processes.threads,
     "unix_pair": connections.unix_pair,
     "unix_server": connections.unix_server,

@@ -4,11 +4,13 @@ import json
 import os
 import secrets
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 
 THREADS = 8
+ENDED_CODE = 3
 
 
 def children() -> Callable[[], object]:
@@ -50,6 +52,21 @@ def _answer(asker: socket.socket, below: Callable[[], object]) -> None:
         facts = {"pid": os.getpid(), "session": os.getsid(0), "token": token, "asked": asked}
         asker.send(json.dumps({**facts, "child": below()}).encode())
     os._exit(0)
+
+
+def ended() -> Callable[[], object]:
+    """A child that has ended and was not waited for, and a shell whose children come to an end all the time."""
+    zombie = os.fork()
+    if zombie == 0:
+        os._exit(ENDED_CODE)
+    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+    subprocess.Popen(["sh", "-c", "while :; do sleep 0.02; done"])
+
+    def look() -> object:
+        found = os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        return {"zombie": zombie, "code": found.si_status if found else None}
+
+    return look
 
 
 def threads() -> Callable[[], object]:
