@@ -6,8 +6,10 @@ import socket
 import time
 
 import pytest
+from rich.console import Console
 from tests.cli_made import Node
 
+from glowplug.cli import history, screen
 from glowplug.restore import attempt
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
@@ -78,6 +80,22 @@ def test_records_that_are_none_of_ours_are_left_out(node: Node) -> None:
     ran = node.run("history", "--json")
     assert ran.status == 0
     assert [one["outcome"] for one in json.loads(ran.out)][-1] == "restored"
+
+
+def test_a_narrow_terminal_loses_no_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It wraps lines that are too long; a column without width would be gone."""
+    for width in (60, 30, 5):
+        monkeypatch.setattr(
+            screen,
+            "console",
+            lambda width=width: Console(width=width, force_terminal=True, color_system=None),
+        )
+        row = ("11-22 02:16:56", "a/web/main", "cold:no-checkpoint", "20 ms", "1b8107e2ba9e")
+        screen.table(history.COLUMNS, [row], right=("took",), fold=("pod/container",))
+        shown = capsys.readouterr().out
+        assert all(cell in shown for cell in row)
 
 
 # -- explain --

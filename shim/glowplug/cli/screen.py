@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,8 @@ SHORT_ID = 12
 """Hexadecimal digits of a checkpoint's id that tables show: any unique start of it is taken as input."""
 
 _UNLIMITED = 100_000  # columns; in a pipe no line is folded
+_FOLDED = 12  # columns; what is folded to fewer can't be read
+_GAP = 3  # columns between two of a table, of which the style takes one
 _DIGEST = re.compile(r"\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b")
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -48,8 +51,10 @@ def table(
     right: Sequence[str] = (),
     fold: Sequence[str] = (),
 ) -> None:
-    """A table. Columns named in `right` hold numbers; those in `fold` give way on a narrow terminal."""
+    """A table. Columns named in `right` hold numbers; those in `fold` give way on a narrow terminal, so far that they
+    can still be read: one that is narrower yet has to wrap the lines itself."""
     out = console()
+    cells = [[plain(cell) for cell in row] for row in rows]
     style = box.SIMPLE_HEAD if out.is_terminal else None
     found = Table(box=style, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
@@ -59,8 +64,9 @@ def table(
             no_wrap=name not in fold,
             overflow="fold",
         )
-    for row in rows:
-        found.add_row(*(Text(plain(cell)) for cell in row))
+    for row in cells:
+        found.add_row(*map(Text, row))
+    out.width = max(out.width, _least_width(columns, cells, fold))
     if out.is_terminal:
         out.print(found)
         return
@@ -68,6 +74,14 @@ def table(
         out.print(found)
     for text in captured.get().splitlines():
         click.echo(text.rstrip())
+
+
+def _least_width(columns: Sequence[str], rows: Iterable[Sequence[str]], fold: Sequence[str]) -> int:
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    kept = (
+        min(width, _FOLDED) if name in fold else width for name, width in zip(columns, widths, strict=True)
+    )
+    return sum(kept) + _GAP * (len(columns) - 1)
 
 
 def plain(text: str) -> str:
