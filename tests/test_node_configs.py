@@ -205,10 +205,9 @@ def test_imports_that_are_none_are_refused_untouched(machine: Machine, imports: 
     assert machine.files() == files
 
 
-@pytest.mark.parametrize("text", ["version = 2\nplugins = 5\n", "version = 2\n[plugins]\nx = 1\n"])
-def test_an_imported_file_of_another_shape_is_containerd_s_to_judge(machine: Machine, text: str) -> None:
+def test_an_imported_file_of_another_shape_is_containerd_s_to_judge(machine: Machine) -> None:
     (machine.etc / "conf.d").mkdir()
-    (machine.etc / "conf.d/50-other.toml").write_text(text)
+    (machine.etc / "conf.d/50-other.toml").write_text("version = 2\nplugins = 5\n")
     machine.config.write_text(f'version = 2\nimports = ["{machine.etc}/conf.d/*.toml"]\n')
     files = machine.files()
     with pytest.raises(NodeError, match="containerd refuses"):
