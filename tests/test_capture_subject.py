@@ -1,12 +1,15 @@
 """What a capture would hang in is refused before it is begun."""
 
+import fcntl
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from glowplug import paths
 from glowplug.capture import subject
 from glowplug.errors import UsageError
 from glowplug.host import cgroup
@@ -32,3 +35,35 @@ def test_a_stopped_process_on_cgroup_v1(stopped: int, monkeypatch: pytest.Monkey
 def test_it_is_no_hindrance_on_cgroup_v2(stopped: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "version", lambda: 2)
     subject.require_none_stopped([stopped])
+
+
+def test_one_capture_of_a_container_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+    with (
+        subject.alone("c1"),
+        subject.alone("c2"),
+        pytest.raises(UsageError, match="a capture of it under way"),
+    ):
+        with subject.alone("c1"):
+            pass
+    assert os.listdir(paths.captures()) == []
+
+
+def test_a_lock_whose_name_was_taken_away_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The capture before it ended between its open and its lock; a third one would open a new file."""
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+    lock = fcntl.flock
+    taken: list[int] = []
+
+    def late(fd: int, how: int) -> None:
+        if not taken:
+            taken.append(fd)
+            os.unlink(f"{paths.captures()}/c1")
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with subject.alone("c1"), pytest.raises(UsageError), subject.alone("c1"):
+        pass
+    assert taken

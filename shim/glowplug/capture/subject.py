@@ -97,6 +97,16 @@ def alone(container: str) -> Iterator[None]:
     """One capture of a container at a time. Raises UsageError when there is one already."""
     os.makedirs(paths.captures(), 0o700, exist_ok=True)
     path = f"{paths.captures()}/{container}"
+    while not os.fstat(fd := _locked(path, container)).st_nlink:
+        os.close(fd)  # one that ended between our open and our lock took the name away with it
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(fd)
+
+
+def _locked(path: str, container: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,11 +115,7 @@ def alone(container: str) -> Iterator[None]:
         raise UsageError(
             f"wanted to capture container {container}, found a capture of it under way"
         ) from None
-    try:
-        yield
-    finally:
-        os.unlink(path)
-        os.close(fd)
+    return fd
 
 
 def held_shm(subject: Subject) -> set[str]:
