@@ -43,6 +43,17 @@ def test_the_status_is_what_the_server_says(status: int) -> None:
     assert asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
 
 
+def test_what_comes_before_the_answer_is_not_the_answer() -> None:
+    """1xx: RFC 9110, section 15.2."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r"
+    with server(b"HTTP/1.1 100 Continue\r\n\r\n", early, b"\nHTTP/1.1 204 Done\r\n\r\n") as (connection, _):
+        assert http.status(connection, "POST", "/sleep", "", time.monotonic() + 5) == 204
+    with server(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000) as (connection, _), pytest.raises(ValueError):
+        http.status(connection, "GET", "/", "", time.monotonic() + 5)
+    with server(b"HTTP/1.1 100 Continue\n\n") as (connection, _), pytest.raises(ConnectionResetError):
+        http.status(connection, "GET", "/", "", time.monotonic() + 5)
+
+
 def test_a_post_has_a_length_and_says_what_its_body_is() -> None:
     with server(b"HTTP/1.0 200\n\n") as (connection, asked):
         http.status(connection, "POST", "/wake?a=1", "{}", time.monotonic() + 5)
@@ -53,7 +64,14 @@ def test_a_post_has_a_length_and_says_what_its_body_is() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 ok\r\n\r\n", b"HTTP/2 20\r\n\r\n", b"\r\n", b"\0" * 100_000],
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 ok\r\n\r\n",
+        b"HTTP/2 20\r\n\r\n",
+        b"HTTP/1.1 000\r\n",
+        b"\r\n",
+        b"\0" * 100_000,
+    ],
 )
 def test_what_is_no_http_is_refused(answer: bytes) -> None:
     with server(answer) as (connection, _), pytest.raises(ValueError, match="wanted an HTTP answer"):

@@ -3,12 +3,15 @@
 Made for servers that nobody here trusts: no redirect is followed, what is read is bounded in bytes and in time.
 """
 
+import re
 import socket
 import time
 
 HEAD_LIMIT = 4096
 DRAIN_LIMIT = 64 << 10
 DRAIN_S = 0.25
+
+_STATUS = re.compile(rb"[1-5][0-9]{2}")
 
 
 def status(connection: socket.socket, method: str, path: str, body: str, until: float) -> int:
@@ -23,18 +26,27 @@ def status(connection: socket.socket, method: str, path: str, body: str, until: 
     _wait(connection, until)
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
     head = b""
-    while b"\n" not in head:
+    while (found := _final(head)) is None:
         if len(head) >= HEAD_LIMIT:
-            raise ValueError("wanted an HTTP answer, found a first line without an end")
+            raise ValueError("wanted an HTTP answer, found a beginning without an end")
         head += _received(connection, until)
-    found = _parsed(head.partition(b"\n")[0])
     _drain(connection, min(until, time.monotonic() + DRAIN_S))
     return found
 
 
+def _final(head: bytes) -> int | None:
+    """The status behind all 1xx, which only come before an answer (RFC 9110, 15.2); None where it is not there yet."""
+    while b"\n" in head:
+        found = _parsed(head.partition(b"\n")[0])
+        if found >= 200:
+            return found
+        _, _, head = head.replace(b"\r", b"").partition(b"\n\n")
+    return None
+
+
 def _parsed(line: bytes) -> int:
     words = line.split()
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit() or len(words[1]) != 3:
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(words[1]):
         raise ValueError("wanted an HTTP answer, found something else")
     return int(words[1])
 
