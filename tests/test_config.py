@@ -1,5 +1,7 @@
 """The configuration: defaults, and one clear error per wrong key."""
 
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,10 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ('containerd_namespace = ""', "containerd_namespace: wanted a name of containerd's, such as k8s.io"),
         ('containerd_namespace = "k8s io"', "containerd_namespace: wanted a name of containerd's"),
         (r'criu = "/usr/sbin/criu\u0000"', "criu: wanted an absolute path, found '/usr/sbin/criu\\x00'"),
-        (r'kubernetes = "/etc/kubeconfig\n"', "kubernetes: wanted auto, off or an absolute path, found '/etc"),
+        (
+            r'kubernetes = "/etc/kubeconfig\n"',
+            "kubernetes: wanted auto, off or an absolute path, found '/etc",
+        ),
         ("cache_max_age_s = nan", "cache_max_age_s: wanted more than 0, found nan"),
         ('log_format = "xml"', "log_format: wanted logfmt or json, found 'xml'"),
         ('kubernetes = "on"', "kubernetes: wanted auto, off or an absolute path, found 'on'"),
@@ -58,6 +63,11 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         config.load(str(tmp_path / "none.toml"))
 
 
+def test_a_file_that_can_t_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="wanted to read it, found: Is a directory"):
+        config.load(str(tmp_path))
+
+
 def test_every_wrong_key_has_a_line(tmp_path: Path) -> None:
     _, values = config.read(str(_written(tmp_path, 'criuu = "/x"\ncriu = 7\nrunc = "/usr/sbin/runc"\n')))
     assert [line.split(":")[0] for line in config.problems(values)] == ["criuu", "criu"]
@@ -71,6 +81,13 @@ def test_the_first_one_is_told_with_the_number_of_the_others(tmp_path: Path) -> 
 def test_addresses_of_both_kinds() -> None:
     assert config.address("127.0.0.1:9464") == ("127.0.0.1", 9464)
     assert config.address("[::1]:9464") == ("::1", 9464)
+
+
+def test_the_docs_have_every_key_with_its_default() -> None:
+    docs = Path(__file__).parent.parent / "docs" / "config.md"
+    rows = [line.split("|")[1:3] for line in docs.read_text().splitlines() if line.startswith("| `")]
+    told = {key.strip(" `"): tomllib.loads(f"default = {default.strip(' `')}") for key, default in rows}
+    assert told == {name: {"default": default} for name, default in asdict(config.Config()).items()}
 
 
 def _written(directory: Path, text: str) -> Path:

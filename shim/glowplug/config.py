@@ -19,7 +19,7 @@ from glowplug.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every key with its default. Paths are absolute; sizes in bytes; times in seconds."""
+    """Every key with its default (docs/config.md). Paths are absolute; sizes in bytes; times in seconds."""
 
     cache: str = paths.CACHE_ROOT
     """Where checkpoints lie: one file system with room, root only."""
@@ -93,7 +93,9 @@ def read(path: str | None = None) -> tuple[str, dict[str, object]]:
         if path is not None or "GLOWPLUG_CONFIG" in os.environ:
             raise UsageError(f"wanted the configuration in {file}, found no such file") from None
         return file, {}
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UsageError(f"{file}: wanted to read it, found: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: wanted TOML, found: {error}") from None
 
 
