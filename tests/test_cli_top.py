@@ -15,7 +15,8 @@ from rich.console import Console
 from tests.cli_made import Node
 
 from glowplug import config
-from glowplug.cli import top_frame
+from glowplug.cli import history, top_frame
+from glowplug.cli.starts import Start
 from glowplug.restore import attempt, progress
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
@@ -79,6 +80,23 @@ def test_a_picture_fits_into_its_terminal(node: Node, width: int, height: int) -
     assert restores and f"and {30 - len(restores)} more" in shown
     starts = [line for line in shown if "cold:no-checkpoint" in line]
     assert starts and all(re.match(r" *[0-9]+s +models/x", line) for line in starts)
+
+
+def test_a_long_history_is_not_read_all_the_time(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+
+    def read(cache: str) -> list[Start]:
+        reads.append(cache)
+        return []
+
+    monkeypatch.setattr(history, "read", read)
+    for rests, expected in ((0, 2), (1e9, 3)):
+        monkeypatch.setattr(top_frame, "RESTS", rests)
+        view = top_frame.View(config.load(node.config))
+        for number in range(2):
+            node.started(time.time(), "cold:no-agent", container_id=f"{rests}{number}")
+            view.frame(Console())
+        assert len(reads) == expected
 
 
 def test_a_terminal_that_can_only_be_written_to_gets_one_picture(node: Node) -> None:

@@ -31,6 +31,9 @@ LINES_BUSY = 3
 NARROW = 72
 """Columns; with fewer there is no room for how long a start took, and how fast."""
 
+RESTS = 4
+"""Times as long as the history took to read, which a long one does: whoever looks takes no processor from the pods."""
+
 BAR_COLUMNS = 30
 DAY_S = 86_400.0
 
@@ -55,6 +58,7 @@ class View:
         self._store = opened.store(settings)
         self._version: object = None
         self._starts: list[Start] = []
+        self._rests_until = 0.0
 
     def frame(self, out: Console) -> RenderableType:
         """A picture that fits into the terminal. Raises CacheError."""
@@ -76,9 +80,11 @@ class View:
         return layout(now, self._settings, STARTS_IN_PIPE, len(now.under_way))
 
     def _now(self) -> Now:
-        version = kept.version(self._settings.cache)
-        if version != self._version:
+        version, began = kept.version(self._settings.cache), time.monotonic()
+        if version != self._version and began >= self._rests_until:
             self._version, self._starts = version, history.read(self._settings.cache)
+            ended = time.monotonic()
+            self._rests_until = ended + RESTS * (ended - began)
         return Now(
             time=time.time(),
             agent=status.agent([]),
