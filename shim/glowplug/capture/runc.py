@@ -11,6 +11,7 @@ import subprocess
 
 from glowplug.config import Config
 from glowplug.containerd.records import ContainerRecord
+from glowplug.criu import named
 from glowplug.criu.config import ANNOTATION
 from glowplug.errors import CriuError, RuncError
 
@@ -65,7 +66,9 @@ class Runc:
             *("checkpoint", "--leave-running", "--image-path", images, "--work-path", work, container),
         ]
         env = dict(os.environ)
-        found_first = os.path.dirname(self.criu) if ids is None else self._criu_with_real_ids(work, *ids)
+        found_first = (
+            named.directory(self.criu, work) if ids is None else self._criu_with_real_ids(work, *ids)
+        )
         env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         null = subprocess.DEVNULL
         return subprocess.Popen(
@@ -102,7 +105,7 @@ class Runc:
                 if not label.startswith(f"{ANNOTATION}=")
             ]
             state["config"]["labels"] = [*labels, f"{ANNOTATION}={options}"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RuncError(
                 f"wanted runc's record of container {container} in {self.root}, found: {error}"
             ) from error

@@ -13,7 +13,7 @@ from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import io_uring
-from glowplug.criu import config, hostname, images, settled, sockets
+from glowplug.criu import config, hostname, images, named, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import announce, child, health, new_addresses, own_cgroup, progress, stdio
@@ -228,7 +228,8 @@ def criu(work: Work) -> None:
         work.attempt.id,
     ]
     env = dict(os.environ)
-    env["PATH"] = f"{os.path.dirname(criu_path)}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+    found_first = named.directory(criu_path, work.bundle)
+    env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     with stdio.for_runc(work.stdio) as given:
         if _gate_script(work):
             status = _with_memory(work, arguments, given, env)
