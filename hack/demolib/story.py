@@ -182,7 +182,7 @@ def _outcome(node: Node, container: str) -> dict[str, Any]:
     """The outcome record of a start, from the agent. Raises Broken when there is none."""
     for record in reversed(_records(node, container)):
         if "outcome" in record:
-            return record
+            return dict(record)
     raise Broken(f"wanted an outcome of the start of {container[:12]}, the agent has none")
 
 
