@@ -4,6 +4,8 @@ import socket
 import time
 from contextlib import closing
 
+import grpc
+
 from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running, connect
 from glowplug.containerd.client import Containerd
@@ -12,6 +14,8 @@ from glowplug.errors import ContainerdError, HookError, HostError
 from glowplug.podnet import http
 
 AGAIN_AFTER_S = 0.1
+EXEC_GRACE_S = 5.0
+"""Besides a command's own time, for containerd's part in it."""
 
 
 def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> None:
@@ -53,6 +57,28 @@ def _connected(hook: Hook, running: Running, until: float) -> socket.socket:
 
 
 def _exec(hook: Hook, running: Running, cri: Cri, timeout_s: float) -> None:
-    status = cri.exec_sync(running.id, hook.command, max(1, round(timeout_s))).exit_code
+    whole_s = max(1, round(timeout_s))
+    try:
+        status = cri.exec_sync(running.id, hook.command, whole_s, EXEC_GRACE_S).exit_code
+    except ContainerdError as error:
+        raise HookError(f"exec: {_why(error, whole_s)}") from error
     if status:
         raise HookError(f"exec: wanted the command to end with status 0, found {status}")
+
+
+def _why(error: ContainerdError, timeout_s: int) -> str:
+    """In our words: containerd's name the program, which may be a secret that was meant as a variable."""
+    code = error.__cause__.code() if isinstance(error.__cause__, grpc.Call) else None
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return (
+            f"wanted the command to end within {timeout_s} s, and to leave nobody behind who holds its output, "
+            "found that it did not"
+        )
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return "wanted the command to write less than 16 MiB, found that it wrote more"
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return "wanted containerd to run the command, found that it went away"
+    return (
+        "wanted the command to run, found that containerd could not start it: is its program in the container, and "
+        "may its user run it? No shell reads the command"
+    )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Literal
 
+from glowplug.agent.hooks import EXEC_GRACE_S
 from glowplug.agent.logwatch import LogWatch
 from glowplug.agent.policy import Ready
 from glowplug.agent.running import Running, connect
@@ -101,9 +102,10 @@ def _tcp(running: Running, wanted: Ready, until: float) -> bool:
 
 def _exec(running: Running, wanted: Ready, cri: Cri) -> bool:
     try:
-        return cri.exec_sync(running.id, wanted.command, int(ASKED_WITHIN_S)).exit_code == 0
+        done = cri.exec_sync(running.id, wanted.command, int(ASKED_WITHIN_S), EXEC_GRACE_S)
     except ContainerdError:
         return False
+    return done.exit_code == 0
 
 
 def _file(running: Running, wanted: Ready) -> bool:

@@ -239,10 +239,17 @@ class Cri:
         request = cri_pb2.ReopenContainerLogRequest(container_id=container_id)
         self._connection.call(methods.REOPEN_CONTAINER_LOG, request)
 
-    def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: int = 10) -> ExecResult:
-        """Runs a command in a container. ContainerdError when it takes longer than `timeout_s` seconds."""
+    def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout_s: int = 10, grace_s: float | None = None
+    ) -> ExecResult:
+        """Runs a command in a container. ContainerdError when it takes longer than `timeout_s` seconds.
+
+        containerd answers when nobody holds the command's output open any more, which a process that it left behind
+        may do for ever: `grace_s`, in seconds, is for that; None: as for any call.
+        """
         request = cri_pb2.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_s)
-        answer = self._connection.call(methods.EXEC_SYNC, request, self._connection.timeout_s + timeout_s)
+        grace_s = self._connection.timeout_s if grace_s is None else grace_s
+        answer = self._connection.call(methods.EXEC_SYNC, request, timeout_s + grace_s)
         return ExecResult(answer.stdout, answer.stderr, answer.exit_code)
 
     def container_stats(self, container_id: str) -> ContainerStats:
