@@ -184,7 +184,8 @@ def test_every_part_that_matters_changes_the_key_and_is_named(
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("image", {"chain_id": "sha256:" + "6b" * 32}),
     ("stdin", {"stdin": True}),
-    ("mounts", {"mount_identity": {"/etc/app": "another content"}}),
+    ("mounts", {"mount_identity": {**made.ANSWERS, "/etc/app": "another content"}}),
+    ("mounts", {"mount_identity": {**made.ANSWERS, "/model": "persistent csi.example.com handle-b"}}),
     ("salt", {"salt": b"another salt of that length"}),
 ]
 
@@ -283,9 +284,10 @@ def test_gpus_count_by_number() -> None:
     [
         ("image", {"chain_id": ""}),
         ("stdin", {"stdin": None}),
-        ("mount /etc/app", {"mount_identity": {}}),
-        ("mount /etc/app", {"mount_identity": {"/etc/app": None}}),
-        ("mount /etc/app", {"mount_identity": {"/etc/app": ""}}),
+        ("mount /etc/app", {"mount_identity": {"/model": made.ANSWERS["/model"]}}),
+        ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": None}}),
+        ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": ""}}),
+        ("mount /model", {"mount_identity": {**made.ANSWERS, "/model": None}}),
     ],
 )
 def test_an_unknown_part_makes_a_key_that_is_equal_to_none(part: str, change: dict[str, Any]) -> None:

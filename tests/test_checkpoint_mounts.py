@@ -12,6 +12,7 @@ from glowplug.checkpoint.mounts import (
     IDENTITY,
     NOISE,
     UNKNOWN,
+    VOLUME,
     classify,
     cuda_libraries,
     mount_questions,
@@ -47,8 +48,8 @@ def kind_of(destination: str, source: str) -> tuple[str, str, str | None]:
         ("/s", f"{VOLUMES}secret/s", (IDENTITY, CONTENT, None)),
         ("/p", f"{VOLUMES}projected/p", (IDENTITY, CONTENT, None)),
         ("/d", f"{VOLUMES}downward-api/d", (IDENTITY, CONTENT, None)),
-        ("/model", f"{VOLUMES}csi/pvc-1/mount", (IDENTITY, "volume", "pvc-1")),
-        ("/model", f"{VOLUMES}nfs/models", (IDENTITY, BACKING, None)),
+        ("/model", f"{VOLUMES}csi/pvc-1/mount", (IDENTITY, VOLUME, "pvc-1")),
+        ("/model", f"{VOLUMES}nfs/models", (IDENTITY, BACKING, "models")),
         ("/f", f"{made.KUBELET}/volume-subpaths/c/main/3", (IDENTITY, CONTENT_OR_BACKING, None)),
         ("/i", f"{made.CRI_STATE}/image-volumes/{made.SANDBOX}/sha256:1", (IDENTITY, "image", "sha256:1")),
         ("/model", "/srv/models/a", (IDENTITY, "source", "/srv/models/a")),
@@ -119,7 +120,10 @@ def test_a_file_system_that_no_rule_knows_is_unknown() -> None:
 
 
 def test_questions_are_what_needs_reading() -> None:
-    assert mount_questions(bundle.read(made.spec())) == [("/etc/app", f"{VOLUMES}configmap/app", CONTENT)]
+    assert mount_questions(bundle.read(made.spec())) == [
+        ("/etc/app", f"{VOLUMES}configmap/app", CONTENT),
+        ("/model", f"{VOLUMES}csi/pvc-model-a/mount", VOLUME),
+    ]
 
 
 def test_a_file_open_for_writing_on_an_identity_is_named_with_its_mount() -> None:

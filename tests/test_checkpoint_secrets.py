@@ -32,7 +32,7 @@ def planted(secret: str) -> tuple[dict[str, object], dict[str, str | None]]:
         "createRuntime": [{"path": "/bin/hook", "args": ["hook", secret], "env": [f"T={secret}"]}]
     }
     found["process"]["ioPriority"] = {"class": secret}
-    answers = {"/etc/app": content.digest([("password", 0o600, secret.encode())])}
+    answers = made.ANSWERS | {"/etc/app": content.digest([("password", 0o600, secret.encode())])}
     return found, {**answers}
 
 

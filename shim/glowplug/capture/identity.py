@@ -4,6 +4,7 @@ Both must come to the same answer by the same way, so there is one. Reads contai
 container's mounts bring; decides nothing (that is the core's).
 """
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -107,10 +108,26 @@ def _answer(source: str, how: str, sandbox: noise.SandboxFacts) -> str | None:
     try:
         if how == mounts.BACKING:
             return _backing(source)
+        if how == mounts.VOLUME:
+            return _volume(source, sandbox)
         found = _content(source, sandbox)
         return found if found is not None or how == mounts.CONTENT else _backing(source)
-    except OSError:
+    except (OSError, ValueError):
         return None
+
+
+def _volume(source: str, sandbox: noise.SandboxFacts) -> str | None:
+    """A CSI volume by what the kubelet notes beside it (pkg/volume/csi): the directory is named by the persistent
+    volume, or by the pod alone (`csi:` in its volumes), where the same name says nothing about what is in it."""
+    with open(f"{os.path.dirname(source)}/vol_data.json", "rb") as file:
+        noted = json.loads(file.read(content.LIMIT))
+    if not isinstance(noted, dict):
+        return None
+    mode, driver, handle = (noted.get(name) for name in ("volumeLifecycleMode", "driverName", "volumeHandle"))
+    if mode == "Persistent" and driver and handle:
+        return json.dumps([mode, driver, handle])
+    found = _content(source, sandbox) if mode == "Ephemeral" else None
+    return json.dumps([mode, driver, found]) if found else None
 
 
 def _content(source: str, sandbox: noise.SandboxFacts) -> str | None:
@@ -129,11 +146,16 @@ def _files(source: str) -> Iterator[tuple[str, int, bytes]]:
     if os.path.isfile(source):
         yield _file(source, "")
         return
-    for below, directories, names in os.walk(source, followlinks=True):
+    for below, directories, names in os.walk(source, onerror=_raise, followlinks=True):
         directories[:] = sorted(name for name in directories if not name.startswith(".."))
         for name in sorted(names):
             if not name.startswith(".."):
                 yield _file(f"{below}/{name}", os.path.relpath(f"{below}/{name}", source))
+
+
+def _raise(error: OSError) -> None:
+    """What can't be listed is not known: to leave it out would be a guess."""
+    raise error
 
 
 def _file(path: str, shown: str) -> tuple[str, int, bytes]:

@@ -110,13 +110,14 @@ def _told_mount(place: str, needs: str, has: str) -> Reason:
 def _mount(value: Value) -> str:
     if not isinstance(value, Mapping):
         return _ABSENT
-    what = value.get("value") if value.get("how") in _SHOWN_MOUNTS else value.get("how")
+    shown = value.get("value") if value.get("how") in _SHOWN_MOUNTS else value.get("how")
+    what = value.get("name") or shown
     options = value.get("options")
     how = ",".join(map(str, options)) if isinstance(options, list) else UNKNOWN
     return f"{value.get('kind')} {what} ({how})"
 
 
-_SHOWN_MOUNTS = ("source", "volume", "image", "kernel")
+_SHOWN_MOUNTS = ("source", "image", "kernel")
 
 
 def _hidden(value: Value, instead: str) -> str:

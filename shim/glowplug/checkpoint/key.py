@@ -18,7 +18,7 @@ from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import Device
 
-RULES_VERSION = 1  # raised whenever the same bundle would give another key: old checkpoints then miss
+RULES_VERSION = 2  # raised whenever the same bundle would give another key: old checkpoints then miss
 SALT_BYTES = 16  # the least
 
 IGNORE_ENV = OWN_ANNOTATIONS + "ignore-env"
@@ -207,15 +207,17 @@ def _mounts(asked: _Asked) -> Value:
 
 
 def _mount(asked: _Asked, mount: mounts.Classified) -> Value:
-    value = mount.value
+    found = {"kind": mount.kind, "how": mount.how, "value": mount.value, "options": list(mount.options)}
     if mount.kind == mounts.UNKNOWN:
         asked.unknown[f"mount {mount.destination}"] = "what is mounted there"
     if mount.is_question:
         answer = asked.answers.get(mount.destination)
         if not answer:
             asked.unknown[f"mount {mount.destination}"] = f"its {mount.how}"
-        value = asked.keyed("mount", mount.how, answer or "")
-    return {"kind": mount.kind, "how": mount.how, "value": value, "options": list(mount.options)}
+        found["value"] = asked.keyed("mount", mount.how, answer or "")
+        if mount.value is not None:
+            found["name"] = mount.value
+    return found
 
 
 def _devices(asked: _Asked) -> Value:

@@ -25,7 +25,8 @@ UNKNOWN = "unknown"
 CONTENT = "content"  # a digest of the files below the source: `content.digest`
 BACKING = "backing"  # what is mounted at the source: "FSTYPE DEVICE ROOT" of /proc/self/mountinfo
 CONTENT_OR_BACKING = "content-or-backing"  # content up to `content.LIMIT` bytes, else backing
-QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING)
+VOLUME = "volume"  # a CSI volume: driver and handle of a persistent one, content of one made for its pod alone
+QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING, VOLUME)
 
 _KUBELET = r"/.+/pods/{uid}/"
 _VOLUME = _KUBELET + r"volumes/kubernetes\.io~"
@@ -34,15 +35,15 @@ _NETWORK_VOLUMES = (
     "azure-disk|azure-file|cephfs|fc|glusterfs|iscsi|local-volume|nfs|portworx-volume|rbd|vsphere-volume"
 )
 
-# kind, how, source, destination ("" for any); the group `value` names an identity that needs no I/O
+# kind, how, source, destination ("" for any); the group `value` names an identity, or of a question a part of it
 SHAPES = (
     (NOISE, "hosts", _KUBELET + r"etc-hosts", "/etc/hosts"),
     (NOISE, "termination-log", _KUBELET + r"containers/{name}/[0-9a-f]+", ""),
     (NOISE, "service-account-token", _VOLUME + r"projected/kube-api-access-[a-z0-9]{{5}}", _TOKENS),
     (IDENTITY, CONTENT, _VOLUME + r"(configmap|downward-api|projected|secret)/[^/]+", ""),
     (IDENTITY, CONTENT_OR_BACKING, _KUBELET + r"volume-subpaths/[^/]+/{name}/[0-9]+", ""),
-    (IDENTITY, "volume", _VOLUME + r"csi/(?P<value>[^/]+)/mount", ""),
-    (IDENTITY, BACKING, _VOLUME + rf"({_NETWORK_VOLUMES})/[^/]+", ""),
+    (IDENTITY, VOLUME, _VOLUME + r"csi/(?P<value>[^/]+)/mount", ""),
+    (IDENTITY, BACKING, _VOLUME + rf"({_NETWORK_VOLUMES})/(?P<value>[^/]+)", ""),
     (CARRIED, "empty-dir", _VOLUME + r"empty-dir/[^/]+", ""),
     (NOISE, "hostname", r"/.+/sandboxes/{sandbox}/hostname", "/etc/hostname"),
     (NOISE, "hosts", r"/.+/sandboxes/{sandbox}/hosts", "/etc/hosts"),
@@ -66,7 +67,7 @@ FILE_SYSTEMS = {
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """One mount with its kind. `value` is an identity known from the spec; None: ask, or there is none."""
+    """One mount with its kind. `value`: what the spec says of its identity; None: nothing, or there is none."""
 
     destination: str
     source: str
@@ -77,7 +78,7 @@ class Classified:
 
     @property
     def is_question(self) -> bool:
-        """Whether the identity is in the answer to a question only."""
+        """Whether the identity is in the answer to a question, and `value` at most a name of it."""
         return self.kind == IDENTITY and self.how in QUESTIONS
 
 

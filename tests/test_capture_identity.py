@@ -1,0 +1,67 @@
+"""What a container's volumes are, read from the directories that the kubelet makes of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from glowplug.capture import identity
+from glowplug.checkpoint import mounts
+from glowplug.checkpoint.noise import SandboxFacts
+
+POD = SandboxFacts(name="web", namespace="models", uid="0c5f2a8e-6a53-4a0e-9a55-6d6d2a1b7c11")
+
+
+def csi(directory: Path, noted: object, **files: str) -> str | None:
+    """The identity of a CSI volume that the kubelet noted so, with these files."""
+    (directory / "mount").mkdir(parents=True)
+    for name, text in files.items():
+        (directory / "mount" / name).write_text(text)
+    (directory / "vol_data.json").write_text(noted if isinstance(noted, str) else json.dumps(noted))
+    return identity._answer(f"{directory}/mount", mounts.VOLUME, POD)
+
+
+def noted(mode: str = "Persistent", driver: str = "disk.example.com", handle: str = "a") -> dict[str, str]:
+    return {"driverName": driver, "specVolID": "v", "volumeHandle": handle, "volumeLifecycleMode": mode}
+
+
+def test_a_persistent_volume_is_its_driver_s_handle_whatever_is_in_it(tmp_path: Path) -> None:
+    one = csi(tmp_path / "1", noted(), weights="1")
+    assert one and one == csi(tmp_path / "2", noted(), weights="2")
+    assert one != csi(tmp_path / "3", noted(handle="b"), weights="1")
+    assert one != csi(tmp_path / "4", noted(driver="other.example.com"), weights="1")
+
+
+def test_a_volume_made_for_its_pod_alone_is_what_is_in_it(tmp_path: Path) -> None:
+    """Secrets by a CSI driver: each pod's handle is another, and the name is the same for all."""
+    one = csi(tmp_path / "1", noted("Ephemeral", handle="of-one-pod"), password="hunter2")
+    assert one and "hunter2" not in one
+    assert one == csi(tmp_path / "2", noted("Ephemeral", handle="of-another"), password="hunter2")
+    assert one != csi(tmp_path / "3", noted("Ephemeral"), password="hunter3")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "",
+        "[]",
+        "{",
+        {},
+        noted("Sometimes"),
+        noted(handle=""),
+        {name: value for name, value in noted().items() if name != "volumeLifecycleMode"},
+    ],
+)
+def test_a_volume_that_nobody_notes_well_is_unknown(tmp_path: Path, found: object) -> None:
+    assert csi(tmp_path / "v", found) is None
+
+
+def test_a_large_volume_of_one_pod_is_unknown(tmp_path: Path) -> None:
+    assert csi(tmp_path / "v", noted("Ephemeral"), data="x" * (2 << 20)) is None
+
+
+def test_files_that_can_t_be_listed_are_unknown(tmp_path: Path) -> None:
+    """To leave them out would make the volume equal to an empty one."""
+    assert identity._answer(f"{tmp_path}/gone", mounts.CONTENT, POD) is None
+    (tmp_path / "empty").mkdir()
+    assert identity._answer(f"{tmp_path}/empty", mounts.CONTENT, POD) is not None
