@@ -1,5 +1,7 @@
 """A checkpoint is set apart for its own faults only: the table of stages, and what CRIU's log says."""
 
+import os
+
 import pytest
 
 from glowplug.cache.fault import STAGES, Fault, first_error, whose
@@ -93,3 +95,15 @@ def test_a_damaged_tree_is_the_checkpoints_fault_at_any_stage(stage: str) -> Non
     said = "the captured tree /c/layer/tree is damaged: its fingerprint is 1f, 2e was captured"
     assert whose(stage, [said]) is Fault.CHECKPOINT
     assert whose(stage, [f"{said}: No space left on device"]) is Fault.NODE
+
+
+def test_every_stage_is_told_with_whose_fault_it_is() -> None:
+    """The table of docs/cache.md is the one in use."""
+    whose_words = {"checkpoint": "the checkpoint's", "node": "the node's", "workload": "the new pod's"}
+    with open(f"{os.path.dirname(os.path.abspath(__file__))}/../docs/cache.md") as file:
+        table = file.read().partition("| failed at | whose fault |")[2].partition("\n\n")[0].lower()
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    told = {stage: said for stages, said in rows for stage in stages.replace(" ", "-").split(",-")}
+    for stage, fault in STAGES.items():
+        if stage not in ("criu", "cuda"):  # by what they said
+            assert told[stage].startswith(whose_words[fault]), stage
