@@ -151,7 +151,7 @@ def test_without_a_command_the_image_s_entrypoint_comes_first(node: Node) -> Non
 @pytest.mark.parametrize(
     ("slug", "change"),
     [
-        ("runtime-class", {"runtimeClassName": "runc"}),
+        ("runtime-class", {"runtimeClassName": None}),
         ("host-network", {"hostNetwork": True}),
         ("shared-pid", {"shareProcessNamespace": True}),
         ("shared-pid", {"hostPID": True}),
@@ -163,6 +163,15 @@ def test_a_pod_that_can_t_be_restored_is_told_so(node: Node, slug: str, change: 
     manifest = copy.deepcopy(MANIFEST)
     manifest["spec"].update(change)
     assert slug in [one["slug"] for one in explained(node, manifest)["against"]]
+
+
+def test_a_runtime_class_may_have_any_name(node: Node) -> None:
+    """The cluster says which handler is behind it: the chart lets its name be chosen."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["spec"]["runtimeClassName"] = "fast"
+    found = explained(node, manifest)
+    assert found["against"] == []
+    assert "whether the RuntimeClass fast has Glowplug's handler" in found["candidates"][0]["untold"]
 
 
 def test_annotations_and_a_terminal_count(node: Node) -> None:

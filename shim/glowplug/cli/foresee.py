@@ -50,7 +50,7 @@ def against(wanted: Wanted) -> list[tuple[str, str]]:
     found = list(eligible.ineligible(_bundle(wanted)))
     if "network" in wanted.host and "host-network" not in dict(found):
         found.append(("host-network", "the pod is in the host's network, where its ports may be taken"))
-    if wanted.runtime_class != RUNTIME_CLASS:
+    if not wanted.runtime_class:
         found.append(("runtime-class", f"the pod does not ask for it (runtimeClassName: {RUNTIME_CLASS})"))
     return found
 
@@ -62,6 +62,8 @@ def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbo
     parts["salt"], parts["settings"], parts["rules"] = own["salt"], own["settings"], own["rules"]
     untold = [*_image(kept, wanted), *_expect_args(parts, own, wanted), *_expect_env(parts, own, wanted)]
     untold += _expect_mounts(parts, wanted)
+    if wanted.runtime_class not in ("", RUNTIME_CLASS):
+        untold.append(f"whether the RuntimeClass {wanted.runtime_class} has Glowplug's handler")
     if wanted.working_dir is not None:
         parts["cwd"] = wanted.working_dir
     if wanted.uid is not None and isinstance(parts.get("user"), dict):
