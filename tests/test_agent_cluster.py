@@ -106,6 +106,20 @@ def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiSer
     assert [event["reason"] for event in server.events] == ["ColdStart", "ColdStart", "Captured"]
 
 
+def test_an_engine_that_was_not_woken_is_a_warning(server: ApiServer, told: Told) -> None:
+    server.pod("web")
+    told.tell(
+        {**WEB, "event": "capture", "result": "captured", "detail": "after-capture: http-post: no"},
+        {**WEB, "event": "after-restore", "result": "done"},
+        {**WEB, "event": "after-restore", "result": "failed", "detail": "exec: no"},
+    )
+    until(lambda: len(server.events) == 3)
+    assert [(event["type"], event["reason"], event["message"]) for event in server.events[1:]] == [
+        ("Warning", "AfterCaptureFailed", "after-capture: http-post: no"),
+        ("Warning", "AfterRestoreFailed", "exec: no"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("result", "reason", "events"),
     [

@@ -70,6 +70,20 @@ def test_what_a_killed_runtime_could_not_say_comes_from_the_container_s_other_re
     assert "ran 4.00 s" in node.run("history", "--detail").out
 
 
+def test_what_became_of_the_hook_after_the_restore_is_shown(node: Node) -> None:
+    node.started(2.0, "restored")
+    said = {"time": 3.0, "container_id": "c0" * 32, "event": "after-restore"}
+    node.spooled("3.0-1", {**said, "result": "failed", "detail": "http-post: no"})
+    node.started(4.0, "restored", container_id="d1" * 32)
+    node.spooled("5.0-1", {**said, "time": 5.0, "container_id": "d1" * 32, "result": "done"})
+    assert [one["hook"] for one in json.loads(node.run("history", "--json").out)] == [
+        "failed: http-post: no",
+        "done",
+    ]
+    assert "    after-restore failed: http-post: no\n" in node.run("history", "--detail").out
+    assert "after-restore done" in node.run("timeline", "d1").out
+
+
 def test_records_that_are_none_of_ours_are_left_out(node: Node) -> None:
     node.started(1.0, "restored")
     for number, content in enumerate(

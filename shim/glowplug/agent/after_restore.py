@@ -65,6 +65,7 @@ class AfterRestore:
                 "container_id": candidate.id,
                 "namespace": facts.sandbox_namespace,
                 "pod": facts.sandbox_name,
+                "pod_uid": facts.sandbox_uid,
                 "container": facts.container_name,
                 **said,
             }

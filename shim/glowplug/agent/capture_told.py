@@ -3,6 +3,8 @@
 From there it reaches the history, the log, the metrics, and the pod's readiness gate (agent/intake.py).
 """
 
+from collections.abc import Sequence
+
 from glowplug.capture.request import Request, Result
 from glowplug.errors import GlowplugError, UsageError
 from glowplug.runtime import outcome
@@ -14,22 +16,26 @@ NOT_NEEDED = "not-needed"
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
 
 
-def captured(result: Result, by: str, pod_uid: str = "") -> bool:
-    """A checkpoint was published. `by`: agent or command. False where it can't be noted."""
-    said = {
+def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] = ()) -> bool:
+    """A checkpoint was published. `by`: agent or command; `trouble`: what went wrong after it. False where it can't be
+    noted."""
+    said: dict[str, object] = {
         "checkpoint": result.checkpoint,
         "bytes": result.bytes,
         "pause_s": result.pause_s,
         "predicted_pause_s": result.predicted_pause_s,
         "phases": result.phases,
+        **({"detail": "; ".join(trouble)} if trouble else {}),
     }
     return _append(CAPTURED, by, result.namespace, result.pod, result.container, {"pod_uid": pod_uid, **said})
 
 
-def not_captured(request: Request, error: GlowplugError, by: str, pod_uid: str = "") -> bool:
+def not_captured(
+    request: Request, error: GlowplugError, by: str, pod_uid: str = "", trouble: Sequence[str] = ()
+) -> bool:
     """Refused where nothing was touched, else failed; the container runs on either way."""
     kind = REFUSED if isinstance(error, UsageError) else FAILED
-    said: dict[str, object] = {"pod_uid": pod_uid, "detail": str(error)}
+    said: dict[str, object] = {"pod_uid": pod_uid, "detail": "; ".join((str(error), *trouble))}
     return _append(kind, by, request.namespace, request.pod, request.container or "", said)
 
 

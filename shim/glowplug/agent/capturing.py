@@ -51,15 +51,16 @@ def run(task: Task) -> dict[str, object]:
         )
     except BlockingIOError:
         return {"result": capture_told.REFUSED, "slug": "under-way", "detail": "a capture of it is under way"}
+    trouble: list[str] = []
     try:
-        result = _captured(task, journal)
+        result = _captured(task, journal, trouble)
     except KeyboardInterrupt:
         journal.finish()  # all of it is undone
         raise
     except GlowplugError as error:
-        answer = _not_captured(task, error)
+        answer = _not_captured(task, error, trouble)
     else:
-        capture_told.captured(result, "agent", task.pod_uid)
+        capture_told.captured(result, "agent", task.pod_uid, trouble)
         answer = {"result": capture_told.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
     if task.end:
         journal.step("end")
@@ -68,19 +69,21 @@ def run(task: Task) -> dict[str, object]:
     return answer
 
 
-def _captured(task: Task, journal: Journal) -> Result:
+def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
     config = task.config
     with (
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
         Cri(config.containerd_socket) as cri,
-        _hooked(task, journal, containerd, cri),
+        _hooked(task, journal, containerd, cri, trouble),
     ):
         return pipeline.run(config, task.request, lambda step, _: journal.step(step))
 
 
 @contextlib.contextmanager
-def _hooked(task: Task, journal: Journal, containerd: Containerd, cri: Cri) -> Iterator[None]:
-    """The hook before; and, whatever became of that and of the capture, the one after."""
+def _hooked(
+    task: Task, journal: Journal, containerd: Containerd, cri: Cri, trouble: list[str]
+) -> Iterator[None]:
+    """The hook before; and, whatever became of that and of the capture, the one after. `trouble`: what that one met."""
     after = asdict(task.after) if task.after else None
     journal.step("before-capture", after=after)
     try:
@@ -94,12 +97,12 @@ def _hooked(task: Task, journal: Journal, containerd: Containerd, cri: Cri) -> I
             try:
                 hooks.run(task.after, task.running, containerd, cri, task.hook_timeout_s)
             except HookError as error:
-                _complain(f"after-capture of {task.running.id}: {error}")
+                trouble.append(f"after-capture: {error}")
         journal.step("told", after=None)
 
 
-def _not_captured(task: Task, error: GlowplugError) -> dict[str, object]:
-    capture_told.not_captured(task.request, error, "agent", task.pod_uid)
+def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
+    capture_told.not_captured(task.request, error, "agent", task.pod_uid, trouble)
     slug = (
         error.slug
         if isinstance(error, CaptureRefused)
@@ -121,10 +124,6 @@ def _end(task: Task, answer: dict[str, object]) -> None:
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _complain(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ SAME_EVENT_AFTER_S = 600.0
 REMEMBERED = 1000
 STOPS_WITHIN_S = 8.0
 
+AFTER_CAPTURE, AFTER_RESTORE = "after-capture", "after-restore"
+"""Hooks: an engine that was not woken answers nobody, whatever its readiness probe says."""
+
 _EVENTS = {
     "restored": ("Normal", "Restored"),
     "cold": ("Normal", "ColdStart"),
@@ -39,6 +42,8 @@ _EVENTS = {
     capture_told.REFUSED: ("Normal", "CaptureRefused"),
     capture_told.FAILED: ("Warning", "CaptureFailed"),
     capture_told.NOT_NEEDED: ("Normal", "CaptureNotNeeded"),
+    AFTER_CAPTURE: ("Warning", "AfterCaptureFailed"),
+    AFTER_RESTORE: ("Warning", "AfterRestoreFailed"),
 }
 
 
@@ -88,6 +93,8 @@ class Cluster:
         outcome, reason = kind(record)
         if record.get("event") == "capture":
             self._tell_capture(pod, container, record)
+        elif record.get("event") == AFTER_RESTORE and text(record, "result") == "failed":
+            self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
         elif outcome in ("restored", "cold", "fallback"):
             self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
@@ -100,6 +107,8 @@ class Cluster:
             return
         if result != capture_told.NOT_NEEDED:
             self._event(pod, container, result, _captured(record), _moment(record))
+        if result == capture_told.CAPTURED and text(record, "detail"):
+            self._event(pod, container, AFTER_CAPTURE, text(record, "detail"), _moment(record))
         self._open_gate(pod, _EVENTS[result][1], _captured(record))
 
     def _event(self, pod: Pod, container: str, what: str, message: str, at: float) -> None:

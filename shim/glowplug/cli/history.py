@@ -24,7 +24,7 @@ LIMIT = 50
     metavar="N",
     help="The last N.",
 )
-@click.option("--detail", is_flag=True, help="The reason in words; how long a restored container ran.")
+@click.option("--detail", is_flag=True, help="The reason in words; the hook after a restore; how long it ran.")
 @click.option("--captures", "of_captures", is_flag=True, help="Captures in the place of starts.")
 @options.as_json
 @options.config
@@ -97,12 +97,13 @@ def _of(namespace: str | None, pod: str | None) -> str:
 
 
 def _show_details(found: list[Start], rows: list[tuple[str, ...]]) -> None:
-    """A line for each start and one below it with what is known besides."""
+    """A line for each start, and below it what is known besides."""
     for start, cells in zip(found, rows, strict=True):
         screen.line("  ".join(cell for cell in cells if cell))
+        hook = f"after-restore {start.hook}" if start.hook else ""
         ran = f"ran {screen.seconds(start.ran_s)}" if start.ran_s is not None else ""
-        if start.detail or ran:
-            screen.line(f"    {start.detail or ran}")
+        for known in filter(None, (start.detail, hook, ran)):
+            screen.line(f"    {known}")
 
 
 def _cells(start: Start) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ class Start:
     """One start. `time`: seconds since the epoch, when it was over; durations in seconds; "" and None: unknown.
 
     `memory_bytes`: large memory that was written besides CRIU's; `memory_rate`: bytes per second of that.
-    `ran_s`: from the restore to the container's end, for a restored container that ended.
+    `ran_s`: from the restore to the container's end, for a restored container that ended. `hook`: what became of the
+    one after the restore, "done" or "failed: …".
     """
 
     time: float
@@ -28,6 +29,7 @@ class Start:
     memory_bytes: float | None = None
     memory_rate: float | None = None
     ran_s: float | None = None
+    hook: str = ""
 
 
 def of(records: Iterable[Record]) -> list[Start]:
@@ -39,14 +41,19 @@ def of(records: Iterable[Record]) -> list[Start]:
     last: dict[str, int] = {}
     for record in records:
         container = fields.text(record, "container_id")
-        if record.get("event") == "exit":
-            at = last.get(container)
-            if at is not None:
-                found[at] = replace(found[at], ran_s=fields.number(record, "ran_s"))
+        at = last.get(container)
+        if record.get("event") == "exit" and at is not None:
+            found[at] = replace(found[at], ran_s=fields.number(record, "ran_s"))
+        elif record.get("event") == "after-restore" and at is not None:
+            found[at] = replace(found[at], hook=_hook(record))
         elif "outcome" in record:
             last[container] = len(found)
             found.append(_start(record, container))
     return _named(found)
+
+
+def _hook(record: Record) -> str:
+    return ": ".join(filter(None, (fields.text(record, "result"), fields.text(record, "detail"))))
 
 
 def _named(starts: list[Start]) -> list[Start]:

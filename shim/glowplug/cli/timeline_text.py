@@ -42,6 +42,7 @@ def about(start: Start) -> list[str]:
         ("checkpoint", start.checkpoint or ""),
         ("took", screen.seconds(start.total_s)),
         ("memory", memory(start)),
+        ("hook", f"after-restore {start.hook}" if start.hook else ""),
         ("ran", screen.seconds(start.ran_s)),
     )
     return [
