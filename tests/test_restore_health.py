@@ -58,8 +58,9 @@ class Container:
             self.parent.stdin.flush()
             assert self.parent.stdout.readline() == "done\n"
 
-    def check(self, held: bool = False) -> None:
-        spec: dict[str, object] = {"process": {"oomScoreAdj": process.oom_score_adj(self.parent.pid)}}
+    def check(self, held: bool = False, **described: object) -> None:
+        own = process.oom_score_adj(self.parent.pid)
+        spec: dict[str, object] = {"process": {"oomScoreAdj": own, **described}}
         health.check(self.attempt, spec, {"processes": self.processes}, held)
 
 
@@ -103,3 +104,29 @@ def test_another_fact_is_named(container: Container, fact: str) -> None:
     container.processes[1][fact] = "another"
     with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) came back with another {fact}"):
         container.check()
+
+
+CATEGORY = "system_u:system_r:container_t:s0:c1,c2"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (CATEGORY, ""),
+        ("", ""),
+        ("system_u:system_r:other_t:s0:c1,c2", ""),
+        ("system_u:system_r:container_t:s0:c3,c4", "SELinux level s0:c1,c2, the new pod's is s0:c3,c4"),
+    ],
+)
+def test_another_pods_selinux_level_is_named(
+    spec: str, said: str, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The level is no part of the workload key: each pod has one of its own, and a process comes back with its old."""
+    monkeypatch.setattr(process, "label", lambda pid: CATEGORY)
+    for one in container.processes:
+        one["label"] = CATEGORY
+    if said:
+        with pytest.raises(CriuError, match=said):
+            container.check(selinuxLabel=spec)
+    else:
+        container.check(selinuxLabel=spec)

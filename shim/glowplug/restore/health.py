@@ -29,6 +29,7 @@ def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object]
         pid, facts = found.get(wanted.get("pid"), (0, {}))
         if pid and process.is_alive(pid):
             _compare(wanted, facts)
+            _require_own_level(wanted, facts, spec)
         elif held or pid == init or (pid and process.killed_by(pid)):
             raise CriuError(
                 f"wanted process {wanted.get('pid')} ({wanted.get('comm')}) alive, found it dead after the restore"
@@ -59,6 +60,19 @@ def _compare(wanted: dict[str, object], found: dict[str, object]) -> None:
                 f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with another {fact}: "
                 f"wanted {wanted.get(fact)}, found {found[fact]}"
             )
+
+
+def _require_own_level(wanted: dict[str, object], found: dict[str, object], spec: dict[str, object]) -> None:
+    """Of an SELinux label: with the captured pod's level, a process has that one's files for its own."""
+    described = spec.get("process")
+    label = described.get("selinuxLabel") if isinstance(described, dict) else None
+    own, level = (str(text or "").split(":", 3)[3:] for text in (label, found["label"]))
+    if own and level != own:
+        raise CriuError(
+            f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with the SELinux level "
+            f"{''.join(level)}, the new pod's is {own[0]}: give the pods of this workload one "
+            "(seLinuxOptions.level)"
+        )
 
 
 def _set_oom_score_adj(pid: int, spec: dict[str, object]) -> None:
