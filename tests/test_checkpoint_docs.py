@@ -8,6 +8,7 @@ import pytest
 from glowplug.checkpoint import eligible, key, mounts, requirements, verdict
 
 DOCS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "docs", "matching.md")
+SOURCES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "shim", "glowplug")
 HOST_RULES = requirements.RULES + requirements.GPU_RULES
 NAMES = {
     *(slug for slug, _, _ in eligible.RULES),
@@ -62,6 +63,16 @@ def test_figures_are_those_in_use() -> None:
 def test_no_slug_is_explained_that_no_rule_has() -> None:
     slugs = re.findall(r"^\| `([a-z-]+)`", text(), re.MULTILINE)
     assert set(slugs) - NAMES == set()
+
+
+def test_every_other_reason_for_a_cold_start_is_explained() -> None:
+    """Those that are no rule of a table, as runtime and agent spell them."""
+    said = {"newer-manifest", "agent-rubbish"}
+    for path in ("runtime/create.py", "runtime/ask.py", "agent/resolve.py"):
+        with open(f"{SOURCES}/{path}") as file:
+            said |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
+    assert {"no-agent", "agent-error", "internal-error", "restored-before", "observed"} <= said
+    assert [slug for slug in sorted(said) if f"`cold:{slug}`" not in text()] == []
 
 
 def test_the_verdict_s_own_slugs_are_listed() -> None:
