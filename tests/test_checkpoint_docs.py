@@ -72,7 +72,7 @@ def test_every_other_reason_for_a_cold_start_is_explained() -> None:
         with open(f"{SOURCES}/{path}") as file:
             said |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
     assert {"no-agent", "agent-error", "internal-error", "restored-before", "observed"} <= said
-    assert [slug for slug in sorted(said) if f"`cold:{slug}`" not in text()] == []
+    assert [slug for slug in sorted(said - NAMES) if f"`cold:{slug}`" not in text()] == []
 
 
 def test_the_verdict_s_own_slugs_are_listed() -> None:
