@@ -17,6 +17,7 @@ PROGRAMS = {
         "for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)\n"
         "print(flush=True); time.sleep(600)"
     ),
+    "is stopped": ("import os, signal\nprint(flush=True)\nwhile True: os.kill(os.getpid(), signal.SIGSTOP)"),
     "has threads": (
         "import threading, time\n"
         "for _ in range(8): threading.Thread(target=time.sleep, args=(600,)).start()\n"

@@ -19,6 +19,8 @@ _SEIZE, _INTERRUPT, _GETREGSET, _SETREGSET, _CONT = 0x4206, 0x4207, 0x4204, 0x42
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
 _WALL = 0x40000000
 STOPS_WITHIN_S = 5.0
+STOPS_BESIDES = 5
+"""Of one that a signal had stopped before, or that was just about to be: it goes on from where it was put."""
 DONE_WITHIN_S = 20.0
 
 # machine → (bytes of the registers, {number of the register: value}, the program counter's, the instruction)
@@ -77,9 +79,12 @@ def main(pid: int) -> None:
         memory.write(instruction)
     registers.raw = struct.pack(f"{size // 8}Q", *words)
     _ptrace(_SETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))
-    _ptrace(_CONT, thread, 0, 0)
-    if not os.WIFEXITED(_waited(thread)):
-        raise OSError("the process stopped once more instead of ending")
+    for _ in range(STOPS_BESIDES):
+        _ptrace(_CONT, thread, 0, 0)
+        if not os.WIFSTOPPED(status := _waited(thread)):
+            break
+    if not os.WIFEXITED(status):
+        raise OSError("the process did not end as it was made to")
 
 
 def _stopped_thread(pid: int) -> int:
