@@ -56,7 +56,7 @@ def relative(cgroups_path: str, systemd: bool) -> str:
 def _scope(cgroups_path: str) -> str:
     """systemd's `slice:prefix:name` as the path that systemd makes of it (systemd.slice(5))."""
     slice_name, prefix, name = cgroups_path.split(":", 2)
-    parts = (slice_name or "system.slice").removesuffix(".slice").split("-")
+    parts = (slice_name or "system.slice").removesuffix(".slice").strip("-").split("-")
     parents = ["-".join(parts[: n + 1]) + ".slice" for n in range(len(parts))] if parts != [""] else []
     return "/".join([*parents, f"{prefix}-{name}.scope" if prefix else f"{name}.scope"])
 
