@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from glowplug.errors import HostError
 from glowplug.node.doctor.asked import Asked
-from glowplug.node.doctor.finding import Finding, ok, warning
+from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 
 MEASURED_BYTES = 256 << 20
 BLOCK_BYTES = 4 << 20
@@ -34,11 +34,15 @@ def room(asked: Asked) -> Finding:
     settings = asked.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
-    return judge_room(found.f_bavail * found.f_frsize, settings.free_floor_bytes, directory)
+    read_only = bool(found.f_flag & os.ST_RDONLY)
+    return judge_room(found.f_bavail * found.f_frsize, settings.free_floor_bytes, directory, read_only)
 
 
-def judge_room(free: int, floor: int, directory: str) -> Finding:
-    """Sizes in bytes; what is under the floor is left free by captures."""
+def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
+    """Sizes in bytes; what is under the floor is left free by captures. `read_only`: of its file system."""
+    if read_only:
+        needed = "to be written: each restore notes there that it uses a checkpoint"
+        return wrong(f"{directory} is read-only", needed, "look after its disk (dmesg), then mount it read-write")
     text = f"{_gb(free)} free in {directory}"
     if free > floor + MODEST_CHECKPOINT_BYTES:
         return ok(text)
