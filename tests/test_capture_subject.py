@@ -6,11 +6,14 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from glowplug import paths
 from glowplug.capture import subject
+from glowplug.capture.request import Request
 from glowplug.errors import UsageError
 from glowplug.host import cgroup
 
@@ -67,3 +70,16 @@ def test_a_lock_whose_name_was_taken_away_meanwhile_is_none(
     with subject.alone("c1"), pytest.raises(UsageError), subject.alone("c1"):
         pass
     assert taken
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [(("main", "other"), "name one"), (("main", "main"), "a pod of that name is on its way out, try again")],
+)
+def test_several_are_named_with_what_to_do(names: tuple[str, ...], what: str) -> None:
+    """A StatefulSet's pods follow each other under one name."""
+    found = tuple(SimpleNamespace(cri=SimpleNamespace(container_name=name)) for name in names)
+    containerd: Any = SimpleNamespace(find=lambda namespace, pod, container: found)
+    with pytest.raises(UsageError) as raised:
+        subject.find(containerd, Request("default", "web"))
+    assert str(raised.value) == f"wanted one container, found 2 in pod web ({', '.join(names)}): {what}"

@@ -130,8 +130,11 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
     if not found:
         raise UsageError(f"wanted a running container, found none of {_named(request)}: see `crictl ps`")
     if len(found) > 1:
-        names = ", ".join(sorted(record.cri.container_name for record in found if record.cri))
-        raise UsageError(f"wanted one container, found {len(found)} in pod {request.pod} ({names}): name one")
+        names = sorted(record.cri.container_name for record in found if record.cri)
+        what = "name one" if len(set(names)) > 1 else "a pod of that name is on its way out, try again"
+        raise UsageError(
+            f"wanted one container, found {len(found)} in pod {request.pod} ({', '.join(names)}): {what}"
+        )
     return found[0]
 
 
