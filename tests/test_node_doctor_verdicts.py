@@ -191,6 +191,12 @@ def chain(first: str, how: str) -> dict[str, object]:
         (privacy.judge_private("/c", mode(stat.S_IFDIR, 0o755)), "wrong", "/c: drwxr-xr-x, user 0"),
         (privacy.judge_private("/c", mode(stat.S_IFDIR, 0o700, 33)), "wrong", "/c: drwx------, user 33"),
         (privacy.judge_private("/c", mode(stat.S_IFLNK, 0o777)), "wrong", "/c: lrwxrwxrwx, user 0"),
+        (
+            privacy.judge_cache("/var/lib", mode(stat.S_IFDIR, 0o755), ["apt", "dpkg"]),
+            "wrong",
+            "/var/lib is used by others: apt",
+        ),
+        (privacy.judge_cache("/c", mode(stat.S_IFDIR, 0o700), []), "ok", "/c: drwx------, user 0"),
         (privacy.judge_private("/c", None), "ok", "/c: not there yet; the agent makes it"),
         (
             privacy.judge_programs({"/a": mode(stat.S_IFREG, 0o755), "/tmp": mode(stat.S_IFDIR, 0o1777)}),

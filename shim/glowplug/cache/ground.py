@@ -39,13 +39,20 @@ def salt(root: str) -> bytes:
     return found
 
 
-def _require_unused(root: str) -> None:
+def strangers(root: str) -> list[str]:
+    """What lies in a directory that is no store and is open to others: it is somebody else's then. Raises OSError."""
     if not os.path.isdir(root) or os.path.isdir(layout.checkpoints(root)):
-        return
-    others = sorted(set(os.listdir(root)) - {_OF_THE_FILE_SYSTEM})
-    if others and stat.S_IMODE(os.stat(root).st_mode) != layout.DIRECTORY_MODE:
+        return []
+    if stat.S_IMODE(os.stat(root).st_mode) == layout.DIRECTORY_MODE:
+        return []
+    return sorted(set(os.listdir(root)) - {_OF_THE_FILE_SYSTEM})
+
+
+def _require_unused(root: str) -> None:
+    found = strangers(root)
+    if found:
         raise CacheError(
-            f"{root}: wanted a directory for checkpoints alone, found {others[0][:80]!r} in it; "
+            f"{root}: wanted a directory for checkpoints alone, found {found[0][:80]!r} in it; "
             "name another in the configuration (`cache`)"
         )
 

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from glowplug import paths
+from glowplug.cache import ground
 from glowplug.node.doctor.asked import Asked, options
 from glowplug.node.doctor.finding import Finding, ok, wrong
 
@@ -18,7 +19,16 @@ def run_dir(_: Asked) -> Finding:
 
 
 def cache(asked: Asked) -> Finding:
-    return judge_private(asked.settings.cache, _status(asked.settings.cache))
+    path = asked.settings.cache
+    return judge_cache(path, _status(path), ground.strangers(path))
+
+
+def judge_cache(path: str, found: os.stat_result | None, strangers: list[str]) -> Finding:
+    """`strangers`: what lies there of others. To close that directory to them would break the node."""
+    if strangers:
+        needed, mend = "a directory for checkpoints alone", "name another in the configuration (`cache`)"
+        return wrong(f"{path} is used by others: {strangers[0]}", needed, mend)
+    return judge_private(path, found)
 
 
 def judge_private(path: str, found: os.stat_result | None) -> Finding:
