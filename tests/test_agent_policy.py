@@ -95,6 +95,7 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("restored-signal", "whatever"),
         ("max-pause", "fast"),
         ("hook-timeout", "0s"),
+        ("hook-timeout", "601s"),
         ("engine", "ollama"),
         ("engine", "vllm:"),
     ],

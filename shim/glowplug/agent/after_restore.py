@@ -22,7 +22,8 @@ from glowplug.runtime import outcome
 log = logging.getLogger("glowplug.agent")
 
 EVENT = "after-restore"
-AT_ONCE = 8
+AT_ONCE = 64
+"""So many that a few servers that do not answer keep no other from being woken."""
 CONTAINERD_BACK_S = 1.0
 
 

@@ -29,6 +29,8 @@ AFTER_RESTORE = "after-restore"
 RESTORED_SIGNAL = "restored-signal"
 
 DEFAULT_HOOK_TIMEOUT_S = 60.0
+LONGEST_HOOK_S = 600.0
+"""A capture that waits for its hook keeps others from theirs, of other owners too."""
 LONGEST_S = 86400.0
 LONGEST_REGEX = 1000
 
@@ -110,7 +112,7 @@ def of(facts: BundleFacts, default: When) -> Policy:
         before_capture=found.get(BEFORE_CAPTURE, hook) or _post(engine, engine.sleep if engine else ""),
         after_capture=found.get(AFTER_CAPTURE, hook) or _post(engine, engine.wake if engine else ""),
         after_restore=found.get(AFTER_RESTORE, hook) or _post(engine, engine.wake if engine else ""),
-        hook_timeout_s=found.get(HOOK_TIMEOUT, duration) or DEFAULT_HOOK_TIMEOUT_S,
+        hook_timeout_s=found.get(HOOK_TIMEOUT, hook_timeout) or DEFAULT_HOOK_TIMEOUT_S,
         max_pause_s=found.get(MAX_PAUSE, duration),
     )
 
@@ -182,6 +184,14 @@ def duration(text: str) -> float:
     seconds = float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[found[2]] if found else 0.0
     if not 0 < seconds <= LONGEST_S:
         raise ValueError("a duration of more than 0 and at most a day, such as 500ms, 30s or 2m")
+    return seconds
+
+
+def hook_timeout(text: str) -> float:
+    """Seconds. Raises ValueError."""
+    seconds = duration(text)
+    if seconds > LONGEST_HOOK_S:
+        raise ValueError(f"a duration of at most {LONGEST_HOOK_S / 60:g}m")
     return seconds
 
 
