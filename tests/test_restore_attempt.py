@@ -62,8 +62,8 @@ def test_one_that_begins_is_disturbed_by_nobody() -> None:
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        for _ in range(300):
-            attempt.begin(FACTS).finish()
+        for number in range(300):  # a container is created once
+            attempt.begin({**FACTS, "id": f"c{number}"}).finish()
     finally:
         done.set()
         looking.join()
