@@ -16,8 +16,8 @@ from hack.demolib.image import IMAGE, PORT, SOURCES
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod
 
+from glowplug.cli.phases import in_order
 from glowplug.containerd.cri_specs import PodSpec
-from glowplug.restore.steps import STEPS
 
 HANDLER = "glowplug"
 NAMESPACE = "demo"
@@ -101,11 +101,8 @@ def _start(node: Node, spec: PodSpec) -> tuple[Pod, Start]:
 
 def _steps(record: Mapping[str, Any]) -> dict[str, float]:
     """Seconds of each step, in the order in which they are taken."""
-    order = ["resolve", *(name for name, _ in STEPS)]
     taken: dict[str, float] = record.get("phases") or {}
-    return dict(
-        sorted(taken.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
-    )
+    return {name: taken[name] for name in in_order(taken)}
 
 
 def _first_answer(container: Container, began: float) -> tuple[float, list[str]]:
