@@ -20,7 +20,8 @@ def of_process(pid: int | str, most: int | None = None) -> tuple[str, ...]:
     `pid` may be "self"; `most`: read no further than so many, which a pod may have without end. Raises OSError when
     there is no such process.
     """
-    found = (address for address in chain(_ipv4(pid), _ipv6(pid)) if not address.is_loopback)
+    both: Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address] = chain(_ipv4(pid), _ipv6(pid))
+    found = (address for address in both if not address.is_loopback)
     return tuple(sorted({str(address) for address in islice(found, most)}))
 
 
