@@ -136,7 +136,11 @@ SANDBOX_FACTS = SandboxFacts(
     node_names=("gpu-node-7",),
     node_ips=("192.168.7.7",),
 )
-ANSWERS = {"/etc/app": "content of the ConfigMap " + SECRET, "/model": "persistent csi.example.com handle-a"}
+ANSWERS = {
+    "/etc/app": "content of the ConfigMap " + SECRET,
+    "/model": "persistent csi.example.com handle-a",
+    TOKENS: "server",
+}
 
 
 def other_pod(found: dict[str, Any]) -> tuple[dict[str, Any], SandboxFacts]:

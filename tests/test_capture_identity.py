@@ -1,5 +1,6 @@
 """What a container's volumes are, read from the directories that the kubelet makes of them."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -58,6 +59,21 @@ def test_a_volume_that_nobody_notes_well_is_unknown(tmp_path: Path, found: objec
 
 def test_a_large_volume_of_one_pod_is_unknown(tmp_path: Path) -> None:
     assert csi(tmp_path / "v", noted("Ephemeral"), data="x" * (2 << 20)) is None
+
+
+def test_a_service_account_is_the_one_whose_token_it_is(tmp_path: Path) -> None:
+    def account(name: str, text: str) -> str | None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(text)
+        return identity._answer(f"{tmp_path}/{name}", mounts.SERVICE_ACCOUNT, POD)
+
+    claims = {"sub": "system:serviceaccount:models:reader", "exp": 1000}
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in ({"alg": "RS256"}, claims)
+    ]
+    assert account("1", ".".join([*parts, "c2ln"])) == "reader"
+    assert account("2", "no token") is None
+    assert identity._answer(f"{tmp_path}/gone", mounts.SERVICE_ACCOUNT, POD) is None
 
 
 def test_files_that_can_t_be_listed_are_unknown(tmp_path: Path) -> None:

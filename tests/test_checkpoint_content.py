@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
@@ -56,6 +57,29 @@ def test_a_token_of_another_account_or_audience_is_another() -> None:
         for change in ({}, {"sub": "b"}, {"aud": ["vault"]}, {"iss": "x"})
     }
     assert len(seen) == 4
+
+
+def test_an_account_is_known_by_its_token_in_whatever_namespace() -> None:
+    for namespace in ("models", "jobs"):
+        found = token(sub=f"system:serviceaccount:{namespace}:reader.v2", exp=1000)
+        assert content.service_account(found + b"\n") == "reader.v2"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        b"",
+        b"a.b.c",
+        token(exp=1000),
+        token(sub=7, exp=1000),
+        token(sub="reader", exp=1000),
+        token(sub="system:serviceaccount:models:", exp=1000),
+        token(sub="system:serviceaccount:models:reader"),  # never expires: what rotates does
+        token(sub="system:node:models:reader", exp=1000),
+    ],
+)
+def test_what_is_no_account_s_token_names_none(found: bytes) -> None:
+    assert content.service_account(found) is None
 
 
 def test_what_only_looks_like_a_token_counts_byte_by_byte() -> None:

@@ -186,6 +186,7 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("stdin", {"stdin": True}),
     ("mounts", {"mount_identity": {**made.ANSWERS, "/etc/app": "another content"}}),
     ("mounts", {"mount_identity": {**made.ANSWERS, "/model": "persistent csi.example.com handle-b"}}),
+    ("mounts", {"mount_identity": {**made.ANSWERS, made.TOKENS: "admin"}}),
     ("salt", {"salt": b"another salt of that length"}),
 ]
 
@@ -279,15 +280,20 @@ def test_gpus_count_by_number() -> None:
     assert of(0) != of(0, 1)
 
 
+def _without(place: str) -> dict[str, str]:
+    return {name: answer for name, answer in made.ANSWERS.items() if name != place}
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [
         ("image", {"chain_id": ""}),
         ("stdin", {"stdin": None}),
-        ("mount /etc/app", {"mount_identity": {"/model": made.ANSWERS["/model"]}}),
+        ("mount /etc/app", {"mount_identity": _without("/etc/app")}),
         ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": None}}),
         ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": ""}}),
-        ("mount /model", {"mount_identity": {**made.ANSWERS, "/model": None}}),
+        ("mount /model", {"mount_identity": _without("/model")}),
+        (f"mount {made.TOKENS}", {"mount_identity": _without(made.TOKENS)}),
     ],
 )
 def test_an_unknown_part_makes_a_key_that_is_equal_to_none(part: str, change: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from glowplug.checkpoint.mounts import (
     CONTENT_OR_BACKING,
     IDENTITY,
     NOISE,
+    SERVICE_ACCOUNT,
     UNKNOWN,
     VOLUME,
     classify,
@@ -53,7 +54,7 @@ def kind_of(destination: str, source: str) -> tuple[str, str, str | None]:
         ("/f", f"{made.KUBELET}/volume-subpaths/c/main/3", (IDENTITY, CONTENT_OR_BACKING, None)),
         ("/i", f"{made.CRI_STATE}/image-volumes/{made.SANDBOX}/sha256:1", (IDENTITY, "image", "sha256:1")),
         ("/model", "/srv/models/a", (IDENTITY, "source", "/srv/models/a")),
-        (made.TOKENS, f"{VOLUMES}projected/kube-api-access-ab2de", (NOISE, "service-account-token", None)),
+        (made.TOKENS, f"{VOLUMES}projected/kube-api-access-ab2de", (IDENTITY, SERVICE_ACCOUNT, None)),
     ],
 )
 def test_shapes(destination: str, source: str, expected: tuple[str, str, str | None]) -> None:
@@ -123,6 +124,7 @@ def test_questions_are_what_needs_reading() -> None:
     assert mount_questions(bundle.read(made.spec())) == [
         ("/etc/app", f"{VOLUMES}configmap/app", CONTENT),
         ("/model", f"{VOLUMES}csi/pvc-model-a/mount", VOLUME),
+        (made.TOKENS, f"{VOLUMES}projected/kube-api-access-x8z2q", SERVICE_ACCOUNT),
     ]
 
 

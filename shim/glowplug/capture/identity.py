@@ -110,6 +110,8 @@ def _answer(source: str, how: str, sandbox: noise.SandboxFacts) -> str | None:
             return _backing(source)
         if how == mounts.VOLUME:
             return _volume(source, sandbox)
+        if how == mounts.SERVICE_ACCOUNT:
+            return content.service_account(_file(f"{source}/token", "")[2])
         found = _content(source, sandbox)
         return found if found is not None or how == mounts.CONTENT else _backing(source)
     except (OSError, ValueError):

@@ -25,7 +25,7 @@ def carried_by(bundle: BundleFacts) -> list[mounts.Classified]:
 
 def renewed(bundle: BundleFacts) -> list[str]:
     """Where volumes are mounted whose files the kubelet writes anew in every pod: ConfigMaps, tokens."""
-    written = (mounts.CONTENT, "service-account-token")
+    written = (mounts.CONTENT, mounts.SERVICE_ACCOUNT)
     return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]
 
 

@@ -31,6 +31,17 @@ def digest(files: Iterable[tuple[str, int, bytes]], recognise: Callable[[str], s
     return total.hexdigest()
 
 
+def service_account(token: bytes) -> str | None:
+    """The name of the account that a token is of, without its namespace; None for what is no account's token.
+
+    Its subject is "system:serviceaccount:NAMESPACE:NAME" (Kubernetes, "Managing Service Accounts").
+    """
+    claims = _token_claims(token)
+    subject = json.loads(claims)[1] if claims is not None else None
+    parts = subject.split(":") if isinstance(subject, str) else []
+    return parts[3] or None if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else None
+
+
 def _without_noise(data: bytes, recognise: Callable[[str], str] | None) -> bytes:
     token = _token_claims(data)
     if token is not None:

@@ -2,7 +2,7 @@
 
     carried    its content travels with the checkpoint (image VOLUMEs, /dev/shm, emptyDir, tmpfs)
     identity   it makes the workload what it is; equal in the key by source, by name, or by content
-    noise      made anew for every pod and read by nobody who keeps it (hosts, hostname, tokens, …)
+    noise      made anew for every pod and read by nobody who keeps it (hosts, hostname, resolv.conf, …)
     unknown    none of these by any rule: no key, no match
 
 A rule looks at the whole shape of the source path with the pod's own uid, sandbox id, container id and name
@@ -26,7 +26,8 @@ CONTENT = "content"  # a digest of the files below the source: `content.digest`
 BACKING = "backing"  # what is mounted at the source: "FSTYPE DEVICE ROOT" of /proc/self/mountinfo
 CONTENT_OR_BACKING = "content-or-backing"  # content up to `content.LIMIT` bytes, else backing
 VOLUME = "volume"  # a CSI volume: driver and handle of a persistent one, content of one made for its pod alone
-QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING, VOLUME)
+SERVICE_ACCOUNT = "service-account-token"  # the account's name; the token itself rotates
+QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING, VOLUME, SERVICE_ACCOUNT)
 
 _KUBELET = r"/.+/pods/{uid}/"
 _VOLUME = _KUBELET + r"volumes/kubernetes\.io~"
@@ -39,7 +40,7 @@ _NETWORK_VOLUMES = (
 SHAPES = (
     (NOISE, "hosts", _KUBELET + r"etc-hosts", "/etc/hosts"),
     (NOISE, "termination-log", _KUBELET + r"containers/{name}/[0-9a-f]+", ""),
-    (NOISE, "service-account-token", _VOLUME + r"projected/kube-api-access-[a-z0-9]{{5}}", _TOKENS),
+    (IDENTITY, SERVICE_ACCOUNT, _VOLUME + r"projected/kube-api-access-[a-z0-9]{{5}}", _TOKENS),
     (IDENTITY, CONTENT, _VOLUME + r"(configmap|downward-api|projected|secret)/[^/]+", ""),
     (IDENTITY, CONTENT_OR_BACKING, _KUBELET + r"volume-subpaths/[^/]+/{name}/[0-9]+", ""),
     (IDENTITY, VOLUME, _VOLUME + r"csi/(?P<value>[^/]+)/mount", ""),

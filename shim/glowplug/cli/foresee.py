@@ -25,7 +25,7 @@ _POD = "io.kubernetes.cri."
 _HOWS: dict[str, tuple[str, ...]] = {
     "configMap": (mounts.CONTENT,),
     "secret": (mounts.CONTENT,),
-    "projected": (mounts.CONTENT, "service-account-token"),
+    "projected": (mounts.CONTENT, mounts.SERVICE_ACCOUNT),
     "downwardAPI": (mounts.CONTENT,),
     "emptyDir": ("empty-dir",),
     "hostPath": ("source",),
