@@ -2,7 +2,7 @@
 
 The log has CRI's format: time, stream, F for a whole line or P for a part of one, text (Kubernetes' CRI log
 format, kubelet's logs.go). The expression is the pod owner's, and some expressions take for ever: a process of
-its own matches, and has little time.
+its own matches, behind all that the node has to do, and has little time.
 """
 
 import os
@@ -16,7 +16,8 @@ LINE_LIMIT = 64 << 10
 MATCHED_WITHIN_S = 5.0
 
 _MATCH = """
-import re, sys
+import os, re, sys
+os.nice(19)
 lines = sys.stdin.buffer.read().decode(errors="replace").split("\\n")
 found = re.compile(sys.argv[1])
 sys.exit(0 if any(map(found.search, lines)) else 3)
