@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,32 @@ def test_a_log_that_was_rotated_begins_anew(log: Path) -> None:
     log.rename(log.with_suffix(".old"))
     log.write_text(line("up"))
     assert watch.ask(0)
+
+
+def test_no_line_is_lost_when_a_log_is_rotated(log: Path) -> None:
+    """What was written last is read from the file that was put aside."""
+    watch = LogWatch(str(log), "up")
+    log.write_text(line("booting"))
+    assert not watch.ask(0)
+    with log.open("a") as file:
+        file.write(line("up"))
+    log.rename(log.with_suffix(".old"))
+    assert watch.ask(0)
+    log.write_text(line("serving"))
+    assert not watch.ask(0)
+
+
+def test_a_log_that_was_cut_begins_anew(log: Path) -> None:
+    watch = LogWatch(str(log), "up")
+    log.write_text(line("a long line of no interest"))
+    assert not watch.ask(0)
+    log.write_text(line("up"))
+    assert watch.ask(0)
+
+
+def test_a_log_that_grows_fast_is_caught_up_with(log: Path) -> None:
+    log.write_text(line("x" * 1000) * (4 * logwatch.READ_LIMIT // 1000) + line("up"))
+    assert LogWatch(str(log), "up").ask(time.monotonic() + 20)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n\n", "no log at all\n", "\0" * 1000 + "\n", "a b c\n"])

@@ -8,6 +8,8 @@ its own matches, behind all that the node has to do, and has little time.
 import os
 import subprocess
 import sys
+import time
+from io import FileIO
 
 from glowplug.errors import UsageError
 
@@ -26,32 +28,43 @@ _NO = 3
 
 
 class LogWatch:
-    """What was looked through once is not looked through again; a log that was rotated begins anew."""
+    """What was looked through once is not looked through again; a log that was rotated begins anew, behind what was
+    left of the old one."""
 
     def __init__(self, path: str, regex: str) -> None:
         self._path = path
         self._regex = regex
-        self._inode = -1
-        self._read = 0
+        self._file: FileIO | None = None
         self._cut = b""
         self._part = b""
 
-    def ask(self, _until: float) -> bool:
+    def ask(self, until: float) -> bool:
         """Whether a new line matches. Raises UsageError for an expression that takes too long."""
-        try:
-            lines = self._new_lines()
-        except OSError:
-            return False  # not there yet
-        return bool(lines) and matches(self._regex, lines)
+        while True:
+            try:
+                data = self._read()
+            except OSError:
+                return False  # not there yet
+            lines = self._lines(data)
+            if lines and matches(self._regex, lines):
+                return True
+            if len(data) < READ_LIMIT or time.monotonic() >= until:
+                return False
 
-    def _new_lines(self) -> list[bytes]:
-        with open(self._path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_ino != self._inode or status.st_size < self._read:
-                self._inode, self._read, self._cut, self._part = status.st_ino, 0, b"", b""
-            file.seek(self._read)
-            data = file.read(READ_LIMIT)
-        self._read += len(data)
+    def _read(self) -> bytes:
+        """What is new, at most READ_LIMIT bytes of it. Raises OSError."""
+        if self._file is not None and (data := self._file.read(READ_LIMIT)):
+            return data
+        now = os.stat(self._path)
+        if self._file is not None:
+            status = os.fstat(self._file.fileno())
+            if os.path.samestat(status, now) and now.st_size >= self._file.tell():
+                return b""
+            self._file.close()
+        self._file, self._cut, self._part = FileIO(self._path), b"", b""
+        return self._file.read(READ_LIMIT)
+
+    def _lines(self, data: bytes) -> list[bytes]:
         *whole, self._cut = (self._cut + data).split(b"\n")
         self._cut = self._cut[-LINE_LIMIT:]
         return [text for line in whole if (text := self._text(line)) is not None]
