@@ -219,3 +219,12 @@ def test_quarantine_is_listed_with_its_reason_and_cleared(node: Node) -> None:
     assert node.run("quarantine", "clear", checkpoint, other).status == 0
     assert node.store.state(checkpoint).quarantine is None
     assert node.run("quarantine", "list").out == "no checkpoint is set apart\n"
+
+
+def test_clearing_an_unreadable_state_says_that_it_leaves_a_pin(node: Node) -> None:
+    checkpoint = node.published()
+    with open(f"{node.cache}/state/{checkpoint}.json", "w") as file:
+        file.write("no state")
+    assert node.run("quarantine", "clear", checkpoint).out == f"cleared {checkpoint}, which is pinned\n"
+    node.run("unpin", checkpoint)
+    assert node.run("quarantine", "clear", checkpoint).out == f"cleared {checkpoint}\n"

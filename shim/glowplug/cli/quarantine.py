@@ -57,7 +57,9 @@ def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
     store = opened.store(config.load(path))
     for checkpoint in opened.several(store, prefixes):
         store.clear_quarantine(checkpoint)
-        screen.line(f"cleared {checkpoint}")
+        # One whose state could not be read counts as pinned, and nobody pinned it.
+        pinned = ", which is pinned" if store.state(checkpoint).pinned else ""
+        screen.line(f"cleared {checkpoint}{pinned}")
 
 
 def _cells(row: Row) -> tuple[str, str, str]:
