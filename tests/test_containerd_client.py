@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -117,6 +118,18 @@ def test_the_chain_id_is_the_parent_of_the_snapshot(
     served.answer(methods.STAT_SNAPSHOT, snapshots_pb2.StatSnapshotResponse(info=info))
     assert client.chain_id(record) == CHAIN
     assert served.requests[-1] == snapshots_pb2.StatSnapshotRequest(snapshotter="overlayfs", key="k1")
+
+
+def test_the_chain_id_of_an_image_is_asked_for_once(
+    served: Served, client: Containerd, record: ContainerRecord
+) -> None:
+    info = snapshots_pb2.Info(name="k1", parent=CHAIN)
+    served.answer(methods.STAT_SNAPSHOT, snapshots_pb2.StatSnapshotResponse(info=info))
+    assert record.cri is not None
+    of_another_image = replace(record, cri=replace(record.cri, image_ref="sha256:other"))
+    for asked in (record, replace(record, id="c2", snapshot_key="k2"), of_another_image):
+        assert client.chain_id(asked) == CHAIN
+    assert [request.key for request in served.requests[-2:]] == ["k1", "k1"]
 
 
 @pytest.mark.parametrize("parent", ["", f"{CHAIN}-1000-1000", "sha256:ab", "remapped"])
@@ -250,6 +263,26 @@ def test_events_of_other_namespaces_are_not_asked_for(served: Served, client: Co
     served.stream(methods.SUBSCRIBE, lambda _, __: [])
     assert list(client.events()) == []
     assert served.requests[0].filters == ['namespace=="k8s.io"']
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "is_ours"),
+    [
+        ("io.containerd.runc.v2", b"\x32\x1d/opt/bin/glowplug-runtime-dev", True),
+        ("io.containerd.runc.v2", b"\x32\x0d/usr/bin/runc", False),
+        ("io.containerd.runc.v2", b"", False),
+        ("io.containerd.kata.v2", b"", False),
+        ("io.containerd.runc.v2", b"\xff", None),
+    ],
+)
+def test_the_event_of_a_new_container_says_whose_it_is(
+    served: Served, client: Containerd, name: str, options: bytes, is_ours: bool | None
+) -> None:
+    made = task_events_pb2.ContainerCreate(id="c1")
+    made.runtime.name, made.runtime.options.value = name, options
+    served.stream(methods.SUBSCRIBE, lambda _, __: [_envelope("/containers/create", made)])
+    (event,) = client.events()
+    assert (event.container_id, event.is_ours) == ("c1", is_ours)
 
 
 def test_an_event_that_can_not_be_read_is_an_error(served: Served, client: Containerd) -> None:

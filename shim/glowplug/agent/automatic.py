@@ -17,6 +17,7 @@ from glowplug.agent.after_restore import AfterRestore
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.capture_child import Children
 from glowplug.agent.judge import Judge
+from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.policy import Policy, is_chosen
 from glowplug.agent.running import Running, look_up
 from glowplug.agent.turn import Line, Waiting
@@ -47,9 +48,12 @@ UNWANTED = ("never", "off")
 class Automatic:
     """Thread-safe; its work is done in threads of its own."""
 
-    def __init__(self, config: Config, containerd: Containerd, store: Store, judge: Judge) -> None:
+    def __init__(
+        self, config: Config, containerd: Containerd, newcomers: Newcomers, store: Store, judge: Judge
+    ) -> None:
         self._config = config
         self._containerd = containerd
+        self._newcomers = newcomers
         self._store = store
         self._judge = judge
         self._cri = Cri(config.containerd_socket)
@@ -72,6 +76,8 @@ class Automatic:
 
     def started(self, event: Event) -> None:
         """/tasks/start."""
+        if self._newcomers.is_foreign(event.container_id):
+            return
         self._submit(event.container_id, event.at)
 
     def catch_up(self) -> None:
@@ -116,10 +122,12 @@ class Automatic:
                     raise
 
     def _consider(self, container: str, started_at: float | None) -> None:
-        candidate = candidates.look(self._containerd, self._config, container, started_at)
-        if candidate is None or look_up(self._containerd, candidate.record, candidate.facts) is None:
+        candidate = candidates.look(self._newcomers, self._config, container, started_at)
+        if candidate is None:
             return
         if not candidate.restored and not is_chosen(candidate.facts, self._config.capture_containers):
+            return
+        if look_up(self._containerd, candidate.record, candidate.facts) is None:
             return
         try:
             policy = candidates.asked(candidate, self._config)

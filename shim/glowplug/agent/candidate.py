@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from glowplug import paths
 from glowplug.agent import policy
+from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.policy import BadAnnotation, Policy
 from glowplug.capture import identity
 from glowplug.capture.identity import Identity
@@ -38,12 +39,10 @@ class Candidate:
         return self.record.id
 
 
-def look(
-    containerd: Containerd, config: Config, container: str, started_at: float | None
-) -> Candidate | None:
+def look(newcomers: Newcomers, config: Config, container: str, started_at: float | None) -> Candidate | None:
     """None for what is none of ours, or gone. `started_at`: Unix time. Raises ContainerdError, BundleError."""
     try:
-        record = containerd.container(container)
+        record = newcomers.take(container)
     except NotFound:
         return None
     if record.is_sandbox or not record.is_of_our_handler:

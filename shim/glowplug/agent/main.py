@@ -9,6 +9,7 @@ from glowplug.agent import intake, logs, service_manager, sweep
 from glowplug.agent.automatic import Automatic
 from glowplug.agent.follow import Follower
 from glowplug.agent.history import History
+from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.prefetch import Prefetcher
 from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
 from glowplug.agent.resolve import Resolver
@@ -42,13 +43,14 @@ def run(config: Config) -> None:
         _greet(containerd)
         resolver = Resolver(config, containerd, store, history, host)
         prefetcher = Prefetcher(store)
-        preparer = Preparer(containerd, resolver.judge, prefetcher.want)
-        automatic = Automatic(config, containerd, store, resolver.verdicts)
+        newcomers = Newcomers(containerd)
+        preparer = Preparer(newcomers, resolver.judge, prefetcher.want)
+        automatic = Automatic(config, containerd, newcomers, store, resolver.verdicts)
         follower = Follower(
             containerd,
             {
-                "/containers/create": [preparer.created],
-                "/containers/delete": [preparer.deleted],
+                "/containers/create": [newcomers.created, preparer.created],
+                "/containers/delete": [preparer.deleted, newcomers.deleted],
                 "/tasks/start": [automatic.started, preparer.started],
             },
             [automatic.catch_up],

@@ -24,9 +24,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from glowplug import paths
 from glowplug.agent.history import PREPARED
+from glowplug.agent.newcomers import Newcomers
 from glowplug.checkpoint import bundle, eligible, io_uring
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.containerd.client import Containerd
 from glowplug.containerd.events import Event
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
@@ -43,25 +43,29 @@ KEPT_S = 600.0
 
 
 class Preparer:
-    """Prepares in threads of its own: an event's handler returns at once."""
+    """Prepares in a thread of its own: an event's handler returns at once."""
 
-    def __init__(self, containerd: Containerd, judge: Judge, read_ahead: ReadAhead) -> None:
+    def __init__(self, newcomers: Newcomers, judge: Judge, read_ahead: ReadAhead) -> None:
         """`judge`: the agent's answer for a container (resolve.py). `read_ahead`: is told of a checkpoint to read."""
-        self._containerd = containerd
+        self._newcomers = newcomers
         self._judge = judge
         self._read_ahead = read_ahead
         self._started: set[str] = set()
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prepare")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
         os.makedirs(paths.prepared(), 0o700, exist_ok=True)
         os.makedirs(paths.spool(), 0o700, exist_ok=True)
         forget_all()  # judged by another agent, perhaps long ago
 
     def created(self, event: Event) -> None:
         """/containers/create."""
-        self._threads.submit(self._prepare, event.container_id).add_done_callback(_log_failure)
+        if event.is_ours is False:
+            return
+        self._thread.submit(self._prepare, event.container_id).add_done_callback(_log_failure)
 
     def started(self, event: Event) -> None:
         """/tasks/start: what is not used by now, or comes too late, never will be."""
+        if self._newcomers.is_foreign(event.container_id):
+            return
         self._started.add(event.container_id)
         forget(event.container_id)
 
@@ -72,11 +76,11 @@ class Preparer:
 
     def close(self) -> None:
         """Waits for what is being prepared."""
-        self._threads.shutdown(cancel_futures=True)
+        self._thread.shutdown(cancel_futures=True)
 
     def _prepare(self, container: str) -> None:
         try:
-            record = self._containerd.container(container)
+            record = self._newcomers.record(container)
             if record.is_of_our_handler:
                 prepare(record, self._judge, self._read_ahead)
             if container in self._started:

@@ -104,9 +104,10 @@ class Containerd:
     def chain_id(self, record: ContainerRecord) -> str:
         """Chain ID of the container's image (OCI image spec, config.md): the parent of its snapshot.
 
-        A snapshot's parent never changes, so it is asked for once.
+        It never changes, and an image's config (CRI's image_ref, a digest) has only one, so it is asked for once.
         """
-        known = self._chain_ids.get((record.id, record.snapshot_key))
+        image = record.cri.image_ref if record.cri and record.cri.image_ref else record.id
+        known = self._chain_ids.get((record.snapshotter, image))
         if known:
             return known
         request = snapshots_pb2.StatSnapshotRequest(snapshotter=record.snapshotter, key=record.snapshot_key)
@@ -118,7 +119,7 @@ class Containerd:
             )
         if len(self._chain_ids) >= CHAIN_IDS_KEPT:
             self._chain_ids.clear()
-        self._chain_ids[record.id, record.snapshot_key] = parent
+        self._chain_ids[record.snapshotter, image] = parent
         return parent
 
     def rootfs_mounts(self, record: ContainerRecord) -> tuple[Mount, ...]:

@@ -8,6 +8,7 @@ from typing import Self
 from google.protobuf.message import DecodeError
 
 from glowplug.containerd.protos import events_pb2, task_events_pb2
+from glowplug.containerd.records import is_of_our_handler, runc_options
 from glowplug.containerd.rpc import Stream
 from glowplug.errors import ContainerdError
 
@@ -29,11 +30,11 @@ _TASK_EVENTS = {
 _CONTAINER_EVENTS = {
     kind.DESCRIPTOR.full_name: kind
     for kind in (
-        task_events_pb2.ContainerCreate,
         task_events_pb2.ContainerUpdate,
         task_events_pb2.ContainerDelete,
     )
 }
+_CREATED = task_events_pb2.ContainerCreate.DESCRIPTOR.full_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Event:
     """One event. `at`: Unix time in seconds. `topic`: /tasks/exit, /containers/delete, …
 
     `container_id` is empty in events about other things (images, snapshots). `exec_id` is empty where the
-    container's first process is meant. `exit_status` is None but in /tasks/exit and /tasks/delete.
+    container's first process is meant. `exit_status` is None but in /tasks/exit and /tasks/delete. `is_ours`: whether
+    the container is of our handler; None but in /containers/create, and where that can't be read.
     """
 
     at: float
@@ -50,6 +52,7 @@ class Event:
     exec_id: str = ""
     pid: int = 0
     exit_status: int | None = None
+    is_ours: bool | None = None
 
 
 class EventStream:
@@ -83,6 +86,9 @@ def event_of(envelope: events_pb2.Envelope) -> Event:
     at, topic = envelope.timestamp.ToNanoseconds() / 1e9, envelope.topic
     name = envelope.event.type_url.rpartition("/")[2]
     try:
+        if name == _CREATED:
+            made = task_events_pb2.ContainerCreate.FromString(envelope.event.value)
+            return Event(at, topic, made.id, is_ours=_is_ours(made))
         if name in _CONTAINER_EVENTS:
             return Event(at, topic, _CONTAINER_EVENTS[name].FromString(envelope.event.value).id)
         if name not in _TASK_EVENTS:
@@ -99,3 +105,10 @@ def event_of(envelope: events_pb2.Envelope) -> Event:
         pid=getattr(task, "pid", 0),
         exit_status=getattr(task, "exit_status", None),
     )
+
+
+def _is_ours(made: task_events_pb2.ContainerCreate) -> bool | None:
+    try:
+        return is_of_our_handler(runc_options(made.runtime))
+    except DecodeError:
+        return None

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from glowplug.containerd.protos import containers_pb2, runc_options_pb2
+from glowplug.containerd.protos import containers_pb2, runc_options_pb2, task_events_pb2
 from glowplug.errors import ContainerdError
 
 # Labels: the first is containerd's, the others are the kubelet's.
@@ -104,20 +104,42 @@ class ContainerRecord:
 
     @property
     def is_of_our_handler(self) -> bool:
-        """Whether its shim calls glowplug-runtime, or a script in front of it (docs/node.md)."""
-        return self.runc is not None and os.path.basename(self.runc.binary).startswith(RUNTIME)
+        """Whether its shim calls glowplug-runtime."""
+        return is_of_our_handler(self.runc)
+
+
+def runc_options(
+    runtime: containers_pb2.Container.Runtime | task_events_pb2.ContainerCreate.Runtime,
+) -> RuncOptions | None:
+    """None for another runtime than the stock runc shim. Raises DecodeError.
+
+    Without an `options` table, CRI stores an empty message, or none at all: both mean the defaults.
+    """
+    if runtime.name != "io.containerd.runc.v2":
+        return None
+    options = runc_options_pb2.Options.FromString(runtime.options.value)
+    return RuncOptions(options.binary_name, options.root, options.systemd_cgroup)
+
+
+def is_of_our_handler(runc: RuncOptions | None) -> bool:
+    """Whether the shim calls glowplug-runtime, or a script in front of it (docs/node.md)."""
+    return runc is not None and os.path.basename(runc.binary).startswith(RUNTIME)
 
 
 def container_record(container: containers_pb2.Container) -> ContainerRecord:
     """The values in containerd's message. Raises ContainerdError where a part of it can't be read."""
     spec = _json_object(container.id, "spec", container.spec.value)
+    try:
+        runc = runc_options(container.runtime)
+    except DecodeError as error:
+        raise ContainerdError(f"container {container.id} has runtime options that can't be read") from error
     return ContainerRecord(
         id=container.id,
         image=container.image,
         snapshotter=container.snapshotter,
         snapshot_key=container.snapshot_key,
         runtime_name=container.runtime.name,
-        runc=_runc_options(container),
+        runc=runc,
         labels=dict(container.labels),
         created_at=container.created_at.ToNanoseconds() / 1e9,
         pod=_pod_identity(spec),
@@ -160,17 +182,6 @@ def _cri_metadata(container: containers_pb2.Container) -> CriMetadata | None:
         stdin=config.get("stdin") is True,
         annotations={key: value for key, value in annotations.items() if key.startswith(KUBELET_ANNOTATIONS)},
     )
-
-
-def _runc_options(container: containers_pb2.Container) -> RuncOptions | None:
-    """Without an `options` table, CRI stores an empty message, or none at all: both mean the defaults."""
-    if container.runtime.name != "io.containerd.runc.v2":
-        return None
-    try:
-        options = runc_options_pb2.Options.FromString(container.runtime.options.value)
-    except DecodeError as error:
-        raise ContainerdError(f"container {container.id} has runtime options that can't be read") from error
-    return RuncOptions(options.binary_name, options.root, options.systemd_cgroup)
 
 
 def _json_object(container_id: str, what: str, text: bytes) -> dict[str, Any]:

@@ -22,39 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,glowplug/containerd/protos/task_events.proto\x12\x11\x63ontainerd.events\"?\n\nTaskCreate\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\".\n\tTaskStart\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\"N\n\x08TaskExit\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x13\n\x0b\x65xit_status\x18\x04 \x01(\r\"P\n\nTaskDelete\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\r\x12\n\n\x02id\x18\x05 \x01(\t\"\x1f\n\x07TaskOOM\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"6\n\rTaskExecAdded\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\"E\n\x0fTaskExecStarted\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\"\"\n\nTaskPaused\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"#\n\x0bTaskResumed\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"(\n\x10TaskCheckpointed\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"\x1d\n\x0f\x43ontainerCreate\x12\n\n\x02id\x18\x01 \x01(\t\"\x1d\n\x0f\x43ontainerUpdate\x12\n\n\x02id\x18\x01 \x01(\t\"\x1d\n\x0f\x43ontainerDelete\x12\n\n\x02id\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,glowplug/containerd/protos/task_events.proto\x12\x11\x63ontainerd.events\x1a\x19google/protobuf/any.proto\"?\n\nTaskCreate\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x06 \x01(\r\".\n\tTaskStart\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\"N\n\x08TaskExit\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x13\n\x0b\x65xit_status\x18\x04 \x01(\r\"P\n\nTaskDelete\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\r\x12\n\n\x02id\x18\x05 \x01(\t\"\x1f\n\x07TaskOOM\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"6\n\rTaskExecAdded\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\"E\n\x0fTaskExecStarted\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\"\"\n\nTaskPaused\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"#\n\x0bTaskResumed\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"(\n\x10TaskCheckpointed\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"\x9a\x01\n\x0f\x43ontainerCreate\x12\n\n\x02id\x18\x01 \x01(\t\x12;\n\x07runtime\x18\x03 \x01(\x0b\x32*.containerd.events.ContainerCreate.Runtime\x1a>\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x07options\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x1d\n\x0f\x43ontainerUpdate\x12\n\n\x02id\x18\x01 \x01(\t\"\x1d\n\x0f\x43ontainerDelete\x12\n\n\x02id\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'glowplug.containerd.protos.task_events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKCREATE']._serialized_start=67
-  _globals['_TASKCREATE']._serialized_end=130
-  _globals['_TASKSTART']._serialized_start=132
-  _globals['_TASKSTART']._serialized_end=178
-  _globals['_TASKEXIT']._serialized_start=180
-  _globals['_TASKEXIT']._serialized_end=258
-  _globals['_TASKDELETE']._serialized_start=260
-  _globals['_TASKDELETE']._serialized_end=340
-  _globals['_TASKOOM']._serialized_start=342
-  _globals['_TASKOOM']._serialized_end=373
-  _globals['_TASKEXECADDED']._serialized_start=375
-  _globals['_TASKEXECADDED']._serialized_end=429
-  _globals['_TASKEXECSTARTED']._serialized_start=431
-  _globals['_TASKEXECSTARTED']._serialized_end=500
-  _globals['_TASKPAUSED']._serialized_start=502
-  _globals['_TASKPAUSED']._serialized_end=536
-  _globals['_TASKRESUMED']._serialized_start=538
-  _globals['_TASKRESUMED']._serialized_end=573
-  _globals['_TASKCHECKPOINTED']._serialized_start=575
-  _globals['_TASKCHECKPOINTED']._serialized_end=615
-  _globals['_CONTAINERCREATE']._serialized_start=617
-  _globals['_CONTAINERCREATE']._serialized_end=646
-  _globals['_CONTAINERUPDATE']._serialized_start=648
-  _globals['_CONTAINERUPDATE']._serialized_end=677
-  _globals['_CONTAINERDELETE']._serialized_start=679
-  _globals['_CONTAINERDELETE']._serialized_end=708
+  _globals['_TASKCREATE']._serialized_start=94
+  _globals['_TASKCREATE']._serialized_end=157
+  _globals['_TASKSTART']._serialized_start=159
+  _globals['_TASKSTART']._serialized_end=205
+  _globals['_TASKEXIT']._serialized_start=207
+  _globals['_TASKEXIT']._serialized_end=285
+  _globals['_TASKDELETE']._serialized_start=287
+  _globals['_TASKDELETE']._serialized_end=367
+  _globals['_TASKOOM']._serialized_start=369
+  _globals['_TASKOOM']._serialized_end=400
+  _globals['_TASKEXECADDED']._serialized_start=402
+  _globals['_TASKEXECADDED']._serialized_end=456
+  _globals['_TASKEXECSTARTED']._serialized_start=458
+  _globals['_TASKEXECSTARTED']._serialized_end=527
+  _globals['_TASKPAUSED']._serialized_start=529
+  _globals['_TASKPAUSED']._serialized_end=563
+  _globals['_TASKRESUMED']._serialized_start=565
+  _globals['_TASKRESUMED']._serialized_end=600
+  _globals['_TASKCHECKPOINTED']._serialized_start=602
+  _globals['_TASKCHECKPOINTED']._serialized_end=642
+  _globals['_CONTAINERCREATE']._serialized_start=645
+  _globals['_CONTAINERCREATE']._serialized_end=799
+  _globals['_CONTAINERCREATE_RUNTIME']._serialized_start=737
+  _globals['_CONTAINERCREATE_RUNTIME']._serialized_end=799
+  _globals['_CONTAINERUPDATE']._serialized_start=801
+  _globals['_CONTAINERUPDATE']._serialized_end=830
+  _globals['_CONTAINERDELETE']._serialized_start=832
+  _globals['_CONTAINERDELETE']._serialized_end=861
 # @@protoc_insertion_point(module_scope)
