@@ -21,6 +21,10 @@ def fail(_question: object) -> dict[str, object]:
     raise CacheError("no room")
 
 
+def break_down(_question: object) -> dict[str, object]:
+    raise ValueError("not thought of")
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
@@ -92,3 +96,38 @@ def test_the_socket_of_a_dead_agent_is_taken_over(tmp_path: Path, monkeypatch: p
         dead.bind(paths.agent_socket())
     Server({}).server_close()
     assert not os.path.exists(paths.agent_socket())
+
+
+def test_who_has_stopped_waiting_is_no_event(
+    server: Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a runtime does after a second, and in a burst many do: each would be a traceback in the log."""
+    asked = threading.Event()
+    gone = threading.Event()
+
+    def late(_question: object) -> dict[str, object]:
+        asked.set()
+        gone.wait(10)
+        return {"said": "x" * 1_000_000}
+
+    server.answers = {"late": late}
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(paths.agent_socket())
+        connection.sendall(b'{"op": "late"}\n')
+        assert asked.wait(10)
+    gone.set()
+    while any("process_request_thread" in one.name for one in threading.enumerate()):
+        pass
+    assert capfd.readouterr().err == ""
+    assert caplog.records == []
+
+
+def test_an_answer_that_breaks_is_logged_and_costs_no_other(
+    server: Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers = {**server.answers, "break": break_down}
+    assert ask(b'{"op": "break"}\n') == b""
+    assert ask(b'{"op": "echo", "say": 1}\n') == b'{"said": 1}\n'
+    assert [one.message for one in caplog.records] == ["a question can't be answered"]
+    assert "not thought of" in caplog.text
+    assert capfd.readouterr().err == ""

@@ -5,14 +5,18 @@ thread of its own, so that a slow question holds up nobody.
 """
 
 import json
+import logging
 import os
 import socket
 import socketserver
 import struct
+import sys
 from collections.abc import Callable, Mapping
 
 from glowplug import paths
 from glowplug.errors import GlowplugError, UsageError
+
+log = logging.getLogger("glowplug.agent")
 
 Answer = Callable[[Mapping[str, object]], Mapping[str, object]]
 
@@ -40,6 +44,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def server_close(self) -> None:
         super().server_close()
         os.unlink(paths.agent_socket())
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever has stopped waiting for an answer is no event of ours; an answer that can't be made is."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("a question can't be answered")
 
 
 class _Connection(socketserver.StreamRequestHandler):
