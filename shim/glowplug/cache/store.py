@@ -273,7 +273,11 @@ class Store:
         return state.quarantined(found, reason, (), self.now())
 
     def _plan(self) -> list[Eviction]:
-        return evict.plan(self._held(), self.limits, self._room(""), self.now())
+        """Pins and leases only spare: while nothing is over the limits without them, none is looked at."""
+        room, now = self._room(""), self.now()
+        if not evict.plan(self._unspared(), self.limits, room, now):
+            return []
+        return evict.plan(self._held(), self.limits, room, now)
 
     def _room(self, besides: str) -> evict.Room:
         promised = drafts = 0
@@ -283,8 +287,18 @@ class Store:
         return evict.Room(disk.free(self.root), promised, drafts)
 
     def _held(self) -> Iterator[evict.Held]:
+        for held in self._unspared():
+            found = self.state(held.id)
+            yield replace(
+                held,
+                pinned=found.pinned,
+                leased=lease.is_held(self.root, held.id),
+                dead=found.quarantine is not None and found.quarantine.until is None,
+            )
+
+    def _unspared(self) -> Iterator[evict.Held]:
+        """As if nothing were pinned, leased or quarantined: what is known of each without reading a file."""
         for entry in self.index.all():
-            found = self.state(entry.id)
             known = entry.namespace is not None and entry.key_digest is not None
             yield evict.Held(
                 id=entry.id,
@@ -292,9 +306,6 @@ class Store:
                 created=entry.created,
                 last_used=self.last_used(entry.id),
                 workload=(str(entry.namespace), str(entry.key_digest)) if known else None,
-                pinned=found.pinned,
-                leased=lease.is_held(self.root, entry.id),
-                dead=found.quarantine is not None and found.quarantine.until is None,
             )
 
 

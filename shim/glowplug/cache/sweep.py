@@ -31,9 +31,10 @@ def orphans(root: str) -> list[str]:
     Hold the store's lock. Raises OSError.
     """
     gone = []
+    present = set(os.listdir(layout.checkpoints(root)))
     for name in sorted(os.listdir(layout.leases(root))):
         checkpoint_id = name.removesuffix(".lock")
-        if layout.is_id(checkpoint_id) and not os.path.isdir(layout.checkpoint(root, checkpoint_id)):
+        if checkpoint_id not in present and layout.is_id(checkpoint_id):
             descriptor = lease.lock(root, checkpoint_id, fcntl.LOCK_EX)
             if descriptor is not None:
                 forget(root, checkpoint_id)
@@ -41,7 +42,7 @@ def orphans(root: str) -> list[str]:
                 gone.append(layout.lease(root, checkpoint_id))
     for name in sorted(os.listdir(layout.states(root))):
         checkpoint_id = name.partition(".")[0]
-        if layout.is_id(checkpoint_id) and not os.path.isdir(layout.checkpoint(root, checkpoint_id)):
+        if checkpoint_id not in present and layout.is_id(checkpoint_id):
             os.unlink(f"{layout.states(root)}/{name}")
             gone.append(f"{layout.states(root)}/{name}")
     return gone
