@@ -363,6 +363,18 @@ def test_gc_keeps_the_newest_of_each_workload_and_namespace(store: Store) -> Non
     assert sorted(store.ids()) == sorted([*names[2:], other])
 
 
+def test_gc_opens_nothing_while_all_is_within_the_limits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent asks every few seconds, and answers starts meanwhile."""
+    published(store)
+    asked: list[str] = []
+    monkeypatch.setattr(lease, "is_held", lambda _root, name: bool(asked.append(name)))
+    assert store.gc() == [] and asked == []
+    store.limits = Limits(max_bytes=0)
+    assert len(store.gc()) == len(asked) == 1
+
+
 def test_gc_leaves_what_is_in_use(store: Store) -> None:
     name = published(store)
     store.limits = Limits(max_bytes=1)
