@@ -1,11 +1,15 @@
 """Whoever takes a record in, everybody is told of it: log, judgement of the checkpoint, and the tellers."""
 
+import json
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 from tests.cli_made import Node
 
+import glowplug
 from glowplug.agent import capture_told, intake, logs
 from glowplug.agent.history import History
 from glowplug.agent.record import Record
@@ -124,3 +128,23 @@ def test_a_line_as_json() -> None:
 
 def test_journald_gets_the_level_and_keeps_the_time() -> None:
     assert line("logfmt", in_journal=True).startswith("<4>level=warning msg=")
+
+
+def test_a_thread_that_breaks_is_one_line() -> None:
+    program = (
+        "import threading\n"
+        "from glowplug.agent import logs\n"
+        "logs.set_up('json')\n"
+        "threading.Thread(target=lambda: {}['no such key'], name='prefetch').start()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.path.dirname(glowplug.__path__[0])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (line,) = done.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["msg"]) == ("error", "prefetch has ended")
+    assert "KeyError: 'no such key'" in said["trace"]

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -20,6 +21,7 @@ def set_up(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(form, in_journal=_goes_to_journal(sys.stderr.fileno())))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    threading.excepthook = _tell_broken_thread
 
 
 def fields(values: Mapping[str, object]) -> dict[str, object]:
@@ -71,6 +73,14 @@ def _utc(moment: float) -> str:
     """RFC 3339 with milliseconds."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
     return f"{whole}.{int(moment % 1 * 1000):03}Z"
+
+
+def _tell_broken_thread(broken: threading.ExceptHookArgs) -> None:
+    """As a line like any other; Python's own way is a traceback of many."""
+    if broken.exc_value is not None:
+        name = broken.thread.name if broken.thread else "a thread"
+        found = (broken.exc_type, broken.exc_value, broken.exc_traceback)
+        logging.getLogger("glowplug.agent").error("%s has ended", name, exc_info=found)
 
 
 def _goes_to_journal(descriptor: int) -> bool:
