@@ -24,7 +24,7 @@ def target(fd):
 found = {{
     "argv": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(),
     "env": dict(part.split("=", 1) for part in open("/proc/self/environ").read().split("\\0") if part),
-    "fds": {{str(fd): target(fd) for fd in range(16) if target(fd)}},
+    "fds": {{str(fd): target(fd) for fd in range(256) if target(fd)}},
 }}
 import json
 open({record!r}, "w").write(json.dumps(found))
