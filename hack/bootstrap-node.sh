@@ -65,7 +65,7 @@ done
 [ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: wanted a directory, found none at $offline"
 [ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: wanted a program, found none at $criu"
 # `glowplug node uninstall --purge` removes all of it.
-[ ! -e "$PREFIX" ] || [ -e "$PREFIX/.glowplug-prefix" ] || { [ -d "$PREFIX" ] && [ -z "$(ls -A "$PREFIX")" ]; } ||
+[ -n "$download" ] || [ ! -e "$PREFIX" ] || [ -e "$PREFIX/.glowplug-prefix" ] || { [ -d "$PREFIX" ] && [ -z "$(ls -A "$PREFIX")" ]; } ||
     wrong "--prefix: wanted a directory for Glowplug alone, found $PREFIX with files of others"
 [ "$(id -u)" = 0 ] || wrong "wanted to be run by root, found user id $(id -u)"
 system=$(. /etc/os-release && echo "$ID ${VERSION_ID:-$VERSION_CODENAME}")
