@@ -319,6 +319,22 @@ def test_a_kubeconfig_that_comes_later_is_found(
     made.cluster.stop()
 
 
+def test_a_token_that_was_renewed_is_read_again(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.05)
+    made = Told(server, tmp_path, [])
+    server.fails = 401
+    made.cluster.start()
+    made.tell(RESTORED)
+    until(lambda: server.requests)
+    with api_server.serving() as believes:
+        believes.kubeconfig(str(tmp_path / "new"))
+        os.rename(tmp_path / "new", tmp_path / "kubeconfig")
+        until(lambda: believes.events)
+        made.cluster.stop()
+
+
 def test_an_answer_that_is_none_is_an_error_of_ours(server: ApiServer, tmp_path: Path) -> None:
     api = Api(server.kubeconfig(str(tmp_path / "kubeconfig")))
     server.pods["x", "y"] = {"metadata": None, "spec": {"readinessGates": [{"conditionType": CAPTURED}]}}

@@ -10,12 +10,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from glowplug.agent import capture_told, node_labels
-from glowplug.agent.cluster_api import Api, Pod, Unreachable
+from glowplug.agent.cluster_api import Api, Pod, Unknown, Unreachable
 from glowplug.agent.cluster_writer import Count, Write, Writer
 from glowplug.agent.record import Record, kind, number, text
 from glowplug.errors import UsageError
+
+Found = TypeVar("Found")
 
 OUTCOME = "glowplug.dev/outcome"
 CAPTURED = "glowplug.dev/captured"
@@ -73,7 +76,7 @@ class Cluster:
         self._saw_labels = self._saw_gates = -LOOKED_AT_EVERY_S
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        rounds = (self._connect, self._label, self._look_at_gates)
+        rounds = (self._label, self._look_at_gates)
         self._writer = Writer(count, rounds, self._end, ROUND_EVERY_S)
 
     def start(self) -> None:
@@ -128,11 +131,7 @@ class Cluster:
         )
 
     def _put(self, what: str, run: Callable[[Api], None], *, needed: bool = False) -> None:
-        def write() -> None:
-            assert self._api is not None  # a round comes before any write
-            run(self._api)
-
-        self._writer.put(Write(what, write, needed))
+        self._writer.put(Write(what, lambda: self._call(run), needed))
 
     def _was_told(self, event: tuple[str, ...]) -> bool:
         now = time.monotonic()
@@ -147,36 +146,38 @@ class Cluster:
 
     # -- in the writer's thread --
 
-    def _connect(self) -> None:
-        if self._api is not None:
-            return
+    def _call(self, run: Callable[[Api], Found]) -> Found:
+        """With a way to the API server: the one that there is, or one as the kubeconfig says now."""
         try:
-            self._api = Api(self._setting)
+            if self._api is None:
+                self._api = Api(self._setting)
+            return run(self._api)
         except UsageError as error:  # a kubeconfig may come later, a package be installed
             raise Unreachable(str(error)) from None
+        except Unknown:
+            self._api = None
+            raise
 
     def _label(self) -> None:
         """The node's labels as they should be."""
-        assert self._api is not None
         if time.monotonic() - self._saw_labels >= LOOKED_AT_EVERY_S:
-            self._there = self._api.labels(self._node)
+            self._there = self._call(lambda api: api.labels(self._node))
             self._saw_labels = time.monotonic()
         labels = self._labels()
         changes = node_labels.changes(self._there, labels)
         if changes:
-            self._api.label(self._node, changes)
+            self._call(lambda api: api.label(self._node, changes))
             self._there = labels
 
     def _look_at_gates(self) -> None:
         """Pods that wait for what has long happened."""
-        assert self._api is not None
         if time.monotonic() - self._saw_gates >= LOOKED_AT_EVERY_S:
-            self._catch_up(self._api.waiting(self._node, CAPTURED))
+            self._catch_up(self._call(lambda api: api.waiting(self._node, CAPTURED)))
             self._saw_gates = time.monotonic()
 
     def _end(self) -> None:
         if self._api is not None:
-            self._api.label(self._node, {node_labels.READY: "false"})
+            self._call(lambda api: api.label(self._node, {node_labels.READY: "false"}))
 
     def _annotate(self, api: Api, pod: Pod) -> None:
         """The latest outcome of each container of the pod, in one annotation: `main=restored,other=cold:off`."""

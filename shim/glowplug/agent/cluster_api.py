@@ -21,7 +21,7 @@ LONGEST_MESSAGE = 1000
 _TIMEOUTS_S = (3.0, 5.0)  # to connect; for an answer
 _STRATEGIC = "application/strategic-merge-patch+json"
 _MERGE = "application/merge-patch+json"
-_PASSING = frozenset((401, 408, 425, 429))  # besides 5xx: another time it may do
+_PASSING = frozenset((408, 425, 429))  # besides 5xx and 401: another time it may do
 
 
 class Unreachable(KubernetesError):
@@ -30,6 +30,10 @@ class Unreachable(KubernetesError):
 
 class Busy(Unreachable):
     """The server answers, and does not take this one now."""
+
+
+class Unknown(Busy):
+    """Who we say that we are is not believed (any more): a token that was renewed lies in its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +174,8 @@ class Api:
             raise KubernetesError(f"{function.__name__}: {type(error).__name__}") from None
         if 200 <= status < 300:
             return body
-        said = f"{function.__name__}: the API server answered {status}: {_message(body)}"
-        raise (Busy if status >= 500 or status in _PASSING else KubernetesError)(said)
+        kind = Unknown if status == 401 else Busy if status >= 500 or status in _PASSING else KubernetesError
+        raise kind(f"{function.__name__}: the API server answered {status}: {_message(body)}")
 
 
 def _message(body: bytes) -> str:
