@@ -64,8 +64,9 @@ done
 [ -z "$offline" ] || [ -z "$download" ] || wrong "wanted --offline or --download, found both"
 [ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: wanted a directory, found none at $offline"
 [ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: wanted a program, found none at $criu"
-# `glowplug node uninstall --purge` removes all of it.
-[ -n "$download" ] || [ ! -e "$PREFIX" ] || [ -e "$PREFIX/.glowplug-prefix" ] || { [ -d "$PREFIX" ] && [ -z "$(ls -A "$PREFIX")" ]; } ||
+# Ours, empty, or not there: `glowplug node uninstall --purge` removes all of it.
+is_free() { [ ! -e "$1" ] || [ -e "$1/.glowplug-prefix" ] || [ -z "$(ls -A "$1")" ]; }
+[ -n "$download" ] || is_free "$PREFIX" ||
     wrong "--prefix: wanted a directory for Glowplug alone, found $PREFIX with files of others"
 [ "$(id -u)" = 0 ] || wrong "wanted to be run by root, found user id $(id -u)"
 system=$(. /etc/os-release && echo "$ID ${VERSION_ID:-$VERSION_CODENAME}")
