@@ -10,7 +10,7 @@ from tests.checkpoint_made import spec
 from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.restore import attempt, child, cleanup, pipeline, steps
-from glowplug.runtime import argv, ask, create
+from glowplug.runtime import argv, ask, create, outcome
 from glowplug.runtime.status import REFUSED, RUNC
 
 MATCH: dict[str, object] = {"verdict": "match", "checkpoint": "c" * 16, "cache": "/none"}
@@ -88,3 +88,14 @@ def test_a_refusal_that_can_not_be_told_is_one(bundle: Bundle, monkeypatch: pyte
     monkeypatch.setattr(cleanup, "clean_up", clean_up)
     bundle.log = Path("/dev/full")
     assert bundle.create() == REFUSED
+
+
+def test_an_outcome_that_can_not_be_written_leaves_nothing(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(old: str, new: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    assert not outcome.append({"outcome": "restored"})
+    assert os.listdir(paths.spool()) == []

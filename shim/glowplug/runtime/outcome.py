@@ -36,8 +36,17 @@ def append(record: dict[str, object]) -> bool:
             file.write(text)
         os.rename(f"{name}.new", f"{name}.json")
     except OSError:
+        _drop(f"{name}.new")
         return False
     return True
+
+
+def _drop(path: str) -> None:
+    """What could not be written whole: on a full disk nothing takes it away later."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def tell_containerd(log: str | None, message: str) -> bool:
