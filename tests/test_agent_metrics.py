@@ -296,6 +296,16 @@ def test_a_scrape_that_can_t_be_made_is_logged(caplog: pytest.LogCaptureFixture)
     assert "no such thing" in caplog.text
 
 
+@pytest.mark.parametrize("address", ["192.0.2.77", "[2001:db8::77]"])
+def test_an_address_that_the_node_is_given_later_is_listened_on(address: str) -> None:
+    """An agent starts early, before the network is there; nobody would start it again for that."""
+    if address.startswith("[") and not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("a kernel without IPv6")
+    made = MetricsServer(f"{address}:{free_port()}", CollectorRegistry())
+    made.start()
+    made.stop()
+
+
 def test_an_address_in_use_is_one_clear_error(server: MetricsServer) -> None:
     with pytest.raises(
         HostError, match=r"wanted to serve metrics on 127.0.0.1:\d+, found: Address already in use"

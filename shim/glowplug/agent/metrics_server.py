@@ -28,6 +28,9 @@ WAITS_S = 2.0
 DONE_WITHIN_S = 5.0
 """For all of a request and its answer: whoever is slow holds up the others, and a stop, no longer than that."""
 
+_FREEBIND = (socket.IPPROTO_IP, 15)  # IP_FREEBIND, uapi/linux/in.h
+_FREEBIND_6 = (socket.IPPROTO_IPV6, 78)  # IPV6_FREEBIND, uapi/linux/in6.h
+
 
 class MetricsServer(socketserver.TCPServer):
     """Serves from a thread of its own between `start` and `stop`. Raises HostError for an address in use.
@@ -48,6 +51,12 @@ class MetricsServer(socketserver.TCPServer):
                 f"wanted to serve metrics on {listen}, found: {error.strerror}; see metrics_listen"
             ) from error
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
+
+    def server_bind(self) -> None:
+        """Also to an address that the node does not have yet (ip(7), IP_FREEBIND): an agent may start before it."""
+        is_6 = self.address_family == socket.AF_INET6
+        self.socket.setsockopt(*(_FREEBIND_6 if is_6 else _FREEBIND), 1)
+        super().server_bind()
 
     def start(self) -> None:
         """From here on it answers."""
