@@ -369,7 +369,12 @@ def test_gc_opens_nothing_while_all_is_within_the_limits(
     """The agent asks every few seconds, and answers starts meanwhile."""
     published(store)
     asked: list[str] = []
-    monkeypatch.setattr(lease, "is_held", lambda _root, name: bool(asked.append(name)))
+
+    def is_held(_root: str, name: str) -> bool:
+        asked.append(name)
+        return False
+
+    monkeypatch.setattr(lease, "is_held", is_held)
     assert store.gc() == [] and asked == []
     store.limits = Limits(max_bytes=0)
     assert len(store.gc()) == len(asked) == 1
