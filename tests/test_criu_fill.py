@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glowplug.criu import extents, fill
+from glowplug.criu import extents, fill, pieces
 from glowplug.criu.extents import PAGE, Extent
 from glowplug.errors import CriuError, ImageError
 
@@ -163,7 +163,7 @@ def test_data_cut_short_after_the_check_is_the_checkpoints_fault(
     checked = extents.load(folder)
     monkeypatch.setattr(extents, "load", lambda _: checked)
     os.truncate(f"{folder}/pages-1.extent", SIZE // 2)
-    monkeypatch.setattr(fill, "_in_page_cache", lambda _: warm)
+    monkeypatch.setattr(fill, "is_cached", lambda _: warm)
     with pytest.raises(ImageError, match=r"pages-1\.extent"):
         fill.fill(folder, {INNER: child.pid}, soon())
 
@@ -173,13 +173,13 @@ def test_time_that_runs_out_midway_is_an_error(
 ) -> None:
     save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
     until = time.monotonic() + 0.5
-    looks = fill._in_page_cache
+    writes = fill._write
 
-    def look(piece: fill._Piece) -> bool:
+    def write(piece: pieces.Piece, base: int) -> None:
         time.sleep(max(0.0, until + 1 - time.monotonic()))
-        return looks(piece)
+        writes(piece, base)
 
-    monkeypatch.setattr(fill, "_in_page_cache", look)
+    monkeypatch.setattr(fill, "_write", write)
     with pytest.raises(CriuError, match="in time"):
         fill.fill(folder, {INNER: child.pid}, until, threads=1)
 

@@ -1,0 +1,153 @@
+"""Memory extents in pieces that one thread writes at a time, and where the bytes of a piece come from.
+
+Mapped, if they lie in the page cache; otherwise read past it (O_DIRECT) into a buffer of the thread, so that a
+cold disk sees large reads and nobody's cache is washed out.
+
+Used by the runtime: standard library only.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from glowplug.criu import calls, extents
+from glowplug.errors import ImageError
+
+PIECE = 16 << 20
+"""Bytes in one system call at most: huge enough to be worth it, small enough to share out evenly."""
+_MOST_RUNS = 512  # per system call; the kernel takes 1024 (UIO_MAXIOV)
+_FARTHEST = 128 << 10  # bytes of file between runs of one piece, read for nothing
+
+
+class File(NamedTuple):
+    """A data file of extents, open."""
+
+    name: str
+    cached: int
+    direct: int
+    """The same file opened for direct reads, or -1 where its file system has none."""
+
+
+class Piece(NamedTuple):
+    """What is written at once, into one process."""
+
+    file: File
+    pid: int
+    runs: tuple[tuple[int, int, int], ...]
+    """Address, length, offset; upwards, near to each other in the file."""
+
+    @property
+    def begin(self) -> int:
+        """Where it begins in its file."""
+        return self.runs[0][2]
+
+    @property
+    def span(self) -> int:
+        """Bytes of the file from its begin to its end."""
+        return self.runs[-1][2] + self.runs[-1][1] - self.begin
+
+    @property
+    def bytes(self) -> int:
+        """Of memory."""
+        return sum(length for _, length, _ in self.runs)
+
+
+def open_file(memory_dir: str, name: str) -> File:
+    """A data file of the checkpoint. Raises ImageError."""
+    path = os.path.join(memory_dir, name)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        cached = os.open(path, flags)
+    except OSError as error:
+        raise ImageError(f"memory extent {name} can't be opened: {error.strerror}") from error
+    try:
+        direct = os.open(path, flags | os.O_DIRECT)
+    except OSError:
+        direct = -1  # tmpfs before Linux 6.6, some network file systems
+    return File(name, cached, direct)
+
+
+def close_file(file: File) -> None:
+    os.close(file.cached)
+    if file.direct >= 0:
+        os.close(file.direct)
+
+
+def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
+    """Pieces of at most PIECE bytes of file, cut where huge pages begin."""
+    pieces: list[Piece] = []
+    runs: list[tuple[int, int, int]] = []
+    for at in range(0, len(extent.runs), 3):
+        address, length, offset = extent.runs[at : at + 3]
+        while length:
+            begin = runs[0][2] if runs else offset
+            end = runs[-1][2] + runs[-1][1] if runs else offset
+            room = begin + PIECE - offset
+            if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or room < extents.HUGE):
+                pieces.append(Piece(file, pid, tuple(runs)))
+                runs = []
+                continue
+            part = length
+            if part > room:
+                part = room - (address + room) % extents.HUGE
+            runs.append((address, part, offset))
+            address, length, offset = address + part, length - part, offset + part
+    if runs:
+        pieces.append(Piece(file, pid, tuple(runs)))
+    return pieces
+
+
+def is_cached(piece: Piece) -> bool:
+    """Whether nearly all of it is in the page cache, or can come from nowhere else."""
+    if piece.file.direct < 0:
+        return True
+    address = calls.map_file(piece.file.cached, piece.begin, piece.span)
+    try:
+        return calls.resident(address, piece.span) * 10 >= piece.span // extents.PAGE * 9
+    finally:
+        calls.unmap(address, piece.span)
+
+
+@contextmanager
+def mapped(piece: Piece) -> Iterator[int]:
+    """Its bytes, mapped: byte ``offset`` of its file lies at the number given plus ``offset``."""
+    address = calls.map_file(piece.file.cached, piece.begin, piece.span, populate=True)
+    try:
+        yield address - piece.begin
+    finally:
+        calls.unmap(address, piece.span)
+
+
+class Buffer:
+    """A thread's own memory for direct reads, made when first wanted."""
+
+    def __init__(self) -> None:
+        self._address = 0
+
+    def read(self, piece: Piece) -> int:
+        """Its bytes, read: byte ``offset`` of its file lies at the number given plus ``offset``.
+
+        Raises ImageError; OSError where there is no memory for it.
+        """
+        self._address = self._address or calls.map_memory(PIECE)
+        got = 0
+        while got < piece.span:
+            try:
+                count = calls.read(
+                    piece.file.direct, self._address + got, piece.span - got, piece.begin + got
+                )
+            except OSError as error:
+                raise _unreadable(piece, got, error.strerror) from error
+            if not count:
+                raise _unreadable(piece, got, "end of file")
+            got += count
+        return self._address - piece.begin
+
+    def free(self) -> None:
+        if self._address:
+            calls.unmap(self._address, PIECE)
+
+
+def _unreadable(piece: Piece, at: int, why: object) -> ImageError:
+    return ImageError(f"memory extent {piece.file.name} can't be read at byte {piece.begin + at}: {why}")
