@@ -18,7 +18,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 class ApiServer(ThreadingHTTPServer):
     """`pods` by (namespace, name); `fails`: the status that every answer has, or 0; `fails_for`: what is in the paths
-    whose answer is 503; `requests`: those that were answered."""
+    whose answer is 503; `forbids`: the request whose answer is 403; `requests`: those that were answered."""
 
     daemon_threads = True
 
@@ -30,6 +30,7 @@ class ApiServer(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.fails = 0
         self.fails_for = ""
+        self.forbids = ""
 
     def pod(
         self, name: str, namespace: str = "models", *, gate: str = "", uid: str = "uid-1"
@@ -89,6 +90,7 @@ class _Request(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         where = urlsplit(self.path)
         fails = 503 if self.server.fails_for and self.server.fails_for in where.path else self.server.fails
+        fails = 403 if self.server.forbids == f"{self.command} {where.path}" else fails
         content_type = self.headers.get("Content-Type") or ""
         query, plain = parse_qs(where.query), json.loads(body or b"{}")
         status, said = (

@@ -221,8 +221,8 @@ def test_what_can_t_be_written_is_written_later(
     server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cluster_writer, "FIRST_WAIT_S", 0.05)
-    pod = server.pod("web", gate=CAPTURED)
     until(lambda: ROUNDS_END in server.requests)
+    pod = server.pod("web", gate=CAPTURED)
     server.fails = 503
     told.tell(RESTORED)
     until(lambda: len([one for one in server.requests if one.startswith("POST")]) >= 2)
@@ -274,6 +274,18 @@ def test_no_rights_are_said_once_and_cost_nothing_else(
     told.tell(RESTORED)
     until(lambda: told.counted.count("failed") == 3)
     assert "the-agent-s-own-token" not in caplog.text
+
+
+def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(server: ApiServer, told: Told) -> None:
+    """With a kubelet's own rights no pod can be annotated; all else is written."""
+    until(lambda: ROUNDS_END in server.requests)
+    server.pod("web", gate=CAPTURED)
+    server.forbids = "PATCH /api/v1/namespaces/models/pods/web"
+    for number in range(5):
+        told.tell({**RESTORED, "checkpoint": f"{number:032}"})
+        until(lambda number=number: len(server.events) == number + 1)  # type: ignore[misc]
+        until(lambda number=number: told.counted.count("written") == 2 * (number + 1))  # type: ignore[misc]
+    assert server.requests.count(server.forbids) == 1
 
 
 def test_telling_never_waits(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from glowplug.agent import capture_told, node_labels
-from glowplug.agent.cluster_api import Api, Pod, Unknown, Unreachable
+from glowplug.agent.cluster_api import Api, Forbidden, Pod, Unknown, Unreachable
 from glowplug.agent.cluster_writer import Count, Write, Writer
 from glowplug.agent.record import Record, kind, number, text
 from glowplug.errors import UsageError
@@ -26,7 +26,7 @@ CAPTURED = "glowplug.dev/captured"
 
 ROUND_EVERY_S = 60.0
 LOOKED_AT_EVERY_S = 600.0
-"""What others may have changed: the node's labels, pods that wait at the gate."""
+"""What others may have changed: the node's labels, pods that wait at the gate, whether we may annotate."""
 
 SAME_EVENT_AFTER_S = 600.0
 """A container that starts again and again tells the same no more often."""
@@ -74,6 +74,7 @@ class Cluster:
         self._api: Api | None = None
         self._there: dict[str, str] = {}
         self._saw_labels = self._saw_gates = -LOOKED_AT_EVERY_S
+        self._annotates_from = 0.0
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
         rounds = (self._label, self._look_at_gates)
@@ -100,7 +101,8 @@ class Cluster:
             self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
         elif outcome in ("restored", "cold", "fallback"):
             self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
-            self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
+            if time.monotonic() >= self._annotates_from:
+                self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
             if outcome == "restored":
                 self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
 
@@ -189,7 +191,11 @@ class Cluster:
             and "outcome" in record
         }
         value = ",".join(f"{name}={said}" for name, said in sorted(outcomes.items()))
-        api.annotate(pod, {OUTCOME: value})
+        try:
+            api.annotate(pod, {OUTCOME: value})
+        except Forbidden:  # a right that some nodes are not given: not tried for every start
+            self._annotates_from = time.monotonic() + LOOKED_AT_EVERY_S
+            raise
 
     def _catch_up(self, waiting: Iterable[Pod]) -> None:
         """What an agent before this one had no time to write, or nobody could."""

@@ -21,7 +21,6 @@ LONGEST_MESSAGE = 1000
 _TIMEOUTS_S = (3.0, 5.0)  # to connect; for an answer
 _STRATEGIC = "application/strategic-merge-patch+json"
 _MERGE = "application/merge-patch+json"
-_PASSING = frozenset((408, 425, 429))  # besides 5xx and 401: another time it may do
 
 
 class Unreachable(KubernetesError):
@@ -34,6 +33,13 @@ class Busy(Unreachable):
 
 class Unknown(Busy):
     """Who we say that we are is not believed (any more): a token that was renewed lies in its file."""
+
+
+class Forbidden(KubernetesError):
+    """We have no right to it."""
+
+
+_KINDS: Mapping[int, type[KubernetesError]] = {401: Unknown, 403: Forbidden, 408: Busy, 425: Busy, 429: Busy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class Api:
             raise KubernetesError(f"{function.__name__}: {type(error).__name__}") from None
         if 200 <= status < 300:
             return body
-        kind = Unknown if status == 401 else Busy if status >= 500 or status in _PASSING else KubernetesError
+        kind = _KINDS.get(status, Busy if status >= 500 else KubernetesError)
         raise kind(f"{function.__name__}: the API server answered {status}: {_message(body)}")
 
 
