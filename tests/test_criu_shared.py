@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from glowplug.criu import calls, extents, fill, shared
+from glowplug.criu import calls, extents, fill, pieces, shared
 from glowplug.criu.extents import PAGE, Extent
+from glowplug.criu.pieces import Piece
 from glowplug.errors import CriuError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another process's mappings as files")
@@ -217,3 +218,41 @@ def test_a_cgroup_with_little_processor_time_is_not_entered(
         with pytest.raises(OSError, match="busy"):
             shared._enter(f"{tmp_path}")
     assert (tmp_path / "cgroup.procs").read_text() == ("0" if enters else "")
+
+
+def test_it_ends_when_the_one_who_restores_is_killed(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would hold the gate's pipes, and the tree would wait for ever."""
+    save(folder, child, RUNS)
+    puts = shared._put
+
+    def slow(piece: Piece, userfault: int, shift: int) -> bool:
+        time.sleep(0.5)
+        return puts(piece, userfault, shift)
+
+    monkeypatch.setattr(shared, "_put", slow)
+    monkeypatch.setattr(pieces, "PIECE", 2 << 20)
+    [extent] = extents.load(folder)
+    parts = pieces.cut(extent, pieces.open_file(folder, extent.data), child.pid)
+    restorer = os.fork()
+    if restorer == 0:
+        with open(f"{folder}/helper", "w") as file:
+            file.write(str(shared.Helper(parts, 1)._pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(restorer, 0)
+    with open(f"{folder}/helper") as file:
+        helper = int(file.read())
+    assert helper > 0
+    until = time.monotonic() + 5  # to put all pieces takes it 8
+    while is_running(helper):
+        assert time.monotonic() < until, "the helper outlived the restore"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
