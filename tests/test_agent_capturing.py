@@ -1,5 +1,6 @@
 """The hook after a capture: its turn comes whatever happened, and what it met is told."""
 
+import errno
 import json
 import signal
 from collections.abc import Iterator
@@ -83,6 +84,19 @@ def test_it_has_its_turn_after_a_capture_that_failed(served: Served, monkeypatch
     served.answer(methods.KILL_TASK, Empty())
     found = told(served, "signal:USR1", "signal:USR2")
     assert (found["result"], found["detail"]) == ("failed", "broke")
+    assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+def test_what_the_system_refuses_is_told_in_its_words(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "/var/lib/glowplug/drafts/x")
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    served.answer(methods.KILL_TASK, Empty())
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert found["result"] == "failed" and "Input/output error" in found["detail"]
     assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
 
 

@@ -59,6 +59,8 @@ def run(task: Task) -> dict[str, object]:
         raise
     except GlowplugError as error:
         answer = _not_captured(task, error, trouble)
+    except OSError as error:
+        answer = _not_captured(task, GlowplugError(str(error)), trouble)
     else:
         capture_told.captured(result, "agent", task.pod_uid, trouble)
         answer = {"result": capture_told.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
