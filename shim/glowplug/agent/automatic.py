@@ -6,6 +6,7 @@ pod's readiness gate alike.
 """
 
 import logging
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -13,12 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from glowplug.agent import candidate as candidates
 from glowplug.agent import capture_journal, capture_told, capture_undo, held, turn
+from glowplug.agent import policy as policies
 from glowplug.agent.after_restore import AfterRestore
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.capture_child import Children
 from glowplug.agent.judge import Judge
 from glowplug.agent.newcomers import Newcomers
-from glowplug.agent.policy import Policy, is_chosen
+from glowplug.agent.policy import When, is_chosen
 from glowplug.agent.running import Running, look_up
 from glowplug.agent.turn import Line, Waiting
 from glowplug.cache.store import Store
@@ -95,48 +97,53 @@ class Automatic:
         self._cri.close()
 
     def _submit(self, container: str, started_at: float | None) -> None:
-        with self._lock:
-            if container in self._known or self._stopping.is_set():
-                return
-            self._known[container] = None
-            if len(self._known) > KNOWN:
-                del self._known[next(iter(self._known))]
-        self._looking.submit(self._look, container, started_at).add_done_callback(_log_failure)
+        if not self._stopping.is_set():
+            self._looking.submit(self._look, container, started_at).add_done_callback(_log_failure)
 
     def _look_at_all(self) -> None:
         for record in self._containerd.containers({KIND_LABEL: "container"}):
             self._submit(record.id, None)
 
     def _look(self, container: str, started_at: float | None) -> None:
-        """Raises ContainerdError; it is looked at once more when containerd is back."""
+        """Once for each; one that does not run yet is looked at when it does. Raises ContainerdError."""
+        if container in self._known:  # which is this one thread's
+            return
         tries = LOOKS
         while True:
             tries -= 1
             try:
-                self._consider(container, started_at)
+                candidate = self._wanted(container, started_at)
+                if candidate is not None:
+                    self._consider(candidate)
+                    self._known[container] = None
+                    if len(self._known) > KNOWN:
+                        del self._known[next(iter(self._known))]
                 return
             except ContainerdError:
                 if tries == 0 or self._stopping.wait(CONTAINERD_BACK_S):
-                    with self._lock:
-                        self._known.pop(container, None)
                     raise
 
-    def _consider(self, container: str, started_at: float | None) -> None:
+    def _wanted(self, container: str, started_at: float | None) -> Candidate | None:
+        """None for one that is nothing to us, or does not run."""
         candidate = candidates.look(self._newcomers, self._config, container, started_at)
         if candidate is None:
-            return
+            return None
         if not candidate.restored and not is_chosen(candidate.facts, self._config.capture_containers):
-            return
-        if look_up(self._containerd, candidate.record, candidate.facts) is None:
-            return
+            return None
+        return candidate if look_up(self._containerd, candidate.record, candidate.facts) else None
+
+    def _consider(self, candidate: Candidate) -> None:
         try:
             policy = candidates.asked(candidate, self._config)
         except CaptureRefused as refused:
             self._refused(candidate, refused)
+            if self._config.mode == "on":
+                wanted = policies.wanted(candidate.facts, policies.when(self._config.capture))
+                self._end_if_wanted(candidate, wanted, captured=candidate.restored)
             return
         if candidate.restored:
             self._after_restore.begin(candidate, policy)
-            self._end_if_wanted(candidate, policy)
+            self._end_if_wanted(candidate, policy.when)
             return
         try:
             candidates.require_wanted(candidate, policy, self._config)
@@ -148,7 +155,7 @@ class Automatic:
         except CaptureRefused as refused:
             self._refused(candidate, refused)
             if self._config.mode == "on":
-                self._end_if_wanted(candidate, policy, captured=False)
+                self._end_if_wanted(candidate, policy.when, captured=False)
             return
         until = time.monotonic() + self._config.ready_deadline_s
         self._stand_in_line(Waiting(candidate, policy, found, until))
@@ -165,17 +172,22 @@ class Automatic:
         thread.start()
 
     def _serve(self, line: Line) -> None:
-        """One container after another, until none is left."""
-        while not self._stopping.is_set():
-            with self._lock:
-                if not self._lines[line]:
-                    del self._lines[line]
-                    self._threads.discard(threading.current_thread())
-                    return
-                waiting = self._lines[line].popleft()
-            if not self._has_had_its_turn(waiting):
+        """One container after another, until none is left. Should it break, the next container begins a new line."""
+        try:
+            while not self._stopping.is_set():
                 with self._lock:
-                    self._lines[line].append(waiting)
+                    if not self._lines[line]:
+                        del self._lines[line]
+                        return
+                    waiting = self._lines[line].popleft()
+                if not self._has_had_its_turn(waiting):
+                    with self._lock:
+                        self._lines[line].append(waiting)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+                if sys.exception() is not None:
+                    del self._lines[line]
 
     def _has_had_its_turn(self, waiting: Waiting) -> bool:
         """Whether it is told what became of it. A containerd that is away is waited for."""
@@ -191,7 +203,7 @@ class Automatic:
             self._not_captured(waiting.candidate, error)
         except OSError as error:
             self._not_captured(waiting.candidate, GlowplugError(str(error)))
-        self._end_if_wanted(waiting.candidate, waiting.policy, captured=False)
+        self._end_if_wanted(waiting.candidate, waiting.policy.when, captured=False)
         return True
 
     def _attend(self, waiting: Waiting) -> bool:
@@ -225,7 +237,7 @@ class Automatic:
         if why is None:
             return False
         self._not_needed(candidate, why)
-        self._end_if_wanted(candidate, waiting.policy)
+        self._end_if_wanted(candidate, waiting.policy.when)
         return True
 
     def _capture(self, waiting: Waiting, running: Running, cold_start_s: float | None) -> None:
@@ -236,6 +248,7 @@ class Automatic:
         if answer is not None and answer.get("told") is False:
             error = GlowplugError(str(answer["detail"]))
             capture_told.not_captured(task.request, error, "agent", task.pod_uid)
+            self._end_if_wanted(waiting.candidate, waiting.policy.when, captured=False)
 
     def _require_tries_left(self, waiting: Waiting) -> None:
         """Each try stops the container for a while. Raises CaptureRefused."""
@@ -260,9 +273,9 @@ class Automatic:
             facts.sandbox_namespace, facts.sandbox_name, facts.container_name, why, facts.sandbox_uid
         )
 
-    def _end_if_wanted(self, candidate: Candidate, policy: Policy, *, captured: bool = True) -> None:
+    def _end_if_wanted(self, candidate: Candidate, when: When, *, captured: bool = True) -> None:
         """Of a pod that is there to be captured once: its work is done, or can't be."""
-        if policy.when != "once-and-exit" or not is_chosen(candidate.facts, self._config.capture_containers):
+        if when != "once-and-exit" or not is_chosen(candidate.facts, self._config.capture_containers):
             return
         running = look_up(self._containerd, candidate.record, candidate.facts)
         if running is not None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from glowplug import paths
-from glowplug.agent.record import Record, kind, number
+from glowplug.agent.record import Record, kind, number, text
 
 KEPT = 2_000
 """Records in memory, 4 kB each; the journal has more."""
@@ -130,9 +130,11 @@ def read(directory: str) -> list[Record]:
     this moment stands in both: it counts once. Raises OSError.
     """
     spooled = [record for path in _spooled() if (record := _parse(path)) is not None]
-    found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl"), *spooled]
-    unique = {_whole(record): record for record in found}
-    return sorted(unique.values(), key=lambda record: number(record, "time") or 0.0)
+    found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl")]
+    ids = {text(record, "container_id") for record in spooled}
+    saved = {_whole(record) for record in found if text(record, "container_id") in ids} if spooled else set()
+    found += [record for record in spooled if _whole(record) not in saved]
+    return sorted(found, key=lambda record: number(record, "time") or 0.0)
 
 
 def version(directory: str) -> tuple[object, ...]:
@@ -177,7 +179,8 @@ def _prepared_start(path: str) -> str | None:
 def _remove(path: str) -> None:
     """Of the spool, with what it stands for."""
     prepared = _prepared_start(path)
-    os.unlink(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
     if prepared:
         shutil.rmtree(prepared, ignore_errors=True)
 

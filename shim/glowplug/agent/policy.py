@@ -104,10 +104,10 @@ def of(facts: BundleFacts, default: When) -> Policy:
     """Raises BadAnnotation for the first annotation that can't be understood."""
     found = _Annotations(facts.annotations, facts.container_name)
     engine = found.get(ENGINE, _engine)
-    wanted: When = found.get(CAPTURE, when) or default
+    asked: When = found.get(CAPTURE, when) or default
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
     return Policy(
-        when=wanted,
+        when=asked,
         ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
         before_capture=found.get(BEFORE_CAPTURE, hook) or _post(engine, engine.sleep if engine else ""),
         after_capture=found.get(AFTER_CAPTURE, hook) or _post(engine, engine.wake if engine else ""),
@@ -115,6 +115,14 @@ def of(facts: BundleFacts, default: When) -> Policy:
         hook_timeout_s=found.get(HOOK_TIMEOUT, hook_timeout) or DEFAULT_HOOK_TIMEOUT_S,
         max_pause_s=found.get(MAX_PAUSE, duration),
     )
+
+
+def wanted(facts: BundleFacts, default: When) -> When:
+    """What is asked, where some other annotation can't be understood; "never" where this one can't."""
+    try:
+        return _Annotations(facts.annotations, facts.container_name).get(CAPTURE, when) or default
+    except BadAnnotation:
+        return "never"
 
 
 def is_chosen(facts: BundleFacts, default: str) -> bool:
