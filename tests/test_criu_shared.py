@@ -256,3 +256,26 @@ def is_running(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_time_that_runs_out_ends_it(folder: str, child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(folder, child, RUNS)
+    monkeypatch.setattr(shared, "_put", lambda *_: time.sleep(60))
+    began = time.monotonic()
+    with pytest.raises(CriuError, match="in time"):
+        fill.fill(folder, {INNER: child.pid}, began + 0.5)
+    assert time.monotonic() < began + 30
+    assert children() == [child.pid]
+
+
+def test_what_the_crew_meets_while_it_works_ends_it(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: shared.Helper) -> Iterator[int]:
+        raise ZeroDivisionError("nobody thought of it")
+
+    save(folder, child, RUNS)
+    monkeypatch.setattr(shared.Helper, "done", broken)
+    with pytest.raises(ZeroDivisionError, match="nobody thought"):
+        fill.fill(folder, {INNER: child.pid}, soon())
+    assert children() == [child.pid]

@@ -115,14 +115,14 @@ class _Crew:
         crew: list[threading.Thread] = []
         try:
             for task in [self._labour] * threads + [self._hear] * bool(self._theirs):
-                thread = threading.Thread(target=task, daemon=True)
+                thread = threading.Thread(target=self._run, args=(task,), daemon=True)
                 thread.start()
                 crew.append(thread)
             for thread in crew:
-                while thread.is_alive():
+                while thread.is_alive() and not self._stop:
                     thread.join(_PROGRESS_S)
                     progress(self.done)
-                    if time.monotonic() > until and not self._stop:
+                    if time.monotonic() > until:
                         self._fail(CriuError(f"memory was not written in time: {self.done >> 20} MiB were"))
         finally:
             self._stop = True
@@ -134,7 +134,17 @@ class _Crew:
             raise self._error
         progress(self.done)
 
+    def _run(self, task: Callable[[], None]) -> None:
+        """A thread, from its first step to its end: whatever it raises, work() raises again."""
+        try:
+            task()
+        except (OSError, MemoryError) as error:
+            self._fail(CriuError(f"memory: {error}"))
+        except BaseException as error:  # noqa: BLE001 - not lost: a piece is missing
+            self._fail(error)
+
     def _labour(self) -> None:
+        """Write pieces until there are none."""
         buffer = Buffer()
         try:
             while (number := self._next()) is not None:
@@ -146,10 +156,6 @@ class _Crew:
                 else:
                     _write(piece, buffer.read(piece))
                 self._count(piece, cached)
-        except (OSError, MemoryError) as error:
-            self._fail(CriuError(f"memory: {error}"))
-        except BaseException as error:  # noqa: BLE001 - raised again by work(): a piece is missing
-            self._fail(error)
         finally:
             buffer.free()
 
