@@ -12,7 +12,7 @@ from collections.abc import Callable
 _PAGE = 4096
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_POPULATE = 0x01, 0x02, 0x20, 0x8000
-_MADV_HUGEPAGE = 14
+_MADV_DONTNEED, _MADV_HUGEPAGE = 4, 14
 _FAILED = ctypes.c_void_p(-1).value
 # linux/userfaultfd.h
 _SYS_USERFAULTFD = {"x86_64": 323, "aarch64": 282}
@@ -57,6 +57,11 @@ def map_memory(size: int) -> int:
     address = _map(size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
     _libc.madvise(address, size, _MADV_HUGEPAGE)
     return address
+
+
+def let_go(address: int, size: int) -> None:
+    """Our page tables forget a part of a shared mapping; its content stays where it is."""
+    _checked(_libc.madvise(address, size, _MADV_DONTNEED))
 
 
 def unmap(address: int, size: int) -> None:
