@@ -54,3 +54,9 @@ def test_a_restore_ends_it(checkpoint: Path) -> None:
 
 def test_a_checkpoint_that_is_gone_is_no_error(tmp_path: Path) -> None:
     assert prefetch.prefetch(str(tmp_path / "gone"), 1 << 40, lambda: True) == 0
+
+
+def test_the_lists_at_the_top_are_read_too(checkpoint: Path) -> None:
+    """Each restore checks them; and what is never read would count as unread for ever."""
+    (checkpoint / "blocks.json").write_text("{}")
+    assert f"{checkpoint}/blocks.json" in [os.path.normpath(path) for path in prefetch.files(str(checkpoint))]

@@ -1,11 +1,11 @@
-"""A checkpoint's images and extents brought into the page cache before a restore asks for them."""
+"""A checkpoint's images, extents and lists brought into the page cache before a restore asks for them."""
 
 import os
 from collections.abc import Callable
 
 from glowplug.errors import ImageError
 
-DIRECTORIES = ("images", "memory")
+DIRECTORIES = ("", "images", "memory")  # at the top: the manifest, and the list of blocks
 BLOCK_BYTES = 8 << 20
 
 
