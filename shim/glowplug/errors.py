@@ -25,6 +25,10 @@ class DamagedCheckpoint(CacheError):
     """A file of a checkpoint is missing, has another size or another digest: the checkpoint's own fault."""
 
 
+class UnknownDigest(CacheError):
+    """A checkpoint has digests of an algorithm that this Glowplug does not know: nothing can be said of it."""
+
+
 class ImageError(GlowplugError):
     """CRIU image files that can't be read or rewritten."""
 

@@ -10,7 +10,7 @@ import json
 import os
 
 from glowplug.cache import layout
-from glowplug.errors import CacheError, DamagedCheckpoint
+from glowplug.errors import CacheError, DamagedCheckpoint, UnknownDigest
 
 MANIFEST_LIMIT = 64 << 20  # bytes; a larger one is no manifest of ours
 BLAKE2B = "blake2b-256"  # the standard library has it: checked at every restore
@@ -72,7 +72,7 @@ def _file(path: str, entry: object) -> File:
     algorithm, _, value = digest.partition(":")
     if algorithm not in _ALGORITHMS:
         wanted = ", ".join(_ALGORITHMS)
-        raise CacheError(f"manifest: {path}: wanted one of {wanted}, found {algorithm[:40]!r}")
+        raise UnknownDigest(f"manifest: {path}: wanted one of {wanted}, found {algorithm[:40]!r}")
     if layout.is_tree(path) and algorithm != BLAKE3:
         raise CacheError(f"manifest: {path}: wanted the {BLAKE3} of its listing, found {algorithm}")
     return kind, size, algorithm, value

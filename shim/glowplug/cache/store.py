@@ -110,7 +110,10 @@ class Store:
         return row(self, entry)
 
     def verify(self, checkpoint_id: str) -> list[str]:
-        """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole."""
+        """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole.
+
+        Raises UnknownDigest where that can't be told: a newer Glowplug wrote it.
+        """
         used = self.last_used(checkpoint_id)
         descriptor = lease.take(self.root, checkpoint_id)
         try:

@@ -4,16 +4,21 @@ When a checkpoint enters the cache, and for `glowplug verify`.
 """
 
 from glowplug.cache import blocks, check, digest, facts
-from glowplug.errors import CacheError, DamagedCheckpoint
+from glowplug.errors import CacheError, DamagedCheckpoint, UnknownDigest
 
 _SHOWN = 3  # problems named in one message
 
 
 def problems(directory: str, name: str, manifest: bytes) -> list[str]:
-    """What is wrong with the checkpoint in directory, one line each: the file, what was wanted, found."""
+    """What is wrong with the checkpoint in directory, one line each: the file, what was wanted, found.
+
+    Raises UnknownDigest where that can't be told.
+    """
     try:
         check.check_name(name, manifest)
         files = facts.files(facts.parse(manifest))
+    except UnknownDigest:
+        raise
     except CacheError as error:
         return [str(error)]
     found = [problem for path, file in files.items() if (problem := _problem(directory, path, file))]

@@ -6,7 +6,7 @@ from glowplug.cache.state import FOREVER
 from glowplug.cache.store import Store
 from glowplug.cli import opened, options, screen
 from glowplug.cli.root import require_root
-from glowplug.errors import CacheError, UsageError
+from glowplug.errors import CacheError, UnknownDigest, UsageError
 
 
 @click.command()
@@ -17,7 +17,7 @@ from glowplug.errors import CacheError, UsageError
 def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[str, ...]) -> None:
     """Read checkpoints in full, every digest. A damaged one is set apart: no pod starts from it any more.
 
-    The exit status is 1 when one is damaged.
+    The exit status is 1 when one is damaged. One whose digests only a newer Glowplug knows is left as it is.
     """
     from glowplug import config
 
@@ -27,15 +27,25 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
     store = opened.store(config.load(path))
     checkpoints = store.ids() if everything else opened.several(store, prefixes)
     found: dict[str, list[str]] = {}
+    unknown: dict[str, str] = {}
     for checkpoint in checkpoints:
-        problems = _problems(store, checkpoint)
+        try:
+            problems = _problems(store, checkpoint)
+        except UnknownDigest as error:
+            unknown[checkpoint] = str(error)
+            problems = []
         if problems is None:
             continue
         found[checkpoint] = problems
         if not as_json:
-            _tell(checkpoint, problems)
+            _tell(checkpoint, problems, unknown.get(checkpoint))
     if as_json:
-        screen.as_json([{"checkpoint": name, "problems": problems} for name, problems in found.items()])
+        screen.as_json(
+            [
+                {"checkpoint": name, "problems": problems, "unknown": unknown.get(name)}
+                for name, problems in found.items()
+            ]
+        )
     elif not found:
         screen.line(f"no checkpoints in {store.root}")
     if any(found.values()):
@@ -43,11 +53,13 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
 
 
 def _problems(store: Store, checkpoint: str) -> list[str] | None:
-    """None: it went meanwhile."""
+    """None: it went meanwhile. Raises UnknownDigest."""
     try:
         problems = store.verify(checkpoint)
         if problems:
             store.quarantine(checkpoint, f"verify: {problems[0]}", until=FOREVER)
+    except UnknownDigest:
+        raise
     except CacheError:
         if store.index.get(checkpoint) is None:
             return None
@@ -55,7 +67,10 @@ def _problems(store: Store, checkpoint: str) -> list[str] | None:
     return problems
 
 
-def _tell(checkpoint: str, problems: list[str]) -> None:
+def _tell(checkpoint: str, problems: list[str], unknown: str | None) -> None:
+    if unknown:
+        screen.line(f"{checkpoint}  not verified, left as it is: a newer Glowplug wrote it ({unknown})")
+        return
     if not problems:
         screen.line(f"{checkpoint}  whole")
         return
