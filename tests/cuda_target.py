@@ -88,6 +88,15 @@ def script(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> Scrip
 
 
 @pytest.fixture
+def plain() -> Iterator[int]:
+    """The PID of a process without CUDA; ours has loaded the fake driver for other tests."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait(timeout=10)
+
+
+@pytest.fixture
 def target(driver: str, script: Script, tmp_path: os.PathLike[str]) -> Iterator[Callable[..., Target]]:
     """Starts CUDA processes; all are ended with the test."""
     started: list[Target] = []

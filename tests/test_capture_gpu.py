@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -35,15 +34,6 @@ def fakes(driver: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     ctypes.CDLL(f"{driver}/libnvidia-ml.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", driver)
     script.say(*NODE)
-
-
-@pytest.fixture
-def plain() -> Iterator[int]:
-    """A process without CUDA."""
-    process = subprocess.Popen(["sleep", "60"])
-    yield process.pid
-    process.kill()
-    process.wait(timeout=10)
 
 
 def subject(*pids: int) -> Subject:

@@ -1,16 +1,15 @@
 """Extents reach the memory of another process, whole or with an error; nothing else there is touched."""
 
-import ctypes
 import mmap
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.stopped_child import StoppedChild
 
 from glowplug.criu import extents, fill, pieces
 from glowplug.criu.extents import PAGE, Extent
@@ -20,28 +19,18 @@ SIZE = 24 << 20
 INNER = 7
 
 
-class Child:
+class Child(StoppedChild):
     """A stopped process with SIZE bytes of private memory, all of them b'.', and a page of it forbidden."""
 
     def __init__(self) -> None:
         memory = mmap.mmap(-1, SIZE + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         memory[:] = b"." * len(memory)
-        self.pid = os.fork()
-        if self.pid == 0:
-            ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address + SIZE), PAGE, mmap.PROT_READ)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os._exit(0)
-        os.waitpid(self.pid, os.WUNTRACED)
+        super().__init__(memory, SIZE)
 
     def read(self, at: int, length: int) -> bytes:
         with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as file:
             file.seek(self.address + at)
             return file.read(length)
-
-    def end(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Shared memory that a helper puts in place: the same bytes, or the threads write them."""
 
-import ctypes
 import fcntl
 import mmap
 import os
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.stopped_child import StoppedChild
 
 from glowplug.criu import calls, extents, fill, pieces, shared
 from glowplug.criu.extents import PAGE, Extent
@@ -25,7 +25,7 @@ DOTS = 4 * PAGE  # in no run
 _F_SEAL_FUTURE_WRITE = 0x10  # linux/fcntl.h; Python has no name for it
 
 
-class Child:
+class Child(StoppedChild):
     """A stopped process with SIZE bytes of shared memory, a page in it b'.', and after it a page it may only read.
 
     sealed: its file in memory lets nobody write from then on but through mappings that are there.
@@ -39,23 +39,13 @@ class Child:
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _F_SEAL_FUTURE_WRITE)
         os.close(fd)
         self.memory[DOTS : DOTS + PAGE] = b"." * PAGE
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        self.pid = os.fork()
-        if self.pid == 0:
-            ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address + SIZE), PAGE, mmap.PROT_READ)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os._exit(0)
-        os.waitpid(self.pid, os.WUNTRACED)
+        super().__init__(self.memory, SIZE)
 
     @property
     def resident(self) -> int:
         """Bytes of shared memory in its page tables (proc_pid_status(5))."""
         with open(f"/proc/{self.pid}/status") as lines:
             return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssShmem:"))
-
-    def end(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
 
 
 @pytest.fixture

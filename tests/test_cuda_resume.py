@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.cuda_target import Script, Target
@@ -183,15 +183,6 @@ def test_a_process_that_is_gone_can_not_be_held(restored: Start) -> None:
     process.end()
     with pytest.raises(CudaError, match="found it gone"), hold.Hold() as held:
         held.seize(process.pid, 1)
-
-
-@pytest.fixture
-def plain() -> Iterator[int]:
-    """The PID of a process without CUDA; ours has loaded the fake driver for other tests."""
-    process = subprocess.Popen(["sleep", "60"])
-    yield process.pid
-    process.kill()
-    process.wait(timeout=10)
 
 
 def test_a_capture_finds_only_running_cuda(driver: str, script: Script, target: Start, plain: int) -> None:
