@@ -57,8 +57,8 @@ class Preparer:
         forget_all()  # judged by another agent, perhaps long ago
 
     def created(self, event: Event) -> None:
-        """/containers/create."""
-        if event.is_ours is False:
+        """/containers/create, after the newcomers were told."""
+        if self._newcomers.is_foreign(event.container_id):
             return
         self._thread.submit(self._prepare, event.container_id).add_done_callback(_log_failure)
 

@@ -58,8 +58,6 @@ def _problems(store: Store, checkpoint: str) -> list[str] | None:
         problems = store.verify(checkpoint)
         if problems:
             store.quarantine(checkpoint, f"verify: {problems[0]}", until=FOREVER)
-    except UnknownDigest:
-        raise
     except CacheError:
         if store.index.get(checkpoint) is None:
             return None
