@@ -122,8 +122,13 @@ def runc_options(
 
 
 def is_of_our_handler(runc: RuncOptions | None) -> bool:
-    """Whether the shim calls glowplug-runtime, or a script in front of it (docs/node.md)."""
-    return runc is not None and os.path.basename(runc.binary).startswith(RUNTIME)
+    """Whether the shim calls glowplug-runtime."""
+    return runc is not None and is_ours(runc.binary)
+
+
+def is_ours(binary: str) -> bool:
+    """Whether a BinaryName is glowplug-runtime, or a script in front of it (docs/node.md)."""
+    return os.path.basename(binary).startswith(RUNTIME)
 
 
 def container_record(container: containers_pb2.Container) -> ContainerRecord:

@@ -1,6 +1,5 @@
 """What several checks want to know of others, asked once: containerd's configuration, NVML's list of GPUs."""
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
 
 HANDLER = "glowplug"
 """Name of our handler in containerd's configuration, unless `glowplug node install --handler` gave another."""
-
-RUNTIME = "glowplug-runtime"
-"""Its program, or the beginning of the name of a script in front of it (node/chain.py)."""
 
 ANSWERS_WITHIN_S = 5.0
 
@@ -93,8 +89,9 @@ def handlers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def ours(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The handler of our name, else the first with our program; None: there is none."""
-    programs = {name: os.path.basename(str(options(one).get("BinaryName"))) for name, one in found.items()}
-    others = sorted(name for name, program in programs.items() if program.startswith(RUNTIME))
+    from glowplug.containerd.records import is_ours
+
+    others = sorted(name for name, one in found.items() if is_ours(str(options(one).get("BinaryName"))))
     return found.get(HANDLER) or (found[others[0]] if others else None)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from glowplug.errors import HostError
 from glowplug.node.doctor import gpu
-from glowplug.node.doctor.asked import RUNTIME, Asked, options
+from glowplug.node.doctor.asked import Asked, options
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.node.doctor.programs import version_numbers
 
@@ -63,6 +63,8 @@ def chain_config(binary: str) -> str:
     """
     if os.path.basename(binary).startswith(CHAINED):
         return NVIDIA_CONFIG
+    from glowplug.containerd.records import RUNTIME
+
     directory, program = os.path.split(binary)
     name = program.removeprefix(f"{RUNTIME}-")
     own = f"{os.path.dirname(directory)}/etc/{name}/{CHAINED}/config.toml"
