@@ -111,13 +111,16 @@ def test_who_has_stopped_waiting_is_no_event(
         return {"said": "x" * 1_000_000}
 
     server.answers = {"late": late}
+    others = set(threading.enumerate())
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(paths.agent_socket())
         connection.sendall(b'{"op": "late"}\n')
         assert asked.wait(10)
+    answering = set(threading.enumerate()) - others
     gone.set()
-    while any("process_request_thread" in one.name for one in threading.enumerate()):
-        pass
+    for thread in answering:
+        thread.join(10)
+    assert answering and not any(thread.is_alive() for thread in answering)
     assert capfd.readouterr().err == ""
     assert caplog.records == []
 
