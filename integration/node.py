@@ -39,8 +39,9 @@ STOPS_WITHIN_S = 20.0
 # Runs containerd again when it ends, as systemd would; `hold` keeps it down, `stop` is the end.
 KEEP_RUNNING = """
 while [ ! -e "$1/stop" ]; do
-    "$2" --config "$1/containerd.toml" & echo $! >"$1/containerd.pid"
-    wait $!
+    "$2" --config "$1/containerd.toml" & daemon=$!
+    echo $daemon >"$1/containerd.pid.new" && mv "$1/containerd.pid.new" "$1/containerd.pid"
+    wait $daemon
     while [ -e "$1/hold" ]; do sleep 0.05; done
 done
 """

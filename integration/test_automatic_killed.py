@@ -112,7 +112,7 @@ def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, 
     wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
     guard = wait_until(lambda: guards(hooked), WITHIN_S, "the guard")
     dump = f"{node.names.run_dir}/capture-{hooked.id}/dump.pid"
-    wait_until(lambda: os.path.exists(dump), WITHIN_S, "the dump")
+    wait_until(lambda: os.path.exists(dump) and os.path.getsize(dump), WITHIN_S, "the dump")
     child = capturing(node)
     node.stop_agent(signal.SIGKILL)
     for pid in (child, *guard):

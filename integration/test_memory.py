@@ -205,7 +205,7 @@ def test_damaged_extents_are_an_error_and_the_tree_is_gone(make: Make, damage: s
         case "short-runs":
             os.truncate(runs, os.path.getsize(runs) - 8)
         case "no-such-mapping":
-            _replace(memory, found[0]._replace(runs=extents.flat([(1 << 30, 1 << 20, 0)])))
+            _replace(memory, found[0]._replace(runs=extents.flat([(1 << 16, 1 << 20, 0)])))
         case "no-process":
             _replace(memory, found[0]._replace(pid=4711))
     with pytest.raises(CriuError if damage in ("no-such-mapping", "no-process") else ImageError):
