@@ -187,6 +187,7 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     pod.runtime("pause")
     _task_checkpoint(pod, images, "second")
     wait_until(lambda: not pod.alive(), 30, "the end of a container that was to end with its checkpoint")
+    setup.require_suspended(pod.pid, 2)
     for name in ("first", "second"):
         if not os.path.exists(f"{images}/{name}/inventory.img"):
             raise Failed(f"wanted CRIU's images of the {name} checkpoint, found none")

@@ -62,10 +62,12 @@ def _tokens(setup: Setup, node: Node, pods: Pods) -> dict[str, Any]:
         steps += 1
         _expect(steps, _ask(container, "/step")["steps"], "the device's counter")
     found = {"cold_s": cold, "restore_s": times, "task_checkpoint_s": _task_checkpoint(node, container)}
+    setup.require_suspended(container.pid, 1)
     _expect(planted, _ask(container, "/tokens"), "the tokens after `ctr tasks checkpoint`")
     _expect(steps + 1, _ask(container, "/step")["steps"], "the device's counter after it")
     if node.version >= (2,):
         found["cri_checkpoint_s"] = _cri_checkpoint(node, container)
+        setup.require_suspended(container.pid, 2)
         _expect(planted, _ask(container, "/tokens"), "the tokens after CRI's CheckpointContainer")
         _expect(steps + 2, _ask(container, "/step")["steps"], "the device's counter after it")
     return found

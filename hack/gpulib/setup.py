@@ -61,12 +61,22 @@ class Setup:
             return
         from glowplug.host import process
 
-        with open(f"{self.fake}/script.calls") as calls:
-            restores = [line.split() for line in calls if line.startswith("restore ")]
-        first = {words[1]: words[-1] for words in reversed(restores)}
+        first = {words[1]: words[-1] for words in reversed(self._calls("restore"))}
         found = [first[str(one)] for one in process.tree(pid) if str(one) in first]
         if not found or set(found) != {"others-running=0"}:
             raise Failed(f"wanted every other thread held at the CUDA restore of {pid}, found {found}")
+
+    def require_suspended(self, pid: int, times: int) -> None:
+        """With the fake driver: CUDA of this process was taken off its device that many times. Raises Failed.
+
+        The real driver's word for it is CRIU's: it can't dump a process that is on its device.
+        """
+        if self.fake and (found := sum(words[1] == str(pid) for words in self._calls("checkpoint"))) != times:
+            raise Failed(f"wanted CUDA of process {pid} checkpointed {times} times, found {found}")
+
+    def _calls(self, function: str) -> list[list[str]]:
+        with open(f"{self.fake}/script.calls") as calls:
+            return [words for line in calls if (words := line.split())[0] == function]
 
 
 def workload(

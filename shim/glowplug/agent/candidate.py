@@ -13,7 +13,6 @@ from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.policy import BadAnnotation, Policy
 from glowplug.capture import identity
 from glowplug.capture.identity import Identity
-from glowplug.capture.runc import state_root
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.config import Config
@@ -50,7 +49,7 @@ def look(newcomers: Newcomers, config: Config, container: str, started_at: float
     facts = bundle.read(dict(record.spec))
     if facts.container_type != "container":
         return None
-    root = state_root(config, record)
+    root = identity.runc_root(config, record)
     return Candidate(
         record=record,
         facts=facts,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from glowplug.checkpoint import content, key, mounts, noise
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.eligible import RecordFacts, ineligible, ineligible_record, kind_by_labels
+from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import ContainerdError
@@ -32,6 +33,13 @@ class Identity:
         yield from self.against
         for part, what in self.key.unknown.items():
             yield "unknown-fact", f"{part}: {what} can't be told"
+
+
+def runc_root(config: Config, record: ContainerRecord) -> str:
+    """What containerd gives runc as --root for this container: the handler's own, or the configured one."""
+    options = record.runc
+    root = options.root if options and options.root else config.runc_root
+    return f"{root}/{config.containerd_namespace}"
 
 
 def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Identity:

@@ -22,7 +22,7 @@ from glowplug.capture import stop as stopping
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
-from glowplug.capture.runc import Runc, state_root
+from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
@@ -123,7 +123,7 @@ def freeze(work: Work) -> None:
     """Dump, writable layer, shared memory, credentials: one moment of the container."""
     assert work.subject is not None and work.draft is not None
     found, into = work.subject, work.draft.path
-    runc = Runc(work.config.runc, state_root(work.config, found.record), work.config.criu)
+    runc = Runc(work.config.runc, identity.runc_root(work.config, found.record), work.config.criu)
     began = time.monotonic()
     with (
         work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),

@@ -3,26 +3,19 @@
 runc takes CRIU's options for a dump from the annotation `org.criu.config` in its own record of the container,
 where a container that started cold has none, and a restored one has those of its restore. So the dump is made
 through a state root of our own, with a copy of that record that names our options; the real one stays as it is.
+
+The runtime's `checkpoint` uses this too, so it imports the standard library alone.
 """
 
 import json
 import os
 import subprocess
 
-from glowplug.config import Config
-from glowplug.containerd.records import ContainerRecord
 from glowplug.criu import named
 from glowplug.criu.config import ANNOTATION
 from glowplug.errors import CriuError, RuncError
 
 DEADLINE_S = 30.0
-
-
-def state_root(config: Config, record: ContainerRecord) -> str:
-    """What containerd gives runc as --root for this container: the handler's own, or the configured one."""
-    options = record.runc
-    root = options.root if options and options.root else config.runc_root
-    return f"{root}/{config.containerd_namespace}"
 
 
 class Runc:
