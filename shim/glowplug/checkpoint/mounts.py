@@ -54,6 +54,21 @@ SHAPES = (
     (IDENTITY, "image", r"/.+/image-volumes/{sandbox}/(?P<value>.+)", ""),
 )
 
+_OWN = ("uid", "sandbox", "container", "name")
+
+
+def _pattern(source: str) -> "re.Pattern[str]":
+    """For the source path with the pod's own identifiers behind it, a NUL before each: one pattern serves every pod.
+
+    An identifier that is not known is empty there, and fits nothing.
+    """
+    path = source.format(**{name: rf"(?P<{name}>[^/\0]+)" for name in _OWN})
+    behind = (rf"\0(?P={name})" if f"{{{name}}}" in source else r"\0[^\0]*" for name in _OWN)
+    return re.compile(path + "".join(behind))
+
+
+_PATTERNS = tuple(_pattern(source) for _, _, source, _ in SHAPES)
+
 # A mount that is no bind: type → kind, how.
 FILE_SYSTEMS = {
     "cgroup": (IDENTITY, "kernel"),
@@ -85,8 +100,7 @@ class Classified:
 
 def classify(bundle: BundleFacts) -> tuple[Classified, ...]:
     """Every mount of the bundle, in the spec's order."""
-    shapes = _shapes_of(bundle)
-    return tuple(_classified(mount, bundle, shapes) for mount in bundle.mounts)
+    return tuple(_classified(mount, bundle) for mount in bundle.mounts)
 
 
 def mount_questions(bundle: BundleFacts) -> list[tuple[str, str, str]]:
@@ -125,32 +139,19 @@ def _holder(path: str, mounts: list[Classified]) -> Classified | None:
     return max(above, key=lambda found: len(found.destination), default=None)
 
 
-_Shape = tuple[str, str, "re.Pattern[str]", str]
-
-
-def _shapes_of(bundle: BundleFacts) -> list[_Shape]:
-    """SHAPES with this pod's own identifiers filled in. One that is not known fits nothing."""
-    own = {
-        "uid": bundle.sandbox_uid,
-        "sandbox": bundle.sandbox_id,
-        "container": bundle.container_id,
-        "name": bundle.container_name,
-    }
-    patterns = {name: re.escape(value) if value else "(?!)" for name, value in own.items()}
-    return [(kind, how, re.compile(source.format(**patterns)), at) for kind, how, source, at in SHAPES]
-
-
-def _classified(mount: Mount, bundle: BundleFacts, shapes: list[_Shape]) -> Classified:
-    kind, how, value = _kind(mount, bundle, shapes)
+def _classified(mount: Mount, bundle: BundleFacts) -> Classified:
+    kind, how, value = _kind(mount, bundle)
     return Classified(mount.destination, mount.source, kind, how, value, _options(mount))
 
 
-def _kind(mount: Mount, bundle: BundleFacts, shapes: list[_Shape]) -> tuple[str, str, str | None]:
+def _kind(mount: Mount, bundle: BundleFacts) -> tuple[str, str, str | None]:
     if not mount.is_bind:
         kind, how = FILE_SYSTEMS.get(mount.type, (UNKNOWN, "file-system"))
         return kind, how, mount.type
-    for kind, how, pattern, destination in shapes:
-        found = pattern.fullmatch(mount.source)
+    own = (bundle.sandbox_uid, bundle.sandbox_id, bundle.container_id, bundle.container_name)
+    path = "\0".join((mount.source, *own))
+    for (kind, how, _, destination), pattern in zip(SHAPES, _PATTERNS, strict=True):
+        found = pattern.fullmatch(path)
         if found and destination in ("", mount.destination):
             return kind, how, found.groupdict().get("value")
     if not mount.source.startswith("/") or _is_of_one_pod(mount.source, bundle):

@@ -29,11 +29,11 @@ class SandboxFacts:
     node_ips: tuple[str, ...] = ()
 
     @cached_property
-    def anywhere(self) -> tuple[tuple["re.Pattern[str]", str], ...]:
-        """Patterns of distinctive values, each with its placeholder."""
+    def anywhere(self) -> tuple[tuple[str, str], ...]:
+        """Distinctive values, each with its placeholder."""
         values = [(ip, "pod-ip") for ip in self.ips] + [(ip, "node-ip") for ip in self.node_ips]
         values += [(self.uid, "pod-uid")] if len(self.uid) >= _LONG else []
-        return tuple((_standing_alone(value), _placeholder(what)) for value, what in values if _is_own(value))
+        return tuple((value, _placeholder(what)) for value, what in values if _is_own(value))
 
     @cached_property
     def whole(self) -> tuple[tuple[str, str, frozenset[str]], ...]:
@@ -62,8 +62,9 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
     for known, placeholder, words in sandbox.whole:
         if value == known and (_MACHINE_MADE.fullmatch(known) or words & _words(name)):
             return placeholder
-    for pattern, placeholder in sandbox.anywhere:
-        value = pattern.sub(placeholder, value)
+    for known, placeholder in sandbox.anywhere:
+        if known in value:  # rarely: a pattern for each address of each pod would cost milliseconds
+            value = _standing_alone(known).sub(placeholder, value)
     return value
 
 
