@@ -36,8 +36,9 @@ CRIU = f"{images.REPOSITORY}/.build/criu/bin/criu"
 STARTS_WITHIN_S = 30.0
 STOPS_WITHIN_S = 20.0
 
-# Runs containerd again when it ends, as systemd would; `hold` keeps it down, `stop` is the end.
+# Runs containerd again when it ends, as systemd would; `hold` keeps it down, `stop` is the end. A shell exports a PWD.
 KEEP_RUNNING = """
+unset PWD
 while [ ! -e "$1/stop" ]; do
     "$2" --config "$1/containerd.toml" & daemon=$!
     echo $daemon >"$1/containerd.pid.new" && mv "$1/containerd.pid.new" "$1/containerd.pid"
@@ -77,9 +78,8 @@ class Node:
 
         Without a PWD: a service manager sets none.
         """
-        ours = {name: value for name, value in os.environ.items() if name != "PWD"}
         return {
-            **ours,
+            **{name: value for name, value in os.environ.items() if name != "PWD"},
             "PATH": f"{os.path.dirname(CRIU)}:{os.path.dirname(sys.executable)}:{PATH}",
             "GLOWPLUG_CONFIG": self.names.config,
             "GLOWPLUG_RUNC": runc_program(),
