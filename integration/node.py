@@ -76,10 +76,10 @@ class Node:
     def env(self) -> dict[str, str]:
         """Environment of everything on the node: containerd, the runtime, the agent, the command line.
 
-        Without a PWD: a service manager sets none.
+        Without what a shell notes there: a service manager sets no PWD.
         """
         return {
-            **{name: value for name, value in os.environ.items() if name != "PWD"},
+            **{name: value for name, value in os.environ.items() if name not in ("PWD", "OLDPWD")},
             "PATH": f"{os.path.dirname(CRIU)}:{os.path.dirname(sys.executable)}:{PATH}",
             "GLOWPLUG_CONFIG": self.names.config,
             "GLOWPLUG_RUNC": runc_program(),
