@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 _PAGE = 4096
 _PROT_READ, _PROT_WRITE = 1, 2
-_MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_POPULATE = 0x01, 0x02, 0x20, 0x8000
+_MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS = 0x01, 0x02, 0x20
 _MADV_DONTNEED, _MADV_HUGEPAGE = 4, 14
+_MADV_POPULATE_READ = 22  # Linux 5.14
 _FAILED = ctypes.c_void_p(-1).value
 # linux/userfaultfd.h
 _SYS_USERFAULTFD = {"x86_64": 323, "aarch64": 282}
@@ -42,9 +43,9 @@ for _name, _result, _arguments in (
     getattr(_libc, _name).argtypes = _arguments
 
 
-def map_file(fd: int, offset: int, size: int, populate: bool = False) -> int:
-    """Where the file's bytes lie now, to be read. populate: their page tables at once, for what is cached."""
-    return _map(size, _PROT_READ, _MAP_SHARED | (_MAP_POPULATE if populate else 0), fd, offset)
+def map_file(fd: int, size: int) -> int:
+    """Where the file's bytes lie now, to be read."""
+    return _map(size, _PROT_READ, _MAP_SHARED, fd, 0)
 
 
 def map_shared(fd: int, offset: int, size: int) -> int:
@@ -59,6 +60,11 @@ def map_memory(size: int) -> int:
     return address
 
 
+def populate(address: int, size: int) -> None:
+    """Bring a part of a mapping into our page tables at once. Where that can't be, each page comes when it is used."""
+    _libc.madvise(address, size, _MADV_POPULATE_READ)
+
+
 def let_go(address: int, size: int) -> None:
     """Our page tables forget a part of a shared mapping; its content stays where it is."""
     _checked(_libc.madvise(address, size, _MADV_DONTNEED))
@@ -71,7 +77,7 @@ def unmap(address: int, size: int) -> None:
 def resident(address: int, size: int) -> int:
     """How many pages of a mapped file are in the page cache; 0 where the kernel does not say."""
     pages = (ctypes.c_ubyte * (size // _PAGE))()
-    return sum(pages) if _libc.mincore(address, size, pages) == 0 else 0
+    return bytes(pages).count(1) if _libc.mincore(address, size, pages) == 0 else 0
 
 
 def read(fd: int, address: int, size: int, offset: int) -> int:

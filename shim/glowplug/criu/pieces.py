@@ -27,6 +27,9 @@ class File(NamedTuple):
     cached: int
     direct: int
     """The same file opened for direct reads, or -1 where its file system has none."""
+    base: int
+    """Where the whole file is mapped, to be read. Once: to map each piece would stop all other threads each time."""
+    size: int
 
 
 class Piece(NamedTuple):
@@ -65,17 +68,22 @@ def open_file(memory_dir: str, name: str) -> File:
         direct = os.open(path, flags | os.O_DIRECT)
     except OSError:
         direct = -1  # tmpfs before Linux 6.6, some network file systems
-    return File(name, cached, direct)
+    size = os.fstat(cached).st_size
+    return File(name, cached, direct, calls.map_file(cached, size) if size else 0, size)
 
 
 def close_file(file: File) -> None:
+    if file.size:
+        calls.unmap(file.base, file.size)
     os.close(file.cached)
     if file.direct >= 0:
         os.close(file.direct)
 
 
 def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
-    """Pieces of at most PIECE bytes of file, cut where huge pages begin."""
+    """Pieces of at most PIECE bytes of file, cut where huge pages begin. Raises ImageError where the file is short."""
+    if extent.runs and sum(extent.runs[-2:]) > file.size:
+        raise ImageError(f"memory extent {file.name} is shorter than its index says")
     pieces: list[Piece] = []
     runs: list[tuple[int, int, int]] = []
     for at in range(0, len(extent.runs), 3):
@@ -102,21 +110,19 @@ def is_cached(piece: Piece) -> bool:
     """Whether nearly all of it is in the page cache, or can come from nowhere else."""
     if piece.file.direct < 0:
         return True
-    address = calls.map_file(piece.file.cached, piece.begin, piece.span)
-    try:
-        return calls.resident(address, piece.span) * 10 >= piece.span // extents.PAGE * 9
-    finally:
-        calls.unmap(address, piece.span)
+    found = calls.resident(piece.file.base + piece.begin, piece.span)
+    return found * 10 >= piece.span // extents.PAGE * 9
 
 
 @contextmanager
 def mapped(piece: Piece) -> Iterator[int]:
-    """Its bytes, mapped: byte ``offset`` of its file lies at the number given plus ``offset``."""
-    address = calls.map_file(piece.file.cached, piece.begin, piece.span, populate=True)
+    """Its bytes, in our page tables: byte ``offset`` of its file lies at the number given plus ``offset``."""
+    address = piece.file.base + piece.begin
+    calls.populate(address, piece.span)
     try:
-        yield address - piece.begin
+        yield piece.file.base
     finally:
-        calls.unmap(address, piece.span)
+        calls.let_go(address, piece.span)
 
 
 class Buffer:
