@@ -5,6 +5,7 @@ Source: cgroups(7), the kernel's cgroup-v2.rst (`cgroup.kill`) and freezer-subsy
 "Control groups" (cgroupsPath).
 """
 
+import errno
 import os
 import signal
 import time
@@ -118,11 +119,27 @@ def _named(pids: set[int]) -> str:
     return ", ".join(names)
 
 
-def remove(directories: list[str]) -> None:
-    """Remove these empty cgroups, the deepest first."""
+def remove(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
+    """Remove these empty cgroups, the deepest first. Raises OSError where one can't be removed by the deadline.
+
+    v2 lists no process whose first thread has ended, and is busy until the last has: the one that takes a large
+    memory apart, or a driver's state.
+    """
+    until = time.monotonic() + deadline_s
     for directory in directories:
         for below, _, _ in os.walk(directory, topdown=False):
-            try:
-                os.rmdir(below)
-            except FileNotFoundError:
-                continue
+            _remove(below, until)
+
+
+def _remove(directory: str, until: float) -> None:
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > until:
+                raise
+            time.sleep(POLL_S)
+        else:
+            return

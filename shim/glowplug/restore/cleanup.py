@@ -58,7 +58,7 @@ def forget_in_runc(attempt: Attempt, left_s: float) -> None:
 
 def remove_cgroups(attempt: Attempt, left_s: float) -> None:
     try:
-        cgroup.remove(_cgroups(attempt))
+        cgroup.remove(_cgroups(attempt), left_s)
     except OSError as error:
         raise HostError(f"{error.filename}: {error.strerror}: wanted an empty cgroup to remove") from None
 
