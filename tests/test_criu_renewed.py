@@ -37,7 +37,7 @@ def names(folder: str) -> list[str]:
         ("/etc/app/..data/a.conf", "/etc/app/..data/a.conf"),
         ("/etc/app/a.conf", "/etc/app/a.conf"),
         ("/etc/app/below/..2026/a.conf", "/etc/app/below/..2026/a.conf"),
-        ("/etc/app/..2026", "/etc/app/..2026"),
+        ("/etc/app/..2026", "/etc/app/..data"),  # a working directory
         ("/etc/application/..2026/a.conf", "/etc/application/..2026/a.conf"),
         ("/srv/..2026/a.conf", "/srv/..2026/a.conf"),
     ],
@@ -59,3 +59,36 @@ def test_what_a_newer_criu_wrote_stays(tmp_path: object) -> None:
     renewed.name_by_link(folder, ["/etc/app/"])
     (file, _) = (entry.message(3) for entry in images.load(folder, "files.img", "files"))
     assert file is not None and file.octets(99) == b"of a newer CRIU"
+
+
+def watch(folder: str, number: int, wrap: int, *fields: int) -> None:
+    """A file entry whose messages, one in another, are the fields; the innermost is a path."""
+    inner: Message | bytes = b"/etc/app/..2026/a"
+    for field in reversed(fields):
+        outer = Message()
+        if isinstance(inner, bytes):
+            outer.put_octets(field, inner)
+        else:
+            outer.put_message(field, inner)
+        inner = outer
+    entry = Message()
+    entry.put_integer(1, number)
+    assert isinstance(inner, Message)
+    entry.put_message(wrap, inner)
+    images.store(folder, "files.img", "files", [entry])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"), [(8, (13, 5, 7, 4)), (12, (14, 6, 7, 2, 4))], ids=["inotify", "fanotify"]
+)
+def test_a_watch_is_laid_by_the_link_too(tmp_path: object, kind: int, fields: tuple[int, ...]) -> None:
+    folder = str(tmp_path)
+    wrap, *inner = fields
+    watch(folder, kind, wrap, *inner)
+    assert renewed.name_by_link(folder, ["/etc/app"]) == 1
+    (entry,) = images.load(folder, "files.img", "files")
+    for field in fields[:-1]:
+        found = entry.message(field)
+        assert found is not None
+        entry = found
+    assert entry.octets(fields[-1]) == b"/etc/app/..data/a"

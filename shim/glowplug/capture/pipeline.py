@@ -17,19 +17,20 @@ from glowplug import paths
 from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, layer, pace, real_user, subject, volumes
+from glowplug.capture import describe, frozen, identity, layer, pace, real_user, subject, unix_names, volumes
 from glowplug.capture import stop as stopping
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
+from glowplug.capture.unix_names import Names
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
-from glowplug.criu import program, renewed, rewrite, settled, watches
+from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
 from glowplug.layer import shm, tree
@@ -56,6 +57,7 @@ class Work:
     scratch: str = ""
     ids: Ids | None = None
     watched: tuple[str, ...] = ()
+    unix_names: Names = field(default_factory=Names)
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
     gpu: "Gpu | None" = None
@@ -133,6 +135,7 @@ def freeze(work: Work) -> None:
         frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched, work.ids)
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
+        work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
         work.layer = layer.capture(found, into)
         _refuse_longer_pause(work, began)
         held = subject.held_shm(found)
@@ -158,8 +161,8 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
 def settle(work: Work) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
     assert work.draft is not None and work.subject is not None
-    settled.settle(f"{work.draft.path}/images")
-    renewed.name_by_link(f"{work.draft.path}/images", volumes.renewed(work.subject.bundle))
+    renewed = volumes.renewed(work.subject.bundle)
+    fixups.apply(f"{work.draft.path}/images", renewed, work.unix_names.now)
     rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
 
 
