@@ -1,7 +1,8 @@
-"""io_uring in a container of this handler: not there, unless its owner asks for it."""
+"""io_uring and MPTCP in a container of this handler: not there, unless its owner asks for them."""
 
 import ctypes
 import errno
+import socket
 
 import pytest
 
@@ -56,3 +57,39 @@ def test_a_restored_container_has_none_either(node: Node, pods: Pods) -> None:
     container.start()
     assert outcome(node, container) == "restored"
     assert int(container.exec("python3", "-c", ASK).stdout) == errno.ENOSYS
+
+
+ASK_MPTCP = """
+import socket
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    print(0)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "annotations", "there"),
+    [
+        ("glowplug", {}, False),
+        ("glowplug", {"glowplug.dev/mptcp": "allow"}, True),
+        ("runc", {}, True),
+    ],
+)
+def test_a_container_has_mptcp_where_its_owner_asks_for_it(
+    handler: str, annotations: dict[str, str], there: bool, pods: Pods
+) -> None:
+    if not there_is_mptcp():
+        pytest.skip("wants a kernel with MPTCP")
+    container = pods.run(handler=handler, annotations=annotations).serving(annotations=annotations)
+    said = int(container.exec("python3", "-c", ASK_MPTCP).stdout)
+    assert said == (0 if there else errno.EPROTONOSUPPORT)
+
+
+def there_is_mptcp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError:
+        return False
+    return True

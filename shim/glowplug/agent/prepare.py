@@ -25,7 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from glowplug import paths
 from glowplug.agent.history import PREPARED
 from glowplug.agent.newcomers import Newcomers
-from glowplug.checkpoint import bundle, eligible, io_uring
+from glowplug.checkpoint import bundle, eligible, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.containerd.events import Event
 from glowplug.containerd.records import ContainerRecord
@@ -108,7 +108,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead) -> Non
             if answer.get("verdict") == "match":
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
-            edited = io_uring.without(spec, os.uname().machine)
+            edited = withheld.without(spec, os.uname().machine)
             if edited is not spec:
                 files["edited.json"] = json.dumps(edited).encode()
         files["outcome.json"] = _outcome(record, facts, slug, detail)

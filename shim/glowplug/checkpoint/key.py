@@ -44,7 +44,7 @@ NEUTRAL_SETTINGS = frozenset(
     )
 )
 
-SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring",)  # what a manifest may hold in the open
+SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring", OWN_ANNOTATIONS + "mptcp")  # what a manifest may hold in the open
 
 Value = object  # JSON: text, number, bool, null, list, object
 Parts = dict[str, Value]

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict
 
-from glowplug.checkpoint import bundle, io_uring
+from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
@@ -127,7 +127,7 @@ def _record(containerd: Containerd, spec: BundleFacts) -> ContainerRecord | None
 def _before_our_edit(spec: BundleFacts, record: ContainerRecord) -> BundleFacts:
     """After a cold start the bundle holds our own seccomp filter: not what a start meets, and no difference."""
     made = dict(record.spec)
-    if spec.seccomp == bundle.read(io_uring.without(made, os.uname().machine)).seccomp:
+    if spec.seccomp == bundle.read(withheld.without(made, os.uname().machine)).seccomp:
         spec.seccomp = bundle.read(made).seccomp
     return spec
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
-from glowplug.checkpoint import io_uring
+from glowplug.checkpoint import withheld
 from glowplug.criu import config, hostname, images, named, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
@@ -195,7 +195,7 @@ def spec(work: Work) -> None:
                 mounts=own_cgroup.mounts(work.attempt, work.spec),
             )
         )
-    copy = dict(io_uring.without(work.spec, os.uname().machine))
+    copy = dict(withheld.without(work.spec, os.uname().machine))
     annotations = copy.get("annotations")
     copy["annotations"] = {
         **(annotations if isinstance(annotations, dict) else {}),

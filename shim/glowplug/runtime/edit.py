@@ -6,12 +6,12 @@ HOT: at every cold start of an eligible container.
 import os
 
 from glowplug import jsontext
-from glowplug.checkpoint import io_uring
+from glowplug.checkpoint import withheld
 
 
 def apply(bundle: str, spec: dict[str, object]) -> None:
     """`config.json` of the bundle with our edits, replaced in one step. Raises OSError; it is as it was then."""
-    edited = io_uring.without(spec, os.uname().machine)
+    edited = withheld.without(spec, os.uname().machine)
     if edited is spec:
         return
     path = f"{bundle}/config.json"
