@@ -34,9 +34,7 @@ def main() -> None:
 
 
 def _started(cri: Cri, name: str) -> Container:
-    spec = replace(
-        PodSpec(name=name, cgroup_parent="/glowplug-fresh"), log_directory=f"/var/log/pods/{name}"
-    )
+    spec = replace(PodSpec(name=name, cgroup_parent="/glowplug-fresh"), log_directory=f"/var/log/pods/{name}")
     before = time.monotonic()
     container = Pod(cri, spec, "glowplug").serving({"WORKLOAD_MEMORY_MB": "64"})
     _say(f"pod {name} answers after {time.monotonic() - before:.2f} s")

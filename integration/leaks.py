@@ -30,8 +30,12 @@ class Holdings:
         """
         more = self.things - before.things
         if self.agent != before.agent:
-            more = Counter({thing: count for thing, count in more.items() if not thing.startswith(OF_THE_AGENT)})
-        return [f"{count} × {thing}" for thing, count in sorted(more.items()) if (thing in CONNECTIONS) < count]
+            more = Counter(
+                {thing: count for thing, count in more.items() if not thing.startswith(OF_THE_AGENT)}
+            )
+        return [
+            f"{count} × {thing}" for thing, count in sorted(more.items()) if (thing in CONNECTIONS) < count
+        ]
 
 
 def holdings(node: Node) -> Holdings:

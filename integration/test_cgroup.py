@@ -51,7 +51,7 @@ def large_process(group: Path) -> int:
         (group / "cgroup.procs").write_text("0")
         memory = mmap.mmap(-1, MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-        memory[::mmap.PAGESIZE] = b"x" * (MEMORY // mmap.PAGESIZE)
+        memory[:: mmap.PAGESIZE] = b"x" * (MEMORY // mmap.PAGESIZE)
         for _ in range(THREADS):
             threading.Thread(target=signal.pause, daemon=True).start()
         os.write(say, b"1")

@@ -219,7 +219,9 @@ def test_a_planted_secret_is_found_nowhere_but_in_the_process_s_own_memory_and_f
     assert [text for text in shown if _holds(text.encode())] == []
 
     # A cold start's spec lies with what was prepared for it until its outcome is taken in.
-    wait_until(lambda: _files_with_it(agent, captured_as)[1] == [], 30, "no file but the checkpoint's holds it")
+    wait_until(
+        lambda: _files_with_it(agent, captured_as)[1] == [], 30, "no file but the checkpoint's holds it"
+    )
     own, _ = _files_with_it(agent, captured_as)
     # The search can find it: the process has it in its memory.
     assert any("/images/pages-" in path or "/memory/" in path for path in own)

@@ -75,3 +75,15 @@ class KubernetesError(GlowplugError):
 
 class HookError(GlowplugError):
     """What a pod wants done around a capture or a restore, and could not be."""
+
+
+class RegistryError(GlowplugError):
+    """A registry can't be reached, refuses, or fails: nothing is known of what it holds, or it took nothing."""
+
+
+class RegistryMiss(RegistryError):
+    """What a registry holds does not serve: not there, not trusted, damaged, for another host. `slug` says which."""
+
+    def __init__(self, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.slug = slug

@@ -72,7 +72,9 @@ def free(directory: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def walk(directory: str, skip: Callable[[str], bool] = lambda _: False) -> Iterator[tuple[str, os.stat_result]]:
+def walk(
+    directory: str, skip: Callable[[str], bool] = lambda _: False
+) -> Iterator[tuple[str, os.stat_result]]:
     """Every path beneath directory and directory itself with its status, links not followed.
 
     A path that skip is true for, and what lies beneath it, is left out; so is what vanishes meanwhile.

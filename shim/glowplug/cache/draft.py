@@ -1,10 +1,12 @@
 """Drafts: checkpoints being written, each with room reserved and a lock that says whether its writer lives.
 
-drafts/<name>.lock exists, locked, before drafts/<name>/ does: a directory whose lock nobody holds is dead.
+drafts/<name>.lock exists, locked, before drafts/<name>/ does: a directory whose lock nobody holds is dead. One whose
+name begins with KEPT can be written on by another process (a pull that was killed) and is dead a day later.
 """
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -12,6 +14,9 @@ from typing import Self
 
 from glowplug.cache import disk, layout, lease, locking
 from glowplug.errors import CacheError
+
+KEPT = "pull-"
+KEPT_S = 86_400.0
 
 
 class Draft:
@@ -52,6 +57,11 @@ class Draft:
         finally:
             self.close()
 
+    def leave(self) -> None:
+        """Ends the writer's hold; the files stay for who opens it again by its name."""
+        if self.is_open:
+            self.close()
+
     def close(self) -> None:
         """Ends the writer's hold. What is left of the directory is dead then."""
         with suppress(FileNotFoundError):
@@ -76,6 +86,34 @@ def create(root: str, bytes_needed: int) -> Draft:
     return Draft(root, name, descriptor, bytes_needed)
 
 
+def reopen(root: str, name: str, bytes_needed: int) -> Draft:
+    """The draft of that name: what an earlier writer left of it, or a new one. Hold the store's lock.
+
+    Raises CacheError while its writer lives, OSError.
+    """
+    descriptor = grab(root, name)
+    if descriptor is None:
+        raise CacheError(f"draft {name} is being written by another process")
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(bytes_needed).encode(), 0)
+        os.makedirs(layout.draft(root, name), layout.DIRECTORY_MODE, exist_ok=True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Draft(root, name, descriptor, bytes_needed)
+
+
+def is_kept(root: str, name: str) -> bool:
+    """Whether a draft outlives its writer: one that can be written on, for KEPT_S seconds after its last writer began."""
+    if not name.startswith(KEPT):
+        return False
+    try:
+        return time.time() - os.lstat(layout.draft(root, name)).st_mtime < KEPT_S
+    except FileNotFoundError:
+        return False
+
+
 def reservations(root: str, besides: str = "") -> Iterator[tuple[int, int]]:
     """(bytes reserved, bytes written so far) of each draft whose writer lives, but for the one named."""
     for name in names(root):
@@ -84,6 +122,8 @@ def reservations(root: str, besides: str = "") -> Iterator[tuple[int, int]]:
         descriptor = grab(root, name)
         if descriptor is not None:
             os.close(descriptor)
+            if is_kept(root, name):
+                yield 0, disk.usage(layout.draft(root, name))
             continue
         try:
             with open(layout.draft_lock(root, name), "rb") as file:

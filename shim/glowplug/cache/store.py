@@ -144,6 +144,23 @@ class Store:
                 self._make_room(size, size, besides="")
                 return draft.create(self.root, size)
 
+    def resume(self, name: str, bytes_needed: int) -> Draft:
+        """The draft of that name, with what a killed writer left in it, and room for the rest of those bytes.
+
+        `name` begins with draft.KEPT. Raises CacheError: it can't fit, or is being written by another process.
+        """
+        with _told("no draft"):
+            self.sweep()
+            with locking.held(layout.store_lock(self.root)):
+                opened = draft.reopen(self.root, name, bytes_needed + _MARGIN)
+                try:
+                    left = max(0, opened.bytes_needed - disk.usage(opened.path))
+                    self._make_room(opened.bytes_needed, left, besides=name)
+                except BaseException:
+                    opened.leave()
+                    raise
+                return opened
+
     def publish(self, opened: Draft, manifest: bytes) -> str:
         """Makes the draft a checkpoint, once all of it is as its manifest says and on the disk; its id.
 

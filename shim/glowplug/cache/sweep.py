@@ -16,6 +16,9 @@ def drafts(root: str) -> list[str]:
         if descriptor is None:
             continue
         try:
+            if draft.is_kept(root, name):
+                os.unlink(layout.draft_lock(root, name))
+                continue
             if os.path.lexists(layout.draft(root, name)):
                 to_trash(root, layout.draft(root, name))
                 dead.append(name)

@@ -1,0 +1,171 @@
+"""One repository of a registry, by the distribution specification 1.1.
+
+What has a digest is compared with it before it is returned, and may come from a mirror or a peer; what has only a name
+(tags) comes from the registry itself, and from a mirror where the registry can't be reached.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+from glowplug.errors import RegistryError, RegistryMiss
+from glowplug.registry import names, oci
+from glowplug.registry.oci import Descriptor
+from glowplug.registry.transport import Answer, Transport
+
+_MISSING = frozenset((404,))
+_ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
+_PAGE = 1000  # tags asked for at once
+_UPLOADS = 3
+
+
+class Repository:
+    """Thread-safe. `path`: without the registry's host. `mirrors`: asked first for what has a digest."""
+
+    def __init__(self, origin: Transport, path: str, mirrors: Sequence[Transport] = ()) -> None:
+        self.path = path
+        self.origin = origin
+        self._mirrors = tuple(mirrors)
+
+    # -- reading --
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The bytes of a manifest, by tag or digest; None where there is none. Raises RegistryError, RegistryMiss."""
+        by_digest = names.is_digest(reference)
+        sources = (*self._mirrors, self.origin) if by_digest else (self.origin, *self._mirrors)
+        failed: RegistryError | None = None
+        absent = False
+        for source in sources:
+            try:
+                found = self._get_manifest(source, reference)
+            except RegistryError as error:
+                failed = failed or error
+                continue
+            if found is not None:
+                return found
+            absent = True
+            if source is self.origin:
+                return None
+        if failed is not None and not absent:
+            raise failed
+        return None
+
+    def blob(self, wanted: Descriptor, limit: int) -> bytes:
+        """A blob's bytes. Raises RegistryMiss: too large, or another one from everywhere; RegistryError."""
+        if wanted.size > limit:
+            raise RegistryMiss(
+                "damaged", f"a blob of {wanted.size} bytes, more than the {limit} that it may have"
+            )
+        failed: RegistryError | None = None
+        for source in (*self._mirrors, self.origin):
+            try:
+                found = source.stream(
+                    f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), size=wanted.size
+                )
+            except RegistryError as error:
+                failed = error
+                continue
+            if names.digest(found) == wanted.digest:
+                return found
+            failed = RegistryMiss("damaged", f"{source.base} gave another blob for {wanted.digest}")
+        assert failed is not None
+        raise failed
+
+    def tags(self) -> Iterator[str]:
+        """All tags of the repository. Raises RegistryError."""
+        after = ""
+        while True:
+            path = f"/v2/{self.path}/tags/list?n={_PAGE}" + (f"&last={quote(after)}" if after else "")
+            answer = self.origin.request("GET", path, scope=self._scope(), fine=_MISSING, limit=oci.LIMIT)
+            try:
+                listed = (
+                    [str(tag) for tag in json.loads(answer.body).get("tags") or ()]
+                    if answer.status == 200
+                    else []
+                )
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise RegistryError(f"{self.origin.base}: its list of tags is of another form") from error
+            yield from listed
+            if len(listed) < _PAGE or listed[-1] == after:
+                return
+            after = listed[-1]
+
+    def referrers(self, manifest_digest: str) -> list[dict[str, object]]:
+        """What refers to a manifest, by the API or the tag that stands for it. Raises RegistryError."""
+        path = f"/v2/{self.path}/referrers/{manifest_digest}"
+        answer = self.origin.request(
+            "GET", path, scope=self._scope(), headers=_ACCEPTED, fine=_MISSING, limit=oci.LIMIT
+        )
+        data = answer.body if answer.status == 200 else self.manifest(names.referrers_tag(manifest_digest))
+        return [] if data is None else oci.referrers(data)
+
+    # -- writing --
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the registry has it. Raises RegistryError."""
+        path = f"/v2/{self.path}/blobs/{digest}"
+        return self.origin.request("HEAD", path, scope=self._scope("pull,push"), fine=_MISSING).status == 200
+
+    def push_blob(self, content: bytes, digest: str) -> bool:
+        """Uploads a blob unless it is there; whether it was uploaded. Raises RegistryError.
+
+        An upload that broke off is begun anew: registries do not say what became of it.
+        """
+        for tries_left in reversed(range(_UPLOADS)):
+            if self.has_blob(digest):
+                return tries_left < _UPLOADS - 1
+            try:
+                self._upload(content, digest)
+            except RegistryError:
+                if not tries_left:
+                    raise
+            else:
+                return True
+        raise AssertionError("the last try returns or raises")
+
+    def push_manifest(self, content: bytes, reference: str, kind: str = names.MANIFEST_TYPE) -> Answer:
+        """Puts a manifest under a tag or its digest. Raises RegistryError."""
+        path = f"/v2/{self.path}/manifests/{reference}"
+        return self.origin.request(
+            "PUT", path, scope=self._scope("pull,push"), headers={"Content-Type": kind}, body=content
+        )
+
+    def delete_manifest(self, digest: str) -> bool:
+        """Whether there was one to delete. Raises RegistryError, also where the registry deletes nothing."""
+        path = f"/v2/{self.path}/manifests/{digest}"
+        answer = self.origin.request(
+            "DELETE", path, scope=self._scope("pull,push,delete"), fine=frozenset((404, 405))
+        )
+        if answer.status == 405:
+            raise RegistryError(f"{self.origin.base}: deletion is turned off in the registry's configuration")
+        return answer.status != 404
+
+    def _get_manifest(self, source: Transport, reference: str) -> bytes | None:
+        path = f"/v2/{self.path}/manifests/{reference}"
+        answer = source.request(
+            "GET", path, scope=self._scope(), headers=_ACCEPTED, fine=_MISSING, limit=oci.LIMIT
+        )
+        if answer.status == 404:
+            return None
+        if names.is_digest(reference) and names.digest(answer.body) != reference:
+            raise RegistryMiss("damaged", f"{source.base} gave another manifest for {reference}")
+        return answer.body
+
+    def _upload(self, content: bytes, digest: str) -> None:
+        scope = self._scope("pull,push")
+        begun = self.origin.request("POST", f"/v2/{self.path}/blobs/uploads/", scope=scope, body=b"")
+        location = begun.headers.get("Location", "")
+        if not location:
+            raise RegistryError(f"{self.origin.base}: it takes an upload and says no place for it")
+        joined = "&" if "?" in location else "?"
+        self.origin.request(
+            "PUT",
+            f"{location}{joined}digest={quote(digest)}",
+            scope=scope,
+            headers={"Content-Type": "application/octet-stream"},
+            body=content,
+            tries=1,
+        )
+
+    def _scope(self, actions: str = "pull") -> str:
+        return f"repository:{self.path}:{actions}"

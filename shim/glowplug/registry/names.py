@@ -1,0 +1,100 @@
+"""Names of the format: media types, annotations, tags, repositories (docs/artifact.md)."""
+
+import hashlib
+import json
+import re
+
+from glowplug.checkpoint.requirements import HostRequirements
+
+ARTIFACT_TYPE = "application/vnd.glowplug.checkpoint.v1"
+CONFIG_TYPE = "application/vnd.glowplug.checkpoint.config.v1+json"
+PROVENANCE_TYPE = "application/vnd.glowplug.provenance.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_OF_MANIFESTS_TYPE = "application/vnd.oci.image.index.v1+json"
+SIGNATURE_LAYER_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+# A blob is one zstd frame, and encrypted where its type says so.
+INDEX_PLAIN = "application/vnd.glowplug.checkpoint.index.v1.zstd"
+INDEX_SEALED = f"{INDEX_PLAIN}.aes256gcm"
+CHUNK_PLAIN = "application/vnd.glowplug.checkpoint.chunk.v1.zstd"
+CHUNK_SEALED = f"{CHUNK_PLAIN}.aes256gcm"
+
+CREATED = "org.opencontainers.image.created"
+CHECKPOINT = "dev.glowplug.checkpoint"
+NAMESPACE = "dev.glowplug.namespace"
+KEY = "dev.glowplug.key"
+HOST_CLASS = "dev.glowplug.host-class"
+PUSHED = "dev.glowplug.pushed"
+COSIGN_SIGNATURE = "dev.cosignproject.cosign/signature"
+
+_KEY_DIGITS = 40
+_CLASS_DIGITS = 12
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}(-[0-9a-f]{{{_CLASS_DIGITS}}})?")
+
+
+def is_namespace(text: str) -> bool:
+    """Whether it is a Kubernetes namespace's name (RFC 1123 label), and so one component of a repository."""
+    return bool(_NAMESPACE.fullmatch(text))
+
+
+def is_digest(text: object) -> bool:
+    """Whether it is a sha256 digest in the form of OCI."""
+    return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
+
+
+def is_checkpoint_tag(tag: str) -> bool:
+    """Whether a tag is one of ours, and not a signature's or a referrers' index."""
+    return bool(_TAG.fullmatch(tag))
+
+
+def digest(content: bytes) -> str:
+    """Of a blob, in the form of OCI."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def key_tag(key_digest: str) -> str:
+    """The newest checkpoint of a workload, whatever host it needs."""
+    return key_digest[:_KEY_DIGITS]
+
+
+def host_tag(key_digest: str, host_class: str) -> str:
+    """The newest checkpoint of a workload for hosts of one class: what a node looks up first."""
+    return f"{key_tag(key_digest)}-{host_class}"
+
+
+def signature_tag(manifest_digest: str) -> str:
+    """Where cosign keeps the signatures of a manifest: sha256-HEX.sig in the same repository."""
+    return f"{manifest_digest.replace(':', '-')}.sig"
+
+
+def referrers_tag(manifest_digest: str) -> str:
+    """The index of referrers where a registry has no referrers API (distribution-spec, Referrers Tag Schema)."""
+    return manifest_digest.replace(":", "-")
+
+
+def host_class(needs: HostRequirements) -> str:
+    """One word for the facts of a host that must be equal: two node pools do not take each other's tag.
+
+    A checkpoint without a GPU has the same class whatever driver its node had.
+    """
+    facts: list[object] = [
+        needs.arch,
+        needs.xsave_bytes,
+        _numbers(needs.kernel, 2),
+        _numbers(needs.criu, 1),
+        needs.image_format,
+        needs.page_bytes,
+        needs.cgroup,
+        needs.gpu_count,
+    ]
+    if needs.gpu_count != 0:
+        facts += [list(needs.gpu_products or ()), list(needs.gpu_compute or ()), needs.gpu_mig, needs.driver]
+    text = json.dumps(facts, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_CLASS_DIGITS]
+
+
+def _numbers(version: str | None, count: int) -> list[str]:
+    return re.findall(r"[0-9]+", version or "")[:count]

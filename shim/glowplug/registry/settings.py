@@ -1,0 +1,146 @@
+"""The table `[registry]` of the node's configuration (docs/registry.md), typed. Without `repository` there is none.
+
+Tables by namespace have an entry "*" for namespaces without one of their own; {namespace} in a path stands for the
+namespace's name.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+POLICIES = ("off", "push", "pull", "both")
+
+Paths = Mapping[str, tuple[str, ...]]
+"""Files, by namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Every key with its default. Paths are absolute; times in seconds."""
+
+    repository: str = ""
+    """HOST[:PORT]/PATH; each namespace has a repository of its own beneath it. "": no registry."""
+    credentials: str = ""
+    """A docker config.json, or a pull secret's .dockerconfigjson."""
+    ca: str = ""
+    """Authorities that the registry's certificate may be of, in PEM; "": the system's."""
+    certificate: str = ""
+    """Ours, for peers and registries that ask for one (mTLS), in PEM."""
+    key: str = ""
+    tls: bool = True
+    """False: a registry without TLS."""
+    mirrors: tuple[str, ...] = ()
+    """Asked first for blobs and manifests by digest: https://HOST[:PORT], a peer-to-peer mirror or other nodes."""
+    fleet_secret: str = ""
+    """32 bytes or more, the same on all nodes that share checkpoints; never leaves them."""
+    sign_key: str = ""
+    """Private key (PEM, ECDSA P-256 or Ed25519) that signs what is pushed."""
+    trust: Paths = field(default_factory=dict)
+    """Public keys (PEM) whose signatures count, by namespace."""
+    recipients: Paths = field(default_factory=dict)
+    """Public X25519 keys (PEM) that may read what is pushed, by namespace."""
+    identities: Paths = field(default_factory=dict)
+    """Private X25519 keys (PEM) that read what is pulled, by namespace."""
+    plain: bool = False
+    """Push without encryption: whoever can read the registry can read the memory of the process."""
+    policy: str = "off"
+    """Of pods that say nothing with glowplug.dev/registry: off, push, pull or both."""
+    parallel: int = 4
+    """Requests at the same time."""
+    max_age_s: float = 0.0
+    """What was pushed longer ago is not taken in; 0: no limit."""
+    serve_listen: str = ""
+    """ADDRESS:PORT where other nodes may fetch from this one; "": nowhere."""
+    serve_certificate: str = ""
+    serve_key: str = ""
+    serve_client_ca: str = ""
+    """Authorities whose certificates may fetch."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a registry."""
+        return bool(self.repository)
+
+    @property
+    def host(self) -> str:
+        """HOST[:PORT] of the registry."""
+        return self.repository.partition("/")[0]
+
+    def path(self, namespace: str) -> str:
+        """The repository of a namespace, without the host."""
+        above = self.repository.partition("/")[2]
+        return f"{above}/{namespace}" if above else namespace
+
+
+_REPOSITORY = re.compile(
+    r"(localhost|[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
+_MIRROR = re.compile(r"https?://[^/\s]+/?")
+_FILES = ("credentials", "ca", "certificate", "key", "fleet_secret", "sign_key")
+_SERVED = ("serve_certificate", "serve_key", "serve_client_ca")
+_TABLES = ("trust", "recipients", "identities")
+
+Rule = tuple[Callable[[Any], bool], str]
+
+_RULES: Mapping[str, Rule] = {
+    "repository": (
+        lambda value: isinstance(value, str) and (not value or bool(_REPOSITORY.fullmatch(value))),
+        "HOST[:PORT]/PATH in lower case",
+    ),
+    "mirrors": (
+        lambda value: (
+            isinstance(value, list) and all(isinstance(one, str) and _MIRROR.fullmatch(one) for one in value)
+        ),
+        "a list of https://HOST[:PORT]",
+    ),
+    "policy": (POLICIES.__contains__, f"one of {', '.join(POLICIES)}"),
+    "parallel": (lambda value: type(value) is int and 0 < value <= 64, "a whole number from 1 to 64"),
+    "max_age_s": (lambda value: type(value) in (int, float) and value >= 0, "0 or more seconds"),
+    "plain": (lambda value: isinstance(value, bool), "true or false"),
+    "tls": (lambda value: isinstance(value, bool), "true or false"),
+    "serve_listen": (lambda value: isinstance(value, str), "ADDRESS:PORT with an IP address"),
+    **dict.fromkeys(
+        (*_FILES, *_SERVED),
+        (lambda value: isinstance(value, str) and (not value or value.startswith("/")), "an absolute path"),
+    ),
+    **dict.fromkeys(
+        _TABLES,
+        (
+            lambda value: isinstance(value, dict) and all(_is_paths(one) for one in value.values()),
+            'absolute paths by namespace, such as { models = ["/etc/glowplug/models.pem"] }',
+        ),
+    ),
+}
+
+
+def of(plain: Mapping[str, Any]) -> RegistrySettings:
+    """The settings of a table without problems."""
+    found = dict(plain)
+    for name in _TABLES:
+        if name in found:
+            found[name] = {namespace: tuple(paths) for namespace, paths in found[name].items()}
+    if "mirrors" in found:
+        found["mirrors"] = tuple(found["mirrors"])
+    return RegistrySettings(**found)
+
+
+def problems(plain: object) -> Iterator[str]:
+    """One line for each key that is wrong."""
+    if not isinstance(plain, Mapping):
+        yield f"registry: expected a table, got {plain!r}"
+        return
+    known = [one.name for one in fields(RegistrySettings)]
+    for name, value in plain.items():
+        if name not in known:
+            yield f"registry.{name}: no such key; there are: {', '.join(sorted(known))}"
+            continue
+        fits, form = _RULES[name]
+        if not fits(value):
+            yield f"registry.{name}: expected {form}, got {value!r}"
+    if plain.get("serve_listen") and not all(plain.get(name) for name in _SERVED):
+        yield f"registry.serve_listen: needs {', '.join(_SERVED)}: checkpoints are served to known nodes alone"
+
+
+def _is_paths(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and one.startswith("/") for one in value)
