@@ -1,4 +1,4 @@
-"""Keys and certificates for tests, made anew: an authority, a server's and clients' certificates, signing and X25519 keys."""
+"""Keys and certificates for tests, made anew: an authority, what it issues, keys to sign with and X25519 keys."""
 
 import datetime
 import ipaddress

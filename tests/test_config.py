@@ -87,7 +87,9 @@ def test_the_docs_have_every_key_with_its_default() -> None:
     docs = Path(__file__).parent.parent / "docs" / "config.md"
     rows = [line.split("|")[1:3] for line in docs.read_text().splitlines() if line.startswith("| `")]
     told = {key.strip(" `"): tomllib.loads(f"default = {default.strip(' `')}") for key, default in rows}
-    assert told == {name: {"default": default} for name, default in asdict(config.Config()).items()}
+    keys = asdict(config.Config())
+    del keys["registry"]  # a table with a page of its own
+    assert told == {name: {"default": default} for name, default in keys.items()}
 
 
 def _written(directory: Path, text: str) -> Path:

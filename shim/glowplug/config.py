@@ -9,12 +9,14 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from glowplug import paths
 from glowplug.cache.evict import Limits
 from glowplug.errors import UsageError
+from glowplug.registry import settings
+from glowplug.registry.settings import RegistrySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class Config:
     the path of a kubeconfig."""
     node_name: str = ""
     """Of this node in Kubernetes; "": $NODE_NAME, else the host name."""
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    """The table [registry]: where checkpoints come from and go to (docs/registry.md)."""
+
+    def __post_init__(self) -> None:
+        """A table as TOML or JSON has it becomes its settings."""
+        if isinstance(self.registry, Mapping):
+            object.__setattr__(self, "registry", settings.of(self.registry))
 
 
 def limits(config: Config) -> Limits:
@@ -101,11 +110,14 @@ def read(path: str | None = None) -> tuple[str, dict[str, object]]:
 
 def problems(values: Mapping[str, object]) -> list[str]:
     """One line for each key that is wrong: what was wanted, what was found."""
-    known = {field.name: field.default for field in fields(Config)}
+    known = {one.name: one.default for one in fields(Config)}
     found = []
     for key, value in values.items():
         if key not in known:
             found.append(f"{key}: no such key; there are: {', '.join(sorted(known))}")
+            continue
+        if key == "registry":
+            found.extend(settings.problems(value))
             continue
         rule, wanted = _RULES.get(key) or _rule_of_type(known[key])
         if not _has_type(value, known[key]):

@@ -31,6 +31,7 @@ from glowplug.containerd.events import Event
 from glowplug.containerd.records import KIND_LABEL
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 from glowplug.host import ending
+from glowplug.registry import fleet
 
 log = logging.getLogger("glowplug.agent")
 
@@ -60,7 +61,7 @@ class Automatic:
         self._judge = judge
         self._cri = Cri(config.containerd_socket)
         self._after_restore = AfterRestore(containerd, self._cri)
-        self._salt = store.salt()
+        self._salt = fleet.salt(config.registry, store)
         self._children = Children()
         self._slots = threading.BoundedSemaphore(config.captures_at_once)
         self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")

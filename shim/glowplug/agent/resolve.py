@@ -20,6 +20,7 @@ from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CudaError, HostError, UsageError
+from glowplug.registry import fleet
 
 Answer = dict[str, object]
 
@@ -39,7 +40,7 @@ class Resolver:
         rates = Rates(history.records())
         history.tellers.append(rates.tell)
         self.verdicts = Judge(config, containerd, store, host, rates)
-        self._salt = store.salt()
+        self._salt = fleet.salt(config.registry, store)
         store.index.all()  # read now what else the first question would wait for
 
     def answer(self, question: Mapping[str, object]) -> Answer:

@@ -105,7 +105,7 @@ def reopen(root: str, name: str, bytes_needed: int) -> Draft:
 
 
 def is_kept(root: str, name: str) -> bool:
-    """Whether a draft outlives its writer: one that can be written on, for KEPT_S seconds after its last writer began."""
+    """Whether a draft outlives its writer: it can be written on, for KEPT_S seconds after it was last changed."""
     if not name.startswith(KEPT):
         return False
     try:

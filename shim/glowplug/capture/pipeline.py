@@ -34,6 +34,7 @@ from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
 from glowplug.layer import shm, tree
+from glowplug.registry import fleet
 
 if TYPE_CHECKING:
     from glowplug.capture.gpu import Gpu
@@ -87,7 +88,7 @@ def find(work: Work) -> None:
     work.criu_version = program.version(work.config.criu)
     found = subject.find(work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    work.found = identity.of(work.containerd, found.record, found.bundle, work.store.salt())
+    work.found = identity.of(work.containerd, found.record, found.bundle, fleet.salt(work.config.registry, work.store))
     subject.require_eligible(found, work.found)
     work.ids = real_user.of(found.pids)
     work.subject = found

@@ -22,6 +22,7 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.criu import program
 from glowplug.errors import CriuError
 from glowplug.host import facts
+from glowplug.registry import fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Judging:
 
     def __init__(self, settings: Config, containerd: Containerd, store: Store) -> None:
         self.store = store
-        self.host = _host(settings)
+        self.host = host(settings)
         self._containerd = containerd
         self._judge = Judge(settings, containerd, store, self.host, Rates(history.read(settings.cache)))
-        self.salt = store.salt()
+        self.salt = fleet.salt(settings.registry, store)
 
     def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
         """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError."""
@@ -87,7 +88,8 @@ def plain(judged: Judged) -> dict[str, object]:
     }
 
 
-def _host(settings: Config) -> HostFacts:
+def host(settings: Config) -> HostFacts:
+    """This node's facts; CRIU's version is not known where it is not there."""
     version = None
     with suppress(CriuError):
         version = ".".join(map(str, program.version(settings.criu)))

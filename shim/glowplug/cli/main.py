@@ -9,6 +9,7 @@ from glowplug import __version__
 from glowplug.cli.agent import agent
 from glowplug.cli.capture import capture
 from glowplug.cli.config_check import config
+from glowplug.cli.copy import copy
 from glowplug.cli.doctor import doctor
 from glowplug.cli.explain import explain
 from glowplug.cli.gc import gc
@@ -17,13 +18,17 @@ from glowplug.cli.inspect import inspect
 from glowplug.cli.list import list_checkpoints
 from glowplug.cli.node import node
 from glowplug.cli.pin import pin
+from glowplug.cli.pull import pull
+from glowplug.cli.push import push
 from glowplug.cli.quarantine import quarantine
+from glowplug.cli.registry import registry
 from glowplug.cli.rm import rm
 from glowplug.cli.status import status
 from glowplug.cli.timeline import timeline
 from glowplug.cli.top import top
 from glowplug.cli.unpin import unpin
 from glowplug.cli.verify import verify
+from glowplug.cli.warm import warm
 from glowplug.errors import GlowplugError, UsageError
 
 EXIT_FAILED = 1
@@ -40,6 +45,7 @@ for command in (
     agent,
     capture,
     config,
+    copy,
     doctor,
     explain,
     gc,
@@ -48,13 +54,17 @@ for command in (
     list_checkpoints,
     node,
     pin,
+    pull,
+    push,
     quarantine,
+    registry,
     rm,
     status,
     timeline,
     top,
     unpin,
     verify,
+    warm,
 ):
     commands.add_command(command)
 

@@ -8,10 +8,10 @@ docs/matching.md).
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from glowplug.checkpoint.reason import Reason
-from glowplug.checkpoint.requirements import HostRequirements, compare
+from glowplug.checkpoint.requirements import Gpu, HostFacts, HostRequirements, compare
 from glowplug.errors import RegistryMiss
 from glowplug.registry import config, keys, names, oci, seen, signature
 from glowplug.registry.client import Repository
@@ -96,11 +96,26 @@ def on(row: HostRequirements) -> Fits:
     return lambda needs: compare(needs, row)
 
 
+def on_node(host: HostFacts, gpus: tuple[Gpu, ...] | None) -> Fits:
+    """For a pod that is not there yet: what the node alone decides. `gpus`: all of this node; None: not known."""
+
+    def fits(needs: HostRequirements) -> list[Reason]:
+        of_node = {field.name: getattr(host, field.name) for field in fields(HostFacts)}
+        of_node["cpu_features"] = None if host.cpu_features is None else tuple(sorted(host.cpu_features))
+        if needs.gpu_count and gpus is not None:
+            alike = [gpu for gpu in gpus if gpu.product in (needs.gpu_products or ())]
+            if len(alike) < needs.gpu_count:
+                of_node["gpu_products"] = tuple(sorted(gpu.product for gpu in gpus))
+        return compare(needs, replace(needs, **of_node))
+
+    return fits
+
+
 def _require_place(artifact: Artifact, namespace: str, tag: str) -> None:
     if artifact.annotations[names.NAMESPACE] != namespace:
         raise RegistryMiss("other-namespace", f"{tag} holds a checkpoint of another namespace")
     if not names.is_digest(tag) and tag not in artifact.tags:
-        raise RegistryMiss("other-tag", f"{tag} holds an artifact that was signed for {artifact.tags[0]}")
+        raise RegistryMiss("other-tag", f"{tag} holds an artifact that was signed for {artifact.tags[1]}")
 
 
 def _require_fresh(

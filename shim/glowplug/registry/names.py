@@ -32,7 +32,9 @@ _KEY_DIGITS = 40
 _CLASS_DIGITS = 12
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_TAG = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}(-[0-9a-f]{{{_CLASS_DIGITS}}})?")
+_HOST_TAG = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}-[0-9a-f]{{{_CLASS_DIGITS}}}")
+_CHECKPOINT_TAG = re.compile(r"c-[0-9a-f]{32}")
+_SIGNATURE_TAG = re.compile(r"sha256-([0-9a-f]{64})\.sig")
 
 
 def is_namespace(text: str) -> bool:
@@ -45,9 +47,20 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
 
 
+def is_host_tag(tag: str) -> bool:
+    """Whether a tag is that of a workload's newest checkpoint for one class of hosts."""
+    return bool(_HOST_TAG.fullmatch(tag))
+
+
 def is_checkpoint_tag(tag: str) -> bool:
-    """Whether a tag is one of ours, and not a signature's or a referrers' index."""
-    return bool(_TAG.fullmatch(tag))
+    """Whether a tag is that of one checkpoint."""
+    return bool(_CHECKPOINT_TAG.fullmatch(tag))
+
+
+def signed_by_tag(tag: str) -> str:
+    """The digest of the manifest whose signatures a tag holds; "" for another tag."""
+    found = _SIGNATURE_TAG.fullmatch(tag)
+    return f"sha256:{found[1]}" if found else ""
 
 
 def digest(content: bytes) -> str:
@@ -63,6 +76,11 @@ def key_tag(key_digest: str) -> str:
 def host_tag(key_digest: str, host_class: str) -> str:
     """The newest checkpoint of a workload for hosts of one class: what a node looks up first."""
     return f"{key_tag(key_digest)}-{host_class}"
+
+
+def checkpoint_tag(checkpoint: str) -> str:
+    """One checkpoint, also when there is a newer one of its workload."""
+    return f"c-{checkpoint}"
 
 
 def signature_tag(manifest_digest: str) -> str:

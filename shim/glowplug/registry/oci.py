@@ -46,10 +46,14 @@ class Artifact:
         return float(self.annotations[names.PUSHED])
 
     @property
-    def tags(self) -> tuple[str, str]:
-        """The tags that it may stand under: of its workload and class of hosts, of its workload."""
+    def tags(self) -> tuple[str, str, str]:
+        """The tags that it may stand under: its own, its workload's for a class of hosts, its workload's."""
         key = self.annotations[names.KEY]
-        return names.host_tag(key, self.annotations[names.HOST_CLASS]), names.key_tag(key)
+        return (
+            names.checkpoint_tag(self.annotations[names.CHECKPOINT]),
+            names.host_tag(key, self.annotations[names.HOST_CLASS]),
+            names.key_tag(key),
+        )
 
 
 def annotations(found: Config, pushed: float) -> dict[str, str]:

@@ -1,0 +1,41 @@
+"""`glowplug copy`: checkpoints from one registry into another."""
+
+from dataclasses import replace
+
+import click
+
+from glowplug.cli import options, registry_rows, screen
+
+
+@click.command()
+@click.option("--namespace", "-n", required=True, metavar="NS", help="The checkpoints' Kubernetes namespace.")
+@click.option("--to", "target", required=True, metavar="HOST/PATH", help="The repository to copy into.")
+@click.option(
+    "--to-tls/--to-no-tls", default=True, help="Whether the other registry has TLS; default: it has."
+)
+@options.config
+@click.argument("references", metavar="REF…", nargs=-1, required=True)
+def copy(namespace: str, target: str, to_tls: bool, path: str | None, references: tuple[str, ...]) -> None:
+    """Copy checkpoints into another repository as they are: signed by the same key, for the same recipients.
+
+    REF is the start of a checkpoint's id, a tag, or a digest. Copied is what this node would take in.
+    """
+    from glowplug import config
+    from glowplug.errors import UsageError
+    from glowplug.registry import copying, look
+    from glowplug.registry import opened as registries
+    from glowplug.registry import settings as registry_settings
+
+    settings = config.load(path)
+    for problem in registry_settings.problems({"repository": target}):
+        raise UsageError(f"--to: {problem.partition(': ')[2]}")
+    other = replace(settings.registry, repository=target, tls=to_tls, mirrors=())
+    with (
+        registries.repository(settings.registry, namespace) as source,
+        registries.repository(other, namespace) as into,
+    ):
+        for reference in references:
+            tag = registry_rows.tag(source, reference)
+            found = look.by_tag(source, settings.registry, settings.cache, namespace, tag)
+            sent = copying.copy(source, into, found, settings.registry.parallel)
+            screen.line(f"copied {found.config.checkpoint} to {target}/{namespace}: {screen.size(sent)} sent")

@@ -1,0 +1,49 @@
+"""`glowplug pull`: a checkpoint out of the registry into this node's cache."""
+
+from dataclasses import asdict
+
+import click
+
+from glowplug.cli import opened, options, registry_rows, screen
+from glowplug.cli.root import require_root
+
+
+@click.command()
+@click.option("--namespace", "-n", required=True, metavar="NS", help="The checkpoint's Kubernetes namespace.")
+@click.option("--any-host", is_flag=True, help="Pull also what this node can't restore.")
+@options.as_json
+@options.config
+@click.argument("references", metavar="REF…", nargs=-1, required=True)
+def pull(
+    namespace: str, any_host: bool, as_json: bool, path: str | None, references: tuple[str, ...]
+) -> None:
+    """Pull checkpoints: REF is the start of a checkpoint's id, a tag, or a digest.
+
+    Taken in is what a key signed that this node trusts for the namespace, and nothing older than it has seen.
+    """
+    from glowplug import config
+    from glowplug.registry import look
+    from glowplug.registry import opened as registries
+    from glowplug.registry import pull as pulls
+
+    require_root("checkpoints hold the memory of processes")
+    settings = config.load(path)
+    store = opened.store(settings)
+    done = []
+    with registries.repository(settings.registry, namespace) as repository:
+        for reference in references:
+            tag = registry_rows.tag(repository, reference)
+            found = look.by_tag(repository, settings.registry, settings.cache, namespace, tag)
+            if not any_host:
+                look.require_fit(found, registry_rows.this_node(settings))
+            result = pulls.pull(store, repository, settings.registry, found)
+            done.append(asdict(result))
+            if not as_json:
+                screen.line(
+                    f"{result.checkpoint} was there"
+                    if result.was_there
+                    else f"pulled {result.checkpoint}: {screen.size(result.content)}, {screen.size(result.fetched)} "
+                    f"fetched, {screen.seconds(result.seconds)}"
+                )
+    if as_json:
+        screen.as_json(done)

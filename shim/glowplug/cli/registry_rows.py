@@ -1,0 +1,46 @@
+"""What the registry's commands share: a reference as a person types it, and what fits this node."""
+
+from typing import TYPE_CHECKING
+
+from glowplug.config import Config
+from glowplug.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from glowplug.registry.client import Repository
+    from glowplug.registry.look import Fits
+
+
+def tag(repository: "Repository", reference: str) -> str:
+    """The tag or digest that is meant. Raises UsageError where the start of an id is none's, or several's."""
+    from glowplug.registry import names
+
+    if names.is_digest(reference) or names.is_host_tag(reference) or names.is_checkpoint_tag(reference):
+        return reference
+    wanted = reference.lower().rstrip("…")
+    if not wanted or set(wanted) - set("0123456789abcdef"):
+        raise UsageError(
+            f"{reference[:80]!r} is no checkpoint's id, tag or digest: see `glowplug registry ls`"
+        )
+    tags = list(repository.tags())
+    if wanted in tags:
+        return wanted
+    found = [one for one in tags if one.startswith(names.checkpoint_tag(wanted))]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found) or 'no'} checkpoints of {repository.path} have an id that begins with {wanted}: "
+            "see `glowplug registry ls`"
+        )
+    return found[0]
+
+
+def this_node(settings: Config) -> "Fits":
+    """What of a checkpoint's requirements this node alone decides."""
+    from glowplug.cli.judged import host
+    from glowplug.cuda import facts
+    from glowplug.registry import look
+
+    try:
+        gpus = tuple(device.gpu for device in facts.read().devices)
+    except HostError:
+        gpus = ()
+    return look.on_node(host(settings), gpus)
