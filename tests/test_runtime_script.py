@@ -357,7 +357,11 @@ def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restored", [True, False])
-@pytest.mark.parametrize("arguments", [["kill", "c1", "15"], ["kill", "--all", "c1", "9"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["kill", "c1", "15"], ["kill", "--all", "c1", "9"], ["kill", "c1"], ["kill", "-a", "c1"], ["kill", "c1", "KILL"]],
+    ids=" ".join,
+)
 def test_a_signal_to_a_restored_container_is_noted_and_sent(
     tmp_path: Path, arguments: list[str], restored: bool
 ) -> None:
@@ -388,3 +392,60 @@ def test_a_note_that_can_t_be_written_keeps_no_signal_from_runc(tmp_path: Path) 
         timeout=30,
     )
     assert (done.stdout, done.stderr) == (f"--root {tmp_path}/root kill c1 15\n", "")
+
+
+TAKES_BACK = """#!/bin/sh
+# In Python's place: how it ends as `create`, then what its --take-back does.
+case "$*" in
+    *--take-back*) echo take-back >>{here}/calls; {take_back} ;;
+    *) echo create >>{here}/calls; {create} ;;
+esac
+"""
+
+ATTEMPT = "mkdir -p {here}/run/restores/c1"
+GONE = "rmdir {here}/run/restores/c1"
+
+
+@pytest.mark.parametrize(
+    ("create", "take_back", "status", "calls"),
+    [
+        (f"{ATTEMPT}; exit 92", f"{GONE}; exit 92", 43, 2),
+        (f"{ATTEMPT}; exit 1", f"{GONE}; exit 1", 43, 2),
+        (f"{ATTEMPT}; kill -9 $$", f"{GONE}; kill -9 $$", 43, 2),
+        (f"{ATTEMPT}; kill -24 $$", f"{GONE}; exit 92", 43, 2),
+        (f"{ATTEMPT}; kill -9 $$", "exit 90", 0, 2),
+        (f"{ATTEMPT}; kill -9 $$", "exit 91", 1, 2),
+        (f"{ATTEMPT}; exit 92", "exit 92", 1, 4),
+        (f"{ATTEMPT}; exit 92", "kill -9 $$", 1, 4),
+        ("kill -9 $$", "exit 92", 43, 2),
+        ("kill -9 $$", "exit 90", 0, 2),
+        ("exit 92", "exit 91", 43, 1),
+        ("exit 90", "exit 91", 0, 1),
+    ],
+)
+def test_runc_creates_nothing_while_an_attempt_is_there(
+    tmp_path: Path, create: str, take_back: str, status: int, calls: int
+) -> None:
+    """However the runtime ended, and whatever its statuses say."""
+    arguments = eligible_bundle(tmp_path)
+    python = tmp_path / "python"
+    texts = {"create": create.format(here=tmp_path), "take_back": take_back.format(here=tmp_path)}
+    python.write_text(TAKES_BACK.format(here=tmp_path, **texts))
+    python.chmod(0o755)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "record.json").write_text("{}")
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"], "GLOWPLUG_PYTHON": str(python)})
+    assert (called.status, called.err) == (status, b"")
+    assert (tmp_path / "calls").read_text().split() == ["create", *["take-back"] * (calls - 1)]
+    assert bool(called.seen) is (status == 43)
+    log = tmp_path / "bundle/log.json"
+    if calls == 4:
+        assert "can't be taken back" in json.loads(log.read_text())["msg"]
+
+
+def test_an_attempt_and_no_python_is_no_runc(tmp_path: Path) -> None:
+    arguments = eligible_bundle(tmp_path)
+    (tmp_path / "run/restores/c1").mkdir(parents=True)
+    (tmp_path / "record.json").write_text("{}")
+    called = Called(tmp_path, arguments, NO_PYTHON)
+    assert (called.status, called.err, called.seen) == (1, b"", {})

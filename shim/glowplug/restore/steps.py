@@ -16,7 +16,7 @@ from glowplug.checkpoint import withheld
 from glowplug.criu import config, hostname, images, named, settled, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import announce, child, health, new_addresses, own_cgroup, progress, stdio
+from glowplug.restore import announce, child, health, marker, new_addresses, own_cgroup, progress, stdio
 from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
@@ -319,8 +319,8 @@ def keep(work: Work) -> None:
 
 def mark(work: Work) -> None:
     """From here on `start` has nothing to do."""
-    with open(paths.marker(work.attempt.text("root"), work.attempt.id), "w") as file:
-        file.write(work.text("checkpoint"))
+    trial = work.attempt
+    marker.write(trial.text("root"), trial.id, work.text("checkpoint"), trial.text("bundle"))
 
 
 STEPS = (

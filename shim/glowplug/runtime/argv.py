@@ -3,6 +3,7 @@
 HOT. What is not understood raises `Unknown`, and the caller hands the whole command to runc.
 """
 
+ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+,-."
 GLOBAL_VALUES = ("root", "log", "log-format", "criu", "rootless")
 GLOBAL_FLAGS = ("debug", "systemd-cgroup")
 VERB_VALUES = {
@@ -75,9 +76,14 @@ def parse(args: list[str]) -> Command:
         raise Unknown(args)
     command = Command(rest[0], options, flags)
     command.words = _take(rest[1:], VERB_VALUES[command.verb], VERB_FLAGS[command.verb], options, flags)
-    if len(command.words) != 1:
+    if len(command.words) != 1 or not is_id(command.container):
         raise Unknown(args)
     return command
+
+
+def is_id(word: str) -> bool:
+    """Whether runc would take it for a container's id (libcontainer's validateID): only then it is part of a path."""
+    return word not in ("", ".", "..") and not word.strip(ID_CHARACTERS)
 
 
 def _take(

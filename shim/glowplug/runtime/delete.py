@@ -6,29 +6,35 @@ checkpoint, unless it was told to.
 
 import contextlib
 import os
-import shutil
-import time
 
 from glowplug import paths
+from glowplug.host import removal
+from glowplug.restore import marker
 from glowplug.runtime import outcome, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import RUNC
 
 
 def run(_runc: str, command: Command) -> int:
-    """Always over to runc, whose delete must find what it knows; idempotent, as containerd calls it twice."""
+    """Always over to runc, whose delete must find what it knows; idempotent, as containerd calls it twice.
+
+    What is removed is our directory in the bundle that the marker, or the attempt, names: no argument says where.
+    """
     take_back.abandoned_in("", command.container)
-    marker = paths.marker(command.root, command.container)
+    found = marker.read(command.root, command.container)
+    if found is None:
+        return RUNC
+    outcome.append(
+        {
+            "container_id": command.container,
+            "event": "exit",
+            "checkpoint": found.checkpoint,
+            "ran_s": found.age_s,
+            "stopped": os.path.exists(paths.stopped(command.root, command.container)),
+        }
+    )
+    if found.bundle:
+        removal.remove_tree(paths.restore_bundle(found.bundle))
     with contextlib.suppress(OSError):
-        restored = os.stat(marker).st_mtime
-        with open(marker) as file:
-            checkpoint = file.read()
-        ran_s = round(time.time() - restored, 3)
-        stopped = os.path.exists(paths.stopped(command.root, command.container))
-        said = {"event": "exit", "checkpoint": checkpoint, "ran_s": ran_s, "stopped": stopped}
-        outcome.append({"container_id": command.container, **said})
-        os.unlink(marker)
-    log = command.options.get("log")
-    if log:
-        shutil.rmtree(paths.restore_bundle(os.path.dirname(log)), ignore_errors=True)
+        os.unlink(paths.marker(command.root, command.container))
     return RUNC
