@@ -1,6 +1,7 @@
 """Names that images hold of the old world: the host name, watched paths, links of removed files, processes."""
 
 import ctypes
+import mmap
 import os
 import signal
 import subprocess
@@ -148,6 +149,26 @@ def test_a_removed_file_is_followed_to_its_inode(folder: str) -> None:
         assert remaps.links(folder, [os.getpid()]) == [
             ("/var/data/link_remap.9", (facts.st_dev, facts.st_ino))
         ]
+
+
+def test_a_removed_file_that_only_a_mapping_holds_is_followed_too(folder: str) -> None:
+    """As a semaphore of sem_open(3) is: checkpoint-restore/criu#2980."""
+    path = f"{folder}/sem"
+    with open(path, "w+b") as file:
+        file.truncate(4096)
+        memory = mmap.mmap(file.fileno(), 4096)
+        os.link(path, f"{folder}/other")
+        os.unlink(path)
+        linked(folder, 0)
+    os.unlink(f"{folder}/fdinfo-2.img")
+    with open("/proc/self/maps") as maps:
+        line = next(line for line in maps if f"{folder}/sem" in line)
+    start, end = (int(part, 16) for part in line.split()[0].split("-"))
+    vma = message(f1=start, f2=end, f3=0, f4=5, f5=3, f6=1, f7=1 | 1 << 7)
+    images.store(folder, f"mm-{os.getpid()}.img", "mm", [message(f12=7, f14=vma)])
+    facts = os.stat(f"{folder}/other")
+    assert remaps.links(folder, [os.getpid()]) == [("/var/data/link_remap.9", (facts.st_dev, facts.st_ino))]
+    memory.close()
 
 
 def test_a_removed_file_that_nobody_holds_open_is_an_error(folder: str) -> None:

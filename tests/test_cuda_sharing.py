@@ -45,6 +45,8 @@ def test_a_driver_that_restores_it_is_let_do_so(ipc_file: str, monkeypatch: pyte
         ("libnccl.so.2", {}, [{0}, {0}], False),
         ("libnccl.so.2", {}, [{0, 1}], False),
         ("libnccl.so.2", {}, [set(), set()], False),
+        ("libnccl.so.2", {}, [set(), {0}], False),
+        ("libnccl.so.2", {}, [set(), {0}, {0}], False),
     ],
 )
 def test_nccl_counts_where_processes_sit_on_different_gpus(
@@ -62,8 +64,19 @@ def test_nccl_counts_where_processes_sit_on_different_gpus(
     try:
         for process in held:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        found = sharing.by_nccl({process.pid: own for process, own in zip(held, devices, strict=True)})
+        found = sharing.by_nccl({process.pid: own for process, own in zip(held, devices, strict=True)}, {})
     finally:
         for process in held:
             process.communicate(timeout=10)
     assert [one.pid for one in found] == ([process.pid for process in held] if named else [])
+
+
+def test_the_containers_environment_counts_where_the_process_has_written_over_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As setproctitle does, which vLLM's workers call."""
+    monkeypatch.setattr(sharing, "objects", lambda pid: {"/usr/lib/libnccl.so.2"})
+    pids = {os.getpid(): {0}, os.getppid(): {1}}
+    assert len(sharing.by_nccl(pids, {})) == 2
+    assert len(sharing.by_nccl(pids, {**APART, "NCCL_P2P_DISABLE": "0"})) == 2
+    assert sharing.by_nccl(pids, APART) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -55,5 +57,22 @@ def test_a_node_that_a_process_without_cuda_has_open_is_named_with_the_drivers_w
     (found,) = undumpable.beside([os.getpid()], {})
     assert found.what == "/dev/nvidia0"
     assert "a fork of one with CUDA" in str(found)
+    (found,) = undumpable.beside([os.getpid()], {}, [os.getppid()])
+    assert f"a fork of process {os.getppid()}" in str(found) and "TORCHINDUCTOR_COMPILE_THREADS=1" in str(
+        found
+    )
     (found,) = undumpable.beside([os.getpid()], {os.getpid(): "operation not supported"})
     assert str(found).endswith("; the driver says: operation not supported")
+
+
+def test_a_compile_worker_is_named_with_the_variable_that_does_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = "input(print(1, flush=True))"
+    command = [sys.executable, "-c", ready, "torch/_inductor/compile_worker/__main__.py", "--workers=32"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == b"1\n"
+        monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidia0"])
+        (found,) = undumpable.beside([worker.pid], {})
+        worker.communicate(b"\n", timeout=10)
+    assert "torch.compile" in found.why and "TORCHINDUCTOR_COMPILE_THREADS=1" in found.why

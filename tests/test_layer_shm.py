@@ -210,3 +210,38 @@ def test_a_pod_that_is_gone_needs_no_undo(pods: Pods) -> None:
     shm.undo(pods.record)
     assert not os.path.exists(pods.record)
     syscalls.mount("shm", pods.new, "tmpfs", 0, "")
+
+
+def test_everything_there_is_listed_and_comes_back(pods: Pods) -> None:
+    fill(pods.old)
+    os.mkfifo(f"{pods.old}/fifo")
+    before = listing(pods.old)
+    names = shm.all_files(pods.old)
+    assert {os.fsencode(name) for name in names} | {b"."} == before.keys()
+    shm.capture(pods.old, names, pods.dest)
+    shm.apply(pods.dest, pods.new, pods.record)
+    assert listing(pods.new).keys() == before.keys()
+
+
+def test_links_are_there_until_the_end_and_undone(pods: Pods) -> None:
+    shm.capture(pods.old, fill(pods.old), pods.dest)
+    before = listing(pods.new, times=False)
+    links = [("sub/dir/nested", "link_remap.3")]
+    shm.apply(pods.dest, pods.new, pods.record, links)
+    assert os.path.samefile(f"{pods.new}/link_remap.3", f"{pods.new}/sub/dir/nested")
+    shm.undo(pods.record)
+    assert listing(pods.new, times=False) == before
+    shm.apply(pods.dest, pods.new, pods.record, links)
+    shm.finish(pods.record)
+    assert not os.path.lexists(f"{pods.new}/link_remap.3") and os.path.exists(f"{pods.new}/sub/dir/nested")
+
+
+def test_a_link_in_the_way_is_an_error_and_kept(pods: Pods) -> None:
+    """As another container's, in the middle of its own restore."""
+    shm.capture(pods.old, fill(pods.old), pods.dest)
+    with open(f"{pods.new}/link_remap.3", "w") as file:
+        file.write("another's")
+    with pytest.raises(LayerError, match="another restore"):
+        shm.apply(pods.dest, pods.new, pods.record, [("sub/dir/nested", "link_remap.3")])
+    with open(f"{pods.new}/link_remap.3") as file:
+        assert file.read() == "another's"

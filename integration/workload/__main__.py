@@ -11,8 +11,8 @@ def main() -> None:
     drawn = tokens.draw(int(os.environ.get("WORKLOAD_MEMORY_MB", "0")))
     signals.install()
     names = [name for name in os.environ.get("WORKLOAD", "").split(",") if name]
-    # Processes are forked before there is a thread.
-    names.sort(key=lambda name: name != "processes")
+    # Processes are forked before there is a thread; multiprocessing's queues have threads.
+    names.sort(key=lambda name: (name != "processes", name == "semaphores_multiprocess"))
     started = {name: features.FEATURES[name]() for name in names}
     logs.start(int(os.environ.get("WORKLOAD_LOG_MS", "0")))
     server.serve(lambda: state.collect(drawn, started), drawn.memory)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from integration.workload import connections, files, gone, processes
+from integration.workload import connections, files, gone, processes, semaphores
 
 FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "processes": processes.children,
@@ -19,6 +19,10 @@ FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "layer": files.layer,
     "memfd": files.memfd,
     "shm_map": files.shm_map,
+    "semaphores_multiprocess": semaphores.multiprocess,
+    "semaphores_named": semaphores.named,
+    "segment": semaphores.segment,
+    "shm_closed": semaphores.closed,
     "unlinked": gone.unlinked,
     "gone_image": gone.of_the_image,
     "gone_directory": gone.with_its_directory,

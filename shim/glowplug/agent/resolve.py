@@ -12,7 +12,7 @@ from glowplug.agent.judge import JUDGED, Judge
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
-from glowplug.checkpoint import bundle, verdict
+from glowplug.checkpoint import bundle, mounts, verdict
 from glowplug.checkpoint.eligible import RESTORE
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
@@ -80,7 +80,6 @@ class Resolver:
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""
-        shm = next((mount.source for mount in spec.mounts if mount.destination == "/dev/shm"), "")
         return {
             "verdict": "match",
             "checkpoint": chosen.id,
@@ -89,7 +88,7 @@ class Resolver:
             "criu": self._config.criu,
             "deadline_s": self._config.restore_deadline_s,
             "unread_bytes": chosen.verdict.prediction.unread_bytes if chosen.verdict.prediction else 0,
-            "shm": shm,
+            "shm": mounts.shared_memory(spec),
             "uts": spec.namespaces.get("uts", ""),
         }
 

@@ -40,8 +40,9 @@ class Gpu:
         try:
             members = subject.pids
             self.pids = self._suspension.find(members)
-            _refuse(undumpable.beside(set(members) - set(self.pids), self._suspension.without))
-            _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices))])
+            _refuse(undumpable.beside(set(members) - set(self.pids), self._suspension.without, self.pids))
+            env = _variables(subject.bundle.env)
+            _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices), env)])
             self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
             indexes = [device.index for device in devices]
             self.device_bytes = room.device_memory(self.pids, indexes) if self.pids else 0
@@ -84,6 +85,11 @@ class Gpu:
 def _refuse(found: list[undumpable.Undumpable]) -> None:
     if found:
         raise UsageError(f"this container can't be captured: {'; '.join(map(str, found))}")
+
+
+def _variables(env: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE entries by name."""
+    return {name: value for name, _, value in (entry.partition("=") for entry in env)}
 
 
 def _uses(pids: list[int], devices: tuple[Device, ...]) -> dict[int, set[int]]:

@@ -17,7 +17,19 @@ from glowplug import paths
 from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
-from glowplug.capture import describe, frozen, identity, layer, pace, real_user, subject, unix_names, volumes
+from glowplug.capture import (
+    describe,
+    frozen,
+    identity,
+    layer,
+    links,
+    pace,
+    real_user,
+    shared,
+    subject,
+    unix_names,
+    volumes,
+)
 from glowplug.capture import stop as stopping
 from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
@@ -137,13 +149,11 @@ def freeze(work: Work) -> None:
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
-        work.layer = layer.capture(found, into)
+        wanted = links.of(found, f"{into}/images")
+        work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
         _refuse_longer_pause(work, began)
-        held = subject.held_shm(found)
-        if held:
-            os.makedirs(f"{into}/shm", 0o700)
-            shm.capture(found.shm, held, f"{into}/shm/tree")
-        volumes.capture(found.bundle, into)
+        shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
+        volumes.capture(found.bundle, into, wanted)
     work.result.pause_s = round(time.monotonic() - began, 4)
     work.result.phases |= work.gpu.seconds if work.gpu else {}
 

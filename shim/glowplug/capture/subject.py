@@ -14,13 +14,14 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import ContainerdError, UsageError
 from glowplug.host import cgroup, memory, process
-from glowplug.layer import shm, tree
+from glowplug.layer import tree
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: its /dev/shm on the
-    host, or "" without one. `memory_bytes`, `layer_bytes`: what a capture will have to write."""
+    """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: the pod's /dev/shm on
+    the host, or "" where the container has none, or a volume there. `memory_bytes`, `layer_bytes`: what a capture
+    will have to write."""
 
     record: ContainerRecord
     bundle: bundle.BundleFacts
@@ -47,7 +48,7 @@ def find(containerd: Containerd, request: Request) -> Subject:
     facts = bundle.read(dict(record.spec))
     upper = _upper(containerd, record)
     pids = process.tree(task.pid)
-    shm_directory = next((mount.source for mount in facts.mounts if mount.destination == "/dev/shm"), "")
+    shm_directory = mounts.shared_memory(facts)
     return Subject(
         record=record,
         bundle=facts,
@@ -116,11 +117,6 @@ def _locked(path: str, container: str) -> int:
             f"wanted to capture container {container}, found a capture of it under way"
         ) from None
     return fd
-
-
-def held_shm(subject: Subject) -> set[str]:
-    """The files of the pod's /dev/shm that the processes hold, by name below it."""
-    return shm.held_files(subject.pids, subject.shm) if subject.shm else set()
 
 
 def _one(containerd: Containerd, request: Request) -> ContainerRecord:

@@ -1,11 +1,12 @@
 """Volumes that travel with a container: its image's VOLUMEs and its emptyDirs, each a directory of the host.
 
 In a checkpoint they lie in volumes/: `index.json` says which is mounted where, and volumes/N/tree holds the
-files of the Nth.
+files of the Nth. `links`: see capture/links.py.
 """
 
 import json
 import os
+from collections.abc import Mapping
 
 from glowplug.checkpoint import mounts
 from glowplug.checkpoint.bundle import BundleFacts
@@ -43,8 +44,8 @@ def bytes_of(bundle: BundleFacts) -> int:
     return total
 
 
-def capture(bundle: BundleFacts, into: str) -> None:
-    """Copy them into `into`/volumes; the container is frozen. Raises LayerError."""
+def capture(bundle: BundleFacts, into: str, links: Mapping[str, list[tuple[str, str]]]) -> None:
+    """Copy them into `into`/volumes; the container is frozen. `links`: by mount point. Raises LayerError."""
     index = []
     for number, mount in enumerate(carried_by(bundle)):
         os.makedirs(f"{into}/volumes/{number}", 0o700)
@@ -54,6 +55,7 @@ def capture(bundle: BundleFacts, into: str) -> None:
                 "destination": mount.destination,
                 "replace": mount.how == REPLACED,
                 "fingerprint": summary.fingerprint,
+                "links": links.get(mount.destination, []),
             }
         )
     if index:

@@ -25,7 +25,9 @@ UNKNOWN = "unknown"
 CONTENT = "content"  # a digest of the files below the source: `content.digest`
 BACKING = "backing"  # what is mounted at the source: "FSTYPE DEVICE ROOT" of /proc/self/mountinfo
 CONTENT_OR_BACKING = "content-or-backing"  # content up to `content.LIMIT` bytes, else backing
-VOLUME = "volume"  # a CSI volume: driver and handle of a persistent one, content of one made for its pod alone
+VOLUME = (
+    "volume"  # a CSI volume: driver and handle of a persistent one, content of one made for its pod alone
+)
 SERVICE_ACCOUNT = "service-account-token"  # the account's name; the token itself rotates
 QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING, VOLUME, SERVICE_ACCOUNT)
 
@@ -101,6 +103,14 @@ class Classified:
 def classify(bundle: BundleFacts) -> tuple[Classified, ...]:
     """Every mount of the bundle, in the spec's order."""
     return tuple(_classified(mount, bundle) for mount in bundle.mounts)
+
+
+def shared_memory(bundle: BundleFacts) -> str:
+    """The directory on the host of the pod's own /dev/shm, the tmpfs of its sandbox; "" where there is none.
+
+    A volume that is mounted there instead is a volume like any other.
+    """
+    return next((found.source for found in classify(bundle) if found.how == "shm"), "")
 
 
 def mount_questions(bundle: BundleFacts) -> list[tuple[str, str, str]]:

@@ -11,48 +11,56 @@ from collections.abc import Iterable
 from glowplug.criu import images
 from glowplug.errors import ImageError
 
-# images/regfile.proto, remap-file-path.proto, fdinfo.proto, pstree.proto, core.proto
+# images/regfile.proto, remap-file-path.proto, fdinfo.proto, pstree.proto, core.proto, mm.proto, vma.proto
 _FILE_REG, _REG_NAME = 3, 6
 _ORIG, _REMAP, _KIND, _LINKED = 1, 2, 3, 0
 _FD_ID, _FD = 1, 4
+_EXE_FILE, _VMAS = 12, 14
+_VMA_START, _VMA_END, _VMA_FILE, _VMA_STATUS = 1, 2, 4, 7
+_OF_FILE = 1 << 6 | 1 << 7  # VMA_FILE_PRIVATE, VMA_FILE_SHARED (criu/include/image.h)
 
 
 def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, int]]]:
     """(path in the container, (st_dev, st_ino) of the file) for each link that the images ask for.
 
-    pids: host pids of the dumped processes, still frozen. The inode is as seen inside the container: look
-    for another name with it among the layer's files of several links, and hard-link that to the path.
-    Raises ImageError if no process holds the file any more by a descriptor (a mapping alone, say).
+    pids: host pids of the dumped processes, still frozen. A file is looked up through whoever holds it: by a
+    descriptor, a mapping (all that is left of a POSIX semaphore: checkpoint-restore/criu#2980), or as the program
+    that runs. The inode is as seen inside the container: look for another name with it where the file lies, and
+    hard-link that to the path.
+    Raises ImageError if none of the processes holds the file any more (it is in flight in a socket, say).
     """
     if not os.path.exists(os.path.join(images_dir, "remap-fpath.img")):
         return []
-    wanted = {
+    asked = {
         remap.required(_ORIG, "remap.orig_id"): remap.required(_REMAP, "remap.remap_id")
         for remap in images.load(images_dir, "remap-fpath.img", "remap-fpath")
         if remap.integer(_KIND) == _LINKED
     }
-    if not wanted:
+    if not asked:
         return []
     names = {}
     for entry in images.load(images_dir, "files.img", "files"):
         reg, number = entry.message(_FILE_REG), entry.required(2, "file.id")
-        if reg is not None and number in wanted.values():
+        if reg is not None and number in asked.values():
             names[number] = os.fsdecode(reg.octets(_REG_NAME) or b"")
-    open_as = _descriptors(images_dir, set(wanted))
+    holders = {**_memory(images_dir, set(asked)), **_descriptors(images_dir, set(asked))}
     hosts = _host_pids(pids)
     found = []
-    for original, remap in wanted.items():
-        path, holder = names.get(remap), open_as.get(original)
+    for original, remap in asked.items():
+        path, holder = names.get(remap), holders.get(original)
         if not path or holder is None or holder[0] not in hosts:
-            raise ImageError(f"an open file was removed, and no process holds it that could tell: {path}")
-        facts = os.stat(f"/proc/{hosts[holder[0]]}/fd/{holder[1]}")
+            raise ImageError(
+                f"{path or 'a file'} was removed while it was held, and no process holds it by a descriptor or a "
+                "mapping any more: close it before the capture"
+            )
+        facts = os.stat(f"/proc/{hosts[holder[0]]}/{holder[1]}")
         found.append((path, (facts.st_dev, facts.st_ino)))
     return found
 
 
-def _descriptors(images_dir: str, wanted: set[int]) -> dict[int, tuple[int, int]]:
-    """File id to (pid in the container, descriptor) of some process that holds it."""
-    found: dict[int, tuple[int, int]] = {}
+def _descriptors(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]:
+    """File id to (pid in the container, its entry below /proc/PID) of some process that has it open."""
+    found: dict[int, tuple[int, str]] = {}
     tables = {}
     for pid, name in images.names(images_dir, "ids"):
         for ids in images.load(images_dir, name, "ids"):
@@ -60,8 +68,24 @@ def _descriptors(images_dir: str, wanted: set[int]) -> dict[int, tuple[int, int]
     for table, name in images.names(images_dir, "fdinfo"):
         for entry in images.load(images_dir, name, "fdinfo"):
             number = entry.required(_FD_ID, "fdinfo.id")
-            if number in wanted and table in tables:
-                found[number] = (tables[table], entry.required(_FD, "fdinfo.fd"))
+            if number in asked and table in tables:
+                found[number] = tables[table], f"fd/{entry.required(_FD, 'fdinfo.fd')}"
+    return found
+
+
+def _memory(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]:
+    """The same, of some process that has it mapped, or runs it."""
+    found: dict[int, tuple[int, str]] = {}
+    for pid, name in images.names(images_dir, "mm"):
+        for mm in images.load(images_dir, name, "mm"):
+            program = mm.integer(_EXE_FILE)
+            if program in asked:
+                found[program] = pid, "exe"
+            for vma in mm.messages(_VMAS):
+                number = vma.integer(_VMA_FILE)
+                if number in asked and vma.required(_VMA_STATUS, "vma.status") & _OF_FILE:
+                    start, end = vma.required(_VMA_START, "vma.start"), vma.required(_VMA_END, "vma.end")
+                    found[number] = pid, f"map_files/{start:x}-{end:x}"
     return found
 
 

@@ -80,6 +80,24 @@ def name(pid: int) -> str:
         return "?"
 
 
+def command_line(pid: int) -> str:
+    """The process's arguments with spaces between, "" when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", errors="replace") as line:
+            return line.read().replace("\0", " ").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def parent(pid: int) -> int:
+    """The PID of the process's parent, 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def threads(pid: int) -> list[int]:
     """The TIDs of a process, none when it is gone."""
     try:

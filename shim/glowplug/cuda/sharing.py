@@ -35,20 +35,27 @@ def by_ipc(pids: list[int]) -> list[Undumpable]:
     ]
 
 
-def by_nccl(devices: Mapping[int, set[int]]) -> list[Undumpable]:
-    """CUDA processes that may share through NCCL. devices: which GPUs each process (the host's PID) uses."""
-    everywhere = set().union(*devices.values())
-    apart = [pid for pid, own in devices.items() if own != everywhere]
-    wanted = " ".join(f"{name}={value}" for name, value in _NCCL_ALONE.items())
+def by_nccl(devices: Mapping[int, set[int]], env: Mapping[str, str]) -> list[Undumpable]:
+    """CUDA processes that may share through NCCL.
+
+    devices: which GPUs each process (the host's PID) uses; one that uses none (vLLM's API server) shares none.
+    env: the container's environment by its spec.
+    """
+    using = {pid: own for pid, own in devices.items() if own}
+    everywhere: set[int] = set().union(*using.values())
+    needed = " ".join(f"{name}={value}" for name, value in _NCCL_ALONE.items())
     return [
         Undumpable(
             pid,
             processes.name(pid),
             "NCCL, with processes on other GPUs beside it",
-            f"a driver before {IPC_DRIVER} can't restore what they may share; set {wanted} for the container",
+            f"a driver before {IPC_DRIVER} can't restore what they may share; set {needed} for the container",
         )
-        for pid in apart
-        if _is_old(pid) and any(_NCCL in what for what in objects(pid)) and not _is_kept_apart(pid)
+        for pid, own in using.items()
+        if own != everywhere
+        and _is_old(pid)
+        and any(_NCCL in what for what in objects(pid))
+        and not _is_kept_apart(pid, env)
     ]
 
 
@@ -57,7 +64,13 @@ def _is_old(pid: int) -> bool:
     return not major.isdigit() or int(major) < IPC_DRIVER
 
 
-def _is_kept_apart(pid: int) -> bool:
+def _is_kept_apart(pid: int, env: Mapping[str, str]) -> bool:
+    """By the spec, which is what the container was asked to be, or by what the process itself was started with.
+
+    The spec goes first: setproctitle(3), which vLLM's workers call, writes over /proc/PID/environ.
+    """
+    if all(env.get(name) == value for name, value in _NCCL_ALONE.items()):
+        return True
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             entries = set(file.read().split(b"\0"))

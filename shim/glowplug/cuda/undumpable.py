@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from glowplug.cuda import processes
@@ -48,12 +48,19 @@ _AFTER = (
         "still open after the CUDA checkpoint: opened by other means than CUDA (NVML, Vulkan, OpenGL)",
     ),
 )
-_BESIDE = (
-    (
-        "/dev/nvidia",
-        "the process has no CUDA state that the driver could take away: it opened that by other means (NVML, Vulkan, "
-        "OpenGL), or is a fork of one with CUDA",
-    ),
+_NODE = "/dev/nvidia"
+_OTHER_MEANS = (
+    "the process has no CUDA state that the driver could take away: it opened that by other means (NVML, Vulkan, "
+    "OpenGL), or is a fork of one with CUDA; have it close that (nvmlShutdown), or not run, before a capture"
+)
+_COMPILE_WORKER = (
+    "a worker of torch.compile inherited it from a process with CUDA (pytorch/pytorch#134084); set "
+    "TORCHINDUCTOR_COMPILE_THREADS=1 for the container, so that there is none"
+)
+_FORK = (
+    "the process is a fork of process {holder}, which holds CUDA, and inherited it. Workers of torch.compile are such "
+    "forks (pytorch/pytorch#134084): TORCHINDUCTOR_COMPILE_THREADS=1 for the container does without them; for others, "
+    "start them by spawn, or before CUDA is first used"
 )
 
 
@@ -67,16 +74,32 @@ def after(pids: Iterable[int]) -> list[Undumpable]:
     return [found for pid in pids for found in _of(pid, _AFTER)]
 
 
-def beside(pids: Iterable[int], said: Mapping[int, str]) -> list[Undumpable]:
+def beside(pids: Iterable[int], said: Mapping[int, str], holders: Collection[int] = ()) -> list[Undumpable]:
     """The same of processes that hold no CUDA, which no CUDA checkpoint changes: known before it.
 
-    said: what the driver said of some of them, by process, when it was asked for their CUDA.
+    said: what the driver said of some of them, by process, when it was asked for their CUDA. holders: those that do
+    hold CUDA.
     """
-    found = [one for pid in pids for one in _of(pid, _BESIDE)]
+    found = []
+    for pid in pids:
+        nodes = sorted(what for what in objects(pid) if what.startswith(_NODE))
+        why = _beside(pid, holders) if nodes else ""
+        found += [Undumpable(pid, processes.name(pid), what, why) for what in nodes]
     return [
         replace(one, why=f"{one.why}; the driver says: {said[one.pid]}") if one.pid in said else one
         for one in found
     ]
+
+
+def _beside(pid: int, holders: Collection[int]) -> str:
+    if "compile_worker" in processes.command_line(pid):
+        return _COMPILE_WORKER
+    above = processes.parent(pid)
+    while above > 1:
+        if above in holders:
+            return _FORK.format(holder=above)
+        above = processes.parent(above)
+    return _OTHER_MEANS
 
 
 def objects(pid: int) -> set[str]:

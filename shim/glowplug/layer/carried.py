@@ -6,6 +6,7 @@ image's files: it is replaced, by exchange (see `swap`).
 """
 
 import os
+from collections.abc import Collection, Iterable
 
 from glowplug.errors import LayerError
 from glowplug.layer import attributes, descent, swap, tree, undo_record
@@ -32,12 +33,20 @@ def capture(directory: str, dest: str, limit: int) -> tree.Summary:
     return tree.capture(directory, dest)
 
 
-def apply(source: str, directory: str, record: str, *, replace: bool, fingerprint: str | None = None) -> None:
+def apply(
+    source: str,
+    directory: str,
+    record: str,
+    *,
+    replace: bool,
+    fingerprint: str | None = None,
+    links: Collection[tuple[str, str]] = (),
+) -> None:
     """Put a captured directory's content and attributes into `directory`.
 
     record: path of the undo record. replace: put it in the place of what is there (image volume); otherwise
-    `directory` must be empty. fingerprint: the capture's. On any failure (LayerError, or an exception from a
-    signal handler) the directory is as before.
+    `directory` must be empty. fingerprint: the capture's. links: as of tree.apply.
+    On any failure (LayerError, or an exception from a signal handler) the directory is as before.
     """
 
     def build(path: str) -> None:
@@ -45,12 +54,14 @@ def apply(source: str, directory: str, record: str, *, replace: bool, fingerprin
         with Descent(source) as original, Descent(path) as target:
             replica.copy(original, target)
         tree.refuse_damaged(replica, source, fingerprint)
+        for name, new in links:
+            descent.link(path, name, new)
 
     try:
         if replace:
             swap.replace(directory, record, build)
         else:
-            _fill(source, directory, record, build)
+            _fill(source, directory, record, build, [new for _, new in links])
     except OSError as error:
         raise LayerError(f"can't put the volume in place at {directory}: {error}") from error
 
@@ -81,12 +92,12 @@ def finish(record: str) -> None:
         raise LayerError(f"can't remove what the volume of {record} replaced: {error}") from error
 
 
-def _fill(source: str, directory: str, record: str, build: swap.Build) -> None:
+def _fill(source: str, directory: str, record: str, build: swap.Build, links: Iterable[str]) -> None:
     with Descent(directory) as place:
         if os.listdir(place.fd):
             raise LayerError(f"the volume {directory} is not empty: what others put there would be lost")
         described = attributes.describe(place.fd)
-    names = os.listdir(source)
+    names = [*os.listdir(source), *(new for new in links if "/" not in new)]
     undo_record.write(record, {"directory": directory, "names": names, "root": described})
     done = False
     try:

@@ -131,3 +131,15 @@ def _unlink_files(fd: int) -> list[str]:
 
 def _name_bytes(entry: tuple[str, os.stat_result]) -> bytes:
     return os.fsencode(entry[0])
+
+
+def link(directory: str, name: str, new: str) -> None:
+    """Give a file below the directory another name there; no symlink is followed on either way."""
+    *above, last = name.split("/")
+    *new_above, new_last = new.split("/")
+    with Descent(directory) as source, Descent(directory) as target:
+        for step in above:
+            source.down(step)
+        for step in new_above:
+            target.down(step)
+        os.link(last, new_last, src_dir_fd=source.fd, dst_dir_fd=target.fd, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Files of the pod's /dev/shm that captured processes hold, open or mapped.
+"""Files of the pod's /dev/shm: those that captured processes hold, open or mapped, or all that there are.
 
 The tmpfs belongs to the pod's sandbox and is bound into the container, so CRIU opens its files by name and
 never dumps them (a POSIX semaphore is a mapped file here too). Unlinked files are CRIU's: it keeps them in
@@ -37,6 +37,19 @@ def held_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION
         raise LayerError(f"can't see which files of {destination} are held: {error}") from error
 
 
+def all_files(shm_dir: str) -> set[str]:
+    """Names below `shm_dir` of everything in it. LayerError when it can't be read."""
+    found = set()
+    try:
+        with Descent(shm_dir) as place:
+            for step, name, _ in descent.walk(place):
+                if step != LEAVE:
+                    found.add("/".join(place.names if step == ENTER else (*place.names, name)))
+    except OSError as error:
+        raise LayerError(f"can't see which files there are in {shm_dir}: {error}") from error
+    return found
+
+
 def capture(shm_dir: str, held: Collection[str], dest: str) -> int:
     """Copy the held files, and the directories they lie in, to the new directory `dest`.
 
@@ -58,18 +71,25 @@ def capture(shm_dir: str, held: Collection[str], dest: str) -> int:
     return replica.bytes
 
 
-def apply(source: str, shm_dir: str, record: str) -> None:
+def apply(source: str, shm_dir: str, record: str, links: Iterable[tuple[str, str]] = ()) -> None:
     """Put captured files into another pod's shared memory, beside what is there.
 
-    record: path of the undo record. LayerError when a file of one of the names is there with other content,
-    owner or mode, or on any other failure: then everything is as before.
+    record: path of the undo record. links: hard links to add until `finish`, each (a name below, the new name).
+    LayerError when a file of one of the names is there with other content, owner or mode, or on any other failure:
+    then everything is as before.
     """
     try:
-        missing = _missing(source, shm_dir)
-        undo_record.write(record, {"directory": shm_dir, "created": missing})
+        missing, links = _missing(source, shm_dir), list(links)
+        added = [new for _, new in links]
+        for path in added:
+            if os.path.lexists(os.path.join(shm_dir, path)):
+                raise LayerError(f"{path!r} is in the new pod's shared memory already: another restore's")
+        undo_record.write(record, {"directory": shm_dir, "created": [*missing, *added], "links": added})
         done = False
         try:
             _create(source, shm_dir, frozenset(missing))
+            for name, new in links:
+                descent.link(shm_dir, name, new)
             done = True
         finally:
             if not done:
@@ -92,8 +112,13 @@ def undo(record: str) -> None:
 
 
 def finish(record: str) -> None:
-    """Keep what was applied: remove the undo record."""
+    """Keep what was applied: remove the links, which nobody but CRIU knows of, and the undo record."""
     try:
+        content = undo_record.read(record)
+        if content is not None and content.get("links"):
+            with Descent(content["directory"]) as place:
+                for path in content["links"]:
+                    _remove(place.root, path)
         undo_record.forget(record)
     except OSError as error:
         raise LayerError(f"can't remove the undo record {record}: {error}") from error

@@ -88,7 +88,7 @@ def apply(
         refuse_damaged(replica, tree, fingerprint)
         _refuse_foreign(replica, tree, features)
         for name, new in links:
-            _link(beside, name, new)
+            descent.link(beside, name, new)
 
     try:
         swap.replace(upper, record, build)
@@ -141,18 +141,6 @@ def refuse_damaged(replica: Replica, tree: str, fingerprint: str | None) -> None
             f"the captured tree {tree} is damaged: its fingerprint is {replica.fingerprint}, "
             f"{fingerprint} was captured"
         )
-
-
-def _link(directory: str, name: str, new: str) -> None:
-    """Give a file below the directory another name there; no symlink is followed on either way."""
-    *above, last = name.split("/")
-    *new_above, new_last = new.split("/")
-    with Descent(directory) as source, Descent(directory) as target:
-        for step in above:
-            source.down(step)
-        for step in new_above:
-            target.down(step)
-        os.link(last, new_last, src_dir_fd=source.fd, dst_dir_fd=target.fd, follow_symlinks=False)
 
 
 def _refuse_foreign(replica: Replica, tree: str, features: Iterable[str]) -> None:

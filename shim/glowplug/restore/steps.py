@@ -128,10 +128,12 @@ def layer(work: Work) -> None:
 
 
 def shared_memory(work: Work) -> None:
-    """The /dev/shm files that the processes hold, into the tmpfs of the new pod."""
+    """The files of /dev/shm that were captured, into the tmpfs of the new pod."""
     source = f"{work.checkpoint}/shm/tree"
     if os.path.isdir(source):
-        shm.apply(source, work.text("shm"), work.attempt.shm_record)
+        with open(f"{work.checkpoint}/shm/index.json") as file:
+            index = json.load(file)
+        shm.apply(source, work.text("shm"), work.attempt.shm_record, index["links"])
 
 
 def volumes(work: Work) -> None:
@@ -148,6 +150,7 @@ def volumes(work: Work) -> None:
             work.attempt.volume_record(number),
             replace=volume["replace"],
             fingerprint=volume["fingerprint"],
+            links=volume["links"],
         )
 
 

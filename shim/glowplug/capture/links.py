@@ -1,0 +1,60 @@
+"""Hard links that CRIU's images ask for, each with the place whose files travel and hold another name of the file.
+
+A place is the writable layer ("") or a mount point whose files a checkpoint carries. CRIU takes the links away at
+the end of its dump (see criu/remaps.py), so a restore makes them again from the other name.
+"""
+
+from glowplug.capture.subject import Subject
+from glowplug.capture.volumes import carried_by
+from glowplug.criu import remaps
+from glowplug.errors import LayerError
+from glowplug.layer import names
+from glowplug.layer.shm import DESTINATION
+
+LAYER = ""
+Links = dict[str, list[tuple[str, str]]]
+"""Place → (a name below it that the file has, the name to make below it)."""
+
+
+def of(subject: Subject, images: str) -> Links:
+    """The container is frozen, its images are in `images`. Raises LayerError, ImageError."""
+    asked: dict[str, list[tuple[str, names.Inode]]] = {}
+    mounted = [mount.destination for mount in subject.bundle.mounts]
+    for path, inode in remaps.links(images, subject.pids):
+        place = _holder(path, mounted)
+        asked.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))
+    places = _places(subject)
+    return {place: _in_place(place, places.get(place), found) for place, found in asked.items()}
+
+
+def _holder(path: str, mounted: list[str]) -> str:
+    """The mount point that a path lies below, LAYER where there is none."""
+    above = [point for point in mounted if path.startswith(f"{point.rstrip('/')}/")]
+    return max(above, key=len, default=LAYER)
+
+
+def _places(subject: Subject) -> dict[str, tuple[str, str]]:
+    """Of each place: its directory on the host, and where inode numbers are as the container sees them."""
+    found = {mount.destination: (mount.source, mount.source) for mount in carried_by(subject.bundle)}
+    if subject.shm:
+        found[DESTINATION] = subject.shm, subject.shm
+    found[LAYER] = subject.upper, f"/proc/{subject.init}/root"
+    return found
+
+
+def _in_place(
+    place: str, known: tuple[str, str] | None, asked: list[tuple[str, names.Inode]]
+) -> list[tuple[str, str]]:
+    if known is None:
+        path = f"{place}/{asked[0][0]}"
+        raise LayerError(
+            f"a file that lay at {path} was removed while it is held, on the volume {place}, which does not travel "
+            "with a checkpoint: close it before the capture"
+        )
+    named = names.of_inodes(*known, {inode for _, inode in asked})
+    for name, inode in asked:
+        if inode not in named:
+            raise LayerError(
+                f"no other name of the removed, open file {place}/{name} is to be found: close it before the capture"
+            )
+    return [(named[inode], name) for name, inode in asked]
