@@ -1,10 +1,12 @@
 """Hooks around captures and restores, against a server that behaves as engines do; questions of readiness."""
 
+import http.client
 import json
 import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ from integration.waiting import wait_until
 
 ENGINE = (f"/{PYTHON}", "-m", "integration.workload.engine")
 WAKES_WITHIN_S = 20.0
+RESUME = "/resume_memory_occupation"
+ANSWER = "11 22 33"
 
 
 def engine(pods: Pods, environment: dict[str, str], said: dict[str, str]) -> Container:
@@ -34,27 +38,59 @@ def told(container: Container) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "sleep", "wake"),
+    ("name", "weights", "sleep", "wake"),
     [
-        ("vllm", "/sleep?level=1", "/wake_up"),
-        ("sglang:8000", "/release_memory_occupation", "/resume_memory_occupation"),
+        ("vllm", "", "/sleep?level=1", ("/wake_up",)),
+        (
+            "vllm",
+            "reload",
+            "/sleep?level=2",
+            ("/wake_up?tags=weights", "/collective_rpc", "/wake_up?tags=kv_cache"),
+        ),
+        ("sglang:8000", "keep", "/release_memory_occupation", (RESUME,)),
+        (
+            "sglang:8000",
+            "reload",
+            "/release_memory_occupation",
+            (RESUME, "/update_weights_from_disk", RESUME),
+        ),
     ],
 )
 def test_an_engine_sleeps_in_its_checkpoint_and_wakes_in_every_start(
-    name: str, sleep: str, wake: str, agent: Node, pods: Pods
+    name: str, weights: str, sleep: str, wake: tuple[str, ...], agent: Node, pods: Pods
 ) -> None:
-    environment = {"CASE": secrets.token_hex(4)}
-    said = {**annotated(engine=name), "glowplug.dev/ready": ""}
+    environment = {"CASE": secrets.token_hex(4), **({} if weights == "reload" else {"WEIGHTS_BACKUP": "1"})}
+    said = {**annotated(engine=name, weights=weights), "glowplug.dev/ready": ""}
     first = engine(pods, environment, said)
-    assert capture_of(agent, first.pod)["result"] == "captured"
+    found = capture_of(agent, first.pod)
+    assert found["result"] == "captured", found
     before = told(first)
-    assert (before["told"], before["asleep"]) == ([sleep, wake], False)
+    assert (before["told"], before["asleep"]) == ([sleep, *wake], False)
+    assert complete(first) == ANSWER
     second = engine(pods, environment, said)
     assert outcome(agent, second) == "restored"
     wait_until(lambda: not told(second)["asleep"], WAKES_WITHIN_S, "the engine awake")
-    after = told(second)
-    assert (after["told"], after["token"]) == ([sleep, wake], before["token"])
     assert [one["result"] for one in hooks_after_restore(agent, second)] == ["done"]
+    after = told(second)
+    assert (after["told"], after["token"]) == ([sleep, *wake], before["token"])
+    assert complete(second) == ANSWER
+
+
+def complete(container: Container) -> str:
+    """The text that it makes."""
+    connection = http.client.HTTPConnection(container.pod.ip, 8000, timeout=10)
+    with closing(connection):
+        connection.request("POST", "/v1/completions", "{}", {"Content-Type": "application/json"})
+        return str(json.loads(connection.getresponse().read())["choices"][0]["text"])
+
+
+def test_an_engine_that_says_200_and_does_not_sleep_is_not_captured(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4), "LIE": "sleep"}
+    container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
+    found = capture_of(agent, container.pod)
+    assert found["result"] == "failed"
+    assert 'expected {"is_sleeping": true}, the engine answered: {"is_sleeping": false}' in found["detail"]
+    assert complete(container) == ANSWER
 
 
 def hooks_after_restore(node: Node, container: Container) -> list[dict[str, Any]]:
@@ -70,7 +106,11 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
     environment = {"CASE": secrets.token_hex(4), "FAIL_SLEEP": "1"}
     container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
     found = capture_of(agent, container.pod)
-    assert found["result"] == "failed" and "wanted a status from 200 to 299, found 500" in found["detail"]
+    assert found["result"] == "failed"
+    assert (
+        'POST /sleep?level=1 on port 8000: the engine answered 500: {"error": "device is busy"}'
+        in found["detail"]
+    )
     assert told(container)["told"] == ["/sleep?level=1", "/wake_up"]
 
 

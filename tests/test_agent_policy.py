@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glowplug.agent import policy
+from glowplug.agent.engines import PRESETS, Step
 from glowplug.agent.policy import BadAnnotation, Hook, Policy, Ready
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
@@ -97,6 +98,7 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("hook-timeout", "0s"),
         ("hook-timeout", "601s"),
         ("engine", "ollama"),
+        ("weights", "twice"),
         ("engine", "vllm:"),
     ],
 )
@@ -124,17 +126,33 @@ def test_no_text_breaks_the_parser(text: str, name: str) -> None:
 def test_an_engine_brings_its_hooks_and_its_readiness() -> None:
     vllm, sglang = parsed(engine="vllm"), parsed(engine="sglang:9000")
     assert vllm.ready == Ready("http", port=8000, path="/health")
-    assert vllm.before_capture == Hook("http-post", port=8000, path="/sleep?level=1")
-    assert vllm.after_capture == vllm.after_restore == Hook("http-post", port=8000, path="/wake_up")
-    assert sglang.before_capture == Hook("http-post", port=9000, path="/release_memory_occupation", body="{}")
-    assert sglang.after_restore == Hook("http-post", port=9000, path="/resume_memory_occupation", body="{}")
+    assert vllm.before_capture == Hook("engine", port=8000, steps=PRESETS["vllm"]["keep"].sleep)
+    assert (
+        vllm.after_capture
+        == vllm.after_restore
+        == Hook("engine", port=8000, steps=PRESETS["vllm"]["keep"].wake)
+    )
+    assert sglang.before_capture == Hook("engine", port=9000, steps=PRESETS["sglang"]["keep"].sleep)
+    assert sglang.after_restore == Hook("engine", port=9000, steps=PRESETS["sglang"]["keep"].wake)
+
+
+def test_weights_that_are_read_again_are_another_way_to_sleep() -> None:
+    found = parsed(engine="vllm", weights="reload")
+    assert found.before_capture is not None and found.after_restore is not None
+    assert found.before_capture.steps[0] == Step("POST", "/sleep?level=2")
+    assert [step.path for step in found.after_restore.steps] == [
+        "/wake_up?tags=weights",
+        "/collective_rpc",
+        "/wake_up?tags=kv_cache",
+        "/is_sleeping",
+    ]
 
 
 def test_what_the_pod_says_itself_goes_before_the_engines_way() -> None:
     found = parsed(engine="vllm", ready="tcp://:1", before_capture="signal:USR2")
     assert found.ready == Ready("tcp", port=1)
     assert found.before_capture == Hook("signal", signal=signal.SIGUSR2)
-    assert found.after_capture == Hook("http-post", port=8000, path="/wake_up")
+    assert found.after_capture == Hook("engine", port=8000, steps=PRESETS["vllm"]["keep"].wake)
 
 
 def test_an_annotation_may_be_for_one_container_of_the_pod() -> None:

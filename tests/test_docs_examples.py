@@ -74,7 +74,11 @@ def test_the_model_server_sleeps_for_the_capture_and_is_woken() -> None:
     for name in ("pod-vllm.yaml", "job-warm-up.yaml"):
         found = policy.of(facts(name), "never")
         hooks = (found.before_capture, found.after_capture, found.after_restore)
-        assert [hook.path if hook else None for hook in hooks] == ["/sleep?level=1", "/wake_up", "/wake_up"]
+        assert [hook.steps[0].path if hook else None for hook in hooks] == [
+            "/sleep?level=1",
+            "/wake_up",
+            "/wake_up",
+        ]
         assert "--enable-sleep-mode" in (wanted(name).args or ())
         assert wanted(name).env["VLLM_SERVER_DEV_MODE"] == "1"
         assert wanted(name).gpus == 1

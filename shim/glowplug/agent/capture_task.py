@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from glowplug.agent.engines import Step
 from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running
 from glowplug.capture.request import Request
@@ -51,4 +52,7 @@ def of(plain: Mapping[str, Any]) -> Task:
 
 def hook(plain: Mapping[str, Any] | None) -> Hook | None:
     """A hook that was written as JSON values."""
-    return Hook(**{**plain, "command": tuple(plain["command"])}) if plain else None
+    if not plain:
+        return None
+    steps = tuple(Step(**{**step, "keep": tuple(step["keep"])}) for step in plain["steps"])
+    return Hook(**{**plain, "command": tuple(plain["command"]), "steps": steps})

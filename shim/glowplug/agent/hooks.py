@@ -1,11 +1,14 @@
 """What a pod wants done before a capture, after it, and after a restore (policy.Hook)."""
 
+import json
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import closing
 
 import grpc
 
+from glowplug.agent.engines import Step
 from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running, connect
 from glowplug.containerd.client import Containerd
@@ -14,6 +17,7 @@ from glowplug.errors import ContainerdError, HookError, HostError
 from glowplug.podnet import http
 
 AGAIN_AFTER_S = 0.1
+QUOTED_BYTES = 300
 EXEC_GRACE_S = 5.0
 """Besides a command's own time, for containerd's part in it."""
 
@@ -21,12 +25,15 @@ EXEC_GRACE_S = 5.0
 def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> None:
     """Returns when it is done: the server answered with 200 to 299, the command ended with 0, the signal is sent.
 
-    Raises HookError with what came instead; never what a command wrote or a server said.
+    Raises HookError with what came instead; never what a command wrote, and of a server's answer only what an engine
+    said to its own preset's requests.
     """
     until = time.monotonic() + timeout_s
     try:
         if hook.kind == "http-post":
             _post(hook, running, until)
+        elif hook.kind == "engine":
+            _engine(hook, running, until)
         elif hook.kind == "exec":
             _exec(hook, running, cri, timeout_s)
         else:
@@ -43,6 +50,51 @@ def _post(hook: Hook, running: Running, until: float) -> None:
         raise HookError(f"http-post to port {hook.port}: wanted an answer, found: {error}") from error
     if not 200 <= status < 300:
         raise HookError(f"http-post to port {hook.port}: wanted a status from 200 to 299, found {status}")
+
+
+def _engine(hook: Hook, running: Running, until: float) -> None:
+    kept: dict[str, str] = {}
+    for step in hook.steps:
+        what = f"{step.method} {step.path} on port {hook.port}"
+        try:
+            with closing(_connected(hook, running, until)) as connection:
+                status, said = http.exchange(
+                    connection, step.method, step.path, _filled(step.body, kept), until
+                )
+        except (OSError, ValueError) as error:
+            raise HookError(f"{what}: no answer: {error}") from error
+        if not 200 <= status < 300:
+            raise HookError(f"{what}: the engine answered {status}: {_quoted(said)}")
+        if step.expected or step.keep:
+            kept |= _answer(step, said, what)
+
+
+def _answer(step: Step, said: bytes, what: str) -> dict[str, str]:
+    """The members of an answer that later requests name. Raises HookError where it is not the expected one."""
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or any(found.get(name) != value for name, value in step.expected.items()):
+        raise HookError(
+            f"{what}: expected {json.dumps(dict(step.expected))}, the engine answered: {_quoted(said)}"
+        )
+    if not all(isinstance(found.get(name), str) for name in step.keep):
+        raise HookError(f"{what}: expected {', '.join(step.keep)} in the answer, got: {_quoted(said)}")
+    return {name: found[name] for name in step.keep}
+
+
+def _filled(body: str, kept: Mapping[str, str]) -> str:
+    """The JSON body with what earlier answers said in the place of "$MEMBER"."""
+    for name, value in kept.items():
+        body = body.replace(f'"${name}"', json.dumps(value))
+    return body
+
+
+def _quoted(said: bytes) -> str:
+    """An engine's own words, short and printable."""
+    text = " ".join(said[:QUOTED_BYTES].decode(errors="replace").split())
+    return "".join(letter if letter.isprintable() else "?" for letter in text) or "nothing"
 
 
 def _connected(hook: Hook, running: Running, until: float) -> socket.socket:

@@ -9,10 +9,11 @@ import re
 import shlex
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
+from glowplug.agent import engines
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.eligible import containers_named
 from glowplug.checkpoint.requirements import asks_for_gpu
@@ -21,6 +22,7 @@ from glowplug.errors import UsageError
 CAPTURE = "capture"
 READY = "ready"
 ENGINE = "engine"
+WEIGHTS = "weights"
 MAX_PAUSE = "max-pause"
 HOOK_TIMEOUT = "hook-timeout"
 BEFORE_CAPTURE = "before-capture"
@@ -57,14 +59,17 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Something to do in the pod. `body`: of an http-post, JSON or empty; `signal`: its number."""
+    """Something to do in the pod. `body`: of an http-post, JSON or empty; `signal`: its number; `steps`: of an engine's
+    preset, its requests in their order.
+    """
 
-    kind: Literal["http-post", "exec", "signal"]
+    kind: Literal["http-post", "exec", "signal", "engine"]
     port: int = 0
     path: str = ""
     body: str = ""
     command: tuple[str, ...] = ()
     signal: int = 0
+    steps: tuple[engines.Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +85,18 @@ class Policy:
     max_pause_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """How an inference server is put to sleep and woken, and how it says that it serves."""
-
-    port: int
-    ready: str
-    sleep: str
-    wake: str
-    body: str
-
-
-# vLLM: docs "Sleep Mode" (its server has these paths with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode; level 1
-# keeps the weights in host memory, where the checkpoint finds them). SGLang: docs "SGLang for RL Systems" (with
-# --enable-memory-saver; the body is required, and empty means weights and KV cache).
-ENGINES = {
-    "vllm": Engine(8000, "/health", "/sleep?level=1", "/wake_up", ""),
-    "sglang": Engine(30000, "/health", "/release_memory_occupation", "/resume_memory_occupation", "{}"),
-}
-
-
 def of(facts: BundleFacts, default: When) -> Policy:
     """Raises BadAnnotation for the first annotation that can't be understood."""
     found = _Annotations(facts.annotations, facts.container_name)
-    engine = found.get(ENGINE, _engine)
+    engine = _preset(found)
     asked: When = found.get(CAPTURE, when) or default
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
     return Policy(
         when=asked,
         ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
-        before_capture=found.get(BEFORE_CAPTURE, hook) or _post(engine, engine.sleep if engine else ""),
-        after_capture=found.get(AFTER_CAPTURE, hook) or _post(engine, engine.wake if engine else ""),
-        after_restore=found.get(AFTER_RESTORE, hook) or _post(engine, engine.wake if engine else ""),
+        before_capture=found.get(BEFORE_CAPTURE, hook) or _steps(engine, "sleep"),
+        after_capture=found.get(AFTER_CAPTURE, hook) or _steps(engine, "wake"),
+        after_restore=found.get(AFTER_RESTORE, hook) or _steps(engine, "wake"),
         hook_timeout_s=found.get(HOOK_TIMEOUT, hook_timeout) or DEFAULT_HOOK_TIMEOUT_S,
         max_pause_s=found.get(MAX_PAUSE, duration),
     )
@@ -222,16 +207,38 @@ def when(text: str) -> When:
     raise ValueError("ready, never or once-and-exit")
 
 
-def _engine(text: str) -> Engine:
+def _preset(found: _Annotations) -> engines.Preset | None:
+    """The preset that the pod names, for the weights that it wants parked or read again."""
+    how = found.get(WEIGHTS, _weights)
+    named = found.get(ENGINE, _engine)
+    if named is None:
+        return None
+    presets, port = named
+    preset = presets[how or engines.KEEP]
+    return replace(preset, port=port) if port else preset
+
+
+def _engine(text: str) -> tuple[Mapping[str, engines.Preset], int]:
+    """The engine's presets, and another port than its usual one or 0. Raises ValueError."""
     name, colon, port = text.partition(":")
-    known = ENGINES.get(name)
+    known = engines.PRESETS.get(name)
     if known is None:
-        raise ValueError(f"{' or '.join(ENGINES)}, and :PORT behind it for another port than its usual one")
-    return Engine(_port(port), known.ready, known.sleep, known.wake, known.body) if colon else known
+        raise ValueError(
+            f"{' or '.join(engines.PRESETS)}, and :PORT behind it for another port than its usual one"
+        )
+    return known, _port(port) if colon else 0
 
 
-def _post(engine: Engine | None, path: str) -> Hook | None:
-    return Hook("http-post", port=engine.port, path=path, body=engine.body) if engine else None
+def _weights(text: str) -> str:
+    if text not in (engines.KEEP, engines.RELOAD):
+        raise ValueError(f"{engines.KEEP} or {engines.RELOAD}")
+    return text
+
+
+def _steps(engine: engines.Preset | None, way: Literal["sleep", "wake"]) -> Hook | None:
+    if engine is None:
+        return None
+    return Hook("engine", port=engine.port, steps=engine.sleep if way == "sleep" else engine.wake)
 
 
 def _url(text: str, scheme: str) -> tuple[int, str]:

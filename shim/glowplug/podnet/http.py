@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange over a connection that is already there: only the status counts (RFC 9112).
+"""One HTTP/1.1 exchange over a connection that is already there: its status, or its body too (RFC 9112).
 
 Made for servers that nobody here trusts: no redirect is followed, what is read is bounded in bytes and in time.
 """
@@ -11,6 +11,11 @@ HEAD_LIMIT = 4096
 DRAIN_LIMIT = 64 << 10
 DRAIN_S = 0.25
 
+BODY_LIMIT = 64 << 10
+
+_END = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d{1,18})[ \t]*\r?$")
+_CHUNKED = re.compile(rb"(?im)^transfer-encoding:[ \t]*chunked[ \t]*\r?$")
 _STATUS = re.compile(rb"[1-5][0-9]{2}")
 
 
@@ -19,19 +24,74 @@ def status(connection: socket.socket, method: str, path: str, body: str, until: 
 
     Raises OSError (TimeoutError when it takes longer), ValueError where the other end talks no HTTP.
     """
+    _send(connection, method, path, body, until)
+    head = b""
+    while (found := _final(head)) is None:
+        if len(head) >= HEAD_LIMIT:
+            raise ValueError("expected an HTTP answer, got a beginning without an end")
+        head += _received(connection, until)
+    _drain(connection, min(until, time.monotonic() + DRAIN_S))
+    return found
+
+
+def exchange(
+    connection: socket.socket, method: str, path: str, body: str, until: float, limit: int = BODY_LIMIT
+) -> tuple[int, bytes]:
+    """The status and the body, of which `limit` bytes at most are read. The rest is as of `status`."""
+    _send(connection, method, path, body, until)
+    (found, head), rest = _head(connection, until)
+    length = _LENGTH.search(head)
+    needed = min(int(length[1]), limit) if length else limit
+    try:
+        while len(rest) < needed:
+            rest += _received(connection, until)
+    except ConnectionResetError:
+        if length:
+            raise
+    content = _joined(rest) if _CHUNKED.search(head) else rest
+    return found, content[:needed]
+
+
+def _joined(chunks: bytes) -> bytes:
+    """The content of a chunked body, as far as it is there (RFC 9112, 7.1)."""
+    content = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        try:
+            length = int(size.partition(b";")[0], 16)
+        except ValueError:
+            raise ValueError("expected the size of a chunk, got something else") from None
+        if length <= 0:
+            break
+        content += chunks[:length]
+        chunks = chunks[length + 2 :]
+    return content
+
+
+def _send(connection: socket.socket, method: str, path: str, body: str, until: float) -> None:
     content = body.encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "User-Agent: glowplug", "Connection: close"]
     if method == "POST":
         lines += [f"Content-Length: {len(content)}"] + (["Content-Type: application/json"] if content else [])
     _wait(connection, until)
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+
+
+def _head(connection: socket.socket, until: float) -> tuple[tuple[int, bytes], bytes]:
+    """The final status with its header lines, and what came behind them already."""
     head = b""
-    while (found := _final(head)) is None:
-        if len(head) >= HEAD_LIMIT:
-            raise ValueError("wanted an HTTP answer, found a beginning without an end")
+    while True:
+        end = _END.search(head)
+        if end and (found := _parsed(head.partition(b"\n")[0])) >= 200:
+            return (found, head[: end.end()]), head[end.end() :]
+        if end:
+            head = head[end.end() :]
+            continue
+        if b"\n" in head:
+            _parsed(head.partition(b"\n")[0])  # what is no HTTP is no answer, however it goes on
+        if len(head) >= BODY_LIMIT:
+            raise ValueError("expected an HTTP answer, got a beginning without an end")
         head += _received(connection, until)
-    _drain(connection, min(until, time.monotonic() + DRAIN_S))
-    return found
 
 
 def _final(head: bytes) -> int | None:
@@ -47,7 +107,7 @@ def _final(head: bytes) -> int | None:
 def _parsed(line: bytes) -> int:
     words = line.split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(words[1]):
-        raise ValueError("wanted an HTTP answer, found something else")
+        raise ValueError("expected an HTTP answer, found something else")
     return int(words[1])
 
 
