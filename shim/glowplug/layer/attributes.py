@@ -15,6 +15,8 @@ import errno
 import os
 import stat
 
+from glowplug.errors import LayerError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -65,15 +67,36 @@ def set_on_descriptor(fd: int, status: os.stat_result, attributes: Attributes) -
     os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def set_on_name(dir_fd: int, name: str, status: os.stat_result, attributes: Attributes) -> None:
-    """The same for a symlink, device node, FIFO or socket, none of which is opened."""
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=dir_fd, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=dir_fd)
-    for attribute, value in attributes:
-        os.setxattr(path_of(dir_fd, name), attribute, value, follow_symlinks=False)
-    times = (status.st_atime_ns, status.st_mtime_ns)
-    os.utime(name, ns=times, dir_fd=dir_fd, follow_symlinks=False)
+def set_on_made(dir_fd: int, name: str, status: os.stat_result, attributes: Attributes) -> None:
+    """The same for a symlink, device node, FIFO or socket that was made a moment ago, none of which is opened.
+
+    The directory may be one that other processes write in, which can put something else under the name: it is
+    looked up once, must be what was made, and is changed by the descriptor. Raises LayerError where it is not.
+    """
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        _require_made(os.fstat(fd), name, status)
+        path = f"/proc/self/fd/{fd}"  # leads to what was opened, a symlink too; O_PATH has no fchown
+        os.chown(path, status.st_uid, status.st_gid)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(path, stat.S_IMODE(status.st_mode))
+        for attribute, value in attributes:
+            os.setxattr(path, attribute, value)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)
+
+
+def _require_made(found: os.stat_result, name: str, wanted: os.stat_result) -> None:
+    """A hard link to somebody else's is told by its count, another file by its owner: what we made is ours yet."""
+    is_it = (
+        stat.S_IFMT(found.st_mode) == stat.S_IFMT(wanted.st_mode)
+        and found.st_rdev == wanted.st_rdev
+        and found.st_nlink == 1
+        and found.st_uid == os.geteuid()
+    )
+    if not is_it:
+        raise LayerError(f"{name!r} was replaced by another process while it was being made")
 
 
 def clear(fd: int) -> None:

@@ -92,24 +92,43 @@ def walk(place: Descent, select: Collection[str] | None = None) -> Iterator[Step
 
 
 def remove(name: str, dir_fd: int | None = None) -> None:
-    """Remove `name` (in the directory `dir_fd`) with all below it; nothing there is fine."""
+    """Remove `name` (in the directory `dir_fd`) with all below it; nothing there is fine.
+
+    LayerError at the first thing that is mounted there: what lies in it is somebody else's.
+    """
     try:
         os.unlink(name, dir_fd=dir_fd)
     except FileNotFoundError:
         return
     except IsADirectoryError:
-        with Descent(name, dir_fd) as place:
+        above, slash, last = name.rstrip("/").rpartition("/")
+        with Descent(f"{above}{slash}.", dir_fd) as place:  # the dot: what is above may be reached by a link
+            _down(place, last, _mount_id(place.fd))
             empty(place)
-        os.rmdir(name, dir_fd=dir_fd)
+            place.up()
+            os.rmdir(last, dir_fd=place.fd)
+
+
+def _down(place: Descent, name: str, mount: int) -> None:
+    place.down(name)
+    if _mount_id(place.fd) != mount:
+        raise LayerError(f"something is mounted at {name!r}, below a directory that is to be removed")
+
+
+def _mount_id(fd: int) -> int:
+    """The mount that an open file lies on (proc_pid_fdinfo(5)); the device number would not tell a bind mount."""
+    with open(f"/proc/self/fdinfo/{fd}") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def empty(place: Descent) -> None:
     """Remove everything in the directory `place` is in, and return to it."""
     depth = len(place.names)
+    mount = _mount_id(place.fd)
     waiting = [_unlink_files(place.fd)]
     while True:
         if waiting[-1]:
-            place.down(waiting[-1][-1])
+            _down(place, waiting[-1][-1], mount)
             waiting.append(_unlink_files(place.fd))
             continue
         waiting.pop()

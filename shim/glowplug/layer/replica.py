@@ -127,7 +127,7 @@ class Replica:
         else:
             os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target_fd)
         found = attributes.read(attributes.path_of(source_fd, name))
-        attributes.set_on_name(target_fd, name, status, found)
+        attributes.set_on_made(target_fd, name, status, found)
         self._note(b"s", name, status, found)
 
     def _note(self, kind: bytes, name: str, status: os.stat_result, found: attributes.Attributes) -> None:
