@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from integration.node_names import PAUSE_IMAGE, Names
 
+CNI = "/usr/lib/cni"
+ALONE = "glowplug-alone"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Off: what a node of ours has no use for, takes long to start, or writes outside of the state directory.
@@ -69,7 +71,7 @@ def containerd_config(names: Names, version: tuple[int, ...], runtime: str | Non
             "  restrict_oom_score_adj = true",
             "  netns_mounts_under_state_dir = true",
             f'  [plugins."{criplugin}".cni]',
-            '    bin_dir = "/usr/lib/cni"',
+            f'    bin_dir = "{CNI}"',
             f'    conf_dir = "{names.state}/cni"',
             f'  [plugins."{criplugin}".containerd]',
             '    default_runtime_name = "runc"',
@@ -106,7 +108,12 @@ def _handler(names: Names, criplugin: str, handler: str, program: str) -> list[s
 
 
 def cni_config(names: Names) -> str:
-    """A bridge that this machine has an address on: no other machine is reached, so no NAT is needed."""
+    """A bridge that this machine has an address on: no other machine is reached, so no NAT is needed.
+
+    On a machine without that plugin, the one that hack/gpu-unpack puts there: pods that nobody outside reaches.
+    """
+    if not os.path.exists(f"{CNI}/bridge") and os.path.exists(f"{CNI}/{ALONE}"):
+        return json.dumps({"cniVersion": "0.4.0", "name": names.bridge, "plugins": [{"type": ALONE}]})
     network = {
         "cniVersion": "0.4.0",
         "name": names.bridge,

@@ -17,10 +17,11 @@ CRIU = f"{REPOSITORY}/.build/criu/bin/criu"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes containers")
 
 
-@pytest.mark.parametrize("check", ["a", "c", "d", "f", "g"])
+@pytest.mark.parametrize("check", ["a", "c", "d", "f", "g", "h", "i"])
 def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
     """a: tokens over two captures; c: two CUDA workers; d: a failed CUDA restore ends in a cold start;
-    f: `checkpoint` of a paused container; g: in pods of a real containerd.
+    f: `checkpoint` of a paused container; g: in pods of a real containerd;
+    h, i: engines that the agent captures through annotations alone.
     """
     results = tmp_path / "results.json"
     done = subprocess.run(

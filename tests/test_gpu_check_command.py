@@ -18,7 +18,7 @@ def called(*arguments: str, python: tuple[str, ...] = (sys.executable,)) -> subp
     [
         (
             ("--only", "a,z"),
-            "argument --only: wanted some of a,b,c,d,e,f,g, with commas between, found 'a,z'",
+            "argument --only: wanted some of a,b,c,d,e,f,g,h,i,j,k,l, with commas between, found 'a,z'",
         ),
         (("--only", ""), "argument --only: wanted some of"),
         (("--json", "/none/file"), "argument --json: wanted a file in a directory that is there"),

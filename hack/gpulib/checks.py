@@ -1,4 +1,4 @@
-"""The checks (a) to (g): each takes the setup, and returns its figures or raises Failed. Seconds throughout."""
+"""The checks (a) to (l): each takes the setup, and returns its figures or raises Failed. Seconds throughout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from glowplug.criu import config
-from hack.gpulib import spec
+from hack.gpulib import engines, spec
 from hack.gpulib.pods import WORKLOADS, Failed, Pod, Workload, end, wait_until
 from hack.gpulib.setup import Setup
 
@@ -218,6 +218,11 @@ CHECKS: dict[str, Callable[[Setup], dict[str, Any]]] = {
     "e": another_gpu,
     "f": task_checkpoint,
     "g": through_containerd,
+    "h": engines.vllm,
+    "i": engines.sglang,
+    "j": engines.two_gpus,
+    "k": engines.other_gpu,
+    "l": engines.eight,
 }
 
 

@@ -134,7 +134,7 @@ def _workload(setup: Setup, node: Node) -> dict[str, Any]:
                 os.mknod(path, entry["fileMode"], os.makedev(entry["major"], entry["minor"]))
         devices.append(Device(container_path=entry["path"], host_path=path))
     binds = [(one["source"], one["destination"]) for one in made.mounts]
-    binds += [(WORKLOADS, "/check"), *((path, path) for path in _host_directories())]
+    binds += [(WORKLOADS, "/check"), *((path, path) for path in host_directories())]
     return {
         "image": IMAGE,
         "command": tuple(made.args),
@@ -144,7 +144,7 @@ def _workload(setup: Setup, node: Node) -> dict[str, Any]:
     }
 
 
-def _host_directories() -> list[str]:
+def host_directories() -> list[str]:
     """Of /usr and /opt, so cut that nothing is mounted below any: CRI binds recursively, and a mount that the
     spec does not name can't be restored.
     """

@@ -13,7 +13,10 @@ from typing import Any
 CLONE_NEWNET = 0x40000000
 
 
-class _There(http.client.HTTPConnection):
+HTTPException = http.client.HTTPException
+
+
+class Connected(http.client.HTTPConnection):
     """A connection over a socket that was made elsewhere."""
 
     def __init__(self, connected: socket.socket) -> None:
@@ -23,7 +26,7 @@ class _There(http.client.HTTPConnection):
 
 def ask(pid: int, path: str, timeout: float, method: str = "GET", port: int = 8000) -> Any:
     """The JSON that a server in the network namespace of `pid` answers. Raises OSError or ValueError."""
-    connection = _There(connect(pid, timeout, port))
+    connection = Connected(connect(pid, timeout, port))
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -37,8 +40,8 @@ def ask(pid: int, path: str, timeout: float, method: str = "GET", port: int = 80
         connection.close()
 
 
-def connect(pid: int, timeout: float, port: int) -> socket.socket:
-    """A TCP connection to a port on the pod's loopback address, made by a thread that joins its namespace."""
+def connect(pid: int, timeout: float, port: int, address: str = "127.0.0.1") -> socket.socket:
+    """A TCP connection to a port of the pod, made by a thread that joins its namespace."""
     made: list[socket.socket] = []
     failed: list[OSError] = []
 
@@ -49,7 +52,7 @@ def connect(pid: int, timeout: float, port: int) -> socket.socket:
                 libc = ctypes.CDLL(None, use_errno=True)
                 if libc.setns(namespace, CLONE_NEWNET) < 0:
                     raise OSError(ctypes.get_errno(), "setns into the pod's network namespace")
-                made.append(socket.create_connection(("127.0.0.1", port), timeout))
+                made.append(socket.create_connection((address, port), timeout))
             finally:
                 os.close(namespace)
         except OSError as error:

@@ -8,13 +8,16 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hack.gpulib import spec
 from hack.gpulib.pods import Failed, Node, Workload
 
+if TYPE_CHECKING:
+    from hack.gpulib.engines import Options
+
 # Handed through to a container where they are set: how this host finds NVIDIA's libraries and PyTorch.
-_HANDED_THROUGH = (
+HANDED_THROUGH = (
     "LD_LIBRARY_PATH",
     "NCCL_NVLS_ENABLE",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST",
@@ -25,13 +28,14 @@ FAKE_UUID = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
 
 @dataclass(slots=True)
 class Setup:
-    """node: where pods run. gpus: paths of device nodes by NVML's order. fake: the fake driver's folder, or
-    "".
+    """node: where pods run. gpus: paths of device nodes by NVML's order. fake: the fake driver's folder, or "".
+    engines: what is asked of the checks of engines.
     """
 
     node: Node
     gpus: list[str]
     fake: str = ""
+    engines: Options | None = None
 
     def workload(
         self,
@@ -95,7 +99,7 @@ def workload(
         more = [spec.bind(fake, "/fake")]
     else:
         devices = [spec.device(path) for path in spec.nvidia_nodes([gpu])]
-        given = {name: os.environ[name] for name in _HANDED_THROUGH if name in os.environ}
+        given = {name: os.environ[name] for name in HANDED_THROUGH if name in os.environ}
         more = []
     python = os.path.realpath(sys.executable) if fake else sys.executable
     return Workload(
