@@ -14,6 +14,7 @@ import pytest
 from glowplug import paths
 from glowplug.capture import subject
 from glowplug.capture.request import Request
+from glowplug.config import Config
 from glowplug.errors import UsageError
 from glowplug.host import cgroup
 
@@ -81,5 +82,5 @@ def test_several_are_named_with_what_to_do(names: tuple[str, ...], what: str) ->
     found = tuple(SimpleNamespace(cri=SimpleNamespace(container_name=name)) for name in names)
     containerd: Any = SimpleNamespace(find=lambda namespace, pod, container: found)
     with pytest.raises(UsageError) as raised:
-        subject.find(containerd, Request("default", "web"))
+        subject.find(Config(), containerd, Request("default", "web"))
     assert str(raised.value) == f"wanted one container, found 2 in pod web ({', '.join(names)}): {what}"

@@ -68,6 +68,21 @@ def capturing_one(container: str) -> str:
     return f"{capturing()}/{container}"
 
 
+def judgements() -> str:
+    """One file per container of ours: `judgement(id)`."""
+    return f"{RUN_DIR}/containers"
+
+
+def judgement(container: str) -> str:
+    """What was decided about a container at its create (capture/judged.py)."""
+    return f"{judgements()}/{container}.json"
+
+
+def capture_slots() -> str:
+    """Lock files of the captures that pause containers, one per slot."""
+    return f"{RUN_DIR}/slots"
+
+
 def restore_bundle(bundle: str) -> str:
     """Our own directory inside a container's bundle: the spec that runc restores, CRIU's work directory.
 

@@ -11,10 +11,10 @@ from glowplug import paths
 from glowplug.agent import policy
 from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.policy import BadAnnotation, Policy
-from glowplug.capture import identity
-from glowplug.capture.identity import Identity
+from glowplug.capture import identity, judged, since_start
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
@@ -82,9 +82,14 @@ def require_wanted(candidate: Candidate, wanted: Policy, config: Config) -> None
         )
 
 
-def identify(containerd: Containerd, candidate: Candidate, salt: bytes) -> Identity:
-    """Its workload key. Raises CaptureRefused where it is not eligible or the key can't be told, ContainerdError."""
-    found = identity.of(containerd, candidate.record, candidate.facts, salt)
+def identify(containerd: Containerd, candidate: Candidate, salt: bytes) -> Judgement:
+    """What was decided at its start. Raises CaptureRefused where it is not eligible or nobody knows, ContainerdError,
+    HostError."""
+    spec = judged.spec_of(candidate.runc_root, candidate.id)
+    task = containerd.task(candidate.id)
+    if task is None:
+        raise CaptureRefused("ended", "the container has ended")
+    found = since_start.judgement(containerd, candidate.record, spec, salt, task.pid)
     for slug, sentence in found.objections():
         raise CaptureRefused(slug, sentence)
     return found

@@ -3,7 +3,7 @@
 from glowplug.agent.candidate import Candidate
 from glowplug.agent.judge import JUDGED, Judge
 from glowplug.cache.store import Store
-from glowplug.capture.identity import Identity
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.errors import CaptureRefused
 
 PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
@@ -11,14 +11,14 @@ PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
 QUARANTINED_LIMIT = 2
 
 
-def why(store: Store, judge: Judge, candidate: Candidate, found: Identity) -> str | None:
+def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> str | None:
     """What there is, in words; None: nothing that would serve this container.
 
     Raises CaptureRefused where checkpoints of this workload were set apart more than once: another one would be
     no better. ContainerdError.
     """
     entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest)[:JUDGED]
-    judged = judge.candidates(entries, candidate.record, candidate.facts, found) if entries else []
+    judged = judge.candidates(entries, candidate.record, candidate.facts, found.key) if entries else []
     for one in judged:
         if {reason.slug for reason in one.verdict.reasons} <= PASSING:
             return f"checkpoint {one.id} is of the same workload"

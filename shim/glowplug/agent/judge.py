@@ -16,10 +16,10 @@ from glowplug.agent import gpus
 from glowplug.agent.rates import Rates
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
-from glowplug.capture.identity import Identity
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint import requirements, verdict
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.key import WorkloadKey
 from glowplug.checkpoint.manifest import Manifest, NewerManifest
 from glowplug.checkpoint.manifest_schema import VERSION
 from glowplug.checkpoint.reason import Reason
@@ -58,7 +58,7 @@ class Judge:
         entries: Iterable[Entry],
         record: ContainerRecord | None,
         spec: BundleFacts,
-        found: Identity,
+        key: WorkloadKey,
     ) -> list[Candidate]:
         """The verdict on each. Checkpoints that vanish meanwhile are left out.
 
@@ -66,7 +66,7 @@ class Judge:
         """
         given = requirements.given(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace)
-        judged = (self._judged(entry, found, given, now) for entry in entries)
+        judged = (self._judged(entry, key, given, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
 
     def manifest(self, checkpoint: str) -> Manifest:
@@ -91,7 +91,9 @@ class Judge:
             deadline_s=self._config.restore_deadline_s,
         )
 
-    def _judged(self, entry: Entry, found: Identity, given: requirements.Given, now: Now) -> Candidate | None:
+    def _judged(
+        self, entry: Entry, key: WorkloadKey, given: requirements.Given, now: Now
+    ) -> Candidate | None:
         try:
             manifest = self.manifest(entry.id)
             path = self._store.path(entry.id)
@@ -109,7 +111,7 @@ class Judge:
             unread_bytes=_unread(path, manifest),
         )
         return Candidate(
-            entry.id, manifest.created, verdict.judge(manifest, found.key, self._host, given, own)
+            entry.id, manifest.created, verdict.judge(manifest, key, self._host, given, own)
         )
 
     def _free_disk(self, record: ContainerRecord) -> int | None:

@@ -21,10 +21,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from glowplug import paths
 from glowplug.agent.history import PREPARED
 from glowplug.agent.newcomers import Newcomers
+from glowplug.capture import judged
 from glowplug.checkpoint import bundle, eligible, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.containerd.events import Event
@@ -35,7 +37,7 @@ from glowplug.runtime import outcome
 
 log = logging.getLogger("glowplug.agent")
 
-Judge = Callable[[ContainerRecord, BundleFacts], Mapping[str, object]]
+Judge = Callable[[ContainerRecord, Mapping[str, Any], BundleFacts], Mapping[str, object]]
 ReadAhead = Callable[[str], None]
 
 KEPT_S = 600.0
@@ -73,6 +75,7 @@ class Preparer:
         """/containers/delete."""
         self._started.discard(event.container_id)
         forget(event.container_id)
+        judged.forget(event.container_id)
 
     def close(self) -> None:
         """Waits for what is being prepared."""
@@ -101,7 +104,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead) -> Non
         if against:
             slug, detail = against[0]
         else:
-            answer = judge(record, facts)
+            answer = judge(record, spec, facts)
             wanted = answer.get("checkpoint") or answer.get("worth_if_read")
             if wanted:
                 read_ahead(str(wanted))

@@ -3,17 +3,20 @@
 Every answer is due within the runtime's deadline of one second; an error of ours is a miss.
 """
 
-import json
+import logging
 from collections.abc import Mapping
+from typing import Any
 
 from glowplug.agent import gpus, intake
 from glowplug.agent.history import History
 from glowplug.agent.judge import JUDGED, Judge
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
-from glowplug.capture import identity
+from glowplug.capture import judged
 from glowplug.checkpoint import bundle, mounts, verdict
+from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.eligible import RESTORE
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
@@ -21,6 +24,8 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CudaError, HostError, UsageError
 from glowplug.registry import fleet
+
+log = logging.getLogger("glowplug.agent")
 
 Answer = dict[str, object]
 
@@ -48,24 +53,39 @@ class Resolver:
         container, directory = question.get("container"), question.get("bundle")
         if not isinstance(container, str) or not isinstance(directory, str):
             raise UsageError("wanted container and bundle as text")
-        with open(f"{directory}/config.json", "rb") as file:
-            spec = bundle.read(json.load(file))
-        return self.judge(self._containerd.container(container), spec)
+        spec = judged.spec_in(directory)
+        return self.judge(self._containerd.container(container), spec, bundle.read(spec))
 
-    def judge(self, record: ContainerRecord, spec: bundle.BundleFacts) -> Answer:
-        """The answer for a container that is about to be started."""
+    def judgement(
+        self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts
+    ) -> Judgement:
+        """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
+        known = judged.of(record.id)
+        if known is not None and known.spec == judgements.spec_hash(self._salt, spec):
+            return known
+        made = judged.judge(self._containerd, record, spec, facts, self._salt)
+        try:
+            judged.keep(made)
+        except OSError as error:
+            log.error("the judgement of container %s can't be kept, so it is not captured: %s", record.id, error)
+        return made
+
+    def judge(
+        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
+    ) -> Answer:
+        """The answer for a container that is about to be started. `config`: what `spec` was read from."""
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         intake.take_in(self._store, self._history)
         if self._history.has_restored(spec.sandbox_id, spec.container_name):
             return _miss("restored-before", "an earlier start of this container in this pod was a restore")
-        found = identity.of(self._containerd, record, spec, self._salt)
+        found = self.judgement(record, config, spec)
         for slug, sentence in found.objections():
             return _miss(slug, sentence)
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
             return _miss("no-checkpoint", NO_CHECKPOINT)
-        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found)
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)

@@ -10,8 +10,8 @@ from glowplug.agent.capture_task import Task
 from glowplug.agent.policy import Policy
 from glowplug.agent.ready import Answer, Ask
 from glowplug.agent.running import Running
-from glowplug.capture.identity import Identity
 from glowplug.capture.request import Request
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config
 from glowplug.containerd.cri import Cri
@@ -31,7 +31,7 @@ class Waiting:
 
     candidate: Candidate
     policy: Policy
-    identity: Identity
+    identity: Judgement
     until: float
     running: Running | None = None
     ask: Ask | None = None

@@ -26,18 +26,19 @@ from glowplug.capture import (
     pace,
     real_user,
     shared,
+    since_start,
     subject,
     unix_names,
     volumes,
 )
 from glowplug.capture import stop as stopping
-from glowplug.capture.identity import Identity
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.capture.unix_names import Names
 from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
@@ -65,7 +66,7 @@ class Work:
     result: Result = field(default_factory=Result)
     criu_version: tuple[int, int, int] = (0, 0, 0)
     subject: Subject | None = None
-    found: Identity | None = None
+    found: Judgement | None = None
     draft: Draft | None = None
     scratch: str = ""
     ids: Ids | None = None
@@ -98,9 +99,11 @@ def run(config: Config, request: Request, report: Report) -> Result:
 def find(work: Work) -> None:
     """The container, and that it may be captured."""
     work.criu_version = program.version(work.config.criu)
-    found = subject.find(work.containerd, work.request)
+    found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    work.found = identity.of(work.containerd, found.record, found.bundle, fleet.salt(work.config.registry, work.store))
+    work.found = since_start.require(
+        work.containerd, found.record, found.spec, fleet.salt(work.config.registry, work.store), found.init
+    )
     subject.require_eligible(found, work.found)
     work.ids = real_user.of(found.pids)
     work.subject = found

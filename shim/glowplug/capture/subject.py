@@ -2,14 +2,17 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from glowplug import paths
-from glowplug.capture import identity
+from glowplug.capture import identity, judged
 from glowplug.capture.request import Request
 from glowplug.checkpoint import bundle, mounts
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import ContainerdError, UsageError
@@ -21,7 +24,7 @@ from glowplug.layer import tree
 class Subject:
     """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: the pod's /dev/shm on
     the host, or "" where the container has none, or a volume there. `memory_bytes`, `layer_bytes`: what a capture
-    will have to write."""
+    will have to write. `spec`: of the bundle that runc got, which `bundle` reads."""
 
     record: ContainerRecord
     bundle: bundle.BundleFacts
@@ -30,6 +33,7 @@ class Subject:
     shm: str
     memory_bytes: int
     layer_bytes: int
+    spec: Mapping[str, Any] = field(repr=False)
 
     @property
     def pids(self) -> list[int]:
@@ -37,15 +41,16 @@ class Subject:
         return [pid for pid in process.tree(self.init) if not process.is_zombie(pid)]
 
 
-def find(containerd: Containerd, request: Request) -> Subject:
-    """Raises UsageError when there is no such running container, or more than one; ContainerdError."""
+def find(config: Config, containerd: Containerd, request: Request) -> Subject:
+    """Raises UsageError when there is no such running container, or more than one; ContainerdError, HostError."""
     record = _one(containerd, request)
     task = containerd.task(record.id)
     if task is None or task.status != "running":
         raise UsageError(
             f"wanted a running container, found {_named(request)} {task.status if task else 'gone'}"
         )
-    facts = bundle.read(dict(record.spec))
+    spec = judged.spec_of(identity.runc_root(config, record), record.id)
+    facts = bundle.read(spec)
     upper = _upper(containerd, record)
     pids = process.tree(task.pid)
     shm_directory = mounts.shared_memory(facts)
@@ -57,10 +62,11 @@ def find(containerd: Containerd, request: Request) -> Subject:
         shm=shm_directory if os.path.isdir(shm_directory) else "",
         memory_bytes=memory.to_dump(pids),
         layer_bytes=tree.size_of(upper),
+        spec=spec,
     )
 
 
-def require_eligible(subject: Subject, found: identity.Identity) -> None:
+def require_eligible(subject: Subject, found: Judgement) -> None:
     """Raises UsageError with the first rule that the container breaks, or what can't be told of it."""
     for slug, sentence in found.against:
         raise UsageError(f"this container can't be captured ({slug}): {sentence}")

@@ -55,7 +55,7 @@ class Judging:
         found = identity.of(self._containerd, record, spec, self.salt)
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
         entries = self.store.index.of_namespace(spec.sandbox_namespace)
-        candidates = self._judge.candidates(entries, record if exists else None, spec, found)
+        candidates = self._judge.candidates(entries, record if exists else None, spec, found.key)
         chosen, why = verdict.choose(candidates)
         if against:
             chosen, why = None, f"no checkpoint is looked for: {against[0][1]}"

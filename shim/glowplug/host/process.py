@@ -7,6 +7,7 @@ Standard library only.
 import os
 import signal
 import stat
+import time
 
 PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
 SIGKILL_BIT = 1 << 8  # of the masks in proc_pid_status(5)
@@ -193,3 +194,11 @@ def written_files(pid: int) -> set[str]:
         except OSError:
             continue  # closed meanwhile
     return found
+
+
+def started_at(pid: int) -> float:
+    """When the process began, in Unix time, seconds; proc_pid_stat(5), field 22. Raises OSError."""
+    with open(f"/proc/{pid}/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    now_since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - now_since_boot + ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,115 @@
+"""Judgements kept in the run directory, one file per container; and the bundle that runc has of a container.
+
+The files are root's alone and go with the node's boot. A container without one was made while no agent ran.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from glowplug import paths
+from glowplug.capture import identity
+from glowplug.checkpoint import bundle, withheld
+from glowplug.checkpoint import judgement as judgements
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import HostError
+
+LIMIT = 4 << 20
+"""Of a spec or a runc state, in bytes: more is none that containerd wrote."""
+
+
+def judge(
+    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], facts: BundleFacts, salt: bytes
+) -> Judgement:
+    """The judgement, now. Raises ContainerdError."""
+    found = identity.of(containerd, record, facts, salt)
+    edited = withheld.without(dict(spec), os.uname().machine)
+    return judgements.make(
+        record.id,
+        facts,
+        found.key,
+        found.against,
+        spec=judgements.spec_hash(salt, spec),
+        edited=judgements.spec_hash(salt, edited),
+        salt=salt,
+    )
+
+
+def keep(judgement: Judgement) -> None:
+    """Write it down, whole or not at all. Raises OSError."""
+    path = paths.judgement(judgement.container)
+    os.makedirs(paths.judgements(), 0o700, exist_ok=True)
+    aside = f"{path}.{os.getpid()}.new"
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(judgements.dumps(judgement))
+    os.rename(aside, path)
+
+
+def of(container: str) -> Judgement | None:
+    """None where none was made, or it can't be read."""
+    try:
+        with open(paths.judgement(container), "rb") as file:
+            return judgements.loads(file.read(LIMIT))
+    except (OSError, ValueError):
+        return None
+
+
+def forget(container: str) -> None:
+    """The container is gone."""
+    with contextlib.suppress(OSError):
+        os.unlink(paths.judgement(container))
+
+
+def all_kept() -> list[str]:
+    """The ids of the containers that have one."""
+    try:
+        names = os.listdir(paths.judgements())
+    except FileNotFoundError:
+        return []
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+
+def spec_in(directory: str) -> dict[str, Any]:
+    """The spec in a bundle. Raises HostError."""
+    return _object(f"{directory}/config.json")
+
+
+def spec_of(runc_root: str, container: str) -> dict[str, Any]:
+    """The spec that runc made the container from: the bundle's, which others may have edited behind containerd's
+    record (nvidia-container-runtime). Raises HostError."""
+    return spec_in(bundle_of(runc_root, container))
+
+
+def facts_of(runc_root: str, container: str) -> BundleFacts:
+    """What that spec says. Raises HostError, BundleError."""
+    return bundle.read(spec_of(runc_root, container))
+
+
+def bundle_of(runc_root: str, container: str) -> str:
+    """The bundle's directory, as runc's state names it (libcontainer's `bundle` label). Raises HostError."""
+    path = f"{paths.runc_state(runc_root, container)}/state.json"
+    state = _object(path)
+    config = state.get("config")
+    labels = config.get("labels") if isinstance(config, dict) else None
+    for label in labels or ():
+        name, _, directory = str(label).partition("=")
+        if name == "bundle" and directory.startswith("/"):
+            ours = os.path.basename(paths.restore_bundle(""))
+            return os.path.dirname(directory) if os.path.basename(directory) == ours else directory
+    raise HostError(f"{path} names no bundle: was the container made by runc?")
+
+
+def _object(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read(LIMIT))
+    except (OSError, ValueError) as error:
+        raise HostError(f"{path} can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise HostError(f"{path} holds no JSON object")
+    return found

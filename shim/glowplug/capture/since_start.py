@@ -1,0 +1,108 @@
+"""The judgement that a capture goes by: the one of the container's start, where nothing has changed since.
+
+A process keeps what it has read. Were its key made at the capture, a ConfigMap that was changed meanwhile would give
+every later pod with the new one a process with the old one.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from glowplug.capture import identity, judged
+from glowplug.checkpoint import bundle, withheld
+from glowplug.checkpoint import judgement as judgements
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import CaptureRefused
+from glowplug.host import process
+
+PUBLISHED = "..data"
+"""The link that the kubelet exchanges when a ConfigMap, Secret or projected volume changes (its AtomicWriter)."""
+
+SERVICE_ACCOUNT = "/kube-api-access-"
+"""In a volume's path: a token that is renewed all the time, and is known by whose it is."""
+
+SHOWN = 4
+
+
+def judgement(
+    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], salt: bytes, init: int
+) -> Judgement:
+    """The judgement of its start. `spec`: of its bundle; `init`: its first process, a host pid.
+
+    Raises CaptureRefused where nobody can say how it was then; ContainerdError.
+    """
+    known = judged.of(record.id)
+    if known is not None and known.is_of(judgements.spec_hash(salt, spec)):
+        return known
+    return _late(containerd, record, spec, salt, init)
+
+
+def require(
+    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], salt: bytes, init: int
+) -> Judgement:
+    """The same, for a capture at this moment. Raises CaptureRefused where something is not as it was."""
+    facts, recorded = bundle.read(dict(spec)), bundle.read(dict(record.spec))
+    resized = judgements.resized(facts, recorded)
+    if resized:
+        raise CaptureRefused(
+            "changed",
+            f"its {', '.join(resized)} changed since its start: a pod that starts with the new limits is captured",
+        )
+    known = judgement(containerd, record, spec, salt, init)
+    now = identity.of(containerd, record, facts, salt).key
+    # Our own edit of the spec is in the bundle, not in what was judged; a spec's hash says that all else is equal.
+    different = judgements.changed(known.key, now, ignored=("seccomp",))
+    if different and not known.objections():
+        raise CaptureRefused(
+            "changed",
+            f"not as it was at its start: {_named(different)}; the process has read it as it was then, a pod that "
+            "is started now is captured",
+        )
+    return known
+
+
+def _late(
+    containerd: Containerd,
+    record: ContainerRecord,
+    spec: Mapping[str, Any],
+    salt: bytes,
+    init: int,
+) -> Judgement:
+    """Of one that was made while no agent ran: as it is now, where that is as it was."""
+    recorded = bundle.read(dict(record.spec))
+    ours = (dict(record.spec), withheld.without(dict(record.spec), os.uname().machine))
+    if dict(spec) not in ours:
+        raise CaptureRefused(
+            "not-judged",
+            "no agent ran when it was made, and its spec was edited behind containerd since: its key can't be told; "
+            "start the pod again",
+        )
+    newer = _newer_volumes(recorded, process.started_at(init))
+    if newer:
+        raise CaptureRefused(
+            "changed", f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again"
+        )
+    return judged.judge(containerd, record, record.spec, recorded, salt)
+
+
+def _newer_volumes(facts: BundleFacts, started: float) -> list[str]:
+    """Mounts whose content the kubelet exchanged after that moment (Unix time)."""
+    found = []
+    for mount in facts.mounts:
+        if SERVICE_ACCOUNT in mount.source:
+            continue
+        try:
+            published = os.lstat(f"{mount.source}/{PUBLISHED}").st_mtime
+        except OSError:
+            continue
+        if published > started:
+            found.append(mount.destination)
+    return found
+
+
+def _named(parts: list[str]) -> str:
+    more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
+    return ", ".join(parts[:SHOWN]) + more

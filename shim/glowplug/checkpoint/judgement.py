@@ -1,0 +1,129 @@
+"""What was decided about a container at its create, from the bundle that runc gets; and its JSON form. Pure.
+
+A judgement is made once. Whoever acts on the container later (a restore, a capture, a hook) takes the answers from
+it: what the node would answer at that later moment may be of other files than the process has read. It holds no
+secret: specs and the key's values are keyed hashes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.key import WorkloadKey, keyed
+
+FORMAT = 1
+
+LIMITS = ("memory_limit", "cpu_quota", "cpu_period")
+"""Facts of a bundle that the kubelet may change while the container runs (in-place resize)."""
+
+WORKLOAD_PARTS = ("image", "args", "cwd")
+"""Parts of the key by which a workload is known again, whatever else of its pods differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`spec`: keyed hash of the spec that was judged; `edited`: of the one that we put in its place, "" for none.
+
+    `against`: every (slug, sentence) of the rules that it breaks; empty: eligible. `workload`: what its pods have in
+    common, a keyed hash under which outcomes are learned.
+    """
+
+    container: str
+    sandbox: str
+    namespace: str
+    pod: str
+    pod_uid: str
+    name: str
+    spec: str
+    edited: str
+    key: WorkloadKey
+    against: tuple[tuple[str, str], ...]
+    workload: str
+
+    def objections(self) -> list[tuple[str, str]]:
+        """`against`, and behind it every part of the key that can't be told, as a slug with its sentence."""
+        unknown = [("unknown-fact", f"{part}: {what} can't be told") for part, what in self.key.unknown.items()]
+        return [*self.against, *unknown]
+
+    def is_of(self, spec_hash: str) -> bool:
+        """Whether a spec (`spec_hash`) is the one that was judged, or the edited one in its place."""
+        return spec_hash in (self.spec, self.edited)
+
+
+def make(
+    container: str,
+    facts: BundleFacts,
+    key: WorkloadKey,
+    against: tuple[tuple[str, str], ...],
+    *,
+    spec: str,
+    edited: str,
+    salt: bytes,
+) -> Judgement:
+    """The judgement of a container whose bundle says `facts`."""
+    parts = [json.dumps(key.parts.get(name), sort_keys=True) for name in WORKLOAD_PARTS]
+    return Judgement(
+        container=container,
+        sandbox=facts.sandbox_id,
+        namespace=facts.sandbox_namespace,
+        pod=facts.sandbox_name,
+        pod_uid=facts.sandbox_uid,
+        name=facts.container_name,
+        spec=spec,
+        edited=edited,
+        key=key,
+        against=against,
+        workload=keyed(salt, "workload", facts.sandbox_namespace, facts.container_name, *parts),
+    )
+
+
+def spec_hash(salt: bytes, spec: Mapping[str, object]) -> str:
+    """A keyed hash of a parsed config.json, whatever the order and the white space of its text."""
+    return keyed(salt, "spec", json.dumps(spec, sort_keys=True, separators=(",", ":")))
+
+
+def dumps(judgement: Judgement) -> str:
+    """The JSON form."""
+    return json.dumps({"format": FORMAT, **asdict(judgement)})
+
+
+def loads(text: str | bytes) -> Judgement:
+    """Raises ValueError for what is no judgement of this format."""
+    plain = json.loads(text)
+    try:
+        if plain.pop("format") != FORMAT:
+            raise ValueError("a judgement of another format")
+        return Judgement(
+            **{**plain, "key": _key(plain["key"]), "against": tuple(tuple(one) for one in plain["against"])}
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no judgement: {error}") from None
+
+
+def _key(plain: Mapping[str, Any]) -> WorkloadKey:
+    return WorkloadKey(str(plain["digest"]), dict(plain["parts"]), dict(plain["unknown"]))
+
+
+def changed(before: WorkloadKey, now: WorkloadKey, ignored: tuple[str, ...] = ()) -> list[str]:
+    """The parts, as dotted names, that are another than they were; `ignored`: names of parts that may be."""
+    found: list[str] = []
+    for name in before.parts:
+        if name not in ignored:
+            found += _differing(name, before.parts[name], now.parts.get(name))
+    return found
+
+
+def _differing(name: str, before: object, now: object) -> list[str]:
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict) and name.count(".") < 1:
+        inner = sorted(set(before) | set(now))
+        return [one for key in inner for one in _differing(f"{name}.{key}", before.get(key), now.get(key))]
+    return [name]
+
+
+def resized(before: BundleFacts, now: BundleFacts) -> list[str]:
+    """The limits that are others than they were at the create."""
+    return [name for name in LIMITS if getattr(before, name) != getattr(now, name)]

@@ -1,0 +1,46 @@
+"""A judgement keeps what was decided at a create, without secrets; and tells what is another since."""
+
+from dataclasses import replace
+
+import pytest
+from tests.checkpoint_made import SALT, key_of, spec
+
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint import judgement as judgements
+from glowplug.checkpoint.judgement import Judgement
+
+
+def made(**env: str) -> Judgement:
+    found = spec()
+    found["process"]["env"] = [f"{name}={value}" for name, value in env.items()]
+    hashed = judgements.spec_hash(SALT, found)
+    return judgements.make("c1", bundle.read(found), key_of(found), (), spec=hashed, edited="", salt=SALT)
+
+
+def test_its_json_form_is_the_same_judgement_and_holds_no_secret() -> None:
+    judgement = made(PASSWORD="xyzzy-plugh")
+    text = judgements.dumps(judgement)
+    assert judgements.loads(text) == judgement
+    assert "xyzzy" not in text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1}', "null"])
+def test_what_is_no_judgement_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        judgements.loads(text)
+
+
+def test_it_is_of_the_judged_spec_and_of_the_edited_one() -> None:
+    judgement = replace(made(), edited="e")
+    assert judgement.is_of(judgement.spec) and judgement.is_of("e")
+    assert not judgement.is_of("another")
+
+
+def test_parts_that_changed_are_named() -> None:
+    assert judgements.changed(made(A="1", B="1").key, made(A="1", B="2").key) == ["env.B"]
+    assert judgements.changed(made(A="1").key, made(A="1").key) == []
+    assert judgements.changed(made(A="1").key, made(A="2").key, ignored=("env",)) == []
+
+
+def test_a_workload_is_known_again_whatever_its_variables_are() -> None:
+    assert made(A="1").workload == made(A="2").workload
