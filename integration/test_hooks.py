@@ -3,7 +3,6 @@
 import http.client
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from glowplug.agent import policy, ready
+from glowplug.agent.loop import wake
 from glowplug.agent.running import Running
 from glowplug.containerd.cri_specs import Namespaces
 from glowplug.errors import GlowplugError
@@ -117,18 +117,33 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
 def test_an_agent_that_comes_back_repeats_no_hook_and_forgets_none(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4)}
     said = annotated(
-        after_restore="http-post://:8000/again", ready="http://:8000/health", after_capture="signal:USR1"
+        after_restore="http-post://:8000/wake_up", ready="http://:8000/health", after_capture="signal:USR1"
     )
     first = engine(pods, environment, said)
     assert capture_of(agent, first.pod)["result"] == "captured"
     assert told(first)["signals"] == 1
     second = engine(pods, environment, said)
-    assert hooks_after_restore(agent, second)[0]["result"] == "failed"  # it knows no such page, and was asked
+    assert hooks_after_restore(agent, second)[0]["result"] == "done"
     agent.stop_agent()
     agent.start_agent()
     third = engine(pods, environment, said)
-    hooks_after_restore(agent, third)
-    assert told(second)["told"] == told(third)["told"] == ["/again"]
+    assert hooks_after_restore(agent, third)[0]["result"] == "done"
+    assert told(second)["told"] == told(third)["told"] == ["/wake_up"]
+
+
+def test_one_that_can_not_be_woken_is_ended_and_starts_cold(agent: Node, pods: Pods) -> None:
+    """Restored and asleep it would be worse than cold: its probe says that all is well, and it answers nobody."""
+    environment = {"CASE": secrets.token_hex(4)}
+    said = annotated(after_restore="http-post://:8000/again", ready="http://:8000/health")
+    first = engine(pods, environment, said)
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    second = engine(pods, environment, said)
+    assert second.ended(WAKES_WITHIN_S).exit_code == 128 + 9
+    (found,) = hooks_after_restore(agent, second)
+    assert (found["result"], found["tries"]) == ("failed", wake.TRIES)
+    again = second.pod.container(env=environment, command=ENGINE, attempt=1)
+    again.start()
+    assert outcome(agent, again) == "cold:restored-before"
 
 
 @pytest.fixture
@@ -169,14 +184,6 @@ def test_ready_is_what_its_pod_says(asked: Container, agent: Node) -> None:
     }.items():
         ask = ready.question(policy.ready(text), running, asked.pod.cri, time.monotonic() - 1)
         assert ask(time.monotonic() + 5) is expected, text
-
-
-def test_what_ends_is_not_waited_for(asked: Container) -> None:
-    running = Running(asked.id, asked.pid, "", "")
-    threading.Timer(0.5, asked.stop).start()
-    wanted = policy.ready("after:1h")
-    ask = ready.question(wanted, running, asked.pod.cri, time.monotonic())
-    assert ready.wait(ask, wanted, running, time.monotonic() + 60, threading.Event())[0] == "ended"
 
 
 def test_a_pod_in_the_hosts_network_is_not_asked_over_it(agent: Node, pods: Pods) -> None:

@@ -21,10 +21,8 @@ def test_one_at_a_time_and_nothing_is_left_of_it() -> None:
     journal = capture_journal.begin("one", {"gpu": False})
     with pytest.raises(BlockingIOError):
         capture_journal.begin("one", {})
-    assert capture_journal.running() == 1
     assert capture_journal.abandoned() == []
     journal.finish()
-    assert capture_journal.running() == 0
     assert os.listdir(paths.capturing()) == []
 
 
@@ -41,7 +39,7 @@ def test_what_a_killed_process_left_is_found_with_its_last_step() -> None:
     with child:
         assert child.stdout
         child.stdout.readline()
-        assert (capture_journal.running(), capture_journal.abandoned()) == (1, [])
+        assert capture_journal.abandoned() == []
         child.send_signal(signal.SIGKILL)
         child.wait()
     (left,) = capture_journal.abandoned()
@@ -58,3 +56,12 @@ def test_one_that_is_no_journal_is_nobodys(content: str) -> None:
     (Path(paths.capturing_one("one")) / "journal.json").write_text(content)
     assert capture_journal.abandoned() == []
     assert os.listdir(paths.capturing()) == []
+
+
+def test_a_capture_in_a_hook_pauses_nobody() -> None:
+    journal = capture_journal.begin("one", {})
+    for step, expected in (("before-capture", True), ("freeze", False), ("slot", False), ("after-capture", True)):
+        journal.step(step)
+        assert capture_journal.is_in_hook("one") is expected
+    journal.finish()
+    assert not capture_journal.is_in_hook("one")

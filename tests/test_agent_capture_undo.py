@@ -63,4 +63,3 @@ def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_nobodys(
     with Containerd(f"{tmp_path}/none") as containerd, Cri(f"{tmp_path}/none") as cri:
         assert capture_undo.undo(left, config, containerd, cri)
     assert os.listdir(paths.capturing()) == []
-    assert capture_journal.running() == 0

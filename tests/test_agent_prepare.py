@@ -49,7 +49,7 @@ def record(kind: str = "container", **annotations: str) -> ContainerRecord:
 
 def prepared(found: ContainerRecord, answer: Mapping[str, object]) -> dict[str, Any]:
     """What was written, by name."""
-    prepare.prepare(found, lambda _record, _config, _spec: answer, MATCHED.append)
+    prepare.prepare(found, lambda _record, _config, _spec: answer, MATCHED.append, "all")
     try:
         names = os.listdir(paths.prepared_start("c1"))
     except FileNotFoundError:

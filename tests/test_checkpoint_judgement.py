@@ -42,5 +42,21 @@ def test_parts_that_changed_are_named() -> None:
     assert judgements.changed(made(A="1").key, made(A="2").key, ignored=("env",)) == []
 
 
+@pytest.mark.parametrize(
+    ("pod", "family"),
+    [
+        ("web-7d9f8c6b5d-x2k4q", "web"),
+        ("web-0", "web"),
+        ("web-12", "web"),
+        ("train-x2k4q", "train"),
+        ("nightly-28391234-x2k4q", "nightly"),
+        ("llama-server", "llama-server"),
+        ("auto-7bca5e", "auto-7bca5e"),
+    ],
+)
+def test_a_controllers_pods_are_one_family(pod: str, family: str) -> None:
+    assert judgements.family(pod) == family
+
+
 def test_a_workload_is_known_again_whatever_its_variables_are() -> None:
     assert made(A="1").workload == made(A="2").workload

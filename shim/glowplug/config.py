@@ -46,13 +46,15 @@ class Config:
     mode: str = "on"
     """on; observe: nothing is restored or captured by itself, what would have been is recorded; off."""
     capture: str = "ready"
-    """Of pods that say nothing with glowplug.dev/capture: ready, never or once-and-exit."""
+    """Of pods that say nothing with glowplug.dev/capture: ready, any-time, never or once-and-exit."""
     capture_containers: str = "gpu"
     """Of pods that say nothing with glowplug.dev/containers: gpu, the containers with a GPU, or all."""
     captures_at_once: int = 1
     """So many containers of the node are captured by the agent at the same time."""
     ready_deadline_s: float = 1800.0
     """A container that is not ready so long after its start is not captured."""
+    capture_max_age_s: float = 300.0
+    """A container that was ready and older than this when the agent began serves already, and is not captured."""
     log_format: str = "logfmt"
     """Of the agent's log, on standard error: logfmt or json."""
     metrics_listen: str = ""
@@ -158,10 +160,11 @@ _RULES: Mapping[str, Rule] = {
     ),
     "node_name": _ANY,
     "mode": _one_of("on", "observe", "off"),
-    "capture": _one_of("ready", "never", "once-and-exit"),
+    "capture": _one_of("ready", "any-time", "never", "once-and-exit"),
     "capture_containers": _one_of("gpu", "all"),
     "captures_at_once": _MORE_THAN_0,
     "ready_deadline_s": _MORE_THAN_0,
+    "capture_max_age_s": _MORE_THAN_0,
 }
 """What a value must be besides its type. A string without a rule here is an absolute path."""
 

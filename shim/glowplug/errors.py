@@ -21,6 +21,10 @@ class CacheError(GlowplugError):
     """The store can't do what was asked: no room, no such checkpoint, in use."""
 
 
+class NoRoom(CacheError):
+    """The cache has no room for it at this moment."""
+
+
 class DamagedCheckpoint(CacheError):
     """A file of a checkpoint is missing, has another size or another digest: the checkpoint's own fault."""
 

@@ -4,12 +4,10 @@
 """
 
 import os
-import time
 from dataclasses import dataclass
 
 from glowplug import paths
 from glowplug.agent import policy
-from glowplug.agent.newcomers import Newcomers
 from glowplug.agent.policy import BadAnnotation, Policy
 from glowplug.capture import identity, judged, since_start
 from glowplug.checkpoint import bundle
@@ -18,8 +16,7 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
-from glowplug.containerd.rpc import NotFound
-from glowplug.errors import CaptureRefused
+from glowplug.errors import CaptureRefused, HostError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +35,29 @@ class Candidate:
         return self.record.id
 
 
-def look(newcomers: Newcomers, config: Config, container: str, started_at: float | None) -> Candidate | None:
-    """None for what is none of ours, or gone. `started_at`: Unix time. Raises ContainerdError, BundleError."""
-    try:
-        record = newcomers.take(container)
-    except NotFound:
-        return None
+def of(config: Config, record: ContainerRecord) -> Candidate | None:
+    """None for what is none of ours. `started` is not known yet. Raises BundleError."""
     if record.is_sandbox or not record.is_of_our_handler:
         return None
-    facts = bundle.read(dict(record.spec))
+    root = identity.runc_root(config, record)
+    facts = _facts(root, record)
     if facts.container_type != "container":
         return None
-    root = identity.runc_root(config, record)
     return Candidate(
         record=record,
         facts=facts,
         runc_root=root,
-        started=None if started_at is None else time.monotonic() - max(0.0, time.time() - started_at),
-        restored=os.path.exists(paths.marker(root, container)),
+        started=None,
+        restored=os.path.exists(paths.marker(root, record.id)),
     )
+
+
+def _facts(root: str, record: ContainerRecord) -> BundleFacts:
+    """Of its bundle; of containerd's record where it has none (any more)."""
+    try:
+        return judged.facts_of(root, record.id)
+    except HostError:
+        return bundle.read(dict(record.spec))
 
 
 def asked(candidate: Candidate, config: Config) -> Policy:
@@ -82,14 +83,13 @@ def require_wanted(candidate: Candidate, wanted: Policy, config: Config) -> None
         )
 
 
-def identify(containerd: Containerd, candidate: Candidate, salt: bytes) -> Judgement:
-    """What was decided at its start. Raises CaptureRefused where it is not eligible or nobody knows, ContainerdError,
-    HostError."""
+def identify(containerd: Containerd, candidate: Candidate, pid: int, salt: bytes) -> Judgement:
+    """What was decided at its start. `pid`: of its first process.
+
+    Raises CaptureRefused where it is not eligible or nobody knows, ContainerdError, HostError.
+    """
     spec = judged.spec_of(candidate.runc_root, candidate.id)
-    task = containerd.task(candidate.id)
-    if task is None:
-        raise CaptureRefused("ended", "the container has ended")
-    found = since_start.judgement(containerd, candidate.record, spec, salt, task.pid)
+    found = since_start.judgement(containerd, candidate.record, spec, salt, pid)
     for slug, sentence in found.objections():
         raise CaptureRefused(slug, sentence)
     return found

@@ -16,7 +16,7 @@ class Children:
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopping = False
 
@@ -38,6 +38,7 @@ class Children:
         finally:
             with self._lock:
                 self._running.discard(child)
+                self._lock.notify_all()
         if child.returncode == UNDONE:
             return None
         try:
@@ -50,8 +51,9 @@ class Children:
         return {"result": capture_told.FAILED, "slug": "", "detail": detail, "told": False}
 
     def stop(self) -> None:
-        """Have every capture that is not done undone; `capture` returns then, and begins none any more."""
+        """Have every capture that is not done undone, and wait for it; `capture` begins none any more."""
         with self._lock:
             self._stopping = True
             for child in self._running:
                 child.terminate()
+            self._lock.wait_for(lambda: not self._running)

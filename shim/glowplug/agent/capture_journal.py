@@ -16,6 +16,7 @@ from glowplug import paths
 
 JOURNAL = "journal.json"
 LOCK = "lock"
+NOT_PAUSING = ("before-capture", "after-capture", "told", "end")
 
 Facts = Mapping[str, object]
 
@@ -86,17 +87,13 @@ def abandoned() -> list[Journal]:
     return [journal for name in _names() if (journal := _adopt(paths.capturing_one(name)))]
 
 
-def running() -> int:
-    """How many captures of the agent's are under way on this node, of another agent's too."""
-    found = 0
-    for name in _names():
-        try:
-            os.close(_locked(paths.capturing_one(name)))
-        except BlockingIOError:
-            found += 1
-        except OSError:
-            continue  # it ended just now
-    return found
+def is_in_hook(container: str) -> bool:
+    """Whether its capture is at one of its hooks, or waits for a slot: it pauses nobody then."""
+    try:
+        with open(f"{paths.capturing_one(container)}/{JOURNAL}") as file:
+            return json.load(file).get("step") in NOT_PAUSING
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _names() -> list[str]:

@@ -13,6 +13,8 @@ CAPTURED = "captured"
 REFUSED = "refused"
 FAILED = "failed"
 NOT_NEEDED = "not-needed"
+PASSING = frozenset(("under-way", "slot", "no-room"))
+"""Slugs of refusals that speak of the moment only: the agent tries again after a while, and says nothing yet."""
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
 
 

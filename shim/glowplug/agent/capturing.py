@@ -12,15 +12,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from glowplug.agent import capture_journal, capture_task, capture_told, hooks
+from glowplug.agent import capture_journal, capture_slots, capture_task, capture_told, hooks
 from glowplug.agent.capture_journal import Journal
 from glowplug.agent.capture_task import UNDONE, Task
 from glowplug.capture import pipeline
 from glowplug.capture.request import Result
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
-from glowplug.errors import CaptureRefused, GlowplugError, HookError, UsageError
+from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, UsageError
 from glowplug.host import ending
+
+PAUSES = "room"
+"""The first step of a capture that others of the node have to wait for: the hooks before and after do not count."""
 
 
 def main() -> int:
@@ -50,7 +53,13 @@ def run(task: Task) -> dict[str, object]:
             },
         )
     except BlockingIOError:
-        return {"result": capture_told.REFUSED, "slug": "under-way", "detail": "a capture of it is under way"}
+        return {
+            "result": capture_told.REFUSED,
+            "slug": "under-way",
+            "detail": "a capture of it is under way",
+            "told": False,
+            "passing": True,
+        }
     trouble: list[str] = []
     try:
         result = _captured(task, journal, trouble)
@@ -64,7 +73,7 @@ def run(task: Task) -> dict[str, object]:
     else:
         capture_told.captured(result, "agent", task.pod_uid, trouble)
         answer = {"result": capture_told.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
-    if task.end:
+    if task.end and answer.get("passing") is not True:
         journal.step("end")
         _end(task, answer)
     journal.finish()
@@ -77,8 +86,16 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
         Cri(config.containerd_socket) as cri,
         _hooked(task, journal, containerd, cri, trouble),
+        contextlib.ExitStack() as pausing,
     ):
-        return pipeline.run(config, task.request, lambda step, _: journal.step(step))
+
+        def report(step: str, _: str) -> None:
+            if step == PAUSES and journal.facts["step"] != PAUSES:
+                journal.step("slot")
+                pausing.enter_context(capture_slots.taken(config.captures_at_once))
+            journal.step(step)
+
+        return pipeline.run(config, task.request, report)
 
 
 @contextlib.contextmanager
@@ -104,6 +121,10 @@ def _hooked(
 
 
 def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
+    if isinstance(error, NoRoom) or (isinstance(error, CaptureRefused) and error.slug in capture_told.PASSING):
+        slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
+        refused = {"result": capture_told.REFUSED, "slug": slug, "detail": str(error)}
+        return {**refused, "told": False, "passing": True}
     capture_told.not_captured(task.request, error, "agent", task.pod_uid, trouble)
     slug = (
         error.slug

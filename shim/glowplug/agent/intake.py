@@ -13,6 +13,7 @@ from glowplug.cache import fault
 from glowplug.cache.fault import Fault
 from glowplug.cache.state import FOREVER
 from glowplug.cache.store import Store
+from glowplug.capture import judged
 from glowplug.errors import CacheError
 
 log = logging.getLogger("glowplug.agent")
@@ -27,7 +28,8 @@ _LOGGED = (
 
 def take_in(store: Store, history: History) -> None:
     """What is new. A checkpoint that is gone by now needs no judgement."""
-    for record in history.take_in():
+    for taken in history.take_in():
+        record = _known(taken)
         _tell(history, record)
         checkpoint = text(record, "checkpoint")
         if checkpoint:
@@ -38,6 +40,15 @@ def take_in(store: Store, history: History) -> None:
                 continue
             if set_apart:
                 _tell(history, {"event": "quarantine", "checkpoint": checkpoint, **set_apart})
+
+
+def _known(record: Record) -> Record:
+    """With what the container's judgement says of it."""
+    container = text(record, "container_id")
+    judgement = judged.of(container) if container else None
+    if judgement is None:
+        return record
+    return {**record, "workload": judgement.workload, **({} if judgement.chosen else {"chosen": False})}
 
 
 def answer(store: Store, history: History, question: Mapping[str, object]) -> Mapping[str, object]:

@@ -39,10 +39,15 @@ PARSED = 256
 
 
 class Judge:
-    """Thread-safe. `host`: this node's facts, read once. `rates`: how fast it restores."""
+    """Thread-safe. `host`: this node's facts. `rates`: how fast it restores."""
 
     def __init__(
-        self, config: Config, containerd: Containerd, store: Store, host: HostFacts, rates: Rates
+        self,
+        config: Config,
+        containerd: Containerd,
+        store: Store,
+        host: HostFacts,
+        rates: Rates,
     ) -> None:
         self._config = config
         self._containerd = containerd

@@ -3,28 +3,36 @@
 import logging
 import signal
 import threading
+import time
 from functools import partial
 
-from glowplug.agent import intake, logs, service_manager, sweep
-from glowplug.agent.automatic import Automatic
-from glowplug.agent.follow import Follower
+from glowplug.agent import intake, logs, prepare, restart, service_manager, sweep
+from glowplug.agent.capture_child import Children
 from glowplug.agent.history import History
-from glowplug.agent.newcomers import Newcomers
+from glowplug.agent.learned import Learned
+from glowplug.agent.loop.events import Events
+from glowplug.agent.loop.heart import Heart
+from glowplug.agent.loop.loop import Loop
+from glowplug.agent.loop.parts import Parts
 from glowplug.agent.prefetch import Prefetcher
-from glowplug.agent.prepare import KEPT_S, Preparer, forget_all
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
+from glowplug.agent.spool_reader import SpoolReader
 from glowplug.agent.telling import Telling
+from glowplug.agent.undo_killed import UndoKilled
 from glowplug.cache.store import Store
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
 from glowplug.criu import program
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts
 
 log = logging.getLogger("glowplug.agent")
 
-SWEEP_EVERY_S = 5.0
+ROUND_EVERY_S = 5.0
+TIDY_LIMIT_S = 300.0
+"""The store's lock may be held by a capture that deletes, and a killed restore takes its time to clean up."""
 
 
 def run(config: Config) -> None:
@@ -33,53 +41,88 @@ def run(config: Config) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    loaded = restart.fingerprint(config.criu)
     store = Store(config.cache, limits(config))
     history = History(config.cache)
+    learned = Learned(config.cache)
+    history.tellers.append(learned.tell)
     host = facts.read(_criu_version(config))
+    begin_anew = False
     with (
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
+        Cri(config.containerd_socket) as cri,
         Telling(config, store, history, host) as telling,
     ):
         _greet(containerd)
-        resolver = Resolver(config, containerd, store, history, host)
-        prefetcher = Prefetcher(store)
-        newcomers = Newcomers(containerd)
-        preparer = Preparer(newcomers, resolver.judge, prefetcher.want)
-        automatic = Automatic(config, containerd, newcomers, store, resolver.verdicts)
-        follower = Follower(
-            containerd,
-            {
-                "/containers/create": [newcomers.created, preparer.created],
-                "/containers/delete": [preparer.deleted, newcomers.deleted],
-                "/tasks/start": [automatic.started, preparer.started],
-            },
-            [automatic.catch_up],
-        )
+        resolver = Resolver(config, containerd, store, history, host, learned)
+        prepare.begin()
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
+        prefetcher = Prefetcher(store)
+        spool = SpoolReader(partial(intake.take_in, store, history))
+        parts = Parts(
+            config, containerd, cri, store, resolver, learned, Children(), prefetcher.want, time.monotonic()
+        )
+        loop = Loop(parts, spool.call)
+        events = Events(containerd, loop.note, loop.look_at_all)
+        undo = UndoKilled(config, containerd, cri)
+        tidy = _Tidy(store, learned)
         listening = threading.Thread(target=server.serve_forever, name="server")
-        listening.start()
-        prefetcher.start()
-        automatic.start()
-        follower.start()
+        threads = (prefetcher, spool, loop, undo, tidy, events)
+        hearts = [prefetcher.heart, spool.heart, *loop.hearts, undo.heart, tidy.heart]
+        for thread in (listening, *threads):
+            thread.start()
         log.info("listening on %s", server.server_address)
         try:
             service_manager.ready()
-            while not stopping.wait(SWEEP_EVERY_S):
-                intake.take_in(store, history)
-                sweep.run(store)
-                forget_all(KEPT_S)
-                if service_manager.alive((listening, follower)):
+            while not stopping.wait(ROUND_EVERY_S):
+                if service_manager.alive((listening, *threads), hearts):
                     telling.round()
+                if restart.fingerprint(config.criu) != loaded:
+                    log.info("the NVIDIA driver or CRIU is another by now")
+                    begin_anew = True
+                    break
         finally:
             service_manager.stopping()
-            follower.stop()
-            automatic.close()
-            preparer.close()
+            events.stop()
+            loop.close()
+            undo.close()
+            tidy.close()
             prefetcher.close()
+            spool.close()
+            learned.save()
             server.shutdown()
             listening.join()
             server.server_close()
     log.info("stopped")
+    if begin_anew:
+        restart.again()
+
+
+class _Tidy(threading.Thread):
+    """What has time: the store's limits, killed restores, prepared starts that nobody used, what was learned."""
+
+    def __init__(self, store: Store, learned: Learned) -> None:
+        super().__init__(name="tidy", daemon=True)
+        self.heart = Heart("tidy", TIDY_LIMIT_S)
+        self._store = store
+        self._learned = learned
+        self._stopping = threading.Event()
+
+    def close(self) -> None:
+        """Returns when its round is over, and after a while in any case: its work is the next agent's then."""
+        self._stopping.set()
+        self.join(sweep.DEADLINE_S)
+
+    def run(self) -> None:
+        """Until `close`."""
+        while not self._stopping.wait(ROUND_EVERY_S):
+            self.heart.beat()
+            try:
+                sweep.run(self._store)
+                prepare.forget_all(prepare.KEPT_S)
+                self._learned.save()
+            except Exception:
+                log.exception("a round of tidying failed")
 
 
 def _greet(containerd: Containerd) -> None:

@@ -36,7 +36,7 @@ LONGEST_HOOK_S = 600.0
 LONGEST_S = 86400.0
 LONGEST_REGEX = 1000
 
-When = Literal["ready", "never", "once-and-exit"]
+When = Literal["ready", "any-time", "never", "once-and-exit"]
 Value = TypeVar("Value")
 
 
@@ -200,11 +200,13 @@ def when(text: str) -> When:
     """Raises ValueError saying what is wanted."""
     if text == "ready":
         return "ready"
+    if text == "any-time":
+        return "any-time"
     if text == "never":
         return "never"
     if text == "once-and-exit":
         return "once-and-exit"
-    raise ValueError("ready, never or once-and-exit")
+    raise ValueError("ready, any-time, never or once-and-exit")
 
 
 def _preset(found: _Annotations) -> engines.Preset | None:

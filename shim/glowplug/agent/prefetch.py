@@ -10,6 +10,7 @@ import os
 import threading
 
 from glowplug import paths
+from glowplug.agent.loop.heart import Heart
 from glowplug.cache.store import Store
 from glowplug.criu import prefetch
 from glowplug.errors import GlowplugError
@@ -18,6 +19,8 @@ from glowplug.host import memory, pagecache
 log = logging.getLogger("glowplug.agent")
 
 AGAIN_AFTER_S = 10.0
+SILENT_S = 300.0
+"""A disk may take so long for one piece of a checkpoint."""
 
 
 class Prefetcher(threading.Thread):
@@ -29,6 +32,7 @@ class Prefetcher(threading.Thread):
         self._stopping = False
         self._wanted: list[str] = []
         self._called = threading.Condition()
+        self.heart = Heart("prefetch", SILENT_S)
 
     def want(self, checkpoint: str) -> None:
         """A container that matches this checkpoint was made."""
@@ -39,6 +43,7 @@ class Prefetcher(threading.Thread):
     def run(self) -> None:
         """Until `close`."""
         while not self._stopping:
+            self.heart.beat()
             with self._called:
                 self._called.wait_for(lambda: self._wanted or self._stopping, AGAIN_AFTER_S)
                 asked, self._wanted = self._wanted, []
@@ -73,6 +78,7 @@ class Prefetcher(threading.Thread):
         log.info("read ahead %d bytes of checkpoint %s", read, checkpoint)
 
     def _may_go_on(self) -> bool:
+        self.heart.beat()
         return not (self._stopping or self._wanted or _restoring())
 
 

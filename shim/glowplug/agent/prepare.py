@@ -14,28 +14,20 @@ be read meanwhile, and those of one that would match if they were read.
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from glowplug import paths
+from glowplug.agent import policy
 from glowplug.agent.history import PREPARED
-from glowplug.agent.newcomers import Newcomers
-from glowplug.capture import judged
 from glowplug.checkpoint import bundle, eligible, withheld
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.containerd.events import Event
 from glowplug.containerd.records import ContainerRecord
-from glowplug.containerd.rpc import NotFound
-from glowplug.errors import GlowplugError
 from glowplug.runtime import outcome
-
-log = logging.getLogger("glowplug.agent")
 
 Judge = Callable[[ContainerRecord, Mapping[str, Any], BundleFacts], Mapping[str, object]]
 ReadAhead = Callable[[str], None]
@@ -44,58 +36,19 @@ KEPT_S = 600.0
 """A container that was not started for so long is asked about when it is."""
 
 
-class Preparer:
-    """Prepares in a thread of its own: an event's handler returns at once."""
-
-    def __init__(self, newcomers: Newcomers, judge: Judge, read_ahead: ReadAhead) -> None:
-        """`judge`: the agent's answer for a container (resolve.py). `read_ahead`: is told of a checkpoint to read."""
-        self._newcomers = newcomers
-        self._judge = judge
-        self._read_ahead = read_ahead
-        self._started: set[str] = set()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
-        os.makedirs(paths.prepared(), 0o700, exist_ok=True)
-        os.makedirs(paths.spool(), 0o700, exist_ok=True)
-        forget_all()  # judged by another agent, perhaps long ago
-
-    def created(self, event: Event) -> None:
-        """/containers/create, after the newcomers were told."""
-        if self._newcomers.is_foreign(event.container_id):
-            return
-        self._thread.submit(self._prepare, event.container_id).add_done_callback(_log_failure)
-
-    def started(self, event: Event) -> None:
-        """/tasks/start: what is not used by now, or comes too late, never will be."""
-        if self._newcomers.is_foreign(event.container_id):
-            return
-        self._started.add(event.container_id)
-        forget(event.container_id)
-
-    def deleted(self, event: Event) -> None:
-        """/containers/delete."""
-        self._started.discard(event.container_id)
-        forget(event.container_id)
-        judged.forget(event.container_id)
-
-    def close(self) -> None:
-        """Waits for what is being prepared."""
-        self._thread.shutdown(cancel_futures=True)
-
-    def _prepare(self, container: str) -> None:
-        try:
-            record = self._newcomers.record(container)
-            if record.is_of_our_handler:
-                prepare(record, self._judge, self._read_ahead)
-            if container in self._started:
-                forget(container)
-        except NotFound:
-            return  # gone again
-        except (GlowplugError, OSError) as error:
-            log.warning("container %s: its start is not prepared: %s", container, error)
+def begin() -> None:
+    """Make the directories; what another agent has prepared, perhaps long ago, is forgotten. Raises OSError."""
+    os.makedirs(paths.prepared(), 0o700, exist_ok=True)
+    os.makedirs(paths.spool(), 0o700, exist_ok=True)
+    forget_all()
 
 
-def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead) -> None:
-    """Write down the cold start of a container; nothing where it will be restored. Raises GlowplugError, OSError."""
+def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen: str) -> None:
+    """Write down the cold start of a container; nothing where it will be restored.
+
+    `read_ahead`: takes the id of a checkpoint to read. `chosen`: the configuration's capture_containers. Raises
+    GlowplugError, OSError.
+    """
     spec = dict(record.spec)
     facts = bundle.read(spec)
     files = {"spec.json": record.spec_text}
@@ -114,7 +67,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead) -> Non
             edited = withheld.without(spec, os.uname().machine)
             if edited is not spec:
                 files["edited.json"] = json.dumps(edited).encode()
-        files["outcome.json"] = _outcome(record, facts, slug, detail)
+        files["outcome.json"] = _outcome(record, facts, slug, detail, policy.is_chosen(facts, chosen))
     _write(record.id, files)
 
 
@@ -132,18 +85,14 @@ def forget_all(older_than_s: float = 0.0) -> None:
                 forget(name)
 
 
-def _log_failure(done: Future[None]) -> None:
-    if not done.cancelled() and done.exception():
-        log.error("a start could not be prepared", exc_info=done.exception())
-
-
-def _outcome(record: ContainerRecord, facts: BundleFacts, slug: str, detail: str) -> bytes:
+def _outcome(record: ContainerRecord, facts: BundleFacts, slug: str, detail: str, chosen: bool) -> bytes:
     """As the runtime would write it (runtime/outcome.py), but for the time, which is the marker's."""
     said = {
         "format": outcome.FORMAT,
         **outcome.names(record.id, facts),
         "outcome": f"cold:{slug}",
         "detail": detail,
+        **({} if chosen else {"chosen": False}),
     }
     return json.dumps(said).encode()
 

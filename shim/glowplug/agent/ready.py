@@ -3,14 +3,10 @@
 A question has an end, in bytes and in time, whatever the workload does; one that fails is a no.
 """
 
-import math
 import os
-import select
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Literal
 
 from glowplug.agent.hooks import EXEC_GRACE_S
 from glowplug.agent.logwatch import LogWatch
@@ -29,9 +25,6 @@ LATEST_S = 1.0
 Ask = Callable[[float], bool]
 """Asked with the time, in time.monotonic() seconds, by which it has to answer."""
 
-Answer = Literal["ready", "ended", "late", "stopped"]
-
-
 def question(wanted: Ready, running: Running, cri: Cri, began: float) -> Ask:
     """What to ask. `began`: when the container was started, in time.monotonic() seconds."""
     if wanted.kind == "log":
@@ -45,42 +38,6 @@ def question(wanted: Ready, running: Running, cri: Cri, began: float) -> Ask:
         "file": lambda _: _file(running, wanted),
     }
     return asks[wanted.kind]
-
-
-def wait(
-    ask: Ask, wanted: Ready, running: Running, until: float, stopping: threading.Event
-) -> tuple[Answer, float | None]:
-    """Ask until the answer is yes, the container ends, or the time is over (all in time.monotonic() seconds).
-
-    And when the answer was last a no, None where it never was. Raises GlowplugError where it can't be asked.
-    """
-    began = time.monotonic()
-    last_no: float | None = None
-    soonest = SOONEST_EXEC_S if wanted.kind == "exec" else SOONEST_S
-    try:
-        process = os.pidfd_open(running.pid)
-    except ProcessLookupError:
-        return "ended", None
-    try:
-        while (now := time.monotonic()) < until:
-            if stopping.is_set():
-                return "stopped", last_no
-            if ask(min(until, now + ASKED_WITHIN_S)):
-                return "ready", last_no
-            last_no = time.monotonic()
-            pause_s = min(LATEST_S, max(soonest, (now - began) / 50), max(0.0, until - now))
-            if _has_ended(process, pause_s):
-                return "ended", last_no
-        return "late", last_no
-    finally:
-        os.close(process)
-
-
-def _has_ended(process: int, within_s: float) -> bool:
-    """A pidfd is readable once its process has ended (pidfd_open(2))."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(math.ceil(within_s * 1000)))
 
 
 def _http(running: Running, wanted: Ready, until: float) -> bool:

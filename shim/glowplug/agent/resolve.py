@@ -10,6 +10,8 @@ from typing import Any
 from glowplug.agent import gpus, intake
 from glowplug.agent.history import History
 from glowplug.agent.judge import JUDGED, Judge
+from glowplug.agent.learned import Learned
+from glowplug.agent.policy import is_chosen
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import judged
@@ -33,15 +35,22 @@ NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug ex
 
 
 class Resolver:
-    """Thread-safe. `host`: this node's facts, read once. `verdicts`: what it asks of each checkpoint."""
+    """Thread-safe. `host`: this node's facts. `verdicts`: what it asks of each checkpoint."""
 
     def __init__(
-        self, config: Config, containerd: Containerd, store: Store, history: History, host: HostFacts
+        self,
+        config: Config,
+        containerd: Containerd,
+        store: Store,
+        history: History,
+        host: HostFacts,
+        learned: Learned,
     ) -> None:
         self._config = config
         self._containerd = containerd
         self._store = store
         self._history = history
+        self._learned = learned
         rates = Rates(history.records())
         history.tellers.append(rates.tell)
         self.verdicts = Judge(config, containerd, store, host, rates)
@@ -63,7 +72,8 @@ class Resolver:
         known = judged.of(record.id)
         if known is not None and known.spec == judgements.spec_hash(self._salt, spec):
             return known
-        made = judged.judge(self._containerd, record, spec, facts, self._salt)
+        chosen = is_chosen(facts, self._config.capture_containers)
+        made = judged.judge(self._containerd, record, spec, facts, self._salt, chosen=chosen)
         try:
             judged.keep(made)
         except OSError as error:
@@ -82,6 +92,9 @@ class Resolver:
         found = self.judgement(record, config, spec)
         for slug, sentence in found.objections():
             return _miss(slug, sentence)
+        resting = self._learned.restore_objection(found.workload)
+        if resting:
+            return _miss("backing-off", resting)
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
         if not entries:
             return _miss("no-checkpoint", NO_CHECKPOINT)

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterable
 
+from glowplug.agent.loop.heart import Heart
 from glowplug.runtime import ask
 
 log = logging.getLogger("glowplug.agent")
@@ -28,11 +29,12 @@ def stopping() -> None:
     _notify("STOPPING=1")
 
 
-def alive(loops: Iterable[threading.Thread]) -> bool:
-    """Feed the watchdog where the loops run and the agent's own socket answers; whether they do."""
+def alive(loops: Iterable[threading.Thread], hearts: Iterable[Heart] = ()) -> bool:
+    """Feed the watchdog where the loops run, their hearts beat and the agent's own socket answers; whether they do."""
     dead = [loop.name for loop in loops if not loop.is_alive()]
+    dead += [heart.name for heart in hearts if not heart.is_alive]
     if dead:
-        log.error("the agent's loop has ended: %s", ", ".join(dead))
+        log.error("threads of the agent have ended or hang: %s", ", ".join(dead))
         return False
     try:
         ask.ask({"op": "history", "container": ""}, ANSWERS_WITHIN_S)

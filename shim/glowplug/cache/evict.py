@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from glowplug.errors import CacheError
+from glowplug.errors import NoRoom
 
 _DAY_S = 86_400
 
@@ -74,12 +74,12 @@ def plan(held: Iterable[Held], limits: Limits, room: Room, now: float) -> list[E
 def make_room(held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int) -> list[Eviction]:
     """What has to go so that size more bytes fit, to_write of which are not on the disk yet.
 
-    Raises CacheError with the numbers when evicting everything that may go would not do.
+    Raises NoRoom with the numbers when evicting everything that may go would not do.
     """
     checkpoints = list(held)
     evictions, short = _least_recently_used(checkpoints, limits, room, size, to_write)
     if short > 0:
-        raise CacheError(_no_room(checkpoints, limits, room, size))
+        raise NoRoom(_no_room(checkpoints, limits, room, size))
     return evictions
 
 

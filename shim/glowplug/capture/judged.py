@@ -24,7 +24,13 @@ LIMIT = 4 << 20
 
 
 def judge(
-    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], facts: BundleFacts, salt: bytes
+    containerd: Containerd,
+    record: ContainerRecord,
+    spec: Mapping[str, Any],
+    facts: BundleFacts,
+    salt: bytes,
+    *,
+    chosen: bool = True,
 ) -> Judgement:
     """The judgement, now. Raises ContainerdError."""
     found = identity.of(containerd, record, facts, salt)
@@ -37,6 +43,7 @@ def judge(
         spec=judgements.spec_hash(salt, spec),
         edited=judgements.spec_hash(salt, edited),
         salt=salt,
+        chosen=chosen,
     )
 
 

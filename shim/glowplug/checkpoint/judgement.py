@@ -5,7 +5,9 @@ it: what the node would answer at that later moment may be of other files than t
 secret: specs and the key's values are keyed hashes.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +20,12 @@ FORMAT = 1
 LIMITS = ("memory_limit", "cpu_quota", "cpu_period")
 """Facts of a bundle that the kubelet may change while the container runs (in-place resize)."""
 
+_SAFE = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery, pkg/util/rand: no vowels, nothing that looks like another
+_GENERATED = (
+    re.compile(rf"-(?:[{_SAFE}]{{5}}|[0-9]{{1,5}})$"),  # of a pod; of a StatefulSet's, its ordinal
+    re.compile(rf"-(?:[{_SAFE}]{{6,10}}|[0-9]{{8,10}})$"),  # of a ReplicaSet; of a CronJob's Job, its minute
+)
+
 WORKLOAD_PARTS = ("image", "args", "cwd")
 """Parts of the key by which a workload is known again, whatever else of its pods differs."""
 
@@ -27,7 +35,7 @@ class Judgement:
     """`spec`: keyed hash of the spec that was judged; `edited`: of the one that we put in its place, "" for none.
 
     `against`: every (slug, sentence) of the rules that it breaks; empty: eligible. `workload`: what its pods have in
-    common, a keyed hash under which outcomes are learned.
+    common, a keyed hash under which outcomes are learned. `chosen`: whether the agent captures it by itself at all.
     """
 
     container: str
@@ -41,6 +49,7 @@ class Judgement:
     key: WorkloadKey
     against: tuple[tuple[str, str], ...]
     workload: str
+    chosen: bool = True
 
     def objections(self) -> list[tuple[str, str]]:
         """`against`, and behind it every part of the key that can't be told, as a slug with its sentence."""
@@ -61,6 +70,7 @@ def make(
     spec: str,
     edited: str,
     salt: bytes,
+    chosen: bool = True,
 ) -> Judgement:
     """The judgement of a container whose bundle says `facts`."""
     parts = [json.dumps(key.parts.get(name), sort_keys=True) for name in WORKLOAD_PARTS]
@@ -75,8 +85,18 @@ def make(
         edited=edited,
         key=key,
         against=against,
-        workload=keyed(salt, "workload", facts.sandbox_namespace, facts.container_name, *parts),
+        workload=keyed(
+            salt, "workload", facts.sandbox_namespace, family(facts.sandbox_name), facts.container_name, *parts
+        ),
+        chosen=chosen,
     )
+
+
+def family(pod: str) -> str:
+    """What the names of a controller's pods have in common: the name without what Kubernetes makes up behind it."""
+    for generated in _GENERATED:
+        pod = generated.sub("", pod)
+    return pod
 
 
 def spec_hash(salt: bytes, spec: Mapping[str, object]) -> str:
@@ -122,6 +142,23 @@ def _differing(name: str, before: object, now: object) -> list[str]:
         inner = sorted(set(before) | set(now))
         return [one for key in inner for one in _differing(f"{name}.{key}", before.get(key), now.get(key))]
     return [name]
+
+
+def leaves(key: WorkloadKey) -> dict[str, str]:
+    """A short hash of each part, by its dotted name: enough to say which ones differ."""
+    found: dict[str, str] = {}
+    for name, value in key.parts.items():
+        inner = value if isinstance(value, dict) else {}
+        for below, one in inner.items():
+            found[f"{name}.{below}"] = _short(one)
+        if not inner:
+            found[name] = _short(value)
+    return found
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def resized(before: BundleFacts, now: BundleFacts) -> list[str]:

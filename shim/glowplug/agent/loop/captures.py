@@ -1,0 +1,138 @@
+"""The steps of a container that is to be captured: asked whether it is ready, and captured in a process of its own."""
+
+import os
+import select
+import time
+
+from glowplug.agent import capture_told, held, ready, turn
+from glowplug.agent.loop.parts import Parts
+from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.ready import ASKED_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
+from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
+
+SEEN_AT_ONCE_S = 1.0
+SLOW_S = 0.2
+"""A question that took longer is asked from then on where it holds up no other."""
+AGAIN_AFTER_S = 5.0
+AGAIN_AT_MOST_S = 120.0
+
+ANY_TIME = "any-time"
+
+
+def ask(parts: Parts, row: Row) -> Next:
+    """One question whether it is ready. Raises ContainerdError; all else is put on record."""
+    case = row.case
+    assert case is not None
+    try:
+        return _asked(parts, row, case)
+    except ContainerdError:
+        if time.monotonic() < case.until:
+            raise
+        return _given_up(parts, case, GlowplugError("containerd could not be asked until its time was over"))
+    except (GlowplugError, OSError) as error:
+        return _given_up(parts, case, error)
+
+
+def _asked(parts: Parts, row: Row, case: Case) -> Next:
+    if has_ended(case.running.pid):
+        return SETTLED
+    if _is_held(parts, case):
+        return SETTLED
+    began = time.monotonic()
+    if began >= case.until:
+        limit_s = parts.config.ready_deadline_s
+        raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (ready_deadline_s)")
+    wanted, started = case.policy.ready, case.candidate.started
+    assert wanted is not None  # or it would not wait
+    if case.ask is None:
+        case.ask = ready.question(wanted, case.running, parts.cri, began if started is None else started)
+        if started is not None and began - started < SEEN_AT_ONCE_S:
+            case.last_no = began
+    first, case.asked = not case.asked, True
+    is_ready = case.ask(min(case.until, began + ASKED_WITHIN_S))
+    now = time.monotonic()
+    row.slow = now - began > SLOW_S
+    if is_ready:
+        if first:
+            _require_young(parts, case)
+        return Next(State.READY, 0.0)
+    case.last_no = now
+    soonest = SOONEST_EXEC_S if wanted.kind == "exec" else SOONEST_S
+    waited = now - (case.until - parts.config.ready_deadline_s)
+    return Next(State.WAITING, min(LATEST_S, max(soonest, waited / 50)))
+
+
+def _require_young(parts: Parts, case: Case) -> None:
+    """One that has long been ready has served others: what they sent it would be in its image."""
+    limit_s = parts.config.capture_max_age_s
+    ran_s = parts.ran_before_us(case.candidate)
+    if ran_s > limit_s and case.policy.when != ANY_TIME:
+        raise CaptureRefused(
+            "old",
+            f"it ran for {ran_s:.0f} s before this agent did, and was ready: glowplug.dev/capture: any-time captures "
+            "a container that serves already",
+        )
+
+
+def capture(parts: Parts, row: Row) -> Next:
+    """The capture itself; it takes as long as it takes. Raises ContainerdError; all else is put on record."""
+    case = row.case
+    assert case is not None and case.judgement is not None
+    try:
+        if has_ended(case.running.pid) or _is_held(parts, case):
+            return SETTLED
+        parts.learned.require_capture(case.judgement.workload)
+        cold_s = turn.cold_start_s(case.policy.ready, case.candidate.started, case.last_no, time.monotonic())
+        task = turn.task(case.candidate, case.policy, case.running, parts.config, cold_s)
+    except ContainerdError:
+        raise
+    except (GlowplugError, OSError) as error:
+        return _given_up(parts, case, error)
+    answer = parts.children.capture(task)
+    if answer is None:
+        return SETTLED  # the agent ends; the next one finds the container again
+    if answer["result"] == capture_told.CAPTURED:
+        parts.learned.captured(case.judgement)
+        return SETTLED
+    if answer.get("passing") is True and time.monotonic() < case.until:
+        case.tries += 1
+        return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
+    if not has_ended(case.running.pid):
+        parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
+    if answer.get("told") is False:
+        broken = GlowplugError(str(answer["detail"]))
+        capture_told.not_captured(task.request, broken, "agent", task.pod_uid)
+        parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
+    return SETTLED
+
+
+def _is_held(parts: Parts, case: Case) -> bool:
+    """Whether there is a checkpoint for it, which is put on record. Raises CaptureRefused where there can be none."""
+    assert case.judgement is not None
+    why = held.why(parts.store, parts.resolver.verdicts, case.candidate, case.judgement)
+    if why is None:
+        return False
+    parts.not_needed(case.candidate, why)
+    parts.end_if_wanted(case.candidate, case.policy.when)
+    return True
+
+
+def _given_up(parts: Parts, case: Case, error: Exception) -> Next:
+    known = error if isinstance(error, GlowplugError) else GlowplugError(str(error))
+    parts.refused(case.candidate, known)
+    parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
+    return SETTLED
+
+
+def has_ended(pid: int) -> bool:
+    """A pidfd is readable once its process has ended (pidfd_open(2))."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        return bool(poll.poll(0))
+    finally:
+        os.close(process)

@@ -1,0 +1,107 @@
+"""The step of a restored container: its hook after the restore and its canary, until they succeed or it is ended.
+
+Whoever waits for a restored pod waits for this: a server that came back asleep answers its probe and nobody else. So
+its end is one record of the history: `done`, `none` (nothing was asked of us) or `failed`. One that can't be woken is
+killed, and its pod starts it again, cold. That it is over stands beside the restore's marker, which goes with the
+container: an agent that comes back neither forgets nor repeats it.
+"""
+
+import logging
+import os
+import time
+
+from glowplug import paths
+from glowplug.agent import hooks
+from glowplug.agent.loop.captures import has_ended
+from glowplug.agent.loop.parts import Parts
+from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.errors import HookError
+from glowplug.host import ending
+from glowplug.runtime import outcome
+
+log = logging.getLogger("glowplug.agent")
+
+EVENT = "after-restore"
+DONE, NONE, FAILED = "done", "none", "failed"
+TRIES = 5
+AGAIN_AFTER_S = 1.0
+AGAIN_AT_MOST_S = 8.0
+
+
+def is_due(case: Case) -> bool:
+    """Whether it still has to be woken."""
+    candidate = case.candidate
+    return not os.path.exists(paths.hooked(candidate.runc_root, candidate.id))
+
+
+def wake(parts: Parts, row: Row) -> Next:
+    """One try. Raises ContainerdError, OSError."""
+    case = row.case
+    assert case is not None
+    if has_ended(case.running.pid):
+        return SETTLED
+    if not is_due(case):
+        parts.end_if_wanted(case.candidate, case.policy.when)
+        return SETTLED
+    began = time.monotonic()
+    case.until = case.until or began + 2 * case.policy.hook_timeout_s
+    try:
+        result = _woken(parts, case)
+    except HookError as error:
+        return _failed(parts, case, error)
+    _report(case, {"result": result, **({"tries": case.tries + 1} if case.tries else {})})
+    _remember(case)
+    parts.end_if_wanted(case.candidate, case.policy.when)
+    return SETTLED
+
+
+def _woken(parts: Parts, case: Case) -> str:
+    """DONE or NONE. Raises HookError."""
+    hook = case.policy.after_restore
+    if hook is not None:
+        hooks.run(hook, case.running, parts.containerd, parts.cri, case.policy.hook_timeout_s)
+    return NONE if hook is None else DONE
+
+
+def _failed(parts: Parts, case: Case, error: HookError) -> Next:
+    case.tries += 1
+    candidate = case.candidate
+    if has_ended(case.running.pid):
+        return SETTLED
+    if case.tries < TRIES and time.monotonic() < case.until:
+        log.warning("container %s: try %d to wake it failed: %s", candidate.id, case.tries, error)
+        return Next(State.WAKING, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
+    log.error("container %s can't be woken, so it is ended and starts cold: %s", candidate.id, error)
+    _report(case, {"result": FAILED, "detail": str(error), "tries": case.tries})
+    ending.kill(case.running.pid)
+    _remember(case)
+    return SETTLED
+
+
+def _report(case: Case, said: dict[str, object]) -> None:
+    facts = case.candidate.facts
+    outcome.append(
+        {
+            "event": EVENT,
+            "container_id": case.candidate.id,
+            "sandbox_id": facts.sandbox_id,
+            "namespace": facts.sandbox_namespace,
+            "pod": facts.sandbox_name,
+            "pod_uid": facts.sandbox_uid,
+            "container": facts.container_name,
+            **said,
+        }
+    )
+
+
+def _remember(case: Case) -> None:
+    candidate = case.candidate
+    try:
+        with open(paths.hooked(candidate.runc_root, candidate.id), "w"):
+            pass
+    except FileNotFoundError:
+        return  # the container is gone, and needs no memory
+    except OSError as error:
+        log.error(
+            "container %s: another agent will repeat its hook after the restore: %s", candidate.id, error
+        )
