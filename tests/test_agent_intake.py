@@ -14,7 +14,7 @@ from glowplug.agent import capture_told, intake, logs
 from glowplug.agent.history import History
 from glowplug.agent.record import Record
 from glowplug.capture.request import Request, Result
-from glowplug.errors import CriuError, UsageError
+from glowplug.errors import CacheError, CriuError, UsageError
 
 
 @pytest.fixture
@@ -148,3 +148,64 @@ def test_a_thread_that_breaks_is_one_line() -> None:
     said = json.loads(line)
     assert (said["level"], said["msg"]) == ("error", "prefetch has ended")
     assert "KeyError: 'no such key'" in said["trace"]
+
+
+# -- a checkpoint that does not prove itself --
+
+
+def lived(node: Node, number: int, ran_s: float, checkpoint: str, *, stopped: bool = False) -> None:
+    """A restored container that ran for so long, and that its pod then started again."""
+    sandbox = f"s{number}"
+    names = {"sandbox_id": sandbox, "container": "main", "container_id": f"c{number}"}
+    at = 1000.0 * number
+    node.spooled(f"{at}-1", {"time": at, "outcome": "restored", "checkpoint": checkpoint, **names})
+    end = {"event": "exit", "checkpoint": checkpoint, "ran_s": ran_s, "stopped": stopped}
+    node.spooled(f"{at}-2", {"time": at + ran_s, "container_id": f"c{number}", **end})
+    node.spooled(f"{at}-3", {"time": at + ran_s + 1, "outcome": "cold:restored-before", **names})
+
+
+def test_restarts_soon_after_a_restore_count_against_the_checkpoint(node: Node) -> None:
+    """Killed by a liveness probe after 45 s, three times: what hangs would serve every new pod without an end."""
+    checkpoint = node.published()
+    history, told = listening(node)
+    for number in range(1, 4):
+        lived(node, number, 45.0, checkpoint, stopped=True)
+    intake.take_in(node.store, history)
+    assert [record["stage"] for record in told if record.get("event") == "quarantine"] == ["early-exit"]
+
+
+def test_one_early_end_and_its_restart_count_once(node: Node) -> None:
+    checkpoint = node.published()
+    history, _ = listening(node)
+    lived(node, 1, 2.0, checkpoint)
+    intake.take_in(node.store, history)
+    assert node.store.state(checkpoint).early_exits == 1
+
+
+def test_one_that_ran_for_long_has_proved_it(node: Node) -> None:
+    checkpoint = node.published()
+    history, _ = listening(node)
+    lived(node, 1, 45.0, checkpoint)
+    lived(node, 2, 700.0, checkpoint)
+    intake.take_in(node.store, history)
+    assert node.store.state(checkpoint).early_exits == 0
+
+
+def test_a_judgement_that_can_not_be_written_is_made_later(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = node.published()
+    history, told = listening(node)
+    quarantine = node.store.quarantine
+
+    def full(*_: object) -> None:
+        raise CacheError("No space left on device")
+
+    monkeypatch.setattr(node.store, "quarantine", full)
+    node.started(1.0, "fallback:check", checkpoint=checkpoint, detail="damaged")
+    intake.take_in(node.store, history)
+    monkeypatch.setattr(node.store, "quarantine", quarantine)
+    node.started(2.0, "cold:no-checkpoint")
+    intake.take_in(node.store, history)
+    assert node.store.state(checkpoint).quarantine is not None
+    assert [record["stage"] for record in told if record.get("event") == "quarantine"] == ["check"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from glowplug.agent import logwatch
+from glowplug.agent import logwatch, policy
 from glowplug.agent.logwatch import LogWatch
 from glowplug.errors import UsageError
 from glowplug.host import process
@@ -83,6 +83,18 @@ def test_a_log_that_grows_fast_is_caught_up_with(log: Path) -> None:
 def test_what_is_no_log_matches_nothing(text: str, log: Path) -> None:
     log.write_text(text)
     assert not LogWatch(str(log), ".").ask(0)
+
+
+@pytest.mark.parametrize("regex", ["(", "[z-a]", "(?P<1>x)", "a{99999999999}"])
+def test_what_is_no_expression_is_refused(regex: str, log: Path) -> None:
+    log.write_text(line("up"))
+    with pytest.raises(UsageError, match="is no regular expression"):
+        LogWatch(str(log), regex).ask(0)
+
+
+def test_one_that_takes_long_to_compile_costs_the_agent_nothing() -> None:
+    """Some do, before a line is looked at: 6 seconds for this one."""
+    assert policy.ready("log:(?i)" + r"[a-\uffff]" * 99).kind == "log"
 
 
 def test_an_expression_that_takes_for_ever_is_given_up(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

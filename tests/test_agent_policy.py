@@ -84,7 +84,6 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("ready", "exec:"),
         ("ready", "exec:'unbalanced"),
         ("ready", "file:relative"),
-        ("ready", "log:("),
         ("ready", "log:"),
         ("ready", "log:up\0"),
         ("ready", "after:30"),

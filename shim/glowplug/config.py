@@ -18,6 +18,9 @@ from glowplug.errors import UsageError
 from glowplug.registry import settings
 from glowplug.registry.settings import RegistrySettings
 
+LEAST_FREE_BYTES = 5 << 30
+FREE_SHARE = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -35,8 +38,9 @@ class Config:
     """What containerd gives runc as --root, without the namespace."""
     cache_limit_bytes: int = 200 << 30
     """All checkpoints together stay under this."""
-    free_floor_bytes: int = 5 << 30
-    """A capture that would leave less free space on the cache's file system is refused."""
+    free_floor_bytes: int = -1
+    """A capture that would leave less free space on the cache's file system is refused. -1: 5 GiB, or a fifth of the
+    file system where that is more: the kubelet evicts pods at 10 % (nodefs) or 15 % (imagefs) free."""
     cache_max_age_s: float = 30 * 86400.0
     """A checkpoint that nobody used for so long goes."""
     cache_newest: int = 5
@@ -75,9 +79,18 @@ class Config:
 
 def limits(config: Config) -> Limits:
     """What the store may take, as configured."""
-    return Limits(
-        config.cache_limit_bytes, config.free_floor_bytes, config.cache_max_age_s, config.cache_newest
-    )
+    return Limits(config.cache_limit_bytes, free_floor(config), config.cache_max_age_s, config.cache_newest)
+
+
+def free_floor(config: Config) -> int:
+    """Bytes to leave free on the cache's file system: as configured, or above the kubelet's eviction thresholds."""
+    if config.free_floor_bytes >= 0:
+        return config.free_floor_bytes
+    directory = config.cache
+    while not os.path.isdir(directory) and directory != "/":
+        directory = os.path.dirname(directory)
+    found = os.statvfs(directory)
+    return max(LEAST_FREE_BYTES, found.f_blocks * found.f_frsize // FREE_SHARE)
 
 
 def load(path: str | None = None) -> Config:
@@ -150,7 +163,7 @@ _RULES: Mapping[str, Rule] = {
     "cache_limit_bytes": _MORE_THAN_0,
     "cache_max_age_s": _MORE_THAN_0,
     "cache_newest": _MORE_THAN_0,
-    "free_floor_bytes": (lambda value: value >= 0, "0 or more"),
+    "free_floor_bytes": (lambda value: value >= -1, "0 or more, or -1 for a fifth of the file system"),
     "restore_deadline_s": (lambda value: 0 < value <= 60, "more than 0 and at most 60"),
     "log_format": (("logfmt", "json").__contains__, "logfmt or json"),
     "metrics_listen": (lambda value: not value or _is_address(value), "ADDRESS:PORT with an IP address"),

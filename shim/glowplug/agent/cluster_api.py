@@ -141,6 +141,7 @@ class Api:
         found = self._read(
             self._core.list_pod_for_all_namespaces,
             field_selector=f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed",
+            resource_version="0",  # from the API server's cache: without, a quorum read of all pods of the cluster
         )
         try:
             return [_pod(item) for item in found.get("items") or () if _waits(item, gate)]

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from glowplug import paths
 from glowplug.agent.record import Record, kind, number, text
@@ -21,6 +22,16 @@ JOURNAL_LIMIT_BYTES = 16 << 20
 
 PREPARED = ".prepared"
 """Ends the name of an empty file that says: the prepared start of the container so named was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """`at`: when, in Unix time. `container`: the id of the one that was restored."""
+
+    checkpoint: str
+    at: float
+    container: str
+
 
 Teller = Callable[[Record], None]
 """Is told of each new record, once, and returns soon; it raises nothing."""
@@ -38,7 +49,8 @@ class History:
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT)
         self._unsaved: set[str] = set()
-        self._tried: dict[tuple[str, str], None] = {}  # in the order in which they were tried
+        self._tried: dict[tuple[str, str], Restore | None] = {}  # in the order in which they were tried
+        self.unjudged: list[Record] = []
         os.makedirs(directory, 0o700, exist_ok=True)
         for journal in (f"{self._journal}.1", self._journal):
             self._add(_read(journal))
@@ -76,11 +88,26 @@ class History:
         with self._lock:
             return (sandbox, container_name) in self._tried
 
+    def take_restore(self, sandbox: str, container_name: str) -> Restore | None:
+        """The restore of this container of this pod, once; None where there was none, or only the try of one."""
+        with self._lock:
+            found = self._tried.get((sandbox, container_name))
+            if found is not None:
+                self._tried[sandbox, container_name] = None
+            return found
+
+    def forget_restore(self, container: str) -> None:
+        """That the container of this id was restored; that it was tried stays known."""
+        with self._lock:
+            for names, found in self._tried.items():
+                if found is not None and found.container == container:
+                    self._tried[names] = None
+
     def _add(self, records: Iterable[Record]) -> None:
         """Keep them. What was tried is known without a search: each start asks for it."""
         for record in records:
             self._records.append(record)
-            self._tried.update(dict.fromkeys(_tried([record])))
+            self._tried.update(_tried([record]))
             if len(self._tried) > TRIED:
                 del self._tried[next(iter(self._tried))]
 
@@ -106,13 +133,17 @@ class History:
         fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "ab+") as file:
             size = file.tell()
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                file.write(b"\n")
-            file.writelines(json.dumps(record).encode() + b"\n" for record in records)
+            lead = b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""
+            try:
+                file.write(lead + b"".join(json.dumps(record).encode() + b"\n" for record in records))
+                file.flush()
+            except OSError:
+                os.ftruncate(fd, size)  # what was written in part would be there twice
+                raise
 
 
-def _tried(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
-    """(sandbox, container name) of every start that was a restore, or the try of one."""
+def _tried(records: Iterable[Record]) -> Iterator[tuple[tuple[str, str], Restore | None]]:
+    """(sandbox, container name) of every start that was a restore, with it, or the try of one."""
     for record in records:
         sandbox, container = record.get("sandbox_id"), record.get("container")
         if (
@@ -120,7 +151,10 @@ def _tried(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
             and isinstance(sandbox, str)
             and isinstance(container, str)
         ):
-            yield sandbox, container
+            restored = kind(record)[0] == "restored"
+            at, id = number(record, "time") or 0.0, text(record, "container_id")
+            found = Restore(text(record, "checkpoint"), at, id) if restored else None
+            yield (sandbox, container), found
 
 
 def read(directory: str) -> list[Record]:

@@ -21,10 +21,14 @@ _MATCH = """
 import os, re, sys
 os.nice(19)
 lines = sys.stdin.buffer.read().decode(errors="replace").split("\\n")
-found = re.compile(sys.argv[1])
+try:
+    found = re.compile(sys.argv[1])
+except Exception:
+    sys.exit(4)
 sys.exit(0 if any(map(found.search, lines)) else 3)
 """
 _NO = 3
+_NO_EXPRESSION = 4
 
 
 class LogWatch:
@@ -94,6 +98,8 @@ def matches(regex: str, lines: list[bytes]) -> bool:
             f"glowplug.dev/ready: wanted an expression that is looked up within {MATCHED_WITHIN_S:g} s, "
             "found one that takes longer: make it simpler"
         ) from None
+    if done.returncode == _NO_EXPRESSION:
+        raise UsageError("glowplug.dev/ready: what stands behind log: is no regular expression of Python's")
     if done.returncode not in (0, _NO):
         raise UsageError(
             "glowplug.dev/ready: wanted an expression that can be looked up, found one that fails"

@@ -12,6 +12,8 @@ from glowplug.restore import attempt, cleanup
 log = logging.getLogger("glowplug.agent")
 
 DEADLINE_S = 15.0
+PATIENCE_S = 3600.0
+"""For checkpoints that nobody used for long: a clock that is set wrong for a while empties no cache."""
 
 
 def run(store: Store) -> None:
@@ -19,7 +21,7 @@ def run(store: Store) -> None:
     try:
         for line in store.sweep():
             log.info("%s", line)
-        for checkpoint, why, size in store.gc():
+        for checkpoint, why, size in store.gc(patience_s=PATIENCE_S):
             log.info("removed checkpoint %s (%d bytes): %s", checkpoint, size, why)
     except CacheError as error:
         log.error("%s", error)

@@ -17,6 +17,7 @@ from glowplug.errors import CacheError
 
 KEPT = "pull-"
 KEPT_S = 86_400.0
+TRIES = 5
 
 
 class Draft:
@@ -72,11 +73,21 @@ class Draft:
 
 def create(root: str, bytes_needed: int) -> Draft:
     """A new draft with bytes_needed reserved. Hold the store's lock. Raises OSError."""
-    name = secrets.token_hex(8)
+    for _ in range(TRIES):
+        found = _create(root, secrets.token_hex(8), bytes_needed)
+        if found is not None:
+            return found
+    raise OSError("the locks of new drafts are taken by others at once")
+
+
+def _create(root: str, name: str, bytes_needed: int) -> Draft | None:
+    """None where somebody who looks for dead drafts has locked it first: it is his to throw away."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(layout.draft_lock(root, name), flags, layout.FILE_MODE)
     try:
-        locking.try_lock(descriptor)
+        if not locking.try_lock(descriptor):
+            os.close(descriptor)
+            return None
         os.write(descriptor, str(bytes_needed).encode())
         os.mkdir(layout.draft(root, name), layout.DIRECTORY_MODE)
     except BaseException:

@@ -83,12 +83,20 @@ def make_room(held: Iterable[Held], limits: Limits, room: Room, size: int, to_wr
     return evictions
 
 
+def is_for_age(eviction: Eviction) -> bool:
+    """Whether it hangs on what time it is."""
+    return eviction[1].startswith(_UNUSED)
+
+
+_UNUSED = "not used for "
+
+
 def _aged(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:
     for checkpoint in _by_use(held):
         unused = now - checkpoint.last_used
         if limits.max_age_s is not None and unused > limits.max_age_s:
             limit = f"{limits.max_age_s / _DAY_S:.1f}"
-            yield checkpoint, f"not used for {unused / _DAY_S:.1f} days, the limit is {limit}"
+            yield checkpoint, f"{_UNUSED}{unused / _DAY_S:.1f} days, the limit is {limit}"
 
 
 def _surplus(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:

@@ -45,6 +45,7 @@ class Store:
         self.index = Index(root)
         self.now = now
         self._sizes: dict[str, int] = {}
+        self._aged_since: dict[str, float] = {}
         with _told(f"store {root}"):
             ground.prepare(root)
 
@@ -242,20 +243,30 @@ class Store:
             elif os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
                 raise CacheError(f"checkpoint {checkpoint_id} is in use; try again when it is not")
 
-    def gc(self, dry_run: bool = False) -> list[Eviction]:
-        """Removes what is over the limits; (id, why, bytes) of each. dry_run: only says so."""
+    def gc(self, dry_run: bool = False, patience_s: float = 0.0) -> list[Eviction]:
+        """Removes what is over the limits; (id, why, bytes) of each. dry_run: only says so.
+
+        patience_s: what is too old goes only when it has been so for that long, by a clock that nobody sets: the
+        node's may be wrong for a while.
+        """
         with _told("the store can't be tidied"):
             if dry_run:
                 return self._plan()
             self.sweep()
             removed = []
-            for eviction in self._plan():
+            for eviction in self._patient(self._plan(), patience_s):
                 with locking.held(layout.store_lock(self.root)):
                     trashed = moves.take_out(self.root, eviction[0], spare_pinned=True)
                 if trashed is not None:
                     disk.delete(trashed)
                     removed.append(eviction)
             return removed
+
+    def _patient(self, evictions: list[Eviction], patience_s: float) -> list[Eviction]:
+        now = time.monotonic()
+        aged = {one[0] for one in evictions if evict.is_for_age(one)}
+        self._aged_since = {id: self._aged_since.get(id, now) for id in aged}
+        return [one for one in evictions if one[0] not in aged or now - self._aged_since[one[0]] >= patience_s]
 
     def sweep(self) -> list[str]:
         """Takes away what killed writers left; a line for each thing."""

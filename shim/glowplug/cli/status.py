@@ -13,7 +13,7 @@ from glowplug.agent import under_way
 from glowplug.agent.record import kind, number, text
 from glowplug.cli import history, opened, options, screen
 from glowplug.cli.root import require_root
-from glowplug.config import Config
+from glowplug.config import Config, free_floor
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts
 
@@ -92,7 +92,7 @@ def read(settings: Config) -> Status:
         bytes=sum(row.bytes for row in rows),
         limit_bytes=settings.cache_limit_bytes,
         free_bytes=usage.free,
-        floor_bytes=settings.free_floor_bytes,
+        floor_bytes=free_floor(settings),
         under_way={name: running[name] for name in (under_way.RESTORE, under_way.CAPTURE)},
         starts={name: kinds[name] for name in ("restored", "cold", "fallback")},
         captures={name: results[name] for name in ("captured", "refused", "failed")},

@@ -17,6 +17,7 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CaptureRefused, GlowplugError
 from glowplug.host import process
+from glowplug.registry import fleet
 
 NOT_YET_S = 2.0
 """Until a container that should run, and does not, is looked at again."""
@@ -90,7 +91,7 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         return Next(State.WAKING, 0.0)
     try:
         candidates.require_wanted(candidate, policy, config)
-        found = candidates.identify(parts.containerd, candidate, running.pid, parts.store.salt())
+        found = candidates.identify(parts.containerd, candidate, running.pid, fleet.salt(config.registry, parts.store))
         parts.learned.require_capture(found.workload)
         if config.mode == "observe":
             raise CaptureRefused(

@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from glowplug.config import free_floor
 from glowplug.errors import HostError
 from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
@@ -35,7 +36,7 @@ def room(asked: Asked) -> Finding:
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
     read_only = bool(found.f_flag & os.ST_RDONLY)
-    return judge_room(found.f_bavail * found.f_frsize, settings.free_floor_bytes, directory, read_only)
+    return judge_room(found.f_bavail * found.f_frsize, free_floor(settings), directory, read_only)
 
 
 def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
@@ -58,7 +59,7 @@ def speed(asked: Asked) -> Finding:
     settings = asked.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
-    if found.f_bavail * found.f_frsize < settings.free_floor_bytes + MEASURED_BYTES:
+    if found.f_bavail * found.f_frsize < free_floor(settings) + MEASURED_BYTES:
         raise HostError(f"not measured: it takes {MEASURED_BYTES >> 20} MiB, which are not free")
     return judge_speed(measure(directory), settings.restore_deadline_s)
 
