@@ -158,7 +158,6 @@ def other_pod(found: dict[str, Any]) -> tuple[dict[str, Any], SandboxFacts]:
         "kube-api-access-x8z2q": "kube-api-access-b4n6m",
         "ab" * 16: "cd" * 16,
         ":c1,c2": ":c7,c9",
-        "10.96.0.1": "10.97.0.1",
     }
     for old, new in fresh.items():
         text = text.replace(old, new)
@@ -194,7 +193,15 @@ HOST = requirements.HostFacts(
     driver="580.159.04",
 )
 GPUS = (requirements.Gpu("GPU-" + "0" * 36, "NVIDIA H100", 80 << 30, "9.0", False),)
-GIVEN = requirements.Given(memory_limit=8 << 30, cpu_limit=2000, gpus=GPUS, cuda_libraries=("libcuda.so.1",))
+GIVEN = requirements.Given(
+    memory_limit=8 << 30,
+    cpu_limit=2000,
+    gpus=GPUS,
+    cuda_libraries=("libcuda.so.1",),
+    cpus=requirements.UNLIMITED,
+    memory_nodes=requirements.UNLIMITED,
+    pids_limit=requirements.UNLIMITED,
+)
 NOW = Now(
     namespace="models",
     quarantined=False,
@@ -234,7 +241,7 @@ def manifest_of(captured: key.WorkloadKey | None = None, **changes: Any) -> mani
         "node": "gpu-node-7",
         "shared": False,
         "image_name": "docker.io/library/server:1",
-        "key": manifest.Key(whole.digest, whole.parts),
+        "key": manifest.Key(whole.digest, whole.parts, whole.conditions),
         "requirements": requirements.require(HOST, GIVEN),
         "processes": (process,),
         "files": {"images/core-1.img": manifest.File("image", 812, "blake2b-256:" + "0" * 64)},

@@ -402,14 +402,25 @@ def test_a_pin_that_is_set_after_the_plan_was_made_counts(store: Store) -> None:
 # -- who is served --
 
 
-def test_a_checkpoint_serves_its_own_namespace_unless_it_is_shared(store: Store) -> None:
+def test_a_checkpoint_serves_its_own_namespace_and_who_accepts_it(store: Store) -> None:
     own = published(store, created=1, namespace="a")
     shared = published(store, created=2, namespace="b", shared=True)
     foreign = published(store, created=3, namespace="b")
-    assert [entry.id for entry in store.index.find("a", "k1")] == [shared, own]
-    assert [entry.id for entry in store.index.of_namespace("a")] == [shared, own]
+    accepts = frozenset(("b",))
+    assert [entry.id for entry in store.index.find("a", "k1")] == [own]
+    assert [entry.id for entry in store.index.of_namespace("a")] == [own]
+    assert [entry.id for entry in store.index.find("a", "k1", accepts)] == [own, shared]
+    assert [entry.id for entry in store.index.of_namespace("a", accepts)] == [own, shared]
     assert [entry.id for entry in store.index.find("b", "k1")] == [foreign, shared]
-    assert store.index.find("a", "k2") == []
+    assert store.index.find("a", "k2", accepts) == []
+    assert store.index.find("", "k1", frozenset(("", "b"))) == []
+
+
+def test_another_namespace_can_t_push_out_one_s_own(store: Store) -> None:
+    own = published(store, created=1, namespace="a")
+    for created in range(2, 12):
+        published(store, created=created, namespace="b", shared=True)
+    assert store.index.find("a", "k1", frozenset(("b",)))[0].id == own
 
 
 def test_the_index_sees_what_other_processes_did(store: Store) -> None:

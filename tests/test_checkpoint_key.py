@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,6 +165,13 @@ CHANGES: list[tuple[str, Callable[[Spec], None]]] = [
     ("hooks", put("hooks", {"createRuntime": [{"path": "/bin/hook"}]})),
     ("settings", put("annotations", "glowplug.dev/io-uring", "allow")),
     ("settings", put("annotations", "glowplug.dev/of-a-later-version", "yes")),
+    ("settings", put("annotations", "glowplug.dev/ready", "tcp://:8000")),
+    ("settings", put("annotations", "glowplug.dev/ready.main", "tcp://:8000")),
+    ("settings", put("annotations", "glowplug.dev/engine", "vllm")),
+    ("settings", put("annotations", "glowplug.dev/before-capture", "exec:/bin/sleep-now")),
+    ("settings", put("annotations", "glowplug.dev/after-restore", "exec:/bin/wake")),
+    ("settings", put("annotations", "glowplug.dev/canary", "http://:8000/v1/models")),
+    ("settings", put("annotations", "glowplug.dev/volumes", "stateless")),
     ("other", put("linux", "personality", {"domain": "LINUX32"})),
     ("other", put("process", "ioPriority", {"class": "IOPRIO_CLASS_RT"})),
 ]
@@ -182,6 +190,9 @@ def test_every_part_that_matters_changes_the_key_and_is_named(
 
 
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("name", {"facts": replace(made.SANDBOX_FACTS, name="server-0")}),
+    ("sysctl", {"sandbox_sysctl": {"kernel.shm_rmid_forced": "1"}}),
+    ("extras", {"extras": {"weights": "5a"}}),
     ("image", {"chain_id": "sha256:" + "6b" * 32}),
     ("stdin", {"stdin": True}),
     ("mounts", {"mount_identity": {**made.ANSWERS, "/etc/app": "another content"}}),
@@ -229,7 +240,8 @@ HARMLESS: list[Callable[[Spec], None]] = [
     put("annotations", "glowplug.dev/restore", "observe"),
     put("annotations", "glowplug.dev/capture", "never"),
     put("annotations", "glowplug.dev/hook-timeout", "5s"),
-    put("annotations", "glowplug.dev/ready.server", "tcp://:8000"),
+    put("annotations", "glowplug.dev/ready.another", "tcp://:8000"),
+    put("annotations", "glowplug.dev/accept", "others"),
     put("annotations", "glowplug.dev/restored-signal", "USR1"),
     put("annotations", "glowplug.dev/share", "cluster"),
     put("annotations", "io.kubernetes.cri.image-name", "another:tag"),
@@ -289,6 +301,8 @@ def _without(place: str) -> dict[str, str]:
     [
         ("image", {"chain_id": ""}),
         ("stdin", {"stdin": None}),
+        ("sysctl", {"sandbox_sysctl": None}),
+        ("extra weights", {"extras": {"weights": None}}),
         ("mount /etc/app", {"mount_identity": _without("/etc/app")}),
         ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": None}}),
         ("mount /etc/app", {"mount_identity": {**made.ANSWERS, "/etc/app": ""}}),
@@ -301,6 +315,32 @@ def test_an_unknown_part_makes_a_key_that_is_equal_to_none(part: str, change: di
     assert found.digest == ""
     assert list(found.unknown) == [part]
     assert [reason.slug for reason in differences(found.parts, found)] == ["unknown-fact"]
+
+
+def test_a_raw_block_device_makes_the_key_unknown() -> None:
+    """Its number is the node's: the next pod's volume may have it."""
+    found = made.spec()
+    found["linux"]["devices"].append({"path": "/dev/xvda", "type": "b", "major": 8, "minor": 16})
+    assert list(made.key_of(found).unknown) == ["device /dev/xvda"]
+
+
+def test_a_container_s_own_setting_goes_before_the_pod_s() -> None:
+    def of(**ready: str) -> str:
+        found = made.spec()
+        found["annotations"] |= {
+            f"glowplug.dev/{name.replace('_', '.')}": value for name, value in ready.items()
+        }
+        return made.key_of(found).digest
+
+    assert of(ready="tcp://:1", ready_main="tcp://:2") == of(ready="tcp://:2")
+    assert of(ready="tcp://:1", ready_other="tcp://:2") == of(ready="tcp://:1")
+    assert of(ready="tcp://:1", ready_main="") == of()
+
+
+def test_parts_of_other_rules_are_not_compared() -> None:
+    captured = {"rules": 2, "env": {}, "salt": "x"}
+    (reason,) = differences(captured, WHOLE)
+    assert (reason.slug, reason.needs) == ("rules", "version 2 of the matching rules")
 
 
 def test_a_mount_that_no_rule_knows_makes_the_key_unknown() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
-from glowplug.checkpoint.noise import SandboxFacts, by_value, in_args, service_links, shown
+from glowplug.checkpoint.noise import SandboxFacts, by_value, in_args, metadata, shown
 
 FACTS = made.SANDBOX_FACTS
 
@@ -15,6 +15,11 @@ def named(name: str) -> SandboxFacts:
     return SandboxFacts(name=name, namespace="models", uid="", hostname=name, node_names=("localhost",))
 
 
+def made_by(label: str, name: str) -> SandboxFacts:
+    """A pod that a controller named, which left this label on it."""
+    return SandboxFacts(name=name, namespace="models", uid="", hostname=name, labels={label: "x"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -22,7 +27,6 @@ def named(name: str) -> SandboxFacts:
         ("ANYTHING", made.POD, "<pod-name>"),
         ("X", made.UID, "<pod-uid>"),
         ("POD_IP", "10.1.2.3", "<pod-ip>"),
-        ("HOST_IP", "192.168.7.7", "<node-ip>"),
         ("NODE_NAME", "gpu-node-7", "<node-name>"),
     ],
 )
@@ -42,6 +46,9 @@ def test_a_value_of_this_sandbox_is_noise(name: str, value: str, expected: str) 
         ("X", "110.1.2.3"),
         ("X", "10.1.2.3.example"),
         ("X", f"{made.POD}-cache"),
+        # an address of the node, of which there may be all that a service ever had (rule 3.5)
+        ("HOST_IP", "192.168.7.7"),
+        ("DATABASE_URL", "postgres://192.168.7.7:5432/"),
         # a node's name behind a variable that does not speak of nodes
         ("GPU_TYPE", "gpu-node-7"),
         # nobody's
@@ -70,18 +77,96 @@ def test_an_ipv6_address_is_noise_in_brackets_and_alone() -> None:
     assert by_value(facts, "X", "fd00::12:1") == "fd00::12:1"
 
 
-def test_a_pod_named_like_its_model_does_not_hide_the_model() -> None:
-    facts = named("llama-3")
-    assert by_value(facts, "MODEL", "llama-3") == "llama-3"
-    assert in_args(facts, ["serve", "--model=llama-3", "--model", "llama-3", "llama-3"]) == [
-        "serve",
-        "--model=llama-3",
-        "--model",
-        "llama-3",
-        "llama-3",
-    ]
-    assert shown(by_value(facts, "HOSTNAME", "llama-3")) == "<pod-name>"
-    assert shown(by_value(facts, "POD_NAME", "llama-3")) == "<pod-name>"
+@pytest.mark.parametrize("pod", ["llama-3", "llama", "mixtral-8x22b"])
+def test_a_pod_named_like_its_model_does_not_hide_the_model(pod: str) -> None:
+    facts = named(pod)
+    assert by_value(facts, "MODEL", pod) == pod
+    assert by_value(facts, "MODEL_URL", f"http://models/{pod}.gguf") == f"http://models/{pod}.gguf"
+    assert by_value(facts, "LABELS", f"model={pod}") == f"model={pod}"
+    args = ["serve", f"--model={pod}", "--model", pod, pod, f"serve {pod}"]
+    assert in_args(facts, args) == args
+
+
+def test_a_name_that_is_no_member_s_is_noise_where_it_is_spoken_of() -> None:
+    for name in ("HOSTNAME", "POD_NAME", "MyPodName", "RAY_CLOUD_INSTANCE_ID", "--pod-name"):
+        assert shown(by_value(named("mixtral-8x22b"), name, "mixtral-8x22b")) == "<pod-name>"
+
+
+def test_a_stable_name_is_who_the_process_is(pod: str = "web-0") -> None:
+    facts = named(pod)
+    assert facts.stable_name == pod
+    assert by_value(facts, "HOSTNAME", pod) == pod
+    assert by_value(facts, "POD_NAME", pod) == pod
+    assert by_value(facts, "PEERS", f"http://{pod}.web:80") == f"http://{pod}.web:80"
+    labelled = SandboxFacts("web-x2k4q", "m", "", labels={"statefulset.kubernetes.io/pod-name": "web-x2k4q"})
+    assert labelled.stable_name == "web-x2k4q"
+
+
+def test_a_stable_name_is_noise_where_its_owner_says_so() -> None:
+    facts = SandboxFacts(name="web-0", namespace="m", uid="", hostname="web-0", interchangeable=True)
+    assert facts.stable_name == ""
+    assert shown(by_value(facts, "HOSTNAME", "web-0")) == "<pod-name>"
+    assert by_value(facts, "MODEL", "web-0") == "web-0"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"k8s.pod.name={made.POD},service.name=web",
+        f"queue@{made.POD}",
+        f"http://{made.POD}.web.models.svc:8000",
+        f"service.instance.id=models.{made.POD}.main",
+        f"exec server --name {made.POD} --port 1",
+        f"/logs/{made.POD}/out.log",
+    ],
+)
+def test_a_machine_made_name_is_noise_inside_a_longer_value(value: str) -> None:
+    cleaned = by_value(FACTS, "X", value)
+    assert made.POD not in cleaned
+    assert "\0pod-name\0" in cleaned
+
+
+@pytest.mark.parametrize(
+    ("label", "pod"),
+    [
+        ("controller-revision-hash", "agent-x2k4q"),
+        ("batch.kubernetes.io/job-name", "train-x2k4q"),
+        ("batch.kubernetes.io/job-name", "train-0-x2k4q"),
+        ("ray.io/group", "raycluster-worker-small-group-x2k4q"),
+        ("pod-template-hash", "web-x2k4q"),
+    ],
+)
+def test_a_name_is_machine_made_where_a_controller_left_its_label(label: str, pod: str) -> None:
+    facts = made_by(label, pod)
+    assert pod not in by_value(facts, "X", f"http://{pod}:80")
+    assert pod not in by_value(facts, "X", pod)
+
+
+def test_a_long_generated_name_is_known_also_where_it_was_cut() -> None:
+    """Of 63 characters, 58 are of the base: the dash before the five may be gone (apiserver, names/generate.go)."""
+    name = ("b" * 40 + "-predictor-7d9f8c6b5")[:58].ljust(58, "b") + "x2k4q"
+    assert len(name) == 63
+    facts = SandboxFacts(name=name, namespace="m", uid="", hostname=name)
+    assert name not in by_value(facts, "X", f"http://{name}:80")
+
+
+def test_attributes_are_looked_at_one_by_one() -> None:
+    facts = named("llama")
+    cleaned = by_value(
+        facts, "OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=llama,model=llama,k8s.node.name=localhost"
+    )
+    assert cleaned == "k8s.pod.name=\0pod-name\0,model=llama,k8s.node.name=\0node-name\0"
+
+
+def test_metadata_of_a_downward_api_volume_is_read_line_by_line() -> None:
+    def of(pod: str, uid: str, seen: str) -> str:
+        facts = SandboxFacts(name=pod, namespace="m", uid=uid)
+        lines = [f'pod="{pod}"', f'uid="{uid}"', 'app="web"', f'kubernetes.io/config.seen="{seen}"']
+        return metadata(facts, "\n".join([*lines, f'glowplug.dev/outcome="{seen}"']))
+
+    assert of("web-7d9f8c6b5d-x2k4q", made.UID, "1") == of("web-7d9f8c6b5d-m7vtb", "9" * 32, "2")
+    assert 'app="web"' in of("web", made.UID, "1")
+    assert metadata(FACTS, "no metadata") == "no metadata"
 
 
 def test_a_node_called_localhost_does_not_hide_localhost() -> None:
@@ -117,46 +202,3 @@ def test_a_value_that_holds_none_of_the_facts_is_left_alone(name: str, value: st
     known = (FACTS.name, FACTS.uid, FACTS.hostname, *FACTS.ips, *FACTS.node_ips, *FACTS.node_names)
     if not any(fact in value for fact in known):
         assert by_value(FACTS, name, value) == value
-
-
-def links(*entries: str) -> dict[str, str]:
-    return dict(entry.split("=", 1) for entry in entries)
-
-
-WHOLE = links(*made.service("DB", "10.96.7.7", 5432))
-
-
-def test_a_whole_group_of_service_links_is_noise() -> None:
-    assert service_links(WHOLE | {"DB_USER": "me", "PATH": "/bin"}) == set(WHOLE)
-
-
-def test_a_group_with_several_ports_is_noise() -> None:
-    two = WHOLE | links(*(entry for entry in made.service("DB", "10.96.7.7", 9187) if "_PORT_9187_" in entry))
-    two["DB_SERVICE_PORT_METRICS"] = "9187"
-    assert service_links(two) == set(two)
-
-
-def test_a_group_of_an_ipv6_service_is_noise() -> None:
-    found = {name: value.replace("://10.96.7.7:", "://[fd00::7]:") for name, value in WHOLE.items()}
-    found = {name: "fd00::7" if value == "10.96.7.7" else value for name, value in found.items()}
-    assert service_links(found) == set(found)
-
-
-@pytest.mark.parametrize("name", sorted(WHOLE))
-def test_a_group_with_a_part_that_disagrees_is_no_noise(name: str) -> None:
-    assert service_links(WHOLE | {name: "10.0.0.1"}) == set()
-
-
-@pytest.mark.parametrize("name", sorted(name for name in WHOLE if name != "DB_SERVICE_PORT_HTTP"))
-def test_a_group_with_a_part_missing_is_no_noise(name: str) -> None:
-    assert service_links({one: value for one, value in WHOLE.items() if one != name}) == set()
-
-
-def test_names_alone_are_no_group() -> None:
-    assert service_links({"DB_SERVICE_HOST": "db.example", "DB_SERVICE_PORT": "5432"}) == set()
-    assert service_links({"DB_SERVICE_HOST": "10.0.0.1"}) == set()
-
-
-def test_two_groups_are_told_apart() -> None:
-    broken = links(*made.service("WEB", "10.96.1.1", 80)) | {"WEB_PORT": "80"}
-    assert service_links(WHOLE | broken) == set(WHOLE)

@@ -103,9 +103,10 @@ def test_a_kernel_of_the_same_series_may_not_be_older() -> None:
 def test_a_process_without_gpus_asks_for_none_of_their_facts() -> None:
     plain = require(made.HOST, dataclasses.replace(made.GIVEN, gpus=(), cuda_libraries=()))
     host = dataclasses.replace(made.HOST, driver=None)
-    assert slugs(plain, require(host, Given(8 << 30, 2000, (), ()))) == []
-    assert slugs(plain, require(host, Given(8 << 30, 2000, None, ()))) == ["gpu"]
-    assert slugs(plain, require(host, Given(8 << 30, 2000, made.GPUS, ()))) == ["gpu"]
+    given = dataclasses.replace(made.GIVEN, gpus=(), cuda_libraries=())
+    assert slugs(plain, require(host, given)) == []
+    assert slugs(plain, require(host, dataclasses.replace(given, gpus=None))) == ["gpu"]
+    assert slugs(plain, require(host, dataclasses.replace(given, gpus=made.GPUS))) == ["gpu"]
 
 
 def test_reasons_name_what_is_missing_only() -> None:
@@ -122,7 +123,7 @@ def test_several_gpus_are_one_row() -> None:
 
 def test_limits_are_read_from_the_bundle() -> None:
     facts = requirements.given(bundle.read(made.spec()), None)
-    assert facts == Given(memory_limit=8 << 30, cpu_limit=2000, gpus=(), cuda_libraries=())
+    assert facts == Given(8 << 30, 2000, (), (), UNLIMITED, UNLIMITED, UNLIMITED)
     assert requirements.given(bundle.read({}), None).memory_limit == UNLIMITED
     assert requirements.given(bundle.read({}), None).cpu_limit == UNLIMITED
 
@@ -146,3 +147,26 @@ def test_gpus_that_the_spec_asks_for_are_unknown_until_somebody_says(change: dic
 def test_a_variable_that_asks_for_none_asks_for_none(value: str) -> None:
     facts = bundle.read({"process": {"env": [f"NVIDIA_VISIBLE_DEVICES={value}"]}})
     assert requirements.given(facts, None).gpus == ()
+
+
+def test_cpus_and_numa_nodes_are_counted_and_may_be_others() -> None:
+    def of(**cpu: str) -> HostRequirements:
+        spec = made.spec()
+        spec["linux"]["resources"]["cpu"] |= cpu
+        spec["linux"]["resources"]["pids"] = {"limit": 100}
+        return require(made.HOST, requirements.given(bundle.read(spec), None))
+
+    pinned = of(cpus="0-3,8", mems="0")
+    assert (pinned.cpus, pinned.memory_nodes, pinned.pids_limit) == (5, 1, 100)
+    assert slugs(pinned, of(cpus="16-20", mems="1")) == []
+    assert slugs(pinned, of(cpus="16-19", mems="1")) == ["cpu-limit"]
+    assert slugs(pinned, of()) == []
+    assert of(cpus="rubbish").cpus is None
+    assert slugs(pinned, of(cpus="rubbish", mems="0")) == ["cpu-limit"]
+
+
+def test_a_raised_limit_fits_and_is_not_the_same() -> None:
+    raised = dataclasses.replace(NEEDED, memory_limit=UNLIMITED, cpu_limit=16000)
+    assert compare(NEEDED, raised) == []
+    assert not requirements.has_same_limits(NEEDED, raised)
+    assert requirements.has_same_limits(NEEDED, NEEDED)

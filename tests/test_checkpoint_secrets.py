@@ -92,4 +92,4 @@ def test_the_key_s_content_hash_is_not_the_plain_digest() -> None:
 
 def test_a_captured_key_is_kept_whole() -> None:
     captured = made.key_of()
-    assert Key(captured.digest, captured.parts) == made.manifest_of(captured).key
+    assert Key(captured.digest, captured.parts, captured.conditions) == made.manifest_of(captured).key

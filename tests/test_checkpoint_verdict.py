@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
-from glowplug.checkpoint import explain, verdict
+from glowplug.checkpoint import explain, key, sharing, verdict
+from glowplug.checkpoint.key import WorkloadKey
 from glowplug.checkpoint.manifest import Measured
 from glowplug.checkpoint.reason import Reason
 from glowplug.checkpoint.verdict import (
@@ -122,13 +123,102 @@ def test_a_part_on_one_side_only_never_fits() -> None:
     assert [reason.slug for reason in found.reasons] == ["rlimits"]
 
 
-def test_a_shared_checkpoint_serves_other_namespaces() -> None:
-    shared = made.manifest_of(shared=True)
-    assert judged(manifest=shared, now=now(namespace="others")).matches
-    assert is_visible(shared, "others")
-    assert not is_visible(MANIFEST, "others")
+def test_a_shared_checkpoint_serves_a_namespace_that_accepts_it() -> None:
+    """Its owner's word alone would have any pod of the cluster run the owner's memory."""
+    shared, accepts = made.manifest_of(shared=True), frozenset(("models",))
+    there = judged(manifest=shared, now=now(namespace="others", accepts=accepts))
+    assert there.matches
+    assert not there.own
+    assert [reason.slug for reason in judged(manifest=shared, now=now(namespace="others")).reasons] == [
+        "namespace"
+    ]
+    assert not judged(now=now(namespace="others", accepts=accepts)).matches
+    assert is_visible(shared, "others", accepts)
+    assert not is_visible(shared, "others")
+    assert not is_visible(MANIFEST, "others", accepts)
     assert is_visible(MANIFEST, "models")
-    assert not is_visible(shared, "")
+    assert not is_visible(shared, "", accepts)
+
+
+def test_both_sides_are_asked() -> None:
+    pod = {"glowplug.dev/accept": "base, models *"}
+    assert sharing.accepted(pod, "", "others") == {"base", "models"}
+    assert sharing.accepted({}, "models:others,more base:*", "others") == {"base", "models"}
+    assert sharing.accepted({}, "models:others,more base:*", "base") == frozenset()
+    assert sharing.is_well_formed("")
+    assert sharing.is_well_formed("models:others,more base:*")
+    assert not sharing.is_well_formed("models base:*")
+    assert not sharing.is_well_formed("*:others")
+
+
+def conditions(**changes: object) -> WorkloadKey:
+    return dataclasses.replace(WANTED, conditions={**WANTED.conditions, **changes})
+
+
+@pytest.mark.parametrize(
+    ("captured", "wanted", "slugs"),
+    [
+        ({}, {}, []),
+        ({"account": "a"}, {"account": "a"}, []),
+        ({"account": "a"}, {"account": "b"}, ["namespace"]),
+        ({"account": "a"}, {"account": None}, ["namespace"]),
+        ({"namespace": "a"}, {"namespace": "b"}, ["namespace"]),
+        ({"namespace": None}, {"namespace": "b"}, []),
+        ({"volumes": {"/data": "1"}}, {"volumes": {"/data": "1"}}, []),
+        ({"volumes": {"/data": "1"}}, {"volumes": {"/data": "2"}}, ["volume-state"]),
+        ({"volumes": {"/data": "1"}}, {"volumes": {"/data": None}}, ["volume-state"]),
+        ({"volumes": {"/data": None}}, {"volumes": {"/data": None}}, ["volume-state"]),
+        ({"volumes": {}}, {"volumes": {"/data": "1"}}, ["volume-state"]),
+        ({"volumes": {"/data": "1"}}, {"volumes": {}}, ["volume-state"]),
+    ],
+)
+def test_conditions_hold_one_by_one(
+    captured: dict[str, object], wanted: dict[str, object], slugs: list[str]
+) -> None:
+    manifest = made.manifest_of(conditions(**captured))
+    found = judged(manifest=manifest, wanted=conditions(**wanted))
+    assert [reason.slug for reason in found.reasons] == slugs
+
+
+def test_an_account_made_again_is_another_only_within_its_namespace() -> None:
+    """Another namespace's account has another uid in any case: its name is in the key."""
+    shared = made.manifest_of(conditions(account="a"), shared=True)
+    there = now(namespace="others", accepts=frozenset(("models",)))
+    assert judged(manifest=shared, wanted=conditions(account="b"), now=there).matches
+
+
+def test_a_checkpoint_of_older_rules_is_one_reason() -> None:
+    old = dataclasses.replace(WANTED, parts={**WANTED.parts, "rules": 2, "env": {}}, conditions={})
+    manifest = made.manifest_of(dataclasses.replace(old, digest=key.digest(old.parts)))
+    assert [reason.slug for reason in judged(manifest=manifest).reasons] == ["rules"]
+
+
+def test_one_s_own_goes_first_then_the_same_limits_then_the_newest() -> None:
+    def one(id: str, created: str, **what: bool) -> Candidate:
+        return Candidate(id, created, Verdict((), None, **what))
+
+    new, old = "2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"
+    listed = [
+        one("another's", new, own=False),
+        one("with other limits", new, exact=False),
+        one("older", old),
+        one("newer", "2026-01-02T00:00:00Z"),
+    ]
+    order = []
+    while listed:
+        chosen, _ = choose(listed)
+        assert chosen is not None
+        order.append(chosen.id)
+        listed.remove(chosen)
+    assert order == ["newer", "older", "with other limits", "another's"]
+
+
+def test_a_raised_limit_fits_and_says_that_a_new_capture_would_fit_better() -> None:
+    raised = dataclasses.replace(made.GIVEN, memory_limit=64 << 30)
+    found = judged(given=raised)
+    assert found.matches
+    assert not found.exact
+    assert judged().exact
 
 
 def test_an_unmeasured_cold_start_does_not_block() -> None:

@@ -76,7 +76,7 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     spec["process"]["args"][1:2] = ["--port=8000"]
     facts = bundle.read(spec)
     captured = key.workload_key(facts, made.CHAIN, made.SANDBOX_FACTS, made.ANSWERS, made_node.store.salt())
-    needs = require(HOST, Given(8 << 30, 2000, (), ()))
+    needs = require(HOST, Given(8 << 30, 2000, (), (), -1, -1, -1))
     made_node.published(key=Key(captured.digest, captured.parts), requirements=needs)
     return made_node
 
@@ -186,6 +186,11 @@ def test_another_namespace_s_checkpoints_are_not_named(node: Node) -> None:
     manifest["metadata"]["namespace"] = "jobs"
     assert explained(node, manifest)["candidates"] == []
     shared = node.published("2026-03-05T12:00:00Z", shared=True)
+    assert explained(node, manifest)["candidates"] == []
+    manifest["metadata"]["annotations"] = {
+        **manifest["metadata"].get("annotations", {}),
+        "glowplug.dev/accept": "models",
+    }
     assert [one["checkpoint"] for one in explained(node, manifest)["candidates"]] == [shared]
 
 

@@ -10,11 +10,12 @@ from tests import kubernetes_made
 from glowplug.agent import policy
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.checkpoint.key import NEUTRAL_SETTINGS
+from glowplug.checkpoint.key import NEUTRAL_SETTINGS, PER_CONTAINER
 from glowplug.cli import pod_manifest
 from glowplug.cli.pod_manifest import Wanted
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "examples")
+KNOWN = {name.removeprefix("glowplug.dev/") for name in NEUTRAL_SETTINGS} | PER_CONTAINER
 PODS = ("pod-cpu.yaml", "pod-vllm.yaml", "job-warm-up.yaml")
 
 
@@ -67,7 +68,7 @@ def test_each_runs_under_the_handler_and_is_captured_when_it_is_ready(name: str)
 def test_every_annotation_is_one_that_glowplug_knows(name: str) -> None:
     ours = [key for key in wanted(name).annotations if key.startswith("glowplug.dev/")]
     assert ours
-    assert set(ours) <= NEUTRAL_SETTINGS
+    assert {key.removeprefix("glowplug.dev/") for key in ours} <= KNOWN
 
 
 def test_the_model_server_sleeps_for_the_capture_and_is_woken() -> None:

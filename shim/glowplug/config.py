@@ -14,6 +14,7 @@ from typing import Any
 
 from glowplug import paths
 from glowplug.cache.evict import Limits
+from glowplug.checkpoint import sharing
 from glowplug.errors import UsageError
 from glowplug.registry import settings
 from glowplug.registry.settings import RegistrySettings
@@ -53,6 +54,8 @@ class Config:
     """Of pods that say nothing with glowplug.dev/capture: ready, any-time, never or once-and-exit."""
     capture_containers: str = "gpu"
     """Of pods that say nothing with glowplug.dev/containers: gpu, the containers with a GPU, or all."""
+    sharing: str = ""
+    """Which namespaces take whose shared checkpoints without asking: "models:team-a,team-b base:*"."""
     captures_at_once: int = 1
     """So many containers of the node are captured by the agent at the same time."""
     ready_deadline_s: float = 1800.0
@@ -172,6 +175,7 @@ _RULES: Mapping[str, Rule] = {
         "auto, off or an absolute path",
     ),
     "node_name": _ANY,
+    "sharing": (sharing.is_well_formed, sharing.FORM),
     "mode": _one_of("on", "observe", "off"),
     "capture": _one_of("ready", "any-time", "never", "once-and-exit"),
     "capture_containers": _one_of("gpu", "all"),

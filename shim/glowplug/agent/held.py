@@ -17,10 +17,11 @@ def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> s
     Raises CaptureRefused where checkpoints of this workload were set apart more than once: another one would be
     no better. ContainerdError.
     """
-    entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest)[:JUDGED]
+    accepts = judge.accepts(candidate.facts)
+    entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest, accepts)[:JUDGED]
     judged = judge.candidates(entries, candidate.record, candidate.facts, found.key) if entries else []
     for one in judged:
-        if {reason.slug for reason in one.verdict.reasons} <= PASSING:
+        if one.verdict.exact and {reason.slug for reason in one.verdict.reasons} <= PASSING:
             return f"checkpoint {one.id} is of the same workload"
     apart = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
     if len(apart) >= QUARANTINED_LIMIT:

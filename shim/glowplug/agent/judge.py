@@ -17,7 +17,7 @@ from glowplug.agent.rates import Rates
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
 from glowplug.checkpoint import manifest as manifests
-from glowplug.checkpoint import requirements, verdict
+from glowplug.checkpoint import requirements, sharing, verdict
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.key import WorkloadKey
 from glowplug.checkpoint.manifest import Manifest, NewerManifest
@@ -70,7 +70,7 @@ class Judge:
         `record` None: the container is not there yet, so the disk of its writable layer is not known either.
         """
         given = requirements.given(spec, gpus.of(spec))
-        now = self.now(record, spec.sandbox_namespace)
+        now = self.now(record, spec.sandbox_namespace, self.accepts(spec))
         judged = (self._judged(entry, key, given, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
 
@@ -85,10 +85,17 @@ class Judge:
                     del self._manifests[next(iter(self._manifests))]
         return known
 
-    def now(self, record: ContainerRecord | None, namespace: str) -> Now:
+    def accepts(self, spec: BundleFacts) -> frozenset[str]:
+        """The other namespaces whose shared checkpoints this pod takes."""
+        return sharing.accepted(spec.annotations, self._config.sharing, spec.sandbox_namespace)
+
+    def now(
+        self, record: ContainerRecord | None, namespace: str, accepts: frozenset[str] = frozenset()
+    ) -> Now:
         """What holds for every checkpoint alike."""
         return Now(
             namespace=namespace,
+            accepts=accepts,
             free_memory=memory.available(),
             free_disk=None if record is None else self._free_disk(record),
             restores_running=len(os.listdir(paths.attempts())) if os.path.isdir(paths.attempts()) else 0,

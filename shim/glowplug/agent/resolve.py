@@ -95,7 +95,8 @@ class Resolver:
         resting = self._learned.restore_objection(found.workload)
         if resting:
             return _miss("backing-off", resting)
-        entries = self._store.index.find(spec.sandbox_namespace, found.key.digest)
+        accepts = self.verdicts.accepts(spec)
+        entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
         if not entries:
             return _miss("no-checkpoint", NO_CHECKPOINT)
         candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)

@@ -34,9 +34,14 @@ class Entry:
     created: float
     unreadable: str | None = None
 
-    def serves(self, namespace: str) -> bool:
-        """Whether a pod of that Kubernetes namespace may use it, or be told of it."""
-        return self.namespace is not None and (self.shared or self.namespace == namespace)
+    def serves(self, namespace: str, accepts: frozenset[str] = frozenset()) -> bool:
+        """Whether a pod of that Kubernetes namespace may use it, or hear of it.
+
+        `accepts`: the other namespaces whose shared ones it takes (docs/matching.md, rule 7.1).
+        """
+        if self.namespace is None or not namespace:
+            return False
+        return self.namespace == namespace or (self.shared and self.namespace in accepts)
 
 
 class Index:
@@ -49,16 +54,16 @@ class Index:
         self._by_key: dict[str, set[str]] = defaultdict(set)
         self._unreadable: set[str] = set()  # read again each time: want of descriptors passes, say
 
-    def find(self, namespace: str, key_digest: str) -> list[Entry]:
-        """Checkpoints with that workload key that the namespace may use, the newest first."""
+    def find(self, namespace: str, key_digest: str, accepts: frozenset[str] = frozenset()) -> list[Entry]:
+        """Checkpoints with that workload key that the namespace may use: its own first, of each the newest first."""
         with self._lock:
             self._refresh()
             found = [self._entries[name] for name in self._by_key.get(key_digest, ())]
-        return _newest_first(entry for entry in found if entry.serves(namespace))
+        return _own_first(found, namespace, accepts)
 
-    def of_namespace(self, namespace: str) -> list[Entry]:
-        """All checkpoints that the namespace may use, the newest first."""
-        return _newest_first(entry for entry in self.all() if entry.serves(namespace))
+    def of_namespace(self, namespace: str, accepts: frozenset[str] = frozenset()) -> list[Entry]:
+        """All checkpoints that the namespace may use, in the same order."""
+        return _own_first(self.all(), namespace, accepts)
 
     def all(self) -> list[Entry]:
         """All checkpoints of the store, the newest first."""
@@ -137,6 +142,12 @@ def _seconds(created: object, otherwise: float) -> float:
     except (ValueError, OverflowError):
         return otherwise
     return found if 0 <= found < _YEAR_10000 else otherwise
+
+
+def _own_first(entries: Iterable[Entry], namespace: str, accepts: frozenset[str]) -> list[Entry]:
+    """Who judges only so many of them must not have the namespace's own pushed out by another's."""
+    usable = _newest_first(entry for entry in entries if entry.serves(namespace, accepts))
+    return sorted(usable, key=lambda entry: entry.namespace != namespace)
 
 
 def _newest_first(entries: Iterable[Entry]) -> list[Entry]:

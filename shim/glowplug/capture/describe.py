@@ -33,7 +33,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         node=os.uname().nodename,
         shared=bundle.annotations.get(SHARE) == "cluster",
         image_name=bundle.image_name,
-        key=Key(work.found.key.digest, work.found.key.parts),
+        key=Key(work.found.key.digest, work.found.key.parts, work.found.key.conditions),
         requirements=requirements.require(host, requirements.given(bundle, gpus)),
         processes=tuple(_process(found, cuda) for found in work.processes),
         files=listed,

@@ -5,20 +5,27 @@ container's mounts bring; decides nothing (that is the core's).
 """
 
 import json
+import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from glowplug.checkpoint import bundle as bundles
 from glowplug.checkpoint import content, key, mounts, noise
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.eligible import RecordFacts, ineligible, ineligible_record, kind_by_labels
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
+from glowplug.containerd.rpc import NotFound
 from glowplug.errors import ContainerdError
 from glowplug.layer import mountinfo
 from glowplug.podnet import addresses
+
+log = logging.getLogger("glowplug.agent")
+
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,21 @@ def runc_root(config: Config, record: ContainerRecord) -> str:
     return f"{root}/{config.containerd_namespace}"
 
 
-def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Identity:
-    """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown."""
+def of(
+    containerd: Containerd,
+    record: ContainerRecord,
+    bundle: BundleFacts,
+    salt: bytes,
+    *,
+    sandbox_sysctl: Mapping[str, str] | None = None,
+    extras: Mapping[str, str | None] = _NONE,
+    namespace_uid: str = "",
+) -> Identity:
+    """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown.
+
+    `sandbox_sysctl`: those of the pod; None: read here from its sandbox's record. `extras`, `namespace_uid`: as
+    `key.workload_key` has them.
+    """
     facts = RecordFacts(
         snapshotter=record.snapshotter,
         host_network=_is_in_host(bundle, "network", "net"),
@@ -51,7 +71,10 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
         kind=kind_by_labels(dict(record.labels)),
     )
     against = (*ineligible(bundle), *ineligible_record(facts))
-    sandbox = sandbox_facts(bundle)
+    pod = _sandbox_record(containerd, bundle)
+    sandbox = sandbox_facts(bundle, pod.labels if pod else {})
+    if sandbox_sysctl is None and pod is not None:
+        sandbox_sysctl = bundles.read(dict(pod.spec)).sysctl
     answers = {
         destination: _answer(source, how, sandbox)
         for destination, source, how in mounts.mount_questions(bundle)
@@ -63,7 +86,37 @@ def of(containerd: Containerd, record: ContainerRecord, bundle: BundleFacts, sal
             raise
         chain_id = ""
     stdin = record.cri.stdin if record.cri else None
-    return Identity(key.workload_key(bundle, chain_id, sandbox, answers, salt, stdin), against)
+    found = key.workload_key(
+        bundle,
+        chain_id,
+        sandbox,
+        answers,
+        salt,
+        stdin,
+        sandbox_sysctl=sandbox_sysctl,
+        extras=extras,
+        account_uid=_account_uid(bundle),
+        namespace_uid=namespace_uid,
+    )
+    return Identity(found, against)
+
+
+def _sandbox_record(containerd: Containerd, bundle: BundleFacts) -> ContainerRecord | None:
+    """The pod's sandbox, whose labels and sysctls no container of it has; None where containerd has none (rule 6.1)."""
+    try:
+        return containerd.container(bundle.sandbox_id) if bundle.sandbox_id else None
+    except NotFound:
+        return None
+
+
+def _account_uid(bundle: BundleFacts) -> str:
+    for destination, source, how in mounts.mount_questions(bundle):
+        if how == mounts.SERVICE_ACCOUNT:
+            try:
+                return content.account_uid(_file(f"{source}/token", "")[2])
+            except OSError as error:
+                log.debug("the token at %s can't be read: %s", destination, error.strerror)
+    return ""
 
 
 def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
@@ -80,8 +133,8 @@ def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
         return None
 
 
-def sandbox_facts(bundle: BundleFacts) -> noise.SandboxFacts:
-    """What is known of the pod and this node, against which noise is recognised."""
+def sandbox_facts(bundle: BundleFacts, labels: Mapping[str, str] = _NONE) -> noise.SandboxFacts:
+    """What is known of the pod and this node, against which noise is recognised. `labels`: of the sandbox."""
     pause = addresses.process_of(bundle.namespaces.get("ipc", ""))
     return noise.SandboxFacts(
         name=bundle.sandbox_name,
@@ -90,7 +143,8 @@ def sandbox_facts(bundle: BundleFacts) -> noise.SandboxFacts:
         ips=_addresses(pause) if pause else (),
         hostname=_hostname(bundle),
         node_names=(os.uname().nodename,),
-        node_ips=_addresses("self"),
+        labels=labels,
+        interchangeable=bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE,
     )
 
 
@@ -148,7 +202,7 @@ def _content(source: str, sandbox: noise.SandboxFacts) -> str | None:
         if total > content.LIMIT:
             return None
         files.append((path, mode, data))
-    return content.digest(files, lambda text: noise.by_value(sandbox, "", text))
+    return content.digest(files, lambda text: noise.metadata(sandbox, text))
 
 
 def _files(source: str) -> Iterator[tuple[str, int, bytes]]:

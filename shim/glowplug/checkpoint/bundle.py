@@ -25,6 +25,8 @@ class BundleFacts:
     cpu_period: int | None
     cpu_quota: int | None
     cpu_shares: int | None
+    cpuset_cpus: str  # "0-3,8"; "" when it may use any
+    cpuset_mems: str
     cwd: str
     devices: tuple[oci.Device, ...]
     env: tuple[str, ...]  # NAME=VALUE; holds secrets: never shown
@@ -40,6 +42,7 @@ class BundleFacts:
     namespaces: dict[str, str]  # type → path to join, "" for a new one
     no_new_privileges: bool
     oom_score_adj: int | None
+    pids_limit: int | None
     other: dict[str, str]  # dotted path → canonical JSON of fields that this file has not heard of
     readonly_paths: tuple[str, ...]
     rlimits: dict[str, tuple[int, int]]  # type → soft, hard
@@ -121,6 +124,9 @@ FIELDS = (
     ("cpu_quota", ("linux", "resources", "cpu", "quota"), oci.number_or_none),
     ("cpu_period", ("linux", "resources", "cpu", "period"), oci.number_or_none),
     ("cpu_shares", ("linux", "resources", "cpu", "shares"), oci.number_or_none),
+    ("cpuset_cpus", ("linux", "resources", "cpu", "cpus"), oci.text),
+    ("cpuset_mems", ("linux", "resources", "cpu", "mems"), oci.text),
+    ("pids_limit", ("linux", "resources", "pids", "limit"), oci.number_or_none),
     ("container_type", ("annotations", "io.kubernetes.cri.container-type"), oci.text),
     ("sandbox_id", ("annotations", "io.kubernetes.cri.sandbox-id"), oci.text),
     ("sandbox_name", ("annotations", "io.kubernetes.cri.sandbox-name"), oci.text),

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable
 
 LIMIT = 1 << 20  # bytes in all; what the API server lets a ConfigMap or Secret hold (1 MiB)
 
+RECOGNISED = 64 << 10  # bytes of a file in which noise is looked for; annotations may be as long
+
 
 def digest(files: Iterable[tuple[str, int, bytes]], recognise: Callable[[str], str] | None = None) -> str:
     """The digest of (path below the volume, permission bits, bytes), in any order: 64 hexadecimal digits.
 
-    `recognise` (of `noise.by_value`) turns a file whose whole text is a fact of the sandbox into its
-    placeholder: downward API volumes hold the pod's name and uid. The digest is unkeyed: the key hashes it
+    `recognise` (of `noise.metadata`) turns what is a fact of the sandbox into its placeholder: downward API volumes
+    hold the pod's name, uid, labels and annotations. The digest is unkeyed: the key hashes it
     again with the node's salt, and it must not be written down elsewhere.
     """
     total = hashlib.blake2b(digest_size=32)
@@ -42,11 +44,25 @@ def service_account(token: bytes) -> str | None:
     return parts[3] or None if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else None
 
 
+def account_uid(token: bytes) -> str:
+    """The uid of the service account that a bound token is of; "" where the token does not say it (rule 7.2).
+
+    Claim kubernetes.io.serviceaccount.uid (Kubernetes, "Bound service account tokens"): made again under the same
+    name in a namespace made again, an account has another.
+    """
+    parts = token.strip().split(b".")
+    claims = _decoded(parts[1]) if len(parts) == 3 else None
+    node: object = claims
+    for name in ("kubernetes.io", "serviceaccount", "uid"):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node if isinstance(node, str) else ""
+
+
 def _without_noise(data: bytes, recognise: Callable[[str], str] | None) -> bytes:
     token = _token_claims(data)
     if token is not None:
         return b"\0token" + token
-    if recognise is None or len(data) > 4096:
+    if recognise is None or len(data) > RECOGNISED:
         return data
     try:
         return recognise(data.decode()).encode()

@@ -9,15 +9,18 @@ from glowplug.checkpoint.key import PARTS, Parts, Value, WorkloadKey
 from glowplug.checkpoint.reason import UNKNOWN, Reason
 
 _ABSENT = "nothing"
-_HASHED = ("args", "env", "hooks", "settings", "other")
+_HASHED = ("args", "env", "extras", "hooks", "settings", "other")
 
 
 def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
     """Why the captured key is not the wanted one, in the order of `key.PARTS`.
 
     Empty only when both are equal and the wanted key is whole. Hashes made with another salt say nothing
-    about the values behind them: then the salt is the reason, and parts that are hashes are left out.
+    about the values behind them: then the salt is the reason, and parts that are hashes are left out. Parts made by
+    rules of another version say nothing at all: then the version is the reason (rule 2.1).
     """
+    if captured.get("rules") != wanted.parts.get("rules"):
+        return [_rules(captured.get("rules"), wanted.parts.get("rules"))]
     mute = _HASHED if captured.get("salt") != wanted.parts.get("salt") else ()
     reasons = [
         Reason(part, "a known value", f"{UNKNOWN}: {what}", "unknown-fact") for part, what in _unknown(wanted)
@@ -30,6 +33,12 @@ def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
         elif name not in mute and (needs != has or type(needs) is not type(has)):
             reasons += _TELLERS.get(name, _told_plain)(name, needs, has)
     return reasons
+
+
+def _rules(captured: Value, wanted: Value) -> Reason:
+    return Reason(
+        "rules", f"version {short(captured)} of the matching rules", f"version {short(wanted)}", "rules"
+    )
 
 
 def _unknown(wanted: WorkloadKey) -> Iterator[tuple[str, str]]:
@@ -141,6 +150,7 @@ _TELLERS: dict[str, Callable[[str, Value, Value], list[Reason]]] = {
     "capabilities": _told_shown,
     "devices": _told_shown,
     "env": _told_by_name,
+    "extras": _told_by_name,
     "hooks": _told_by_name,
     "mounts": _told_mounts,
     "namespaces": _told_shown,

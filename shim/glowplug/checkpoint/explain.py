@@ -14,7 +14,7 @@ from glowplug.checkpoint.requirements import GPU_RULES, HostRequirements, told
 from glowplug.checkpoint.requirements import RULES as HOST_RULES
 from glowplug.checkpoint.verdict import Candidate
 
-HIDDEN = frozenset(("args", "env", "hooks", "other", "salt", "seccomp", "settings"))
+HIDDEN = frozenset(("args", "env", "extras", "hooks", "other", "salt", "seccomp", "settings"))
 
 
 def eligibility_rows(bundle: BundleFacts) -> list[tuple[str, str, bool]]:

@@ -1,48 +1,53 @@
 """The workload key: a hash of what the process is, with every part kept, so that a difference can be named.
 
-`PARTS` is the whole of it, in the order in which differences are told. A part's value is JSON, and holds
-names and public facts as they are; what may be a secret (the value of a variable, an argument, the content of
-a mounted file) only as a keyed hash, whose key is the node's or cluster's salt. Order that means nothing is
-sorted away; noise is replaced by placeholders (`noise`); what is ignored on request stays, by name.
+The rules have numbers, which docs/matching.md lists; each check here and in `noise`, `mounts`, `which_gpu`,
+`conditions` cites its own. `PARTS` is the whole key, in the order in which differences are told. A part's value is
+JSON, and holds names and public facts as they are; what may be a secret (the value of a variable, an argument, the
+content of a mounted file) only as a keyed hash, whose key is the node's or cluster's salt. Order that means nothing
+is sorted away; noise is replaced by placeholders; what is ignored on request stays, by name.
+
+Beside the digest stand `conditions`: facts of which a difference counts in some cases only, so that they can't be
+hashed. `conditions.compare` holds theirs against a container's.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 
-from glowplug.checkpoint import mounts, noise
+from glowplug.checkpoint import mounts, noise, service_links, which_gpu
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import Device
 
-RULES_VERSION = 2  # raised whenever the same bundle would give another key: old checkpoints then miss
+RULES_VERSION = 3  # raised whenever the same bundle would give another key: old checkpoints then miss
 SALT_BYTES = 16  # the least
 
 IGNORE_ENV = OWN_ANNOTATIONS + "ignore-env"
-# Annotations that say when and whether to capture or restore, and nothing about the process. Any other one
-# of ours counts, also one that this version has not heard of.
+# Annotations that say whether to capture or restore, and nothing about the process or the state that it is captured
+# in (rule 6.2). Any other one of ours counts: ready, the engine and the hooks, because a process put to sleep by one
+# hook is woken by the other; and one that this version has not heard of.
 NEUTRAL_SETTINGS = frozenset(
     OWN_ANNOTATIONS + name
     for name in (
+        "accept",
         "after-capture",
-        "after-restore",
-        "before-capture",
         "capture",
         "containers",
-        "engine",
         "hook-timeout",
         "ignore-env",
         "max-pause",
         "outcome",
-        "ready",
         "restore",
         "restored-signal",
         "share",
     )
 )
+
+# Those that may name a container: glowplug.dev/ready.server.
+PER_CONTAINER = frozenset(("after-restore", "before-capture", "canary", "engine", "ready"))
 
 SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring", OWN_ANNOTATIONS + "mptcp")  # what a manifest may hold in the open
 
@@ -54,15 +59,17 @@ Parts = dict[str, Value]
 class WorkloadKey:
     """`digest` is 64 hexadecimal digits, or "" when a part is unknown: such a key is equal to no other.
 
-    `unknown` says which: part name → what could not be told.
+    `unknown` says which: part name → what could not be told. `conditions` belong to the key and not to its digest:
+    whoever keeps a key keeps them with it.
     """
 
     digest: str
     parts: Parts
     unknown: dict[str, str] = field(default_factory=dict)
+    conditions: Parts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Asked:
     """All that a part may look at."""
 
@@ -72,10 +79,32 @@ class _Asked:
     answers: Mapping[str, str | None]
     salt: bytes
     stdin: bool | None
+    sandbox_sysctl: Mapping[str, str] | None
+    extras: Mapping[str, str | None]
     unknown: dict[str, str]
 
     def keyed(self, *words: str) -> str:
         return keyed(self.salt, *words)
+
+    @cached_property
+    def has_nvidia(self) -> bool:
+        return which_gpu.has_nvidia(device.path for device in self.bundle.devices)
+
+    @cached_property
+    def env(self) -> dict[str, list[str]]:
+        """Each variable's values; whoever sets one twice has two."""
+        values: dict[str, list[str]] = {}
+        for entry in self.bundle.env:
+            name, _, value = entry.partition("=")
+            values.setdefault(name, []).append(value)
+        return values
+
+    @cached_property
+    def links(self) -> dict[str, service_links.Group]:
+        return service_links.groups({name: one[0] for name, one in self.env.items() if len(one) == 1})
+
+
+_NONE: Mapping[str, str] = {}
 
 
 def workload_key(
@@ -85,18 +114,49 @@ def workload_key(
     mount_identity: Mapping[str, str | None],
     salt: bytes,
     stdin: bool | None = False,
+    *,
+    sandbox_sysctl: Mapping[str, str] | None = _NONE,
+    extras: Mapping[str, str | None] = _NONE,
+    account_uid: str = "",
+    namespace_uid: str = "",
+    volume_states: Mapping[str, str | None] = _NONE,
 ) -> WorkloadKey:
     """The key of the container that the bundle describes.
 
-    `chain_id` is the snapshot parent of its root file system ("" when not known); `mount_identity` answers
-    `mounts.mount_questions` by destination; `salt` is the node's or cluster's secret, SALT_BYTES or more;
-    `stdin` is what no config.json says: whether somebody may write to the container's (None: not known).
+    `chain_id`: the snapshot parent of its root file system ("" when not known). `mount_identity`: the answers to
+    `mounts.mount_questions` by destination. `salt`: the node's or cluster's secret, SALT_BYTES or more. `stdin`: what
+    no config.json says, whether somebody may write to the container's (None: not known). `sandbox_sysctl`: those of
+    the pod, which stand in its sandbox's spec alone (None: not known). `extras`: further facts of content by name,
+    such as a digest of the weights (None: not known). `account_uid`, `namespace_uid`: of the service account and the
+    Kubernetes namespace ("": nobody says). `volume_states`: the answers to `mounts.state_questions`.
     """
     if len(salt) < SALT_BYTES:
         raise ValueError(f"a salt has at least {SALT_BYTES} bytes")
-    asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, stdin, {})
+    if bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE:
+        sandbox = replace(sandbox, interchangeable=True)  # rule 3.3
+    unknown: dict[str, str] = {}
+    asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, stdin, sandbox_sysctl, extras, unknown)
     parts = {name: part(asked) for name, part in PARTS.items()}
-    return WorkloadKey("" if asked.unknown else digest(parts), parts, asked.unknown)
+    return WorkloadKey(
+        "" if unknown else digest(parts),
+        parts,
+        unknown,
+        {
+            "service_links": {
+                prefix: _link_group(asked, prefix, group) for prefix, group in asked.links.items()
+            },
+            "account": asked.keyed("account", account_uid) if account_uid else None,
+            "namespace": asked.keyed("namespace", namespace_uid) if namespace_uid else None,
+            "volumes": {
+                place: asked.keyed("volume", place, state) if state else None
+                for place, state in volume_states.items()
+            },
+        },
+    )
+
+
+def _link_group(asked: _Asked, prefix: str, group: service_links.Group) -> str:
+    return asked.keyed("link", prefix, *(f"{name}={group[name]}" for name in sorted(group)))
 
 
 def shown_settings(bundle: BundleFacts) -> dict[str, str]:
@@ -136,34 +196,25 @@ def _args(asked: _Asked) -> Value:
 
 
 def _env(asked: _Asked) -> Value:
-    values: dict[str, list[str]] = {}
-    for entry in asked.bundle.env:
-        name, _, value = entry.partition("=")
-        values.setdefault(name, []).append(value)
-    links = noise.service_links({name: found[0] for name, found in values.items() if len(found) == 1})
+    links = {name for group in asked.links.values() for name in group}  # rule 3.4: conditions, not parts
     ignored = asked.bundle.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
     return {
         name: "<ignored>"
         if any(fnmatchcase(name, pattern) for pattern in ignored)
         else _one(asked, name, found)
-        for name, found in sorted(values.items())
+        for name, found in sorted(asked.env.items())
         if name not in links
     }
 
 
 def _one(asked: _Asked, name: str, values: list[str]) -> str:
-    cleaned = [_gpus(name, noise.by_value(asked.sandbox, name, value)) for value in values]
+    cleaned = [which_gpu.in_variable(name, noise.by_value(asked.sandbox, name, value)) for value in values]
     return (noise.shown(cleaned[0]) if len(cleaned) == 1 else None) or asked.keyed("env", name, *cleaned)
 
 
-def _gpus(name: str, value: str) -> str:
-    """Which GPUs the device plugin gave is noise, how many is not; the products are host requirements."""
-    if name != "NVIDIA_VISIBLE_DEVICES" or not _GPU_LIST.fullmatch(value):
-        return value
-    return f"\0{value.count(',') + 1} GPU\0"
-
-
-_GPU_LIST = re.compile(r"(GPU-[0-9a-f-]{36}|[0-9]{1,3})(,(GPU-[0-9a-f-]{36}|[0-9]{1,3}))*")
+def _name(asked: _Asked) -> Value:
+    """Rule 3.3: which of its set's members a pod is, where its name says so and stays when the pod is made again."""
+    return asked.sandbox.stable_name
 
 
 def _stdin(asked: _Asked) -> Value:
@@ -198,16 +249,20 @@ def _rlimits(asked: _Asked) -> Value:
 def _mounts(asked: _Asked) -> Value:
     found: dict[str, Value] = {}
     for mount in mounts.classify(asked.bundle):
-        place, count = mount.destination, 1
+        here = which_gpu.in_destination(mount.destination)  # rule 5.2
+        place, count = here, 1
         while place in found:  # mounted over: every layer counts
             count += 1
-            place = f"{mount.destination} ({count})"
+            place = f"{here} ({count})"
         found[place] = _mount(asked, mount)
     return found
 
 
 def _mount(asked: _Asked, mount: mounts.Classified) -> Value:
-    found = {"kind": mount.kind, "how": mount.how, "value": mount.value, "options": list(mount.options)}
+    value = mount.value
+    if value is not None and asked.has_nvidia and mount.how == "source":
+        value = which_gpu.in_text(value)  # rule 5.2
+    found = {"kind": mount.kind, "how": mount.how, "value": value, "options": list(mount.options)}
     if mount.kind == mounts.UNKNOWN:
         asked.unknown[f"mount {mount.destination}"] = "what is mounted there"
     if mount.is_question:
@@ -221,11 +276,18 @@ def _mount(asked: _Asked, mount: mounts.Classified) -> Value:
 
 
 def _devices(asked: _Asked) -> Value:
-    """Each device node; NVIDIA's GPUs by their number, since any of one product will do."""
-    gpus = sum(1 for device in asked.bundle.devices if _GPU_NODE.fullmatch(device.path))
-    nodes = {device.path: _device(device.path, device) for device in asked.bundle.devices}
-    named = {path: node for path, node in nodes.items() if not _GPU_NODE.fullmatch(path)}
-    return {**named, "NVIDIA GPUs": gpus} if gpus else named
+    """Each device node; the nodes of NVIDIA's GPUs by their number, since any of one product will do (rule 5.2)."""
+    named: dict[str, Value] = {}
+    counts: dict[str, int] = {}
+    for device in asked.bundle.devices:
+        kind = which_gpu.node_kind(device.path) if asked.has_nvidia else None
+        if kind is not None:
+            counts[kind] = counts.get(kind, 0) + 1
+            continue
+        if device.type == "b":  # rule 5.3: its number is the node's, and says nothing about what is on it
+            asked.unknown[f"device {device.path}"] = "what is on this raw block device"
+        named[device.path] = _device(device.path, device)
+    return {**named, **counts}
 
 
 def _device(path: str, device: Device) -> Value:
@@ -233,7 +295,11 @@ def _device(path: str, device: Device) -> Value:
     return [device.type, numbers, device.rights]
 
 
-_GPU_NODE = re.compile(r"/dev/nvidia[0-9]+")
+def _sysctl(asked: _Asked) -> Value:
+    """Rule 6.1: the pod's, which stand in its sandbox's spec, and the container's own where there are any."""
+    if asked.sandbox_sysctl is None:
+        asked.unknown["sysctl"] = "the sysctls of the pod"
+    return {**(asked.sandbox_sysctl or {}), **asked.bundle.sysctl}
 
 
 def _namespaces(asked: _Asked) -> Value:
@@ -246,23 +312,40 @@ def _rootfs(asked: _Asked) -> Value:
 
 def _hooks(asked: _Asked) -> Value:
     return {
-        stage: [asked.keyed("hook", json.dumps(hook, sort_keys=True)) for hook in hooks]
+        stage: [asked.keyed("hook", json.dumps(_hook(asked, hook), sort_keys=True)) for hook in hooks]
         for stage, hooks in asked.bundle.hooks.items()
     }
 
 
+def _hook(asked: _Asked, hook: dict[str, object]) -> dict[str, object]:
+    """Rule 5.2: the arguments of NVIDIA's hooks name the GPU by its PCI address and its DRM nodes."""
+    args = hook.get("args")
+    program = str(hook.get("path", "")).rpartition("/")[2]
+    if not asked.has_nvidia or not program.startswith("nvidia-") or not isinstance(args, list):
+        return hook
+    return {**hook, "args": [which_gpu.in_text(arg) if isinstance(arg, str) else arg for arg in args]}
+
+
 def _settings(asked: _Asked) -> Value:
-    return {
-        name: asked.keyed("setting", name, value)
-        for name, value in asked.bundle.annotations.items()
-        if not _is_neutral(name)
-    }
+    """Rule 6.2, as they hold for this container: NAME.CONTAINER goes before NAME, another container's says nothing."""
+    values = asked.bundle.annotations
+    found: dict[str, str] = {}
+    for full, value in sorted(values.items()):  # "ready" comes before "ready.server"
+        name, dot, container = full.partition(".dev/")[2].partition(".")
+        if OWN_ANNOTATIONS + name in NEUTRAL_SETTINGS:
+            continue
+        if name not in PER_CONTAINER:
+            found[full] = value
+        elif not dot or container == asked.bundle.container_name:
+            found[OWN_ANNOTATIONS + name] = value.strip()
+    return {name: asked.keyed("setting", name, value) for name, value in found.items() if value}
 
 
-def _is_neutral(name: str) -> bool:
-    """Also where it is one container's own: glowplug.dev/ready.server."""
-    setting = name.removeprefix(OWN_ANNOTATIONS).partition(".")[0]
-    return OWN_ANNOTATIONS + setting in NEUTRAL_SETTINGS
+def _extras(asked: _Asked) -> Value:
+    for name, value in asked.extras.items():
+        if value is None:
+            asked.unknown[f"extra {name}"] = f"its {name}"
+    return {name: asked.keyed("extra", name, value or "") for name, value in sorted(asked.extras.items())}
 
 
 def _other(asked: _Asked) -> Value:
@@ -277,6 +360,7 @@ PARTS: dict[str, Callable[[_Asked], Value]] = {
     "rules": _rules,
     "salt": _salt,
     "image": _image,
+    "name": _name,
     "args": _args,
     "stdin": _stdin,
     "cwd": lambda asked: asked.bundle.cwd,
@@ -290,12 +374,13 @@ PARTS: dict[str, Callable[[_Asked], Value]] = {
     "rlimits": _rlimits,
     "mounts": _mounts,
     "devices": _devices,
-    "sysctl": lambda asked: dict(asked.bundle.sysctl),
+    "sysctl": _sysctl,
     "namespaces": _namespaces,
     "rootfs": _rootfs,
     "masked_paths": lambda asked: list(asked.bundle.masked_paths),
     "readonly_paths": lambda asked: list(asked.bundle.readonly_paths),
     "hooks": _hooks,
     "settings": _settings,
+    "extras": _extras,
     "other": _other,
 }

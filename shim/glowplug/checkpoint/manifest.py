@@ -7,7 +7,7 @@ them, which is a miss with a reason and no damage. The runtime reads the same fi
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from glowplug.checkpoint import key as workload
@@ -93,6 +93,9 @@ class Key:
 
     digest: str
     parts: workload.Parts
+    conditions: Mapping[str, object] = field(
+        default_factory=dict
+    )  # those of rules before version 3 have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _check_key(found: Key) -> None:
 
 
 def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+    return [one.name for one in fields(kind)]
 
 
 def _plain(value: object) -> object:

@@ -80,6 +80,7 @@ FILE = _record(
 )
 REQUIREMENTS = _record(
     "what the process needs of a node (docs/matching.md); null: not known, which fits no node",
+    ("cpus", "memory_nodes", "pids_limit"),
     arch=_or_null(_text()),
     cpu_features=_or_null(TEXTS),
     xsave_bytes=_or_null(_whole()),
@@ -90,6 +91,9 @@ REQUIREMENTS = _record(
     cgroup=_or_null(_text()),
     memory_limit=_or_null(_whole("bytes; -1: none", -1)),
     cpu_limit=_or_null(_whole("thousandths of a CPU; -1: none", -1)),
+    cpus=_or_null(_whole("number of CPUs that the spec pins it to; -1: any", -1)),
+    memory_nodes=_or_null(_whole("number of NUMA nodes that the spec pins its memory to; -1: any", -1)),
+    pids_limit=_or_null(_whole("-1: none", -1)),
     gpu_count=_or_null(_whole()),
     gpu_products=_or_null(TEXTS),
     gpu_memory_bytes=_or_null(_whole("of the smallest")),
@@ -124,8 +128,13 @@ GPU = _record(
 )
 KEY = _record(
     "the workload key: blake2b-256 over its parts; secrets in it are keyed hashes",
+    ("conditions",),
     digest=_text("", r"^[0-9a-f]{64}$"),
     parts={"type": "object", "description": "part name → value (docs/matching.md)"},
+    conditions={
+        "type": "object",
+        "description": "what a container must agree on besides the digest (docs/matching.md); none before rules 3",
+    },
 )
 MANIFEST: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

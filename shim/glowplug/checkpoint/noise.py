@@ -1,24 +1,57 @@
-"""What differs between two pods of one kind and says nothing about the process: noise in env and args.
+"""What differs between two pods of one kind and says nothing about the process: noise in env, args and small files.
 
-Recognised by value, against what is known of this sandbox, or as a whole group of service links; never by a
-name alone. How sure a value must be depends on how easily it could mean something else:
+Noise comes from facts about this one pod, recognised by value, never by a variable's name alone (docs/matching.md,
+rules 3.1 to 3.6). How sure a value must be depends on how easily it could mean something else:
 
-    distinctive (a long uid, an IP address)     anywhere in a value, where it stands on its own
-    made by a machine (name-7d9f8c6b5d-x2k4q)   as the whole value
-    any other name ("llama-3", "web-0")         as the whole value of a variable or flag that speaks of it:
-                                                a pod called llama-3 must not hide --model=llama-3
+    distinctive (a long uid, an address of the pod)     anywhere in a value, where it stands on its own
+    a name made by a machine (name-7d9f8c6b5d-x2k4q)    the same
+    any other name ("llama", "agent-x2k4q")             as the whole value of a variable, flag or attribute that
+                                                        speaks of it: a pod called llama must not hide --model=llama
+    a stable name ("web-0")                             nowhere: it is who the process is (rule 3.3)
+
+An address of the node is no noise (rule 3.5): a node that runs kube-proxy in IPVS mode has every service's address.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
+
+from glowplug.checkpoint.bundle import OWN_ANNOTATIONS
+
+IDENTITY = OWN_ANNOTATIONS + "identity"
+INTERCHANGEABLE = "interchangeable"
+
+_LONG = 16  # characters; a uid of the API server has 36, of a static pod 32
+_NAME_LIMIT = 63  # characters of a generated name, and of a host name
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of which Kubernetes makes suffixes (apimachinery, util/rand)
+_OF_REPLICA_SET = re.compile(rf".+-[{_LETTERS}]{{6,10}}-[{_LETTERS}]{{5}}")
+_GENERATED = re.compile(rf".+-[{_LETTERS}]{{5}}")
+_GENERATED_LONG = re.compile(rf".+[{_LETTERS}]{{5}}")
+_ORDINAL = re.compile(r".+-[0-9]+")
+_STATEFUL_LABEL = "statefulset.kubernetes.io/pod-name"
+# Labels that a controller sets which makes its pods' names with generateName (Deployment, DaemonSet, Job, KubeRay).
+_GENERATING_LABELS = (
+    "pod-template-hash",
+    "pod-template-generation",
+    "controller-revision-hash",
+    "batch.kubernetes.io/job-name",
+    "job-name",
+    "ray.io/group",
+)
+_POD_WORDS = frozenset(("pod", "podname", "hostname", "host"))
+_INSTANCE_WORDS = frozenset(("id", "name"))  # beside "instance"
+_NODE_WORDS = frozenset(("node", "nodename", "hostname", "host"))
+_UID_WORDS = frozenset(("uid", "poduid"))
 
 
 @dataclass(frozen=True)
 class SandboxFacts:
-    """What is known of the pod sandbox and its node; empty where it is not known."""
+    """What is known of the pod sandbox and its node; empty where it is not known.
+
+    `labels`: the pod's, as containerd keeps them. `node_ips` are known and never noise.
+    """
 
     name: str
     namespace: str
@@ -27,29 +60,50 @@ class SandboxFacts:
     hostname: str = ""
     node_names: tuple[str, ...] = ()
     node_ips: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    interchangeable: bool = False  # its owner says so of pods with stable names (IDENTITY)
+
+    @cached_property
+    def stable_name(self) -> str:
+        """The pod's name where it outlives the pod: web-0 of a StatefulSet or LeaderWorkerSet; else "" (rule 3.3)."""
+        return self.name if self._is_stable(self.name) else ""
 
     @cached_property
     def anywhere(self) -> tuple[tuple[str, str], ...]:
-        """Distinctive values, each with its placeholder."""
-        values = [(ip, "pod-ip") for ip in self.ips] + [(ip, "node-ip") for ip in self.node_ips]
+        """Distinctive values (rules 3.1, 3.2), each with its placeholder."""
+        values = [(ip, "pod-ip") for ip in self.ips if _is_own(ip)]
         values += [(self.uid, "pod-uid")] if len(self.uid) >= _LONG else []
-        return tuple((value, _placeholder(what)) for value, what in values if _is_own(value))
+        for name, what in ((self.name, "pod-name"), (self.hostname, "hostname")):
+            if name and self._is_machine_made(name):
+                values.append((name, what))
+        return tuple((value, _placeholder(what)) for value, what in values)
 
     @cached_property
-    def whole(self) -> tuple[tuple[str, str, frozenset[str]], ...]:
-        """Names: (value, placeholder, words of which a variable's name must hold one unless machine-made)."""
-        named = [(self.name, "pod-name", _POD_WORDS), (self.hostname, "hostname", _POD_WORDS)]
-        named += [(name, "node-name", _NODE_WORDS) for name in self.node_names]
-        named += [(self.uid, "pod-uid", _UID_WORDS)]
-        return tuple((value, _placeholder(what), words) for value, what, words in named if value)
+    def whole(self) -> tuple[tuple[str, str, str], ...]:
+        """Names (rule 3.2): (value, placeholder, what a variable's name must speak of)."""
+        pod = [(self.name, "pod-name"), (self.hostname, "hostname")]
+        found = [(name, what, "pod") for name, what in pod if not self._is_stable(name)]
+        found += [(name, "node-name", "node") for name in self.node_names]
+        found += [(self.uid, "pod-uid", "uid")]
+        return tuple((value, _placeholder(what), spoken) for value, what, spoken in found if value)
 
+    def _is_machine_made(self, name: str) -> bool:
+        if self._is_cut(name):
+            name = self.name
+        if self.labels.get(_STATEFUL_LABEL):
+            return False
+        if _OF_REPLICA_SET.fullmatch(name) or (len(name) == _NAME_LIMIT and _GENERATED_LONG.fullmatch(name)):
+            return True
+        return bool(_GENERATED.fullmatch(name)) and any(label in self.labels for label in _GENERATING_LABELS)
 
-_LONG = 16  # characters; a uid of the API server has 36, of a static pod 32
-_POD_WORDS = frozenset(("pod", "podname", "hostname", "host"))
-_NODE_WORDS = frozenset(("node", "nodename", "hostname", "host"))
-_UID_WORDS = frozenset(("uid", "poduid"))
-# What Kubernetes appends with generateName: five of its safe letters, behind a hash in pods of a Deployment.
-_MACHINE_MADE = re.compile(r".+-[bcdfghjklmnpqrstvwxz2456789]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}")
+    def _is_cut(self, hostname: str) -> bool:
+        """Whether it is the pod's name, cut to a host name's length by the kubelet."""
+        return len(hostname) >= _NAME_LIMIT - 2 and self.name.startswith(hostname)
+
+    def _is_stable(self, name: str) -> bool:
+        if self.interchangeable or self._is_machine_made(name):
+            return False
+        return bool(_ORDINAL.fullmatch(name)) or (bool(name) and self.labels.get(_STATEFUL_LABEL) == name)
 
 
 def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
@@ -57,15 +111,32 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
 
     A placeholder holds a NUL, which no variable or argument can: nobody can write one.
     """
-    if "\0" in value:
+    if "\0" in value or not _holds_any(sandbox, value):
         return value
-    for known, placeholder, words in sandbox.whole:
-        if value == known and (_MACHINE_MADE.fullmatch(known) or words & _words(name)):
-            return placeholder
-    for known, placeholder in sandbox.anywhere:
-        if known in value:  # rarely: a pattern for each address of each pod would cost milliseconds
-            value = _standing_alone(known).sub(placeholder, value)
-    return value
+    whole = _whole(sandbox, name, value)
+    if whole is not None:
+        return whole
+    if _is_attribute_list(value):
+        return ",".join(_attribute(sandbox, item) for item in value.split(","))
+    return _anywhere(sandbox, value)
+
+
+def metadata(sandbox: SandboxFacts, text: str) -> str:
+    """A file of a downward API volume: labels or annotations, a line `key="value"` each (rule 3.6).
+
+    Left out are what a kubelet or Glowplug itself writes into every pod anew; other text is returned with noise
+    replaced as in a value.
+    """
+    lines = text.splitlines()
+    items = [_METADATA.fullmatch(line) for line in lines]
+    if not lines or not all(items):
+        return by_value(sandbox, "", text)
+    kept = [item for item in items if item and not item[1].startswith(_WRITTEN_ANEW)]
+    return "\n".join(f'{item[1]}="{by_value(sandbox, item[1], item[2])}"' for item in kept)
+
+
+_METADATA = re.compile(r'([A-Za-z0-9][A-Za-z0-9._/-]*)="(.*)"')
+_WRITTEN_ANEW = ("kubernetes.io/config.", OWN_ANNOTATIONS + "outcome")
 
 
 def shown(value: str) -> str | None:
@@ -87,67 +158,63 @@ def in_args(sandbox: SandboxFacts, args: Iterable[str]) -> list[str]:
     return found
 
 
-def service_links(env: Mapping[str, str]) -> set[str]:
-    """The variables of every whole and consistent service-link group.
-
-    For a service X the kubelet sets X_SERVICE_HOST, X_SERVICE_PORT, X_SERVICE_PORT_NAME for each named port,
-    X_PORT, and X_PORT_80_TCP with _PROTO, _PORT and _ADDR for each port. All must be there and agree on the
-    address and the ports; else none of the group is noise.
-    """
-    hosts = (name for name in env if name.endswith(_HOST) and _PREFIX.fullmatch(name.removesuffix(_HOST)))
-    return set().union(*(_group(env, name.removesuffix(_HOST)) for name in hosts))
+def _holds_any(sandbox: SandboxFacts, value: str) -> bool:
+    return any(known in value for known, _, _ in sandbox.whole) or any(
+        known in value for known, _ in sandbox.anywhere
+    )
 
 
-_HOST = "_SERVICE_HOST"
-_PREFIX = re.compile(r"[A-Z_][A-Z0-9_]*")
+def _whole(sandbox: SandboxFacts, name: str, value: str) -> str | None:
+    for known, placeholder, spoken in sandbox.whole:
+        if value == known and _speaks(name, spoken):
+            return placeholder
+    return None
 
 
-def _group(env: Mapping[str, str], prefix: str) -> set[str]:
-    host, first = env[f"{prefix}{_HOST}"], env.get(f"{prefix}_SERVICE_PORT", "")
-    of_port = re.compile(rf"{prefix}_PORT_([0-9]+)_(TCP|UDP|SCTP)")
-    ports = {(found[1], found[2]) for found in map(of_port.fullmatch, env) if found}
-    wanted = {f"{prefix}{_HOST}": host, f"{prefix}_SERVICE_PORT": first}
-    for port, protocol in ports:
-        wanted |= _link(host, port, protocol, f"{prefix}_PORT_{port}_{protocol}")
-    named = {name for name in env if name.startswith(f"{prefix}_SERVICE_PORT_")}
-    numbers = {port for port, _ in ports}
-    if not _is_ip(host) or first not in numbers or any(env[name] not in numbers for name in named):
-        return set()
-    urls = {wanted[f"{prefix}_PORT_{port}_{protocol}"] for port, protocol in ports if port == first}
-    if env.get(f"{prefix}_PORT") not in urls or any(env.get(name) != value for name, value in wanted.items()):
-        return set()
-    return {*wanted, *named, f"{prefix}_PORT"}
+# OTEL_RESOURCE_ATTRIBUTES: k8s.pod.name=web-7d9f8c6b5d-x2k4q,k8s.node.name=worker-1
+_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9._/-]*)=([^,=]*)")
 
 
-def _link(host: str, port: str, protocol: str, name: str) -> dict[str, str]:
-    address = f"[{host}]" if ":" in host else host
-    return {
-        name: f"{protocol.lower()}://{address}:{port}",
-        f"{name}_PROTO": protocol.lower(),
-        f"{name}_PORT": port,
-        f"{name}_ADDR": host,
-    }
+def _is_attribute_list(value: str) -> bool:
+    return "=" in value and all(_ATTRIBUTE.fullmatch(item) for item in value.split(","))
 
 
-def _is_ip(text: str) -> bool:
+def _attribute(sandbox: SandboxFacts, item: str) -> str:
+    name, _, value = item.partition("=")
+    whole = _whole(sandbox, name, value)
+    return f"{name}={_anywhere(sandbox, value) if whole is None else whole}"
+
+
+def _anywhere(sandbox: SandboxFacts, value: str) -> str:
+    for known, placeholder in sandbox.anywhere:
+        if known in value:  # rarely: a pattern for each address of each pod would cost milliseconds
+            value = _standing_alone(known).sub(placeholder, value)
+    return value
+
+
+def _speaks(name: str, of: str) -> bool:
+    words = _words(name)
+    if of == "uid":
+        return bool(words & _UID_WORDS)
+    if of == "node":
+        return bool(words & _NODE_WORDS)
+    return bool(words & _POD_WORDS) or ("instance" in words and bool(words & _INSTANCE_WORDS))
+
+
+def _is_own(ip: str) -> bool:
+    """Whether the address can stand for one pod: not loopback, not "any address"."""
     try:
-        ip_address(text)
+        address = ip_address(ip)
     except ValueError:
         return False
-    return True
-
-
-def _is_own(value: str) -> bool:
-    """Whether the value can stand for one pod or node: not loopback, not "any address"."""
-    if not _is_ip(value):
-        return bool(value)
-    address = ip_address(value)
     return not (address.is_loopback or address.is_unspecified)
 
 
 def _standing_alone(value: str) -> "re.Pattern[str]":
-    around = r"0-9A-Za-z:" if ":" in value else r"0-9A-Za-z\-"
-    return re.compile(rf"(?<![{around}.]){re.escape(value)}(?![{around}]|\.[0-9A-Za-z])")
+    if _is_own(value):
+        around = r"0-9A-Za-z:" if ":" in value else r"0-9A-Za-z\-"
+        return re.compile(rf"(?<![{around}.]){re.escape(value)}(?![{around}]|\.[0-9A-Za-z])")
+    return re.compile(rf"(?<![0-9A-Za-z\-]){re.escape(value)}(?![0-9A-Za-z\-])")
 
 
 def _placeholder(what: str) -> str:
@@ -155,4 +222,5 @@ def _placeholder(what: str) -> str:
 
 
 def _words(name: str) -> frozenset[str]:
-    return frozenset(re.split(r"[^a-z0-9]+", name.lower()))
+    """POD_NAME, pod-name and MyPodName alike: the words of a name, in small letters."""
+    return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name))

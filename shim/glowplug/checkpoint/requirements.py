@@ -51,6 +51,9 @@ class Given:
     cpu_limit: int | None = None  # thousandths of a CPU, or UNLIMITED
     gpus: tuple[Gpu, ...] | None = None
     cuda_libraries: tuple[str, ...] | None = None
+    cpus: int | None = None  # how many the spec pins it to, or UNLIMITED
+    memory_nodes: int | None = None  # the same of NUMA nodes
+    pids_limit: int | None = None  # or UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class HostRequirements:
     cgroup: str | None = None
     memory_limit: int | None = None
     cpu_limit: int | None = None
+    cpus: int | None = None
+    memory_nodes: int | None = None
+    pids_limit: int | None = None
     gpu_count: int | None = None
     gpu_products: tuple[str, ...] | None = None
     gpu_memory_bytes: int | None = None  # of the smallest
@@ -85,6 +91,9 @@ def given(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> Given:
     return Given(
         memory_limit=_limit(bundle.memory_limit),
         cpu_limit=_cpu_limit(bundle.cpu_quota, bundle.cpu_period),
+        cpus=_number_in(bundle.cpuset_cpus),
+        memory_nodes=_number_in(bundle.cpuset_mems),
+        pids_limit=_limit(bundle.pids_limit),
         gpus=found if asks_for_gpu(bundle) else (),
         cuda_libraries=cuda_libraries(bundle),
     )
@@ -111,6 +120,9 @@ def require(host: HostFacts, given: Given) -> HostRequirements:
         cgroup=host.cgroup,
         memory_limit=given.memory_limit,
         cpu_limit=given.cpu_limit,
+        cpus=given.cpus,
+        memory_nodes=given.memory_nodes,
+        pids_limit=given.pids_limit,
         gpu_count=None if gpus is None else len(gpus),
         gpu_products=None if gpus is None else tuple(sorted(gpu.product for gpu in gpus)),
         gpu_memory_bytes=min((gpu.memory_bytes for gpu in gpus), default=0) if gpus is not None else None,
@@ -129,6 +141,26 @@ def _cpu_limit(quota: int | None, period: int | None) -> int:
     if quota is None or quota <= 0:
         return UNLIMITED
     return quota * 1000 // (period if period and period > 0 else 100_000)  # the kernel's default period
+
+
+def _number_in(cpuset: str) -> int | None:
+    """How many CPUs or NUMA nodes a list such as "0-3,8" names (cpuset(7), "List format"); None for no list."""
+    if not cpuset.strip():
+        return UNLIMITED
+    found: set[int] = set()
+    for item in cpuset.split(","):
+        first, _, last = item.strip().partition("-")
+        if (
+            not first.isdecimal()
+            or not (last or first).isdecimal()
+            or int(last or first) - int(first) > _CPUS
+        ):
+            return None
+        found.update(range(int(first), int(last or first) + 1))
+    return len(found)
+
+
+_CPUS = 1 << 16  # more than any machine has
 
 
 # A kind: None when `has` fits `needs`, else how both are told.
@@ -193,6 +225,9 @@ RULES: tuple[tuple[str, str, Fit, str], ...] = (
     ("cgroup", "cgroup version", equal, "cgroup"),
     ("memory_limit", "memory limit in bytes", at_least, "memory-limit"),
     ("cpu_limit", "CPU limit in thousandths", at_least, "cpu-limit"),
+    ("cpus", "CPUs pinned to", at_least, "cpu-limit"),
+    ("memory_nodes", "NUMA nodes pinned to", at_least, "cpu-limit"),
+    ("pids_limit", "limit of processes", at_least, "pids-limit"),
     ("gpu_count", "GPUs", equal, "gpu"),
     ("cuda_libraries", "CUDA libraries", equal, "cuda-libraries"),
 )
@@ -210,6 +245,15 @@ def compare(required: HostRequirements, found: HostRequirements) -> list[Reason]
     rules = RULES if required.gpu_count == 0 else RULES + GPU_RULES
     reasons = (_reason(required, found, *rule) for rule in rules)
     return [reason for reason in reasons if reason is not None]
+
+
+# What a process sizes itself by at its start: one that was captured with less goes on with less (rule 8.2).
+LIMITS = ("memory_limit", "cpu_limit", "cpus", "memory_nodes", "pids_limit")
+
+
+def has_same_limits(required: HostRequirements, found: HostRequirements) -> bool:
+    """Whether every limit is the captured one. A raised one fits too, and another capture would then pay."""
+    return all(getattr(required, name) == getattr(found, name) for name in LIMITS)
 
 
 def _reason(

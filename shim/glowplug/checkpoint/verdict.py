@@ -8,11 +8,12 @@ is not known is a reason. `choose` picks among several.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from glowplug.checkpoint import conditions
 from glowplug.checkpoint.differences import differences
 from glowplug.checkpoint.key import WorkloadKey
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.reason import UNKNOWN, Reason
-from glowplug.checkpoint.requirements import Given, HostFacts, compare, require
+from glowplug.checkpoint.requirements import Given, HostFacts, compare, has_same_limits, require
 from glowplug.checkpoint.worth import DEADLINE_S, NodeRates, Prediction, predict
 
 
@@ -21,6 +22,7 @@ class Now:
     """What holds at this moment. None: not known, which fits nothing; `rates` alone may be unmeasured."""
 
     namespace: str  # of the pod that starts
+    accepts: frozenset[str] = frozenset()  # other namespaces whose shared checkpoints it takes
     quarantined: bool | None = None
     complete: bool | None = None  # every file of the manifest is there with its size
     free_memory: int | None = None  # bytes that the node can give (MemAvailable)
@@ -33,10 +35,16 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Match, or all the reasons. `prediction` is None when what it rests on is not known."""
+    """Match, or all the reasons. `prediction` is None when what it rests on is not known.
+
+    `own`: of the pod's own namespace. `exact`: captured with the limits that the pod has; where not, it fits all the
+    same, and a new capture would fit better.
+    """
 
     reasons: tuple[Reason, ...]
     prediction: Prediction | None
+    own: bool = True
+    exact: bool = True
 
     @property
     def matches(self) -> bool:
@@ -51,29 +59,40 @@ class Verdict:
 def judge(manifest: Manifest, wanted: WorkloadKey, host: HostFacts, given: Given, now: Now) -> Verdict:
     """The verdict on one checkpoint for the container whose key is `wanted`."""
     reasons = _tenancy(manifest, now)
-    reasons += _workload(manifest, wanted)
-    reasons += compare(manifest.requirements, require(host, given))
+    reasons += _workload(manifest, wanted, now)
+    here = require(host, given)
+    reasons += compare(manifest.requirements, here)
     reasons += _state(now)
     reasons += _room(manifest, now)
     prediction = _prediction(manifest, now)
     if prediction is not None and prediction.reason is not None:
         reasons.append(prediction.reason)
-    return Verdict(tuple(reasons), prediction)
+    own = manifest.namespace == now.namespace
+    return Verdict(tuple(reasons), prediction, own, has_same_limits(manifest.requirements, here))
 
 
-def is_visible(manifest: Manifest, namespace: str) -> bool:
-    """Whether a pod of this namespace may hear of the checkpoint. Others are left out of every listing."""
-    return bool(namespace) and (manifest.shared or manifest.namespace == namespace)
+def is_visible(manifest: Manifest, namespace: str, accepts: frozenset[str] = frozenset()) -> bool:
+    """Rules 7.1, 7.4: whether a pod of this namespace may hear of the checkpoint. Others are in no listing.
+
+    `accepts`: the other namespaces whose shared checkpoints the pod, or its node's administrator for it, takes.
+    """
+    if not namespace:
+        return False
+    return manifest.namespace == namespace or (manifest.shared and manifest.namespace in accepts)
 
 
 def _tenancy(manifest: Manifest, now: Now) -> list[Reason]:
-    if is_visible(manifest, now.namespace):
+    if is_visible(manifest, now.namespace, now.accepts):
         return []
-    return [Reason("namespace", "its own", "another", "namespace")]
+    return [Reason("namespace", "its own, or both sides to share", "another", "namespace")]
 
 
-def _workload(manifest: Manifest, wanted: WorkloadKey) -> list[Reason]:
+def _workload(manifest: Manifest, wanted: WorkloadKey, now: Now) -> list[Reason]:
     reasons = differences(manifest.key.parts, wanted)
+    same_namespace = manifest.namespace == now.namespace
+    if reasons and reasons[0].slug == "rules":
+        return reasons
+    reasons += conditions.compare(manifest.key.conditions, wanted.conditions, same_namespace=same_namespace)
     if not reasons and manifest.key.digest != wanted.digest:
         reasons = [
             Reason("workload key", manifest.key.digest[:12], wanted.digest[:12] or UNKNOWN, "workload-key")
@@ -144,12 +163,13 @@ class Candidate:
 def choose(candidates: Iterable[Candidate]) -> tuple[Candidate | None, str]:
     """The checkpoint to restore, or None, and one sentence that says why.
 
-    Among those that match: the newest, because it has the most recent state and was captured by the newest
-    tools; of two captured in one second, the one whose id sorts first. The order in which they come does not
-    matter.
+    Among those that match: one of the pod's own namespace (rule 7.1); then one captured with the pod's own limits
+    (rule 8.2); then the newest, because it has the most recent state and was captured by the newest tools; of two
+    captured in one second, the one whose id sorts first. The order in which they come does not matter.
     """
     ordered = sorted(sorted(candidates, key=lambda one: one.id), key=lambda one: one.created, reverse=True)
     fitting = [one for one in ordered if one.verdict.matches]
+    fitting.sort(key=lambda one: (not one.verdict.own, not one.verdict.exact))
     if not ordered:
         return None, "there is no checkpoint for this namespace"
     if not fitting:
@@ -158,7 +178,7 @@ def choose(candidates: Iterable[Candidate]) -> tuple[Candidate | None, str]:
         return None, f"none of {len(ordered)} checkpoints fits; the nearest, {nearest.id}: {first}"
     if len(fitting) == 1:
         return fitting[0], f"{fitting[0].id} is the only one of {len(ordered)} that fits"
-    return fitting[0], f"{fitting[0].id} is the newest of {len(fitting)} that fit, of {len(ordered)}"
+    return fitting[0], f"{fitting[0].id} is the best of {len(fitting)} that fit, of {len(ordered)}"
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> Candidate:
@@ -179,6 +199,10 @@ def worth_if_read(candidates: Iterable[Candidate]) -> str | None:
     next start."""
     for one in candidates:
         prediction = one.verdict.prediction
-        if prediction and prediction.unread_bytes and [r.slug for r in one.verdict.reasons] == ["not-worth-it"]:
+        if (
+            prediction
+            and prediction.unread_bytes
+            and [r.slug for r in one.verdict.reasons] == ["not-worth-it"]
+        ):
             return one.id
     return None

@@ -18,7 +18,6 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CacheError, ManifestError, UsageError
-from glowplug.podnet import addresses
 
 LIMIT = 16 << 20  # bytes; a larger file is no spec
 DEEPEST = 100  # levels in one another; the YAML library's own recursion ends the process much later
@@ -175,10 +174,10 @@ def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
         uid="",
         hostname=wanted.pod,
         node_names=(os.uname().nodename,),
-        node_ips=addresses.of_process("self"),
     )
     found = []
-    for entry in judging.store.index.of_namespace(wanted.namespace):
+    accepts = judging.accepts(wanted.annotations, wanted.namespace)
+    for entry in judging.store.index.of_namespace(wanted.namespace, accepts):
         try:
             kept = loads(judging.store.manifest(entry.id))
         except (CacheError, ManifestError):

@@ -83,7 +83,7 @@ def _summary(row: Row, state: State, kept: Manifest | None, unreadable: str | No
             ("from", f"{kept.namespace}/{kept.pod}/{kept.container}"),
             ("on node", kept.node),
             ("image", kept.image_name),
-            ("serves", "every namespace" if kept.shared else f"namespace {kept.namespace}"),
+            ("serves", f"namespace {kept.namespace}" + (", and those that accept it" if kept.shared else "")),
             ("key", kept.key.digest),
             *_measured(kept),
         ]

@@ -3,7 +3,7 @@
 What the agent answers at a start is made by the same room (agent/judge.py) from the same facts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from glowplug.agent.judge import Judge
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
-from glowplug.checkpoint import explain, verdict
+from glowplug.checkpoint import explain, sharing, verdict
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
@@ -45,16 +45,23 @@ class Judging:
 
     def __init__(self, settings: Config, containerd: Containerd, store: Store) -> None:
         self.store = store
+        self._settings = settings
         self.host = host(settings)
         self._containerd = containerd
         self._judge = Judge(settings, containerd, store, self.host, Rates(history.read(settings.cache)))
         self.salt = fleet.salt(settings.registry, store)
 
+    def accepts(self, annotations: Mapping[str, str], namespace: str) -> frozenset[str]:
+        """The other namespaces whose shared checkpoints such a pod takes."""
+        return sharing.accepted(annotations, self._settings.sharing, namespace)
+
     def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
         """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError."""
         found = identity.of(self._containerd, record, spec, self.salt)
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
-        entries = self.store.index.of_namespace(spec.sandbox_namespace)
+        entries = self.store.index.of_namespace(
+            spec.sandbox_namespace, self.accepts(spec.annotations, spec.sandbox_namespace)
+        )
         candidates = self._judge.candidates(entries, record if exists else None, spec, found.key)
         chosen, why = verdict.choose(candidates)
         if against:
