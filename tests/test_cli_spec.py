@@ -71,7 +71,7 @@ MANIFEST: dict[str, Any] = {
 def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
     """With one checkpoint, of what MANIFEST describes."""
     made_node = Node(str(tmp_path), monkeypatch, capsys)
-    monkeypatch.setattr(judged, "_host", lambda _: HOST)
+    monkeypatch.setattr(judged, "host", lambda _: HOST)
     spec = made.spec()
     spec["process"]["args"][1:2] = ["--port=8000"]
     facts = bundle.read(spec)
