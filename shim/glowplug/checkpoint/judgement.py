@@ -15,7 +15,7 @@ from typing import Any
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.key import WorkloadKey, keyed
 
-FORMAT = 1
+FORMAT = 2
 
 LIMITS = ("memory_limit", "cpu_quota", "cpu_period")
 """Facts of a bundle that the kubelet may change while the container runs (in-place resize)."""
@@ -123,7 +123,7 @@ def loads(text: str | bytes) -> Judgement:
 
 
 def _key(plain: Mapping[str, Any]) -> WorkloadKey:
-    return WorkloadKey(str(plain["digest"]), dict(plain["parts"]), dict(plain["unknown"]))
+    return WorkloadKey(str(plain["digest"]), dict(plain["parts"]), dict(plain["unknown"]), dict(plain["conditions"]))
 
 
 def changed(before: WorkloadKey, now: WorkloadKey, ignored: tuple[str, ...] = ()) -> list[str]:

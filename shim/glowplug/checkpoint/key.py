@@ -47,7 +47,9 @@ NEUTRAL_SETTINGS = frozenset(
 )
 
 # Those that may name a container: glowplug.dev/ready.server.
-PER_CONTAINER = frozenset(("after-restore", "before-capture", "canary", "engine", "ready"))
+PER_CONTAINER = frozenset(
+    ("after-restore", "before-capture", "canary", "canary-body", "engine", "ready", "weights")
+)
 
 SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring", OWN_ANNOTATIONS + "mptcp")  # what a manifest may hold in the open
 
