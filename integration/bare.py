@@ -121,7 +121,7 @@ class Bare:
         began = time.monotonic()
         until = began + DEADLINE_S
         gated = memory is not None and extents.present(memory)
-        held = gate.Gate(self.scratch)
+        held = gate.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
             file.write(config.restore(hold=hold, script=held.script if gated else None))
         child = self._popen(command, ours)

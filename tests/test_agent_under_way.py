@@ -27,7 +27,7 @@ def test_nothing_is_under_way_on_a_node_that_did_nothing_yet() -> None:
 
 
 def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
-    trial = attempt.begin({"id": "c1"})
+    trial = attempt.begin(attempt.Facts(id="c1"))
     with subject.alone("c2"):
         assert sorted(kinds()) == [("capture", "c2"), ("restore", "c1")]
     assert kinds() == [("restore", "c1")]
@@ -36,7 +36,7 @@ def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
 
 
 def test_a_restore_tells_how_much_memory_it_has_written() -> None:
-    trial = attempt.begin({"id": "c1"})
+    trial = attempt.begin(attempt.Facts(id="c1"))
     assert under_way.read()[0].memory is None
     for done in (0, 1 << 40, 3):
         progress.tell(trial.progress, done, 1 << 40)
@@ -47,7 +47,7 @@ def test_a_restore_tells_how_much_memory_it_has_written() -> None:
 
 
 def test_what_a_killed_process_left_is_not_under_way() -> None:
-    trial = attempt.begin({"id": "c1"})
+    trial = attempt.begin(attempt.Facts(id="c1"))
     os.close(trial.lock)
     Path(paths.captures()).mkdir()
     Path(paths.captures(), "c2").touch()
@@ -55,7 +55,7 @@ def test_what_a_killed_process_left_is_not_under_way() -> None:
 
 
 def test_a_journal_that_is_no_journal_goes_by_its_directory() -> None:
-    trial = attempt.begin({"id": "c1"})
+    trial = attempt.begin(attempt.Facts(id="c1"))
     for rubbish in ("{", "[]", json.dumps({"name": "x"})):
         Path(trial.directory, attempt.JOURNAL).write_text(rubbish)
         assert kinds() == [("restore", "c1")]
@@ -64,7 +64,7 @@ def test_a_journal_that_is_no_journal_goes_by_its_directory() -> None:
 
 def test_asking_takes_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is tried could be in the way of a restore that begins."""
-    trial = attempt.begin({"id": "c1"})
+    trial = attempt.begin(attempt.Facts(id="c1"))
 
     def refuse(*_: object) -> None:
         raise AssertionError("a lock was tried")

@@ -46,7 +46,7 @@ def test_a_pipe_gets_one_plain_picture(node: Node) -> None:
 
 
 def test_what_is_under_way_is_shown(node: Node) -> None:
-    trial = attempt.begin({"id": "f3" * 32})
+    trial = attempt.begin(attempt.Facts(id="f3" * 32))
     progress.tell(trial.progress, 2_000_000_000, 24_000_000_000)
     out = node.run("top", "--once").out
     trial.finish()
@@ -70,7 +70,7 @@ def test_a_picture_fits_into_its_terminal(node: Node, width: int, height: int) -
     now = time.time()
     for number in range(60):
         node.started(now - number, "cold:no-checkpoint", container_id=f"{number:02}" * 32, pod="x" * 63)
-    trials = [attempt.begin({"id": f"{number:02}" * 32}) for number in range(30)]
+    trials = [attempt.begin(attempt.Facts(id=f"{number:02}" * 32)) for number in range(30)]
     shown = picture(node, width, height)
     for trial in trials:
         trial.finish()

@@ -37,7 +37,7 @@ def soon() -> float:
 
 
 def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with gate.Gate(folder) as held:
+    with gate.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
         with pytest.raises(subprocess.TimeoutExpired):
@@ -50,33 +50,58 @@ def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]
 
 @pytest.mark.parametrize("stage", ["setup-namespaces", "post-restore", "network-unlock", "post-resume"])
 def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage: str) -> None:
-    with gate.Gate(folder) as held:
+    with gate.Gate(folder, f"{folder}/opened") as held:
         assert run(held, tree.pid, stage).wait(20) == 0
         assert held.wait(soon(), lambda: True) is None
 
 
 def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with gate.Gate(folder) as held:
+    with gate.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
     assert tree.wait(20) == -signal.SIGKILL
     script.wait(20)
 
 
+def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
+    folder: str, tree: "subprocess.Popen[bytes]"
+) -> None:
+    """Whoever finds the record, with us dead, takes the tree for one that runs."""
+    with gate.Gate(folder, f"{folder}/opened") as held:
+        script = run(held, tree.pid)
+        held.wait(soon(), lambda: False)
+        with open(f"{folder}/opened", "w"):
+            pass
+    assert script.wait(20) == 0
+    assert tree.poll() is None
+
+
+def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subprocess.Popen[bytes]") -> None:
+    """CRIU lets it run then: nothing more may be done as if it stood still."""
+    with gate.Gate(folder, f"{folder}/opened") as held:
+        script = run(held, tree.pid)
+        held.wait(soon(), lambda: False)
+        held.require_held()
+        script.kill()
+        script.wait(20)
+        with pytest.raises(CriuError, match="was killed"):
+            held.require_held()
+
+
 def test_a_restore_that_ends_before_the_gate_is_seen(folder: str) -> None:
-    with gate.Gate(folder) as held:
+    with gate.Gate(folder, f"{folder}/opened") as held:
         assert held.wait(soon(), lambda: True) is None
 
 
 def test_a_restore_that_never_comes_is_out_of_time(folder: str) -> None:
-    with gate.Gate(folder) as held, pytest.raises(CriuError, match="in time"):
+    with gate.Gate(folder, f"{folder}/opened") as held, pytest.raises(CriuError, match="in time"):
         held.wait(time.monotonic() + 0.1, lambda: False)
 
 
 def test_a_folder_with_blanks_and_quotes(tmp_path: os.PathLike[str], tree: "subprocess.Popen[bytes]") -> None:
     folder = f"{tmp_path}/it's a $HOME"
     os.mkdir(folder)
-    with gate.Gate(folder) as held:
+    with gate.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
         held.open()
@@ -87,7 +112,7 @@ def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:
     with open(f"{folder}/gate.go", "w"):
         pass
     with pytest.raises(CriuError, match="gate"):
-        gate.Gate(folder)
+        gate.Gate(folder, f"{folder}/opened")
     assert "gate.held" not in os.listdir(folder)
 
 

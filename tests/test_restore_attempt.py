@@ -1,6 +1,7 @@
-"""The journal of a restore tells a live runtime from a dead one by its lock."""
+"""The journal of a restore tells a live runtime from a dead one, by its lock and by the script that waits for it."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from glowplug import paths
+from glowplug.host import process_life
 from glowplug.restore import attempt
+from glowplug.restore.attempt import Facts
 
-FACTS: dict[str, object] = {"id": "c1", "sandbox": "s1", "root": "/r"}
+FACTS = Facts(id="c1", sandbox="s1", root="/r", systemd_cgroup=True, start={"pod": "p"}, script=[1, 2])
 
 
 @pytest.fixture(autouse=True)
@@ -19,79 +22,132 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def test_one_whose_runtime_lives_is_not_abandoned() -> None:
+def test_what_it_says_is_what_it_was_told() -> None:
     begun = attempt.begin(FACTS)
-    assert list(attempt.abandoned()) == []
+    (found,) = attempt.left()
+    assert found.to_json() == FACTS.to_json()
     begun.finish()
 
 
-def test_one_whose_runtime_died_is_found_once() -> None:
-    os.close(attempt.begin(FACTS).lock)
-    (left,) = attempt.abandoned()
-    assert (left.facts, left.id) == (FACTS, "c1")
-    assert list(attempt.abandoned()) == []  # whoever found it holds it
+def test_one_whose_runtime_lives_is_adopted_by_nobody() -> None:
+    begun = attempt.begin(FACTS)
+    with pytest.raises(TimeoutError):
+        attempt.adopt("c1", 0)
+    begun.finish()
+
+
+def test_one_whose_runtime_died_is_adopted_once() -> None:
+    attempt.begin(FACTS).release()
+    left = attempt.adopt("c1", 0)
+    assert left is not None and left.facts.to_json() == FACTS.to_json()
+    with pytest.raises(TimeoutError):
+        attempt.adopt("c1", 0)
     left.finish()
-    assert not os.path.exists(left.directory)
+    assert attempt.adopt("c1", 0) is None
+
+
+def test_whoever_waits_for_one_that_is_finished_meanwhile_gets_none() -> None:
+    """As the script does while the agent's sweep is at it."""
+    begun = attempt.begin(FACTS)
+    found: list[attempt.Attempt | None] = []
+    waiting = threading.Thread(target=lambda: found.append(attempt.adopt("c1", 30)))
+    waiting.start()
+    begun.finish()
+    waiting.join()
+    assert found == [None]
+
+
+def test_whoever_waits_for_one_that_is_let_go_gets_it() -> None:
+    begun = attempt.begin(FACTS)
+    found: list[attempt.Attempt | None] = []
+    waiting = threading.Thread(target=lambda: found.append(attempt.adopt("c1", 30)))
+    waiting.start()
+    begun.release()
+    waiting.join()
+    assert found[0] is not None
+    found[0].finish()
 
 
 def test_nothing_is_left_of_one_that_finished() -> None:
     attempt.begin(FACTS).finish()
-    assert list(attempt.abandoned()) == []
+    assert list(attempt.left()) == []
     assert os.listdir(paths.attempts()) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
-def test_a_journal_that_was_cut_off_was_before_the_first_change(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"id": 7}', '{"unheard": ""}'])
+def test_one_whose_journal_is_damaged_is_still_one(text: str) -> None:
     begun = attempt.begin(FACTS)
     Path(begun.directory, attempt.JOURNAL).write_text(text)
-    os.close(begun.lock)
-    os.utime(begun.directory, (0, 0))
-    assert list(attempt.abandoned()) == []
-    assert os.listdir(paths.attempts()) == []
+    (found,) = attempt.left()
+    assert (found.id, found.bundle) == ("c1", "")
+    begun.finish()
 
 
-def test_one_that_begins_is_disturbed_by_nobody() -> None:
-    """Several pods' creates, and the agent, look for abandoned ones all the time."""
+def test_a_second_one_of_the_same_container_is_refused() -> None:
+    begun = attempt.begin(FACTS)
+    with pytest.raises(OSError):
+        attempt.begin(FACTS)
+    assert os.listdir(paths.attempts()) == ["c1"]
+    begun.finish()
+
+
+def test_it_is_there_whole_or_not_at_all() -> None:
+    """Whoever looks while many begin and end sees no half of one."""
     done = threading.Event()
-    found: list[attempt.Attempt] = []
+    seen: list[Facts] = []
 
     def look() -> None:
         while not done.is_set():
-            found.extend(attempt.abandoned())
+            for name in attempt.names():
+                if (facts := attempt.facts_of(paths.attempt(name))) is not None:
+                    seen.append(facts)
+                else:
+                    assert not os.path.exists(paths.attempt(name))
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
         for number in range(300):  # a container is created once
-            attempt.begin({**FACTS, "id": f"c{number}"}).finish()
+            attempt.begin(Facts(id=f"c{number}", bundle="/b")).finish()
     finally:
         done.set()
         looking.join()
-    assert found == []
+    assert all(facts.bundle == "/b" for facts in seen)
 
 
-def test_a_second_try_of_the_same_container_waits_for_nobody() -> None:
+def test_fragments_are_no_attempts_and_go_when_they_are_old() -> None:
+    for name in (".new-c1.7", ".gone-c2.8"):
+        Path(paths.attempts(), name).mkdir(parents=True)
+        Path(paths.attempts(), name, "lock").touch()
+    assert attempt.names() == []
+    attempt.remove_fragments()
+    assert len(os.listdir(paths.attempts())) == 2
+    for name in os.listdir(paths.attempts()):
+        os.utime(f"{paths.attempts()}/{name}", (0, 0))
+    attempt.remove_fragments()
+    assert os.listdir(paths.attempts()) == []
+
+
+def test_it_is_waited_for_while_its_very_script_lives() -> None:
+    script = subprocess.Popen(["sleep", "600"])
+    started = process_life.start_time(script.pid)
+    assert started is not None
+    try:
+        assert attempt.Attempt(Facts(id="c1", script=[script.pid, started]), -1).is_waited_for()
+        # another process that has got its number
+        assert not attempt.Attempt(Facts(id="c1", script=[script.pid, started - 1]), -1).is_waited_for()
+    finally:
+        script.kill()
+        script.wait()
+    assert not attempt.Attempt(Facts(id="c1", script=[script.pid, started]), -1).is_waited_for()
+    assert not attempt.Attempt(Facts(id="c1"), -1).is_waited_for()
+
+
+def test_the_process_that_was_let_go_is_known_again() -> None:
     begun = attempt.begin(FACTS)
-    with pytest.raises(BlockingIOError):
-        attempt.begin(FACTS)
+    assert begun.opened() is None
+    begun.open(os.getpid())
+    assert begun.opened() == (os.getpid(), process_life.start_time(os.getpid()))
+    Path(begun.opened_record).write_text("7")
+    assert begun.opened() is None
     begun.finish()
-
-
-def test_those_of_other_pods_are_free_for_whoever_cleans_up_there() -> None:
-    """A containerd that was killed leaves several, and every pod's next create comes at the same time."""
-    for name in "abc":
-        os.close(attempt.begin({"id": name, "sandbox": name}).lock)
-    own = attempt.abandoned(lambda left: left.text("sandbox") == "b")
-    ours = next(own)
-    others = [left.id for left in attempt.abandoned()]
-    assert (ours.id, others) == ("b", ["a", "c"])
-    ours.finish()
-    assert list(own) == []
-
-
-def test_those_that_are_not_come_to_yet_are_free() -> None:
-    for name in "ab":
-        os.close(attempt.begin({"id": name}).lock)
-    sweep = attempt.abandoned()
-    assert next(sweep).id == "a"
-    assert [left.id for left in attempt.abandoned()] == ["b"]

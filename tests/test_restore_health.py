@@ -12,7 +12,6 @@ import pytest
 from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore import health
-from glowplug.restore.attempt import Attempt
 
 # A first process with a child that ends when told: by itself, or by a signal, and waited for or not.
 PARENT = """
@@ -47,9 +46,8 @@ class Container:
         )
         assert self.parent.stdout is not None
         self.child = int(self.parent.stdout.readline())
-        (directory / "pid").write_text(str(self.parent.pid))
-        self.attempt = Attempt({"pid_file": f"{directory}/pid"}, -1)
-        self.processes = [process.credentials(pid) for pid in process.tree(self.parent.pid)]
+        self.tree = {pid: pid for pid in process.tree(self.parent.pid)}
+        self.processes = [process.credentials(pid) for pid in self.tree]
 
     def tell(self, *words: str) -> None:
         assert self.parent.stdin is not None and self.parent.stdout is not None
@@ -58,10 +56,9 @@ class Container:
             self.parent.stdin.flush()
             assert self.parent.stdout.readline() == "done\n"
 
-    def check(self, held: bool = False, **described: object) -> None:
-        own = process.oom_score_adj(self.parent.pid)
-        spec: dict[str, object] = {"process": {"oomScoreAdj": own, **described}}
-        health.check(self.attempt, spec, {"processes": self.processes}, held)
+    def check(self, **described: object) -> None:
+        spec: dict[str, object] = {"process": described}
+        health.check(self.tree, self.parent.pid, spec, {"processes": self.processes})
 
 
 @pytest.fixture
@@ -72,22 +69,21 @@ def container(tmp_path: Path) -> Iterator[Container]:
     made.parent.communicate(timeout=10)
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_the_same_processes_are_well(container: Container, held: bool) -> None:
-    container.check(held)
-
-
-@pytest.mark.parametrize("after", [("end", "see"), ("end", "wait")], ids=["zombie", "gone"])
-def test_one_that_ran_may_have_come_to_its_own_end(container: Container, after: tuple[str, ...]) -> None:
-    container.tell(*after)
+def test_the_same_processes_are_well(container: Container) -> None:
     container.check()
-    with pytest.raises(CriuError, match=rf"wanted process {container.child} \(.*\) alive, found it dead"):
-        container.check(held=True)
 
 
-def test_one_that_a_signal_ended_speaks_against_the_restore(container: Container) -> None:
-    container.tell("kill", "see")
-    with pytest.raises(CriuError, match=f"wanted process {container.child}"):
+@pytest.mark.parametrize("after", [("end", "see"), ("end", "wait"), ("kill", "see")])
+def test_one_that_is_dead_was_not_restored(container: Container, after: tuple[str, ...]) -> None:
+    """Nothing has run yet: it can't have come to an end of its own."""
+    container.tell(*after)
+    with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) is dead"):
+        container.check()
+
+
+def test_one_that_is_not_in_the_tree_was_not_restored(container: Container) -> None:
+    del container.tree[container.child]
+    with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) is dead"):
         container.check()
 
 
@@ -95,8 +91,16 @@ def test_one_that_a_signal_ended_speaks_against_the_restore(container: Container
 def test_the_first_one_must_live(container: Container, number: int) -> None:
     container.parent.send_signal(number)
     os.waitid(os.P_PID, container.parent.pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(CriuError, match="alive, found it dead after the restore"):
+    with pytest.raises(CriuError, match="is dead after the restore"):
         container.check()
+
+
+def test_the_oom_score_is_the_spec_s(container: Container) -> None:
+    own = process.oom_score_adj(container.child)
+    health.set_oom_score_adj(container.tree.values(), {"process": {"oomScoreAdj": own + 7}})
+    assert [process.oom_score_adj(pid) for pid in container.tree] == [own + 7] * 2
+    health.set_oom_score_adj(container.tree.values(), {"process": {}})
+    assert process.oom_score_adj(container.child) == own + 7
 
 
 @pytest.mark.parametrize("fact", health.EQUAL)

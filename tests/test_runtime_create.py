@@ -3,15 +3,18 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.checkpoint_made import spec
 
 from glowplug import paths
-from glowplug.errors import HostError
-from glowplug.restore import attempt, child, cleanup, pipeline, steps
-from glowplug.runtime import argv, ask, create, outcome
-from glowplug.runtime.status import REFUSED, RUNC
+from glowplug.errors import HostError, LayerError
+from glowplug.host import cgroup, process_life
+from glowplug.restore import attempt, result, supervised, undo
+from glowplug.restore import take_back as taking_back
+from glowplug.runtime import argv, ask, create, outcome, take_back
+from glowplug.runtime.status import DONE, REFUSED, RUNC
 
 MATCH: dict[str, object] = {"verdict": "match", "checkpoint": "c" * 16, "cache": "/none"}
 
@@ -25,15 +28,40 @@ class Bundle:
         (self.directory / "config.json").write_text(json.dumps(spec()))
         self.log = directory / "log.json"
 
+    @property
+    def root(self) -> str:
+        return f"{self.directory}/runc"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "config.json").read_text())
+        return found
+
+    @property
+    def command(self) -> argv.Command:
+        told = ("--root", self.root, "--log", str(self.log))
+        return argv.parse([*told, "create", "--bundle", str(self.directory), "c1"])
+
     def create(self) -> int:
-        told = ("--root", f"{self.directory}/runc", "--log", str(self.log))
-        return create.run("/none/runc", argv.parse([*told, "create", "--bundle", str(self.directory), "c1"]))
+        status = create.run("/none/runc", self.command)
+        release("c1")
+        return status
+
+
+def release(container: str) -> None:
+    """As our end does: nobody holds its lock."""
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}") == f"{paths.attempt(container)}/lock":
+                os.close(int(fd))
+        except FileNotFoundError:
+            continue
 
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(child, "die_with_parent", lambda parent: None)
+    monkeypatch.setattr(process_life, "die_with_parent", lambda parent: None)
     monkeypatch.setattr(ask, "ask", lambda question: MATCH)
     return Bundle(tmp_path)
 
@@ -45,49 +73,166 @@ def record() -> dict[str, object]:
     return found
 
 
-def fail(work: steps.Work, phases: dict[str, float]) -> None:
-    raise pipeline.Failed("criu", "no luck")
+def ends(monkeypatch: pytest.MonkeyPatch, failure: supervised.Failure | None) -> None:
+    """The process that restores comes to this end."""
+    monkeypatch.setattr(supervised, "run", lambda work, until: (result.Result(), failure))
 
 
-def test_a_failed_restore_that_was_cleaned_up_is_runcs(
+def take_back_again(bundle: Bundle) -> int:
+    """As the script does while the attempt is there."""
+    return take_back.run("/none/runc", bundle.command)
+
+
+def test_a_failed_restore_is_left_to_the_script(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends(monkeypatch, supervised.Failure("criu", "no luck"))
+    assert bundle.create() == RUNC
+    assert attempt.names() == ["c1"]
+    assert not os.path.exists(paths.spool())
+    assert take_back_again(bundle) == RUNC
+    found = record()
+    assert (found["outcome"], found["detail"], found["pod"]) == ("fallback:criu", "no luck", "web-0")
+    assert attempt.names() == []
+
+
+def test_one_that_was_killed_is_one_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(supervised, "run", killed)
+    with pytest.raises(Killed):
+        bundle.create()
+    release("c1")
+    assert take_back_again(bundle) == RUNC
+    assert record()["outcome"] == "fallback:killed"
+
+
+def test_a_create_finds_its_own_attempt_and_leaves_it_to_the_script(bundle: Bundle) -> None:
+    os.makedirs(paths.attempt("c1"))
+    assert bundle.create() == RUNC
+    assert not os.path.exists(paths.spool())
+
+
+@pytest.mark.parametrize("journal", ["{", '{"id": 3}'])
+def test_a_damaged_attempt_is_taken_back_by_what_the_bundle_says(
+    journal: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends(monkeypatch, supervised.Failure("criu", "no luck"))
+    bundle.create()
+    Path(paths.attempt("c1"), attempt.JOURNAL).write_text(journal)
+    os.makedirs(paths.restore_bundle(str(bundle.directory)))
+    assert take_back_again(bundle) == RUNC
+    assert not os.path.exists(paths.restore_bundle(str(bundle.directory)))
+
+
+def test_processes_that_do_not_die_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """runc would run beside them; the attempt stays, and its outcome is recorded once."""
+
+    def stuck(*_: object) -> None:
+        raise HostError("7 is stuck")
+
+    ends(monkeypatch, supervised.Failure("criu", "no luck"))
+    bundle.create()
+    monkeypatch.setattr(cgroup, "kill", stuck)
+    for _ in range(2):
+        assert take_back_again(bundle) == REFUSED
+    assert record()["outcome"] == "fallback:cleanup"
+    assert "can't be taken back: 7 is stuck" in json.loads(bundle.log.read_text().splitlines()[0])["msg"]
+    assert attempt.names() == ["c1"]
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("fault", [OSError(16, "busy"), LayerError("damaged"), KeyError("source"), TypeError()])
+@pytest.mark.parametrize("step", ["detach_mounts", "forget_in_runc", "remove_cgroups", "undo_shm", "undo_volumes"])
+def test_what_does_not_hinder_runc_refuses_nothing(
+    step: str, fault: Exception, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    fail.__name__ = step
+    ends(monkeypatch, supervised.Failure("criu", "no luck"))
+    bundle.create()
+    monkeypatch.setattr(undo, step, fail)
+    assert take_back_again(bundle) == RUNC
+    assert f"no luck; left behind: {step}: " in str(record()["detail"])
+    assert attempt.names() == []
+
+
+def test_another_container_s_damaged_attempt_costs_no_start(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "run", fail)
-    monkeypatch.setattr(cleanup, "clean_up", lambda trial, deadline_s, create_follows: trial.finish())
+    """And what is wrong with it stands in the outcome."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("version")
+
+    sandbox = str(bundle.spec["annotations"]["io.kubernetes.cri.sandbox-id"])
+    attempt.begin(attempt.Facts(id="c0", sandbox=sandbox)).release()
+    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "miss", "slug": "no-checkpoint"})
+    monkeypatch.setattr(taking_back, "take_back", fail)
     assert bundle.create() == RUNC
-    assert record()["outcome"] == "fallback:criu"
+    found = record()
+    assert found["outcome"] == "cold:no-checkpoint"
+    assert "(c0) can't be taken back" in str(found["left_behind"])
+
+
+def test_what_is_no_plan_is_a_cold_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "match", "checkpoint": 7, "cache": []})
+    assert bundle.create() == RUNC
+    assert record()["outcome"] == "cold:agent-bad-response"
+    assert attempt.names() == []
+
+
+def test_a_restored_one_leaves_no_attempt(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends(monkeypatch, None)
+    assert bundle.create() == DONE
+    assert record()["outcome"] == "restored"
     assert os.listdir(paths.attempts()) == []
 
 
-@pytest.mark.parametrize("fault", [HostError("7 is stuck"), OSError(16, "busy"), KeyError("source")])
-def test_what_can_not_be_cleaned_up_is_refused(
-    fault: Exception, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_one_whose_runtime_was_killed_when_all_was_done_is_restored(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """runc would fail on what is left, or run beside it; the journal stays, for the next clean-up."""
-
-    def clean_up(trial: attempt.Attempt, deadline_s: float, create_follows: bool) -> None:
-        os.close(trial.lock)  # as our end does
-        raise fault
-
-    monkeypatch.setattr(pipeline, "run", fail)
-    monkeypatch.setattr(cleanup, "clean_up", clean_up)
-    assert bundle.create() == REFUSED
-    assert record()["outcome"] == "fallback:criu"
-    assert "criu: no luck; and then the clean-up:" in json.loads(bundle.log.read_text())["msg"]
-    assert os.listdir(paths.attempts()) == ["c1"]
+    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    begun.complete()
+    begun.release()
+    assert take_back_again(bundle) == DONE
+    assert record()["outcome"] == "restored"
+    assert os.listdir(paths.attempts()) == []
 
 
-def test_a_refusal_that_can_not_be_told_is_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_was_tidied_up_before_its_runtime_was_killed_is_restored(bundle: Bundle) -> None:
+    marker = Path(paths.marker(bundle.root, "c1"))
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    assert take_back_again(bundle) == DONE
+
+
+def test_one_killed_before_it_had_begun_starts_cold(bundle: Bundle) -> None:
+    assert take_back_again(bundle) == RUNC
+    assert record()["outcome"] == "cold:killed"
+
+
+def test_what_a_living_process_holds_is_refused_in_the_end(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of the restore that does not die, stuck in the kernel: it may still change things."""
+    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    monkeypatch.setattr(taking_back, "LOCK_WAIT_S", 0.05)
+    assert take_back_again(bundle) == REFUSED
+    begun.finish()
+
+
+def test_a_refusal_that_can_not_be_said_is_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a full disk."""
-
-    def clean_up(trial: attempt.Attempt, deadline_s: float, create_follows: bool) -> None:
-        os.close(trial.lock)
-        raise HostError("7 is stuck")
-
-    monkeypatch.setattr(pipeline, "run", fail)
-    monkeypatch.setattr(cleanup, "clean_up", clean_up)
+    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    monkeypatch.setattr(taking_back, "LOCK_WAIT_S", 0.05)
     bundle.log = Path("/dev/full")
-    assert bundle.create() == REFUSED
+    assert take_back_again(bundle) == REFUSED
+    begun.finish()
 
 
 def test_an_outcome_that_can_not_be_written_leaves_nothing(

@@ -20,10 +20,10 @@ RATES = tuple(gigabytes * 1e9 for gigabytes in (0.25, 0.5, 1, 2, 4, 8, 12, 16, 2
 """Bytes per second."""
 
 PHASES = (
-    *("resolve", *(name for name, _ in steps.STEPS), "memory"),
+    *("resolve", *steps.NAMES, "memory"),
     *("cuda_enlist", "cuda_hold", "cuda_restore", "cuda_unlock"),
 )
-STAGES = (*(name for name, _ in steps.STEPS), "memory", "deadline", "killed", "cleanup")
+STAGES = (*steps.NAMES, "memory", "deadline", "killed", "cleanup")
 """What a fallback names."""
 
 WRITES = ("written", "failed", "dropped")

@@ -3,15 +3,13 @@
 The runtime takes those of its own pod back at the next create; the agent does it for pods that have none."""
 
 import logging
-import os
 
 from glowplug.cache.store import Store
-from glowplug.errors import CacheError, GlowplugError
-from glowplug.restore import attempt, cleanup
+from glowplug.errors import CacheError
+from glowplug.restore import attempt, take_back
 
 log = logging.getLogger("glowplug.agent")
 
-DEADLINE_S = 15.0
 PATIENCE_S = 3600.0
 """For checkpoints that nobody used for long: a clock that is set wrong for a while empties no cache."""
 
@@ -25,10 +23,21 @@ def run(store: Store) -> None:
             log.info("removed checkpoint %s (%d bytes): %s", checkpoint, size, why)
     except CacheError as error:
         log.error("%s", error)
-    for left in attempt.abandoned():
-        try:
-            cleanup.clean_up(left, DEADLINE_S, create_follows=False)
-            log.info("took back the killed restore of container %s", left.id)
-        except (GlowplugError, OSError) as error:
-            os.close(left.lock)
-            log.error("the killed restore of container %s can't be taken back: %s", left.id, error)
+    try:
+        attempt.remove_fragments()
+        for facts in attempt.left():
+            take_back_one(facts)
+    except OSError as error:
+        log.error("killed restores can't be looked up: %s", error)
+
+
+def take_back_one(facts: attempt.Facts) -> None:
+    """One that nobody waits for any more. Whatever is wrong with it is no reason against the next."""
+    try:
+        became = take_back.take_back_abandoned(facts, wait_s=0.0)
+        if became is not None:
+            log.info("an unfinished restore of container %s: %s", facts.id, became)
+    except TimeoutError:
+        return  # somebody is at it
+    except Exception as error:
+        log.exception("the unfinished restore of container %s can't be taken back: %s", facts.id, error)

@@ -83,6 +83,6 @@ def _held() -> set[_Inode]:
 
 def _entries(directory: str) -> list[str]:
     try:
-        return [f"{directory}/{name}" for name in sorted(os.listdir(directory))]
+        return [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if not name.startswith(".")]
     except FileNotFoundError:
         return []

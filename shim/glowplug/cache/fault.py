@@ -19,6 +19,10 @@ class Fault(StrEnum):
 
 STAGES: dict[str, Fault] = {
     "gpu": Fault.NODE,  # no GPU like the captured one, or its device nodes can't be put in place
+    "killed": Fault.NODE,  # somebody ended the runtime or the process that restores, the OOM killer for one
+    "cleanup": Fault.NODE,  # what a killed restore left can't be taken back
+    "internal-error": Fault.NODE,  # ours
+    "oom": Fault.NODE,  # oom_score_adj can't be set
     "go": Fault.CHECKPOINT,  # a held process was gone when it was to run on
     "lease": Fault.NODE,  # it was being removed at that moment
     "check": Fault.CHECKPOINT,  # a file is missing, short or changed

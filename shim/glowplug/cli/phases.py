@@ -17,7 +17,7 @@ HAND_OVER = "hand-over"
 def order() -> list[str]:
     """The question to the agent, then the steps of a restore, each with its parts behind it."""
     names = ["resolve"]
-    for name, _ in steps.STEPS:
+    for name in steps.NAMES:
         names += [name, *_WITHIN.get(name, ())]
     return names
 

@@ -2,7 +2,8 @@
 
 CRIU runs its action script at `pre-resume`, when all is restored and every task still stands in a ptrace
 stop (criu/cr-restore.c). The script here tells us so, and returns when we let it: no signal is sent, no parent
-sees a child stopped. Should we die in between, the script kills the tree, which must not run half made.
+sees a child stopped. Should we die in between, the script kills the tree, which must not run half made; but where
+the record of the opening is there, it lets the tree run, so that this file alone says what became of it.
 
 Used by the runtime: standard library only.
 """
@@ -19,22 +20,28 @@ SCRIPT_NAME = "gate.sh"
 _SCRIPT = """\
 #!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0
-echo "$CRTOOLS_INIT_PID" >{held}
-read -r go <{go} || kill -KILL "$CRTOOLS_INIT_PID"
+echo "$CRTOOLS_INIT_PID $$" >{held}
+read -r go <{go} || [ -e {opened} ] || kill -KILL "$CRTOOLS_INIT_PID"
 """
 _POLL_S = 0.05
+
+
+def script_in(directory: str) -> str:
+    """The path of the script of a gate in this directory, for `config.restore(script=…)`."""
+    return os.path.join(directory, SCRIPT_NAME)
 
 
 class Gate:
     """One gate for one restore. A context, to be left when the restore has ended.
 
-    Its files and descriptors go with it. Left without `open`, it makes a waiting script kill the tree.
+    Its files and descriptors go with it. Left without `open`, it makes a waiting script kill the tree, unless the
+    file `opened` is there.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, opened: str) -> None:
         """Make the script and its pipes in ``directory``, which only root may enter. Raises CriuError."""
-        self.script = os.path.join(directory, SCRIPT_NAME)
-        """Path for `config.restore(script=…)`."""
+        self.script = script_in(directory)
+        self._script_pid = 0
         self._held_path = os.path.join(directory, "gate.held")
         self._go_path = os.path.join(directory, "gate.go")
         self._held = self._go = -1
@@ -46,7 +53,13 @@ class Gate:
             with open(
                 os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700), "w"
             ) as file:
-                file.write(_SCRIPT.format(held=shlex.quote(self._held_path), go=shlex.quote(self._go_path)))
+                file.write(
+                    _SCRIPT.format(
+                        held=shlex.quote(self._held_path),
+                        go=shlex.quote(self._go_path),
+                        opened=shlex.quote(opened),
+                    )
+                )
         except OSError as error:
             self.close()
             raise CriuError(f"the gate for a restore can't be made: {error.strerror}") from error
@@ -72,10 +85,16 @@ class Gate:
                 said += os.read(self._held, 64)
             elif over():
                 return None
-        line = said.partition(b"\n")[0]
-        if not line.isdigit():
+        words = said.partition(b"\n")[0].split()
+        if len(words) != 2 or not all(word.isdigit() for word in words):
             raise CriuError("CRIU named no first process of the restored tree")
-        return int(line)
+        self._script_pid = int(words[1])
+        return int(words[0])
+
+    def require_held(self) -> None:
+        """Raises CriuError where the script is gone, killed by somebody: CRIU lets the tree run then."""
+        if not os.path.exists(f"/proc/{self._script_pid}"):
+            raise CriuError("the script that holds the restored tree was killed")
 
     def open(self) -> None:
         """Let the tree run."""

@@ -94,6 +94,14 @@ def set_oom_score_adj(pid: int, value: int) -> None:
         file.write(str(value))
 
 
+def number_inside(pid: int) -> int:
+    """Its pid in the innermost PID namespace; 0 where there is no such process."""
+    try:
+        return int(_status(pid)["NSpid"].split()[-1])
+    except OSError:
+        return 0
+
+
 def is_zombie(pid: int) -> bool:
     """Whether all that is left of it is its exit status, or nothing at all."""
     try:
@@ -146,10 +154,33 @@ def handles(pid: int, number: int) -> bool:
 def has_helper(pid: int) -> bool:
     """Whether the process has a child that lives and is in this PID namespace: for `runc restore` that is CRIU,
     while the tasks that CRIU restores, runc's children too, are in the container's."""
-    return any(is_alive(child) and _is_here(child) for child in children(pid))
+    return any(is_alive(child) and is_here(child) for child in children(pid))
 
 
-def _is_here(pid: int) -> bool:
+def activity(pid: int) -> tuple[int, bool]:
+    """How often its threads have been switched in and out so far, and whether all of them sleep until something
+    comes (state S): a process that waits for good does neither."""
+    switches, waits = 0, True
+    for task in tasks(pid):
+        try:
+            status = _status(f"{pid}/task/{task}")
+        except OSError:
+            continue
+        switches += int(status["voluntary_ctxt_switches"]) + int(status["nonvoluntary_ctxt_switches"])
+        waits = waits and status["State"][0] == "S"
+    return switches, waits
+
+
+def tasks(pid: int) -> list[int]:
+    """The numbers of its threads; none when there is no such process."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
+def is_here(pid: int) -> bool:
+    """Whether the process is in this PID namespace itself, and in none below it; False where it is gone."""
     try:
         return len(_status(pid)["NSpid"].split()) == 1
     except (OSError, KeyError):
@@ -159,12 +190,12 @@ def _is_here(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """Of all its threads (/proc/PID/task/TID/children); none when there is no such process."""
     found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
+    for task in tasks(pid):
+        try:
             with open(f"/proc/{pid}/task/{task}/children") as listed:
                 found.extend(int(word) for word in listed.read().split())
-    except OSError:
-        return found  # a thread, or all of it, ended meanwhile
+        except OSError:
+            continue  # this thread ended meanwhile; its children are another's now
     return found
 
 

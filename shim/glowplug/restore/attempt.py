@@ -1,48 +1,96 @@
-"""One try to restore one container: what it knows, and the journal that outlives it.
+"""One try to restore one container: a directory that says, by place, everything that has to be taken back.
 
-The journal lies in the run directory from before the first change until everything is either finished or
-undone. The runtime holds an exclusive flock on it, so a journal that nobody holds was left by a killed
-runtime, and whoever finds it (the next create in that pod, our delete, the agent's sweep) cleans up after it.
+It appears whole (rename) before the first change, and is gone when nothing is left to be done. While it is there,
+nobody runs `runc create` for that container: whoever wants to, takes it back first (take_back.py).
+
+    journal.json     whose attempt it is: `Facts`
+    lock             flocked by the runtime and by the process that restores; free when both have ended
+    runc             number and start of the `runc restore` that was begun
+    failed.json      why it failed, where the runtime knows: the outcome's own words
+    reported         the outcome has been recorded
+    opened           the tree is let go: number and start of its first process. Up to here all is undone
+    done             all is well: what is left is only to tidy up. From here on nothing is undone
+    *.json           undo records of the layer room, and how the rootfs was mounted
+
+Used by the runtime: standard library only.
 """
 
 import fcntl
 import json
 import os
-import shutil
 import time
 
 from glowplug import paths
+from glowplug.host import process_life
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 JOURNAL = "journal.json"
 LOCK = "lock"
 PROGRESS = "progress"
 BEGUN_WITHIN_S = 60.0
+LOCK_POLL_S = 0.01
+_NEW, _GONE = ".new-", ".gone-"
+
+
+class Facts:
+    """What a stranger needs in order to take an attempt back. All are values that JSON holds.
+
+    `root`: runc's --root. `script`: pid and start of the process that called us, which will run `runc create` if we
+    don't restore. `start`: the fields that every outcome of this start has. `marked`: the checkpoint.
+    """
+
+    __slots__ = (
+        "bundle",
+        "cache",
+        "cgroups_path",
+        "checkpoint",
+        "id",
+        "pid_file",
+        "root",
+        "rootfs",
+        "runc",
+        "sandbox",
+        "script",
+        "start",
+        "systemd_cgroup",
+    )
+
+    def __init__(self, **fields: object) -> None:
+        """Texts are "" where they are not given. Raises TypeError for a value of another type."""
+        self.bundle = _text(fields, "bundle")
+        self.cache = _text(fields, "cache")
+        self.cgroups_path = _text(fields, "cgroups_path")
+        self.checkpoint = _text(fields, "checkpoint")
+        self.id = _text(fields, "id")
+        self.pid_file = _text(fields, "pid_file")
+        self.root = _text(fields, "root")
+        self.rootfs = _text(fields, "rootfs")
+        self.runc = _text(fields, "runc")
+        self.sandbox = _text(fields, "sandbox")
+        self.systemd_cgroup = fields.get("systemd_cgroup") is True
+        script, start = fields.get("script"), fields.get("start")
+        self.script = [int(number) for number in script] if isinstance(script, list) else []
+        self.start: dict[str, object] = start if isinstance(start, dict) else {}
+
+    def to_json(self) -> "dict[str, object]":
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Attempt:
-    """Facts of one restore, all JSON values, so that a stranger can clean up after it.
-
-    `facts`: id, sandbox, root (runc --root), bundle, rootfs, pid_file, cache, cgroups_path, systemd_cgroup (bool) and
-    runc, the program.
-    """
+    """An attempt and its lock, which whoever has this object holds (-1: not held)."""
 
     __slots__ = ("facts", "lock")
 
-    def __init__(self, facts: dict[str, object], lock: int) -> None:
+    def __init__(self, facts: Facts, lock: int) -> None:
         self.facts = facts
         self.lock = lock
 
-    def text(self, name: str) -> str:
-        value = self.facts.get(name)
-        return value if isinstance(value, str) else ""
-
     @property
     def id(self) -> str:
-        return self.text("id")
+        return self.facts.id
 
     @property
     def directory(self) -> str:
@@ -61,7 +109,7 @@ class Attempt:
     @property
     def view(self) -> str:
         """The checkpoint's images as this pod gets them: links, on the cache's own file system."""
-        return f"{self.text('cache')}/views/{self.id}"
+        return f"{self.facts.cache}/views/{self.id}"
 
     @property
     def shm_record(self) -> str:
@@ -72,6 +120,14 @@ class Attempt:
         """How far the memory has come, while it is written (progress.py)."""
         return f"{self.directory}/{PROGRESS}"
 
+    @property
+    def runc_record(self) -> str:
+        return f"{self.directory}/runc"
+
+    @property
+    def opened_record(self) -> str:
+        return f"{self.directory}/opened"
+
     def volume_record(self, number: int) -> str:
         return f"{self.directory}/volume-{number}.json"
 
@@ -80,80 +136,207 @@ class Attempt:
         names = (name for name in os.listdir(self.directory) if name.startswith("volume-"))
         return [f"{self.directory}/{name}" for name in sorted(names) if name.endswith(".json")]
 
+    def open(self, init: int) -> None:
+        """The tree of this first process (host pid) is let go. Raises OSError."""
+        _write(self.opened_record, json.dumps([init, process_life.start_time(init)]))
+
+    def opened(self) -> tuple[int, int] | None:
+        """The first process that was let go: its pid and start."""
+        return read_process(self.opened_record)
+
+    def complete(self) -> None:
+        """All is well. Raises OSError."""
+        _write(f"{self.directory}/done", "")
+
+    @property
+    def is_complete(self) -> bool:
+        return os.path.lexists(f"{self.directory}/done")
+
+    def note_failure(self, said: "dict[str, object]") -> None:
+        """What the outcome will say, once it is taken back. One that can't be written is not the start's business."""
+        try:
+            _write(f"{self.directory}/failed.json", json.dumps(said))
+        except OSError:
+            return
+
+    def failure(self) -> "dict[str, object] | None":
+        return _object(f"{self.directory}/failed.json")
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether its outcome has been recorded."""
+        return os.path.lexists(f"{self.directory}/reported")
+
+    def note_reported(self) -> None:
+        """One that can't be noted may be reported twice."""
+        try:
+            _write(f"{self.directory}/reported", "")
+        except OSError:
+            return
+
+    def is_waited_for(self) -> bool:
+        """Whether the script that would run `runc create` is still there: then it takes back, nobody else."""
+        script = self.facts.script
+        return len(script) == 2 and process_life.is_running(script[0], script[1])
+
     def finish(self) -> None:
-        """Nothing is left to undo."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        os.close(self.lock)
+        """Nothing is left to be done: it goes in one step, and then what it was made of."""
+        gone = f"{paths.attempts()}/{_GONE}{self.id}.{os.getpid()}"
+        try:
+            os.rename(self.directory, gone)
+            _remove(gone)
+        except FileNotFoundError:
+            pass
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the lock: it is another's to take back."""
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
 
-def begin(facts: dict[str, object]) -> Attempt:
-    """Write the journal. Raises OSError; nothing was changed then."""
-    directory = paths.attempt(str(facts["id"]))
-    os.makedirs(directory, 0o700, exist_ok=True)
-    lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def begin(facts: Facts) -> Attempt:
+    """Make it. Raises OSError, also where there is one of this container; nothing was changed then."""
+    directory = f"{paths.attempts()}/{_NEW}{facts.id}.{os.getpid()}"
+    os.makedirs(directory, 0o700)
+    lock = -1
     try:
+        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        aside = f"{directory}/{JOURNAL}.new"
-        with open(aside, "w") as file:
-            json.dump(facts, file)
-        os.rename(aside, f"{directory}/{JOURNAL}")
+        _write(f"{directory}/{JOURNAL}", json.dumps(facts.to_json()))
+        os.rename(directory, paths.attempt(facts.id))
     except OSError:
-        os.close(lock)
+        _remove(directory)
+        if lock >= 0:
+            os.close(lock)
         raise
     return Attempt(facts, lock)
 
 
-def abandoned(concerns: "Callable[[Attempt], bool]" = lambda attempt: True) -> "Iterator[Attempt]":
-    """Attempts whose runtime is dead, each locked by us when it is its turn: another pod's, and one that we have not
-    come to, are free for those who look for them at the same time.
+def adopt(container: str, wait_s: float) -> Attempt | None:
+    """The attempt of this container, its lock taken; waits so long for who has it. None: there is none (any more).
 
-    `concerns`: whether one is wanted, told by its facts alone.
+    Its facts have nothing but the id where the journal can't be read. Raises TimeoutError where somebody holds it
+    for longer, and OSError.
     """
+    directory = paths.attempt(container)
+    until = time.monotonic() + wait_s
     try:
-        names = os.listdir(paths.attempts())
+        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise TimeoutError(f"{directory} is locked for more than {wait_s:g} s") from None
+                time.sleep(LOCK_POLL_S)
+        if _is_of(lock, f"{directory}/{LOCK}"):
+            return Attempt(facts_of(directory) or Facts(id=container), lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None  # finished meanwhile
+
+
+def left() -> "Iterator[Facts]":
+    """Attempts that are there, at work or not, by their journals; one whose journal can't be read has an id alone."""
+    for name in names():
+        yield facts_of(f"{paths.attempts()}/{name}") or Facts(id=name)
+
+
+def names() -> list[str]:
+    """The containers for which there is an attempt."""
+    try:
+        return sorted(name for name in os.listdir(paths.attempts()) if not name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def remove_fragments() -> None:
+    """What was killed before it was an attempt, or after it had been one. Raises OSError."""
+    try:
+        found = [name for name in os.listdir(paths.attempts()) if name.startswith((_NEW, _GONE))]
     except FileNotFoundError:
         return
-    for name in sorted(names):
-        attempt = _adopt(f"{paths.attempts()}/{name}", concerns)
-        if attempt is not None:
-            yield attempt
+    for name in found:
+        path = f"{paths.attempts()}/{name}"
+        try:
+            if time.time() - os.stat(path).st_mtime > BEGUN_WITHIN_S:
+                _remove(path)
+        except FileNotFoundError:
+            continue
 
 
-def _adopt(directory: str, concerns: "Callable[[Attempt], bool]") -> Attempt | None:
-    facts = _facts(directory)
-    if facts is None:
-        _remove_if_old(directory)
+def note_process(path: str) -> None:
+    """Write down who we are, for `read_process`. Raises OSError."""
+    _write(path, json.dumps([os.getpid(), process_life.start_time(os.getpid())]))
+
+
+def read_process(path: str) -> tuple[int, int] | None:
+    """Number and start of a process; None where nothing (whole) was written."""
+    try:
+        with open(path) as file:
+            pid, started = json.load(file)
+        return int(pid), int(started)
+    except (OSError, ValueError, TypeError):
         return None
-    if not concerns(Attempt(facts, -1)):
+
+
+def facts_of(directory: str) -> Facts | None:
+    """What an attempt's journal says; None where it can't be read, or is another's."""
+    found = _object(f"{directory}/{JOURNAL}")
+    try:
+        facts = Facts(**found) if found else None
+    except (TypeError, ValueError):
         return None
-    try:
-        lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None  # finished meanwhile
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(lock).st_nlink:
-            return Attempt(facts, lock)
-    except BlockingIOError:
-        pass  # its runtime is at work
-    os.close(lock)
-    return None
+    return facts if facts and facts.id == os.path.basename(directory) else None
 
 
-def _remove_if_old(directory: str) -> None:
-    """Without a journal it begins at this moment, and is not ours to lock, or was killed before its first change."""
+def _object(path: str) -> "dict[str, object] | None":
     try:
-        if time.time() - os.stat(directory).st_mtime > BEGUN_WITHIN_S:
-            shutil.rmtree(directory, ignore_errors=True)
+        with open(path) as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _text(fields: "dict[str, object]", name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not text")
+    return value
+
+
+def _write(path: str, text: str) -> None:
+    """Whole or not at all."""
+    aside = f"{path}.new"
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(text)
+    os.rename(aside, path)
+
+
+def _is_of(fd: int, path: str) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _remove(directory: str) -> None:
+    """A directory of files, flat as an attempt is; what can't be removed is left to `remove_fragments`."""
+    try:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
     except OSError:
         return
-
-
-def _facts(directory: str) -> dict[str, object] | None:
-    """What its journal says; None where there is none that can be read."""
-    try:
-        with open(f"{directory}/{JOURNAL}") as file:
-            facts = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None

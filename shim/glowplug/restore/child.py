@@ -1,26 +1,27 @@
-"""Programs that the runtime runs: children that die with it, within a deadline, with the descriptors it says.
+"""Programs that a restore runs: children that die with it, within a deadline, with the descriptors it says.
 
-The runtime may be killed at any moment (containerd's deadline). PR_SET_PDEATHSIG makes the kernel kill runc
-too, so that no restore goes on that nobody will ever see; CRIU then loses its connection to runc and ends.
+The process that restores may be killed at any moment. PR_SET_PDEATHSIG makes the kernel kill runc too, so that no
+restore goes on that nobody will ever see; CRIU then loses its connection to runc and ends.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from glowplug.errors import RuncError
-from glowplug.host import process
+from glowplug.host import process, process_life
+from glowplug.restore import attempt
 
-PR_SET_PDEATHSIG = 1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 POLL_S = 0.002
 KILLED_WAIT_S = 5.0
 LOOK_S = 0.1
 BEREFT_S = 2.5
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class TimedOut(RuncError):
@@ -31,15 +32,9 @@ class Bereft(RuncError):
     """A child was killed because a process that it waits for had died.
 
     When CRIU is killed, the tasks that it forked hold its end of the connection to runc, which sees no end of it.
-    An orderly runc ends within milliseconds of its CRIU.
+    An orderly runc ends within milliseconds of its CRIU; one that a slow disk or a busy node holds up is at work, and
+    is left alone.
     """
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies (prctl(2)), also when it died just now."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(
@@ -48,24 +43,28 @@ def run(
     stdio: tuple[int, int, int] | None = None,
     env: dict[str, str] | None = None,
     meanwhile: Callable[[Callable[[], bool]], None] | None = None,
+    record: str = "",
+    any_cpu: bool = False,
 ) -> int:
     """Run a program to its end, in this working directory; its exit status (negative: the signal).
 
     `stdio`: the child's first three descriptors, by default /dev/null. `meanwhile`: called once while the
-    program runs, with a function that says whether it has ended. However this ends, by an exception out of
-    a signal handler too, the child is dead or reaped. Raises RuncError when there is no such program, TimedOut
-    when it is late. Call it from the main thread: the kernel ties the death signal to the thread that forked.
+    program runs, with a function that says whether it has ended. `record`: where its number is written down before
+    the program begins, for `attempt.read_process`. `any_cpu`: it may run on every CPU of its cpuset, whatever the
+    affinity of whoever called us. However this ends, the child is dead or reaped. Raises RuncError when there is no
+    such program, TimedOut when it is late. Call it from the main thread: the kernel ties the death signal to the
+    thread that forked.
     """
     if "/" in arguments[0] and not os.access(arguments[0], os.X_OK):
-        raise RuncError(f"wanted the program {arguments[0]}, found none that can be run: install it")
+        raise RuncError(f"the program {arguments[0]} is not there or can't be run: install it")
     until = time.monotonic() + deadline_s
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    # No alarm between the fork and the code that would kill the child.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-    pid = 0
+    parent, pid = os.getpid(), 0
     try:
-        pid = _spawn(arguments, stdio or (null, null, null), dict(os.environ) if env is None else env)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        pid = os.fork()
+        if pid == 0:
+            own = os.environ if env is None else env
+            _become(arguments, stdio or (null, null, null), own, record, any_cpu, parent)
         watch = _Watch(pid)
         if meanwhile is not None:
             meanwhile(watch.is_over)
@@ -73,20 +72,21 @@ def run(
         pid = 0
         return status
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         os.close(null)
         if pid:
             kill(pid)
 
 
-def _spawn(arguments: list[str], stdio: tuple[int, int, int], env: dict[str, str]) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
+def _become(
+    arguments: list[str], stdio: tuple[int, int, int], env: Mapping[str, str], record: str, any_cpu: bool, parent: int
+) -> "NoReturn":
+    """In the child: run the program."""
     try:
-        die_with_parent(parent)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        process_life.die_with_parent(parent)
+        if record:
+            attempt.note_process(record)
+        if any_cpu:
+            run_anywhere()
         moved = [os.dup(fd) for fd in stdio]
         for target, fd in enumerate(moved):
             os.dup2(fd, target)
@@ -96,15 +96,23 @@ def _spawn(arguments: list[str], stdio: tuple[int, int, int], env: dict[str, str
         os._exit(127)
 
 
+def run_anywhere() -> None:
+    """Every CPU of the cpuset, as runc gives them to a container that it creates (tryResetCPUAffinity): restored
+    processes inherit what runc has, and CRIU restores no affinity (checkpoint-restore/criu#1298)."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, range(os.sysconf("SC_NPROCESSORS_CONF")))
+
+
 class _Watch:
     """A child of ours, looked at from time to time."""
 
-    __slots__ = ("_bereft", "_had", "_look", "pid")
+    __slots__ = ("_bereft", "_did", "_had", "_look", "pid")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._bereft = self._look = time.monotonic()
         self._had = False
+        self._did = 0
 
     def is_over(self) -> bool:
         """Whether it has ended; it is not reaped. Raises Bereft."""
@@ -115,8 +123,9 @@ class _Watch:
             self._look = now + LOOK_S
             helped = process.has_helper(self.pid)
             self._had = self._had or helped
-            if helped or not self._had:
-                self._bereft = now
+            did, waits = process.activity(self.pid)
+            if helped or not self._had or did != self._did or not waits:
+                self._bereft, self._did = now, did
             elif now > self._bereft + BEREFT_S:
                 raise Bereft(f"its own child was killed {BEREFT_S:g} s ago and it waits on")
         return False
@@ -126,7 +135,7 @@ def _wait(watch: _Watch, until: float) -> int:
     began = time.monotonic()
     while not watch.is_over():
         if time.monotonic() > until:
-            raise TimedOut(f"wanted an end within {until - began:.1f} s, found it still running: killed")
+            raise TimedOut(f"it did not end within {until - began:.1f} s, and was killed")
         time.sleep(POLL_S)
     return os.waitstatus_to_exitcode(os.waitpid(watch.pid, 0)[1])
 

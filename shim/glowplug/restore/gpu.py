@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 
 from glowplug.cuda import devnodes, resume, uuids
 from glowplug.host import process
@@ -11,12 +12,14 @@ from glowplug.host import process
 class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
-    def __init__(self, held: list[int], device_map: str) -> None:
+    def __init__(self, held: list[int], device_map: str, stopped: Iterable[int] = ()) -> None:
         """held: the processes that held CUDA, by their PIDs in the container. device_map: `old=new,…` or "".
+        stopped: those that a signal had stopped before the capture, likewise; they stay so.
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
         self._held = held
+        self._stopped = frozenset(stopped)
         self._pairs = uuids.from_text(device_map)
         self._resumption = resume.open_resumption(len(held))
         self._tree: list[int] = []
@@ -35,7 +38,8 @@ class Gpu:
         self._resumption.go()
         for pid in self._tree:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+                if process.number_inside(pid) not in self._stopped:
+                    os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """What is still held is killed, and the processes that make the driver's calls are let go."""

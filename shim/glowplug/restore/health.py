@@ -8,41 +8,36 @@ from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore.attempt import Attempt
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 EQUAL = ("uids", "gids", "groups", "capabilities", "no_new_privileges", "seccomp", "limits", "label")
 
 
-def check(attempt: Attempt, spec: dict[str, object], manifest: dict[str, object], held: bool) -> None:
-    """Raises CriuError naming the first difference: the process, what was wanted and what was found.
+def check(tree: dict[int, int], init: int, spec: dict[str, object], manifest: dict[str, object]) -> None:
+    """Raises CriuError naming the first difference: the process, and the two values.
 
-    `held`: no process has run yet. Else one that is not the first may have come to an end of its own meanwhile, as
-    a shell's `sleep` does at any moment.
+    tree: pid in the container → pid here, of a tree of which nothing has run yet; so whoever is lacking or dead was
+    not restored.
     """
-    init = init_pid(attempt)
-    found = {}
-    for pid in process.tree(init):
+    for wanted in _processes(manifest):
+        pid = tree.get(int(str(wanted.get("pid"))), 0)
+        if not pid or not process.is_alive(pid):
+            raise CriuError(f"process {wanted.get('pid')} ({wanted.get('comm')}) is dead after the restore")
         try:
             facts = process.credentials(pid)
-        except OSError:
-            continue  # it ended; whether it may have is decided below
-        found[facts["pid"]] = (pid, facts)
-    for wanted in _processes(manifest):
-        pid, facts = found.get(wanted.get("pid"), (0, {}))
-        if pid and process.is_alive(pid):
-            _compare(wanted, facts)
-            _require_own_level(wanted, facts, spec)
-        elif held or pid == init or (pid and process.killed_by(pid)):
-            raise CriuError(
-                f"wanted process {wanted.get('pid')} ({wanted.get('comm')}) alive, found it dead after the restore"
-            )
+        except OSError as error:
+            raise CriuError(f"process {wanted.get('pid')} ({wanted.get('comm')}) is gone: {error}") from error
+        _compare(wanted, facts)
+        _require_own_level(wanted, facts, spec)
     if not process.is_alive(init):
-        raise CriuError("wanted the container's first process alive, found it dead after the restore")
-    for pid, _ in found.values():
-        _set_oom_score_adj(pid, spec)
+        raise CriuError("the container's first process is dead after the restore")
 
 
 def init_pid(attempt: Attempt) -> int:
     """The restored container's first process, as runc wrote it (host pid)."""
-    with open(attempt.text("pid_file")) as file:
+    with open(attempt.facts.pid_file) as file:
         return int(file.read())
 
 
@@ -75,11 +70,12 @@ def _require_own_level(wanted: dict[str, object], found: dict[str, object], spec
         )
 
 
-def _set_oom_score_adj(pid: int, spec: dict[str, object]) -> None:
+def set_oom_score_adj(pids: "Iterable[int]", spec: dict[str, object]) -> None:
+    """As the spec says, where it says anything. Raises OSError."""
     described = spec.get("process")
     value = described.get("oomScoreAdj") if isinstance(described, dict) else None
-    try:
-        if isinstance(value, int) and process.oom_score_adj(pid) != value:
+    if not isinstance(value, int):
+        return
+    for pid in pids:
+        if process.oom_score_adj(pid) != value:
             process.set_oom_score_adj(pid, value)
-    except (FileNotFoundError, ProcessLookupError):
-        return  # it came to its end

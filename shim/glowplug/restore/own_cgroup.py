@@ -38,4 +38,4 @@ def mounts(attempt: Attempt, spec: dict[str, object]) -> list[tuple[str, str]]:
 
 
 def _relative(attempt: Attempt) -> str:
-    return cgroup.relative(attempt.text("cgroups_path"), attempt.facts.get("systemd_cgroup") is True)
+    return cgroup.relative(attempt.facts.cgroups_path, attempt.facts.systemd_cgroup)

@@ -1,55 +1,39 @@
-"""Running the steps of a restore: within the deadline, each one timed, the first failure named."""
+"""Running the steps of a restore: each one timed and reported as it begins, the first failure named."""
 
-import signal
 import time
-from types import FrameType
 
 from glowplug.errors import GlowplugError
-from glowplug.restore import child, steps
+from glowplug.restore import steps
+from glowplug.restore.result import Reporter, Result
 
 
-class Failed(Exception):
-    """A restore that did not come about. `stage` names the step; nothing is cleaned up yet."""
+def run(work: steps.Work, reporter: Reporter) -> int:
+    """Take every step, and say how it went; the exit status of the process that restores.
 
-    def __init__(self, stage: str, detail: str) -> None:
-        super().__init__(f"{stage}: {detail}")
-        self.stage = stage
-        self.detail = detail
-
-
-class _Late(GlowplugError):
-    pass
-
-
-def run(work: steps.Work, phases: dict[str, float]) -> None:
-    """Take every step; `phases` gets the seconds of each, also of the one that failed; a part of a step that was
-    measured on its own does not count in the step's.
-
-    Raises Failed. The deadline interrupts a step wherever it is (SIGALRM), so that no slow disk outlasts it.
+    A part of a step that was measured on its own is a step of its own in what is said, and does not count in the
+    other's seconds.
     """
-    signal.signal(signal.SIGALRM, _late)
-    signal.setitimer(signal.ITIMER_REAL, max(0.001, work.left_s()))
-    stage = ""
+    result = Result()
+    work.begin_part = reporter.step
     try:
         for stage, step in steps.STEPS:
             before = time.monotonic()
+            reporter.step(stage)
             try:
                 step(work)
             finally:
-                phases[stage] = round(time.monotonic() - before - sum(work.measured.values()), 4)
-                phases.update(work.measured)
+                own = time.monotonic() - before - sum(work.measured.values())
+                result.phases[stage] = round(own, 4)
+                result.phases.update(work.measured)
                 work.measured.clear()
-    except (_Late, child.TimedOut):
-        raise Failed(
-            "deadline", f"the step {work.part or stage} was not done when the time for a restore was over"
-        ) from None
     except (GlowplugError, OSError) as error:
-        raise Failed(work.part or stage, str(error)) from error
-    except Exception as error:  # promise 1: what we did not think of is a failed step like any other
-        raise Failed(work.part or stage, f"{type(error).__name__}: {error}") from error
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _late(_signal: int, _frame: FrameType | None) -> None:
-    raise _Late
+        result.detail = str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - what we did not think of is a failed step like any other
+        result.detail = f"{type(error).__name__}: {error}"
+    result.memory_bytes = work.memory_bytes
+    try:
+        steps.let_go(work)
+    except Exception as error:  # noqa: BLE001 - the take-back kills what is held
+        result.detail = result.detail or f"{type(error).__name__}: {error}"
+    reporter.end(result)
+    return 1 if result.detail else 0

@@ -9,7 +9,7 @@ of the captured descriptor (criu/pipes.c, reopen_pipe).
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 Stdio = tuple[int, int, int]
 
@@ -26,3 +26,21 @@ def for_runc(own: Stdio) -> Iterator[Stdio]:
         yield stdin, stdout, reading
     finally:
         os.close(reading)
+
+
+def give_to_user(own: Stdio, spec: dict[str, object]) -> None:
+    """They belong to the user that the container's first process was started as, as `runc init` has it
+    (libcontainer/init_linux.go, fixStdioPermissions): or it could not open /dev/stdout, a pipe, by its name.
+
+    One that can't be changed (a read-only file system, a file that is nobody's) stays as it is, as with runc.
+    """
+    described = spec.get("process")
+    user = described.get("user") if isinstance(described, dict) else None
+    uid = int(user.get("uid") or 0) if isinstance(user, dict) else 0
+    null = os.stat(os.devnull).st_rdev
+    for fd in own:
+        there = os.fstat(fd)
+        if there.st_uid == uid or (stat.S_ISCHR(there.st_mode) and there.st_rdev == null):
+            continue
+        with suppress(OSError):
+            os.fchown(fd, uid, -1)

@@ -1,17 +1,33 @@
-"""Detaching the mounts that a killed restore leaves in this mount namespace."""
+"""Detaching the mounts that a killed restore leaves in this mount namespace, by the place where they are."""
 
+from glowplug.errors import HostError
 from glowplug.layer import mountinfo, syscalls
 
 MNT_DETACH = 0x2  # uapi: detach now, unmount when nobody uses it any more
 
 
-def mounted_below(directory: str) -> list[str]:
-    """Mount points at or under a directory, the newest first."""
+def strictly_below(directory: str) -> list[str]:
+    """Mount points under a directory, without the directory itself; the newest first."""
     targets = [mount.target for mount in mountinfo.read()]
-    return [target for target in reversed(targets) if f"{target}/".startswith(f"{directory}/")]
+    return [target for target in reversed(targets) if target.startswith(f"{directory}/")]
 
 
-def detach_below(directory: str) -> None:
-    """Detach them all (MNT_DETACH). Raises OSError."""
-    for target in mounted_below(directory):
-        syscalls.umount2(target, MNT_DETACH)
+def is_mounted(directory: str) -> bool:
+    """Whether anything is mounted right there."""
+    return any(mount.target == directory for mount in mountinfo.read())
+
+
+def detach_strictly_below(directory: str, but: str = "") -> None:
+    """Detach them all (MNT_DETACH), those at `but` excepted. Raises OSError."""
+    if not directory:
+        return
+    for target in strictly_below(directory):
+        if target != but:
+            syscalls.umount2(target, MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+
+
+def require_none_below(directory: str) -> None:
+    """Raises HostError where something is mounted at or under it."""
+    found = [*strictly_below(directory), *([directory] if is_mounted(directory) else [])]
+    if found:
+        raise HostError(f"{found[0]} is still mounted: nothing is removed across it")

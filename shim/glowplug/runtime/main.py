@@ -22,7 +22,7 @@ def main(runc: str, args: list[str]) -> int:
     if take_back:
         from glowplug.runtime import take_back as taking_back
 
-        return taking_back.run(command)
+        return taking_back.run(runc, command)
     if command.verb == "create":
         from glowplug.runtime import create
 

@@ -1,15 +1,15 @@
-"""Outcomes: one JSON file per start in the spool (DESIGN: `restored`, `cold:…`, `fallback:…`).
+"""What the runtime says of a start: to the spool (outcomes/spool.py), and to containerd.
 
-HOT. The spool outlives the agent; an outcome that can't be written costs no container its start.
+HOT.
 """
 
-import os
 import time
 
-from glowplug import jsontext, paths
+from glowplug import jsontext
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.outcomes.spool import FORMAT, append
 
-FORMAT = 1
+__all__ = ("FORMAT", "append", "names", "tell_containerd")
 
 
 def names(container: str, facts: BundleFacts) -> dict[str, object]:
@@ -22,31 +22,6 @@ def names(container: str, facts: BundleFacts) -> dict[str, object]:
         "pod_uid": facts.sandbox_uid,
         "container": facts.container_name,
     }
-
-
-def append(record: dict[str, object]) -> bool:
-    """Put one record into the spool, whole or not at all. False where it can't be."""
-    now = time.time()
-    text = jsontext.dumps({"format": FORMAT, "time": round(now, 3), **record})
-    name = f"{paths.spool()}/{now:.6f}-{os.getpid()}"
-    try:
-        os.makedirs(paths.spool(), 0o700, exist_ok=True)
-        fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:
-            file.write(text)
-        os.rename(f"{name}.new", f"{name}.json")
-    except OSError:
-        _drop(f"{name}.new")
-        return False
-    return True
-
-
-def _drop(path: str) -> None:
-    """What could not be written whole: on a full disk nothing takes it away later."""
-    try:
-        os.unlink(path)
-    except OSError:
-        return
 
 
 def tell_containerd(log: str | None, message: str) -> bool:

@@ -1,49 +1,92 @@
-"""After a runtime that was killed in the middle of a restore: take back what it left.
+"""After a restore that did not come to its end, whatever ended it: the attempt is taken back, and the outcome recorded.
 
-HOT until something is found. Done by the next `create` in the same pod, by `delete` of the container, and at
-once where the script that started us survived.
+HOT until something is found. Done by the script before it runs `runc create` (`--take-back`), by the next `create` in
+the same pod, and by `delete` of the container.
 """
 
 import os
 
-from glowplug import paths
+from glowplug import jsontext, paths
 from glowplug.errors import GlowplugError
 from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
-from glowplug.runtime.status import REFUSED, RUNC
+from glowplug.runtime.status import DONE, REFUSED, RUNC
 
-DEADLINE_S = 15.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.restore.attempt import Facts
 
 
-def abandoned_in(sandbox: str, container: str, *, create_follows: bool = False) -> str:
-    """Clean up after killed runtimes in this pod, or of this container; what stands against it, or nothing.
+def run(runc: str, command: Command) -> int:
+    """For the script, before it runs `runc create`: DONE where the restore had come about after all."""
+    from glowplug.restore import attempt, report, take_back
 
-    `create_follows`: runc is about to create this container, whose rootfs the shim mounted for it.
+    left = None
+    try:
+        left = attempt.adopt(command.container, take_back.LOCK_WAIT_S)
+        if left is None:
+            return _ended_without(command)
+        if not left.facts.bundle:
+            left.facts = _facts_of(runc, command)
+        became = take_back.take_back(left, create_follows=command.verb == "create")
+    except (GlowplugError, OSError, ValueError) as error:
+        why = f"an interrupted restore of this container can't be taken back: {error}"
+        if left is not None:
+            report.once(left, {"outcome": "fallback:cleanup", "detail": why})
+            left.release()
+        outcome.tell_containerd(command.options.get("log"), why)
+        return REFUSED
+    return DONE if became == take_back.RESTORED else RUNC
+
+
+def _ended_without(command: Command) -> int:
+    """There is no attempt: the runtime was killed before it had begun one, or after it had finished it."""
+    if command.verb != "create":
+        return RUNC
+    if os.path.exists(paths.marker(command.root, command.container)):
+        return DONE
+    said = {"outcome": "cold:killed", "detail": "the runtime was killed before it had begun to restore"}
+    outcome.append({**_names(command), **said})
+    return RUNC
+
+
+def _names(command: Command) -> dict[str, object]:
+    """Whose start it was, as far as the bundle says it."""
+    from glowplug.checkpoint import bundle
+
+    try:
+        with open(f"{command.bundle}/config.json", "rb") as file:
+            return outcome.names(command.container, bundle.read(jsontext.loads(file.read())))
+    except (GlowplugError, OSError, ValueError):
+        return {"container_id": command.container}
+
+
+def abandoned_in(sandbox: str, container: str) -> str:
+    """Take back what dead runtimes left of this container and in this pod; what could not be, in words.
+
+    Never what a script still waits for: it takes that back itself.
     """
     try:
         if not os.listdir(paths.attempts()):
             return ""
     except OSError:
         return ""
-    from glowplug.restore import attempt, cleanup
+    from glowplug.restore import attempt, take_back
 
-    def concerns(left: attempt.Attempt) -> bool:
-        return left.id == container or (bool(sandbox) and left.text("sandbox") == sandbox)
-
-    for left in attempt.abandoned(concerns):
-        try:
-            follows = create_follows and left.id == container
-            cleanup.clean_up(left, DEADLINE_S, create_follows=follows)
-        except (GlowplugError, OSError) as error:
-            return f"an earlier restore in this pod ({left.id}) can't be taken back: {error}"
-    return ""
+    said = []
+    for facts in attempt.left():
+        if facts.id == container or (sandbox and facts.sandbox == sandbox):
+            try:
+                take_back.take_back_abandoned(facts, take_back.LOCK_WAIT_S)
+            except Exception as error:  # noqa: BLE001 - another's old failure is no reason against this start
+                said.append(f"an earlier restore in this pod ({facts.id}) can't be taken back: {error}")
+    return "; ".join(said)
 
 
-def run(command: Command) -> int:
-    """For the script, whose `create` was killed: after this runc can create the container."""
-    refused = abandoned_in("", command.container, create_follows=True)
-    if refused:
-        outcome.tell_containerd(command.options.get("log"), refused)
-    said = {"outcome": "fallback:killed", "detail": refused or "the runtime was killed during the restore"}
-    outcome.append({"container_id": command.container, **said})
-    return REFUSED if refused else RUNC
+def _facts_of(runc: str, command: Command) -> "Facts":
+    """Of an attempt whose journal can't be read: what the command and its bundle say. Raises OSError, ValueError."""
+    from glowplug.checkpoint import bundle
+    from glowplug.runtime import own
+
+    with open(f"{command.bundle}/config.json", "rb") as file:
+        return own.facts(runc, command, bundle.read(jsontext.loads(file.read())))

@@ -1,0 +1,36 @@
+"""Outcomes: one JSON file per start in the spool (DESIGN: `restored`, `cold:…`, `fallback:…`).
+
+HOT. The spool outlives the agent; an outcome that can't be written costs no container its start.
+"""
+
+import os
+import time
+
+from glowplug import jsontext, paths
+
+FORMAT = 1
+
+
+def append(record: dict[str, object]) -> bool:
+    """Put one record into the spool, whole or not at all. False where it can't be."""
+    now = time.time()
+    text = jsontext.dumps({"format": FORMAT, "time": round(now, 3), **record})
+    name = f"{paths.spool()}/{now:.6f}-{os.getpid()}"
+    try:
+        os.makedirs(paths.spool(), 0o700, exist_ok=True)
+        fd = os.open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:
+            file.write(text)
+        os.rename(f"{name}.new", f"{name}.json")
+    except OSError:
+        _drop(f"{name}.new")
+        return False
+    return True
+
+
+def _drop(path: str) -> None:
+    """What could not be written whole: on a full disk nothing takes it away later."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return

@@ -1,0 +1,45 @@
+"""What is done to a restored tree before anything of it runs, in order; then the gate is opened.
+
+Every restored tree stands here: one without CUDA in CRIU's ptrace stops, one with CUDA stopped by signal, its CUDA
+processes held by ours. A step that raises GlowplugError or OSError is a failed restore: the tree never runs.
+
+Used by the runtime: standard library only.
+"""
+
+from collections.abc import Callable
+
+from glowplug.restore import announce, health, marker
+from glowplug.restore.at_gate.held import Held
+
+Step = Callable[[Held], None]
+
+
+def healthy(held: Held) -> None:
+    """Every process alive, with the credentials that the spec and the manifest say."""
+    health.check(held.tree, held.init, held.spec, held.manifest)
+
+
+def oom_score(held: Held) -> None:
+    """oom_score_adj is the new pod's."""
+    health.set_oom_score_adj(held.tree.values(), held.spec)
+
+
+def mark(held: Held) -> None:
+    """From here on `start` has nothing to do; runc's state directory is there since CRIU's stage post-restore."""
+    facts = held.attempt.facts
+    marker.write(facts.root, facts.id, facts.checkpoint, facts.bundle)
+
+
+def signalled(held: Held) -> None:
+    """The signal that its pod wants it to be told by: it has it before it runs."""
+    number = announce.signal_of(held.spec)
+    if number is not None:
+        announce.send(held.init, number)
+
+
+STEPS: tuple[tuple[str, Step], ...] = (
+    ("health", healthy),
+    ("oom", oom_score),
+    ("mark", mark),
+    ("signal", signalled),
+)

@@ -1,0 +1,14 @@
+"""The outcome of an attempt, recorded once, by whoever brings it to its end.
+
+Used by the runtime: standard library only.
+"""
+
+from glowplug.outcomes import spool
+from glowplug.restore.attempt import Attempt
+
+
+def once(ended: Attempt, said: dict[str, object]) -> None:
+    """said: the outcome and what belongs to it. A runtime that is killed right here may make two of it, never none."""
+    if not ended.is_reported:
+        spool.append({"container_id": ended.id, **ended.facts.start, **said})
+        ended.note_reported()
