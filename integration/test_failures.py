@@ -156,9 +156,9 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
         (b"[1, 2]\n", "cold:agent-rubbish"),
         (b"[" * 100_000 + b"\n", "cold:agent-rubbish"),
         (b'{"error": "out of luck"}\n', "cold:agent-error"),
-        (b'{"verdict": "match"}\n', "fallback:lease"),
+        (b'{"verdict": "match"}\n', "cold:agent-bad-response"),
         (b'{"verdict": "match", "checkpoint": "../../etc", "cache": "/"}\n', "fallback:lease"),
-        (b'{"verdict": "match", "checkpoint": 7, "cache": []}\n', "fallback:lease"),
+        (b'{"verdict": "match", "checkpoint": 7, "cache": []}\n', "cold:agent-bad-response"),
     ],
     ids=["hangs", "hangs-up", "dies", "rubbish", "list", "deep", "error", "empty-plan", "path", "typed"],
 )

@@ -17,6 +17,8 @@ from glowplug.restore.result import Reporter, Result
 KILLED_WAIT_S = 5.0
 FAILED = 1
 
+Work = Callable[[Reporter], int]
+
 
 class Failure:
     """`stage` and `detail` as an outcome has them."""
@@ -28,7 +30,7 @@ class Failure:
         self.detail = detail
 
 
-def run(work: Callable[[Reporter], int], until: float) -> tuple[Result, Failure | None]:
+def run(work: Work, until: float) -> tuple[Result, Failure | None]:
     """Have `work` done in a child of ours; what it said, and why it failed, if it did.
 
     work: gets what it reports to; its return value is the child's exit status, 0 for success.

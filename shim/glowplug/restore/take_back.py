@@ -82,7 +82,7 @@ def _runs_whole(left: Attempt) -> bool:
     runc = attempt.read_process(left.runc_record)
     if runc and not process_life.end(*runc, CRIU_ENDS_S):
         return False
-    directories = cgroup.directories(left.facts.cgroups_path, left.facts.systemd_cgroup)
+    directories = undo.cgroups_of(left)
     until = time.monotonic() + CRIU_ENDS_S
     while any(process.is_here(pid) for pid in cgroup.pids(directories)):
         if time.monotonic() > until:

@@ -56,7 +56,7 @@ def end_runc(left: Attempt) -> None:
 
 def kill_processes(left: Attempt, left_s: float) -> None:
     try:
-        cgroup.kill(_cgroups(left), left_s)
+        cgroup.kill(cgroups_of(left), left_s)
     except HostError as error:
         raise StillThere(str(error)) from error
 
@@ -81,7 +81,7 @@ def forget_in_runc(left: Attempt, left_s: float) -> None:
 
 
 def remove_cgroups(left: Attempt, left_s: float) -> None:
-    cgroup.remove(_cgroups(left), left_s)
+    cgroup.remove(cgroups_of(left), left_s)
 
 
 def undo_shm(left: Attempt, left_s: float) -> None:
@@ -146,8 +146,8 @@ def _unmount(rootfs: str) -> None:
             time.sleep(0.01)
 
 
-def _cgroups(left: Attempt) -> list[str]:
-    """Raises HostError where the journal names none: then nobody was put into one either."""
+def cgroups_of(left: Attempt) -> list[str]:
+    """The container's, in every hierarchy; none where the journal names none: then nobody was put into one."""
     if not left.facts.cgroups_path:
         return []
     return cgroup.directories(left.facts.cgroups_path, left.facts.systemd_cgroup)
