@@ -20,7 +20,8 @@ from glowplug.criu import cgroups, config, extents, fill, gate, sockets
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = f"{REPOSITORY}/integration/memory_target.py"
-CRIU = f"{REPOSITORY}/.build/criu/bin/criu"
+CRIU = os.environ.get("CRIU") or f"{REPOSITORY}/.build/criu/bin/criu"
+RUNC = os.environ.get("RUNC") or "runc"
 DEADLINE_S = 180.0
 _CGROUP = "/glowplug-bare"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -32,8 +33,8 @@ def usable() -> str | None:
     """Why containers can't be made here, or None."""
     if os.geteuid() != 0:
         return "needs root"
-    if shutil.which("runc") is None or not os.path.exists(CRIU):
-        return "needs runc and CRIU (hack/setup)"
+    if shutil.which(RUNC) is None or not os.path.exists(CRIU):
+        return "needs runc and CRIU: hack/setup, or their paths in RUNC and CRIU"
     return None
 
 
@@ -172,7 +173,7 @@ class Bare:
                 os.waitpid(self.pid, 0)  # its sockets stay bound while its memory is taken back
             os.unlink(self._pid_file)
         subprocess.run(
-            ["runc", "--root", f"{self.scratch}/state", "delete", "--force", self.id],
+            [RUNC, "--root", f"{self.scratch}/state", "delete", "--force", self.id],
             env=self.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -230,7 +231,7 @@ class Bare:
 
     def _popen(self, arguments: list[str], ends: list[int] | None = None) -> "subprocess.Popen[bytes]":
         stdin, stdout = ends or (subprocess.DEVNULL, subprocess.DEVNULL)
-        command = ["runc", "--root", f"{self.scratch}/state", *arguments]
+        command = [RUNC, "--root", f"{self.scratch}/state", *arguments]
         return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout, env=self.env)
 
     def _configure_dump(self, options: str, state: str) -> None:
@@ -247,7 +248,7 @@ class Bare:
 
     def _runc(self, arguments: list[str], ends: list[int] | None = None, root: str = "") -> None:
         stdin, stdout = ends or (subprocess.DEVNULL, subprocess.DEVNULL)
-        command = ["runc", "--root", root or f"{self.scratch}/state", *arguments]
+        command = [RUNC, "--root", root or f"{self.scratch}/state", *arguments]
         subprocess.run(
             command, stdin=stdin, stdout=stdout, stderr=stdout, env=self.env, check=True, timeout=DEADLINE_S
         )
