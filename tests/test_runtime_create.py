@@ -90,7 +90,8 @@ def test_a_failed_restore_is_left_to_the_script(bundle: Bundle, monkeypatch: pyt
     assert not os.path.exists(paths.spool())
     assert take_back_again(bundle) == RUNC
     found = record()
-    assert (found["outcome"], found["detail"], found["pod"]) == ("fallback:criu", "no luck", "web-0")
+    pod = bundle.spec["annotations"]["io.kubernetes.cri.sandbox-name"]
+    assert (found["outcome"], found["detail"], found["pod"]) == ("fallback:criu", "no luck", pod)
     assert attempt.names() == []
 
 

@@ -42,6 +42,7 @@ class Gate:
         """Make the script and its pipes in ``directory``, which only root may enter. Raises CriuError."""
         self.script = script_in(directory)
         self._script_pid = 0
+        self.was_opened = False
         self._held_path = os.path.join(directory, "gate.held")
         self._go_path = os.path.join(directory, "gate.go")
         self._held = self._go = -1
@@ -99,6 +100,7 @@ class Gate:
     def open(self) -> None:
         """Let the tree run."""
         os.write(self._go, b"go\n")
+        self.was_opened = True
 
     def close(self) -> None:
         """Remove the gate. Names first: a script that is not at the pipe yet then finds none, and kills too."""

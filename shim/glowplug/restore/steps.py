@@ -15,7 +15,7 @@ from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import config, gate, hostname, images, named, settled, sockets
 from glowplug.errors import CriuError, LayerError
-from glowplug.host import keyring
+from glowplug.host import keyring, process
 from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import announce, child, health, new_addresses, own_cgroup, progress, stdio
 from glowplug.restore.at_gate import pass_through
@@ -216,7 +216,7 @@ def criu(work: Work) -> None:
     facts = work.attempt.facts
     criu_path = work.plan.criu
     if not os.access(criu_path, os.X_OK):
-        raise CriuError(f"there is no CRIU at {criu_path}: no such program; install CRIU 4.1 or newer")
+        raise CriuError(f"there is no CRIU at {criu_path}: no such program, install CRIU 4.1 or newer")
     logs = f"{work.bundle}/work"
     os.makedirs(logs, 0o700, exist_ok=True)
     arguments = [
@@ -251,6 +251,11 @@ def criu(work: Work) -> None:
     if status != 0:
         said = config.log_errors(f"{logs}/restore.log", 12)
         raise CriuError(said or f"runc restore ended with status {status}; CRIU left no log")
+    if not held_at.was_opened:
+        raise CriuError("the restored tree did not stand at the gate: its script was killed")
+    work.begin_part("health")
+    if not process.is_alive(health.init_pid(work.attempt)):
+        raise CriuError("the container's first process died as soon as it ran")
 
 
 def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> None:

@@ -34,7 +34,7 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
         _write_pid_file(left.facts, left.opened())
         left.complete()
     if left.is_complete:
-        report.once(left, {"outcome": "restored", "detail": "its runtime was killed when it ran already"})
+        report.once(left, {"outcome": "restored", "detail": "what restored it was killed when it ran already"})
         remaining = tidy.tidy(left)
         if remaining:
             left.release()

@@ -12,6 +12,7 @@ from glowplug import paths
 from glowplug.errors import GlowplugError
 from glowplug.host import removal
 from glowplug.layer import carried, shm, tree
+from glowplug.restore import unmount
 from glowplug.restore.attempt import Attempt
 
 RUNC_CONF = "/etc/criu/runc.conf"  # runc's docs/checkpoint-restore.md
@@ -20,12 +21,17 @@ RUNC_CONF = "/etc/criu/runc.conf"  # runc's docs/checkpoint-restore.md
 def tidy(kept: Attempt) -> list[str]:
     """Take every step of a complete attempt; what could not be done, in words."""
     left = []
-    for step in (replace_options, keep_layer, keep_shm, keep_volumes, remove_view):
+    for step in (detach_mounts, replace_options, keep_layer, keep_shm, keep_volumes, remove_view):
         try:
             step(kept)
         except (GlowplugError, OSError, ValueError, KeyError, TypeError) as error:
             left.append(f"{step.__name__}: {error}")
     return left
+
+
+def detach_mounts(kept: Attempt) -> None:
+    """runc's own, where it was killed before it could: its delete would remove what is mounted there."""
+    unmount.detach_all(kept)
 
 
 def replace_options(kept: Attempt) -> None:

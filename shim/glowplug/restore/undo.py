@@ -63,9 +63,7 @@ def kill_processes(left: Attempt, left_s: float) -> None:
 
 def detach_mounts(left: Attempt, left_s: float) -> None:
     """What CRIU and runc mounted for the restore, in this mount namespace. Raises OSError."""
-    unmount.detach_strictly_below(left.facts.rootfs)
-    unmount.detach_strictly_below(left.facts.bundle, but=left.facts.rootfs)
-    unmount.detach_strictly_below(paths.runc_state(left.facts.root, left.id))
+    unmount.detach_all(left)
 
 
 def forget_in_runc(left: Attempt, left_s: float) -> None:

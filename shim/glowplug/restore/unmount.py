@@ -1,9 +1,28 @@
 """Detaching the mounts that a killed restore leaves in this mount namespace, by the place where they are."""
 
+import os
+
+from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.layer import mountinfo, syscalls
+from glowplug.restore.attempt import Attempt
 
 MNT_DETACH = 0x2  # uapi: detach now, unmount when nobody uses it any more
+
+
+def detach_all(left: Attempt) -> None:
+    """What CRIU and runc mounted for a restore: all but the rootfs itself. Raises OSError.
+
+    runc's `criu-root` is one of them: the container's rootfs, in the state directory that runc's delete removes.
+    """
+    state = paths.runc_state(left.facts.root, left.id)
+    detach_strictly_below(left.facts.rootfs)
+    detach_strictly_below(left.facts.bundle, but=left.facts.rootfs)
+    if not left.facts.root:
+        return
+    detach_strictly_below(state)
+    if os.path.isdir(f"{state}/criu-root"):
+        os.rmdir(f"{state}/criu-root")
 
 
 def strictly_below(directory: str) -> list[str]:

@@ -16,6 +16,8 @@ from glowplug.runtime.argv import Command
 
 CONTAINER_STDIO = (7, 8, 9)
 DEADLINE_S = 60.0
+GRACE_S = 5.0
+"""So much later than we kill it the process that restores would give up by itself."""
 
 Said = dict[str, object]
 
@@ -42,10 +44,11 @@ def run(
     resolved_s = round(time.monotonic() - began, 4)
     trial = attempt.begin(own.facts(runc, command, facts, plan.cache, plan.checkpoint))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
-    work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until, "no-new-keyring" not in command.flags)
+    new_keyring = "no-new-keyring" not in command.flags
+    work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until + GRACE_S, new_keyring)
 
     try:
-        return _restore(trial, plan, work, resolved_s, began, noted)
+        return _restore(trial, plan, work, until, resolved_s, began, noted)
     except Exception as error:  # noqa: BLE001 - promise 1: whatever it was, the script takes back what is there
         failed = {"outcome": "fallback:internal-error", "detail": f"{type(error).__name__}: {error}"}
         trial.note_failure({**noted, **failed})
@@ -53,12 +56,18 @@ def run(
 
 
 def _restore(
-    trial: attempt.Attempt, plan: Plan, work: steps.Work, resolved_s: float, began: float, noted: Said
+    trial: attempt.Attempt,
+    plan: Plan,
+    work: steps.Work,
+    until: float,
+    resolved_s: float,
+    began: float,
+    noted: Said,
 ) -> Said | None:
     def restore(reporter: Reporter) -> int:
         return pipeline.run(work, reporter)
 
-    result, failure = supervised.run(restore, work.until)
+    result, failure = supervised.run(restore, until)
     said: Said = {
         **noted,
         "checkpoint": plan.checkpoint,
