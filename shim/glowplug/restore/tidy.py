@@ -9,7 +9,7 @@ Used by the runtime: standard library only.
 import os
 
 from glowplug import paths
-from glowplug.errors import GlowplugError
+from glowplug.errors import GlowplugError, HostError
 from glowplug.host import removal
 from glowplug.layer import carried, shm, tree
 from glowplug.restore import unmount
@@ -62,4 +62,5 @@ def keep_volumes(kept: Attempt) -> None:
 
 
 def remove_view(kept: Attempt) -> None:
-    removal.remove_tree(kept.view)
+    if kept.facts.cache and not removal.remove_tree(kept.view):
+        raise HostError(f"{kept.view} can't be removed")

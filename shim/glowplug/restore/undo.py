@@ -75,7 +75,7 @@ def forget_in_runc(left: Attempt, left_s: float) -> None:
     if os.path.exists(f"{state}/state.json"):
         child.run([left.facts.runc, "--root", left.facts.root, "delete", "--force", left.id], left_s)
     unmount.detach_strictly_below(state)
-    removal.remove_tree(state)
+    _remove(state)
 
 
 def remove_cgroups(left: Attempt, left_s: float) -> None:
@@ -118,9 +118,9 @@ def remove_files(left: Attempt, left_s: float) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(left.facts.pid_file)
     if left.facts.bundle:
-        removal.remove_tree(paths.restore_bundle(left.facts.bundle))
+        _remove(paths.restore_bundle(left.facts.bundle))
     if left.facts.cache:
-        removal.remove_tree(left.view)
+        _remove(left.view)
 
 
 def _try(step: "Callable[[Attempt, float], None]", left: Attempt, left_s: float, remaining: list[str]) -> None:
@@ -129,6 +129,11 @@ def _try(step: "Callable[[Attempt, float], None]", left: Attempt, left_s: float,
         step(left, left_s)
     except (GlowplugError, OSError, ValueError, KeyError, TypeError) as error:
         remaining.append(f"{step.__name__}: {error}")
+
+
+def _remove(path: str) -> None:
+    if not removal.remove_tree(path):
+        raise HostError(f"{path} can't be removed whole: something in it is mounted, or can't be removed")
 
 
 def _unmount(rootfs: str) -> None:
