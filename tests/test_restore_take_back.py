@@ -121,6 +121,19 @@ def test_runc_is_ended_and_waited_for_before_anything_is_removed(left: Left) -> 
     assert running.wait(20) == -9
 
 
+def test_a_hung_criu_is_ended_too(left: Left) -> None:
+    """It may be in no cgroup of the container's yet, and its parent is gone."""
+    env = {**os.environ, attempt.VARIABLE: "c1"}
+    hung, another = (
+        subprocess.Popen(["sleep", "600"], env={**env, attempt.VARIABLE: name}) for name in ("c1", "c10")
+    )
+    left.take_back()
+    assert hung.wait(20) == -9
+    assert another.poll() is None
+    another.kill()
+    another.wait()
+
+
 def test_another_process_with_runc_s_number_is_left_alone(left: Left) -> None:
     running = process()
     started = process_life.start_time(running.pid)

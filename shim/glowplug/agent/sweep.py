@@ -10,6 +10,7 @@ from glowplug.restore import attempt, take_back
 
 log = logging.getLogger("glowplug.agent")
 
+DEADLINE_S = take_back.DEADLINE_S
 PATIENCE_S = 3600.0
 """For checkpoints that nobody used for long: a clock that is set wrong for a while empties no cache."""
 

@@ -9,6 +9,8 @@ import signal
 import stat
 import time
 
+from glowplug.host import process_life
+
 PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
 SIGKILL_BIT = 1 << 8  # of the masks in proc_pid_status(5)
 
@@ -185,6 +187,25 @@ def is_here(pid: int) -> bool:
         return len(_status(pid)["NSpid"].split()) == 1
     except (OSError, KeyError):
         return False
+
+
+def started_with(variable: str, value: str) -> list[tuple[int, int]]:
+    """Processes of this PID namespace itself that were started with this variable in their environment: each one's
+    number and start. A container's, in a namespace of its own, may say what it likes."""
+    wanted = b"\0" + f"{variable}={value}".encode() + b"\0"
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                said = b"\0" + file.read()
+        except OSError:
+            continue
+        started = process_life.start_time(int(name)) if wanted in said and is_here(int(name)) else None
+        if started is not None:
+            found.append((int(name), started))
+    return found
 
 
 def children(pid: int) -> list[int]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 JOURNAL = "journal.json"
 LOCK = "lock"
 PROGRESS = "progress"
+VARIABLE = "GLOWPLUG_ATTEMPT"
+"""In the environment of runc and of what it starts, CRIU for one: the container's id."""
 BEGUN_WITHIN_S = 60.0
 LOCK_POLL_S = 0.01
 _NEW, _GONE = ".new-", ".gone-"

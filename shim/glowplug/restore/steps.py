@@ -21,7 +21,7 @@ from glowplug.restore import announce, child, health, new_addresses, own_cgroup,
 from glowplug.restore.at_gate import pass_through
 from glowplug.restore.at_gate import steps as at_gate
 from glowplug.restore.at_gate.held import Held
-from glowplug.restore.attempt import Attempt
+from glowplug.restore.attempt import VARIABLE, Attempt
 from glowplug.restore.plan import Plan
 
 TYPE_CHECKING = False
@@ -232,7 +232,7 @@ def criu(work: Work) -> None:
         *("--pid-file", facts.pid_file),
         work.attempt.id,
     ]
-    env = dict(os.environ)
+    env = {**os.environ, VARIABLE: work.attempt.id}
     found_first = named.directory(criu_path, work.bundle)
     env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     if work.new_keyring:

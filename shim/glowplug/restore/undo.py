@@ -14,7 +14,7 @@ import time
 
 from glowplug import paths
 from glowplug.errors import GlowplugError, HostError, LayerError
-from glowplug.host import cgroup, process_life, removal
+from glowplug.host import cgroup, process, process_life, removal
 from glowplug.layer import carried, overlay, shm, syscalls, tree
 from glowplug.restore import attempt, child, unmount
 from glowplug.restore.attempt import Attempt
@@ -47,11 +47,14 @@ def undo(left: Attempt, deadline_s: float, *, create_follows: bool) -> list[str]
 
 
 def end_runc(left: Attempt) -> None:
-    """`runc restore`, which is not in the container's cgroup. The kernel kills it when the process that restored
-    dies, but not at once; as long as it lives it mounts, and makes files in its state directory."""
+    """`runc restore` and what it started outside of the container's cgroup. The kernel kills runc when the process
+    that restored dies, but not at once, and CRIU ends when runc does, unless it hangs; as long as they live they mount,
+    and make files in runc's state directory."""
     found = attempt.read_process(left.runc_record)
-    if found and not process_life.end(*found, RUNC_DIES_S):
-        raise StillThere(f"the process {found[0]} (runc restore) does not die: it is stuck in the kernel")
+    others = process.started_with(attempt.VARIABLE, left.id)
+    for pid, started in ([found] if found else []) + others:
+        if not process_life.end(pid, started, RUNC_DIES_S):
+            raise StillThere(f"the process {pid} of the restore does not die: it is stuck in the kernel")
 
 
 def kill_processes(left: Attempt, left_s: float) -> None:
