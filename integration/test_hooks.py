@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from glowplug.agent import policy, ready
 from glowplug.agent.loop import wake
 from glowplug.agent.running import Running
+from glowplug.cache.store import Store
 from glowplug.containerd.cri_specs import Namespaces
 from glowplug.errors import GlowplugError
 from integration.captured import outcome, records
@@ -76,6 +78,13 @@ def test_an_engine_sleeps_in_its_checkpoint_and_wakes_in_every_start(
     assert complete(second) == ANSWER
 
 
+def serves(container: Container) -> bool:
+    try:
+        return container.get("/health") == b""
+    except OSError:
+        return False
+
+
 def complete(container: Container) -> str:
     """The text that it makes."""
     connection = http.client.HTTPConnection(container.pod.ip, 8000, timeout=10)
@@ -91,6 +100,69 @@ def test_an_engine_that_says_200_and_does_not_sleep_is_not_captured(agent: Node,
     assert found["result"] == "failed"
     assert 'expected {"is_sleeping": true}, the engine answered: {"is_sleeping": false}' in found["detail"]
     assert complete(container) == ANSWER
+
+
+CANARY = {
+    "glowplug.dev/canary": "http-post://:8000/v1/completions",
+    "glowplug.dev/canary-body": '{"prompt": [1, 2, 3], "max_tokens": 3, "temperature": 0}',
+}
+
+
+def test_a_copy_that_answers_as_its_original_did_is_done(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4)}
+    said = {**annotated(engine="vllm", weights="reload"), "glowplug.dev/ready": "", **CANARY}
+    first = engine(pods, environment, said)
+    found = capture_of(agent, first.pod)
+    assert found["result"] == "captured", found
+    second = engine(pods, environment, said)
+    assert [one["result"] for one in hooks_after_restore(agent, second)] == ["done"]
+
+
+def test_a_copy_that_answers_otherwise_is_ended_and_its_checkpoint_quarantined(
+    agent: Node, pods: Pods
+) -> None:
+    environment = {"CASE": secrets.token_hex(4), "LIE": "answer"}
+    said = {**annotated(engine="vllm", weights="reload"), "glowplug.dev/ready": "", **CANARY}
+    first = engine(pods, environment, said)
+    found = capture_of(agent, first.pod)
+    assert found["result"] == "captured", found
+    second = engine(pods, environment, said)
+    (told_of,) = hooks_after_restore(agent, second)
+    assert told_of["result"] == "failed"
+    assert re.search(
+        r"expected the answer sha256:[0-9a-f]{16}, got sha256:[0-9a-f]{16}: the tokens differ",
+        told_of["detail"],
+    )
+    assert second.ended().exit_code == 137
+    store = Store(agent.names.cache)
+    reason = store.state(found["checkpoint"]).quarantine
+    assert reason is not None and told_of["detail"] in str(reason)
+    third = engine(pods, environment, said)
+    assert outcome(agent, third).startswith("cold:")
+    wait_until(lambda: serves(third), WAKES_WITHIN_S, "the server of the cold start")
+    assert complete(third) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said_of"),
+    [
+        ({"LIE": "wake"}, 'expected {"is_sleeping": false}, the engine answered: {"is_sleeping": true}'),
+        ({"HANG": "wake"}, "/wake_up on port 8000: no answer: timed out"),
+    ],
+)
+def test_an_engine_that_does_not_wake_is_ended_and_starts_cold(
+    wrong: dict[str, str], said_of: str, agent: Node, pods: Pods
+) -> None:
+    """It would answer its probe and nobody else."""
+    environment = {"CASE": secrets.token_hex(4), **wrong}
+    said = {**annotated(engine="vllm", hook_timeout="1s"), "glowplug.dev/ready": ""}
+    first = engine(pods, environment, said)
+    found = capture_of(agent, first.pod)
+    assert found["result"] == "captured", found
+    second = engine(pods, environment, said)
+    (told_of,) = hooks_after_restore(agent, second)
+    assert told_of["result"] == "failed" and said_of in told_of["detail"]
+    assert second.ended().exit_code == 137
 
 
 def hooks_after_restore(node: Node, container: Container) -> list[dict[str, Any]]:

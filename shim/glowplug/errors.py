@@ -81,6 +81,10 @@ class HookError(GlowplugError):
     """What a pod wants done around a capture or a restore, and could not be."""
 
 
+class CanaryError(HookError):
+    """A copy answers otherwise than the process that it is a copy of."""
+
+
 class RegistryError(GlowplugError):
     """A registry can't be reached, refuses, or fails: nothing is known of what it holds, or it took nothing."""
 

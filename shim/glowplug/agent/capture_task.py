@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from glowplug.agent.engines import Step
-from glowplug.agent.policy import Hook
+from glowplug.agent.policy import Canary, Hook
 from glowplug.agent.running import Running
 from glowplug.capture.request import Request
 from glowplug.config import Config
@@ -17,7 +17,8 @@ UNDONE = 143
 @dataclass(frozen=True, slots=True)
 class Task:
     """`request`: names and bounds. `runc_root`: runc's --root for the container. `hook_timeout_s`: for each hook.
-    `gpu`: whether it is given one. `end`: end the container with status 0 once it is captured.
+    `gpu`: whether it is given one. `end`: end the container with status 0 once it is captured. `canary`: what it is
+    asked before.
     """
 
     config: Config
@@ -30,6 +31,7 @@ class Task:
     hook_timeout_s: float
     gpu: bool
     end: bool
+    canary: Canary | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -46,6 +48,7 @@ def of(plain: Mapping[str, Any]) -> Task:
             "running": Running(**plain["running"]),
             "before": hook(plain["before"]),
             "after": hook(plain["after"]),
+            "canary": Canary(**plain["canary"]) if plain["canary"] else None,
         }
     )
 

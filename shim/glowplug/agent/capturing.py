@@ -10,9 +10,9 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from glowplug.agent import capture_journal, capture_slots, capture_task, capture_told, hooks
+from glowplug.agent import canary, capture_journal, capture_slots, capture_task, capture_told, hooks
 from glowplug.agent.capture_journal import Journal
 from glowplug.agent.capture_task import UNDONE, Task
 from glowplug.capture import pipeline
@@ -85,8 +85,6 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
     with (
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
         Cri(config.containerd_socket) as cri,
-        _hooked(task, journal, containerd, cri, trouble),
-        contextlib.ExitStack() as pausing,
     ):
 
         def report(step: str, _: str) -> None:
@@ -95,7 +93,13 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
                 pausing.enter_context(capture_slots.taken(config.captures_at_once))
             journal.step(step)
 
-        return pipeline.run(config, task.request, report)
+        request = task.request
+        if task.canary:
+            journal.step("canary")
+            kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
+            request = replace(request, canary=kept)
+        with _hooked(task, journal, containerd, cri, trouble), contextlib.ExitStack() as pausing:
+            return pipeline.run(config, request, report)
 
 
 @contextlib.contextmanager
@@ -121,7 +125,9 @@ def _hooked(
 
 
 def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
-    if isinstance(error, NoRoom) or (isinstance(error, CaptureRefused) and error.slug in capture_told.PASSING):
+    if isinstance(error, NoRoom) or (
+        isinstance(error, CaptureRefused) and error.slug in capture_told.PASSING
+    ):
         slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
         refused = {"result": capture_told.REFUSED, "slug": slug, "detail": str(error)}
         return {**refused, "told": False, "passing": True}

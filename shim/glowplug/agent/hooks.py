@@ -44,7 +44,7 @@ def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_
 
 def _post(hook: Hook, running: Running, until: float) -> None:
     try:
-        with closing(_connected(hook, running, until)) as connection:
+        with closing(connected(hook.port, running, until)) as connection:
             status = http.status(connection, "POST", hook.path, hook.body, until)
     except (OSError, ValueError) as error:
         raise HookError(f"http-post to port {hook.port}: wanted an answer, found: {error}") from error
@@ -57,7 +57,7 @@ def _engine(hook: Hook, running: Running, until: float) -> None:
     for step in hook.steps:
         what = f"{step.method} {step.path} on port {hook.port}"
         try:
-            with closing(_connected(hook, running, until)) as connection:
+            with closing(connected(hook.port, running, until)) as connection:
                 status, said = http.exchange(
                     connection, step.method, step.path, _filled(step.body, kept), until
                 )
@@ -97,11 +97,11 @@ def _quoted(said: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text) or "nothing"
 
 
-def _connected(hook: Hook, running: Running, until: float) -> socket.socket:
+def connected(port: int, running: Running, until: float) -> socket.socket:
     """A server that is just coming back may not listen yet."""
     while True:
         try:
-            return connect(running, hook.port, until)
+            return connect(running, port, until)
         except ConnectionRefusedError:
             if time.monotonic() + AGAIN_AFTER_S >= until:
                 raise

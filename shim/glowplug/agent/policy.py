@@ -5,6 +5,7 @@ before `glowplug.dev/ready`. docs/capture.md lists them. A message names the ann
 never its value: a command may hold a secret.
 """
 
+import json
 import re
 import shlex
 import signal
@@ -23,6 +24,9 @@ CAPTURE = "capture"
 READY = "ready"
 ENGINE = "engine"
 WEIGHTS = "weights"
+CANARY = "canary"
+CANARY_BODY = "canary-body"
+CANARY_TOLERANCE = "canary-tolerance"
 MAX_PAUSE = "max-pause"
 HOOK_TIMEOUT = "hook-timeout"
 BEFORE_CAPTURE = "before-capture"
@@ -35,6 +39,9 @@ LONGEST_HOOK_S = 600.0
 """A capture that waits for its hook keeps others from theirs, of other owners too."""
 LONGEST_S = 86400.0
 LONGEST_REGEX = 1000
+LONGEST_BODY = 16384
+DEFAULT_TOLERANCE = 0.1
+"""Of log-probabilities: SGLang's differ by up to 0.02 between two equal requests to one process."""
 
 When = Literal["ready", "any-time", "never", "once-and-exit"]
 Value = TypeVar("Value")
@@ -73,6 +80,16 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A question with JSON for its body, and how far numbers in its answer may be off."""
+
+    port: int
+    path: str
+    body: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What is asked for one container. Times in seconds; `ready` None: nobody says when it is ready."""
 
@@ -83,6 +100,7 @@ class Policy:
     after_restore: Hook | None
     hook_timeout_s: float
     max_pause_s: float | None
+    canary: Canary | None = None
 
 
 def of(facts: BundleFacts, default: When) -> Policy:
@@ -99,6 +117,7 @@ def of(facts: BundleFacts, default: When) -> Policy:
         after_restore=found.get(AFTER_RESTORE, hook) or _steps(engine, "wake"),
         hook_timeout_s=found.get(HOOK_TIMEOUT, hook_timeout) or DEFAULT_HOOK_TIMEOUT_S,
         max_pause_s=found.get(MAX_PAUSE, duration),
+        canary=_canary(found),
     )
 
 
@@ -218,6 +237,33 @@ def _preset(found: _Annotations) -> engines.Preset | None:
     presets, port = named
     preset = presets[how or engines.KEEP]
     return replace(preset, port=port) if port else preset
+
+
+def _canary(found: _Annotations) -> Canary | None:
+    asked = found.get(CANARY, hook)
+    body, tolerance = found.get(CANARY_BODY, _json), found.get(CANARY_TOLERANCE, _tolerance)
+    if asked is None:
+        return None
+    if asked.kind != "http-post" or body is None:
+        needed = f"http-post://:PORT/PATH, and JSON in {OWN_ANNOTATIONS}{CANARY_BODY}"
+        raise BadAnnotation(f"{OWN_ANNOTATIONS}{CANARY}: expected {needed}")
+    return Canary(asked.port, asked.path, body, DEFAULT_TOLERANCE if tolerance is None else tolerance)
+
+
+def _json(text: str) -> str:
+    try:
+        if len(text) <= LONGEST_BODY:
+            json.loads(text)
+            return text
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError(f"JSON of at most {LONGEST_BODY} characters")
+
+
+def _tolerance(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", text):
+        raise ValueError("a number such as 0.1")
+    return float(text)
 
 
 def _engine(text: str) -> tuple[Mapping[str, engines.Preset], int]:

@@ -37,6 +37,7 @@ def task(
         hook_timeout_s=policy.hook_timeout_s,
         gpu=asks_for_gpu(candidate.facts),
         end=policy.when == "once-and-exit",
+        canary=policy.canary,
     )
 
 

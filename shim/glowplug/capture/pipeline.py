@@ -4,6 +4,7 @@ The container stands still in one of them only; all that can be done before or a
 nothing of it is to be seen in the cache: a capture that fails leaves the container and the cache as they were.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -51,6 +52,9 @@ from glowplug.registry import fleet
 
 if TYPE_CHECKING:
     from glowplug.capture.gpu import Gpu
+
+CANARY = "images/canary.json"
+"""What the workload answered before its capture, beside CRIU's images: its digest is checked with theirs."""
 
 
 @dataclass(slots=True)
@@ -177,6 +181,9 @@ def settle(work: Work) -> None:
     assert work.draft is not None and work.subject is not None
     renewed = volumes.renewed(work.subject.bundle)
     fixups.apply(f"{work.draft.path}/images", renewed, work.unix_names.now)
+    if work.request.canary:
+        with open(f"{work.draft.path}/{CANARY}", "w") as file:
+            json.dump(work.request.canary, file)
     rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
 
 

@@ -1,6 +1,6 @@
 """What to capture, and what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Report = Callable[[str, str], None]
@@ -14,7 +14,8 @@ class Request:
 
     `max_pause_s`: refuse a capture that makes the container stand still for longer. `cold_start_s`: what a cold
     start took until the workload was ready, None where nobody measured it; a restore that would not be faster is
-    not worth the capture.
+    not worth the capture. `canary`: what the workload answered before it was captured (agent/canary.py), to be kept
+    with the images.
     """
 
     namespace: str
@@ -24,6 +25,7 @@ class Request:
     container_id: str | None = None
     max_pause_s: float | None = None
     cold_start_s: float | None = None
+    canary: Mapping[str, object] | None = None
 
 
 @dataclass(slots=True)

@@ -11,12 +11,15 @@ import os
 import time
 
 from glowplug import paths
-from glowplug.agent import hooks
+from glowplug.agent import canary, hooks
 from glowplug.agent.loop.captures import has_ended
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
-from glowplug.errors import HookError
+from glowplug.cache import layout
+from glowplug.cache.state import FOREVER
+from glowplug.errors import CacheError, CanaryError, HookError
 from glowplug.host import ending
+from glowplug.restore import marker
 from glowplug.runtime import outcome
 
 log = logging.getLogger("glowplug.agent")
@@ -47,8 +50,11 @@ def wake(parts: Parts, row: Row) -> Next:
     case.until = case.until or began + 2 * case.policy.hook_timeout_s
     try:
         result = _woken(parts, case)
+    except CanaryError as error:
+        _quarantine(parts, case, error)
+        return _ended(case, error)
     except HookError as error:
-        return _failed(parts, case, error)
+        return _failed(case, error)
     _report(case, {"result": result, **({"tries": case.tries + 1} if case.tries else {})})
     _remember(case)
     parts.end_if_wanted(case.candidate, case.policy.when)
@@ -57,13 +63,28 @@ def wake(parts: Parts, row: Row) -> Next:
 
 def _woken(parts: Parts, case: Case) -> str:
     """DONE or NONE. Raises HookError."""
-    hook = case.policy.after_restore
+    hook, asked = case.policy.after_restore, case.policy.canary
     if hook is not None:
         hooks.run(hook, case.running, parts.containerd, parts.cri, case.policy.hook_timeout_s)
-    return NONE if hook is None else DONE
+    if asked is not None:
+        found = marker.read(case.candidate.runc_root, case.candidate.id)
+        if found is not None:
+            directory = layout.checkpoint(parts.config.cache, found.checkpoint)
+            canary.after_restore(asked, case.running, directory, case.policy.hook_timeout_s)
+    return NONE if hook is None and asked is None else DONE
 
 
-def _failed(parts: Parts, case: Case, error: HookError) -> Next:
+def _quarantine(parts: Parts, case: Case, error: CanaryError) -> None:
+    """Its checkpoint makes copies that answer otherwise: it serves nobody any more."""
+    found = marker.read(case.candidate.runc_root, case.candidate.id)
+    if found is not None:
+        try:
+            parts.store.quarantine(found.checkpoint, str(error), until=FOREVER)
+        except CacheError as lacking:
+            log.error("checkpoint %s can't be quarantined: %s", found.checkpoint, lacking)
+
+
+def _failed(case: Case, error: HookError) -> Next:
     case.tries += 1
     candidate = case.candidate
     if has_ended(case.running.pid):
@@ -71,6 +92,11 @@ def _failed(parts: Parts, case: Case, error: HookError) -> Next:
     if case.tries < TRIES and time.monotonic() < case.until:
         log.warning("container %s: try %d to wake it failed: %s", candidate.id, case.tries, error)
         return Next(State.WAKING, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
+    return _ended(case, error)
+
+
+def _ended(case: Case, error: HookError) -> Next:
+    candidate = case.candidate
     log.error("container %s can't be woken, so it is ended and starts cold: %s", candidate.id, error)
     _report(case, {"result": FAILED, "detail": str(error), "tries": case.tries})
     ending.kill(case.running.pid)
