@@ -1,5 +1,6 @@
 """Who is read ahead, and when: what was asked for and what is pinned, while no restore wants the disk."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_nothing_is_read_while_a_restore_is_under_way(
     store: Store, prefetcher: Prefetcher, read: list[str]
 ) -> None:
     os.makedirs(paths.attempt("c1"))
+    lock = os.open(f"{paths.attempt('c1')}/lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     prefetcher.want(published(store))
     prefetcher.start()
     wait_until(lambda: not prefetcher._wanted, WITHIN_S, "the question taken up")

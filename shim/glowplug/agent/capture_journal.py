@@ -16,7 +16,10 @@ from glowplug import paths
 
 JOURNAL = "journal.json"
 LOCK = "lock"
-NOT_PAUSING = ("before-capture", "after-capture", "told", "end")
+HOOKS = ("before-capture", "after-capture", "told", "end")
+"""Steps that are the workload's own, and take as long as it likes."""
+LOOKING = ("", "begin", "find", "gpu")
+"""Steps before others of the node have to wait for it: they read what the workload has, and may take long, too."""
 
 Facts = Mapping[str, object]
 
@@ -87,13 +90,13 @@ def abandoned() -> list[Journal]:
     return [journal for name in _names() if (journal := _adopt(paths.capturing_one(name)))]
 
 
-def is_in_hook(container: str) -> bool:
-    """Whether its capture is at one of its hooks, or waits for a slot: it pauses nobody then."""
+def step_of(container: str) -> str:
+    """The step that a capture of it is at; "" where there is none, or none yet."""
     try:
         with open(f"{paths.capturing_one(container)}/{JOURNAL}") as file:
-            return json.load(file).get("step") in NOT_PAUSING
+            return str(json.load(file).get("step"))
     except (OSError, ValueError, AttributeError):
-        return False
+        return ""
 
 
 def _names() -> list[str]:

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from glowplug import paths
-from glowplug.agent import gpus
+from glowplug.agent import gpus, under_way
 from glowplug.agent.rates import Rates
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
@@ -98,7 +97,7 @@ class Judge:
             accepts=accepts,
             free_memory=memory.available(),
             free_disk=None if record is None else self._free_disk(record),
-            restores_running=len(os.listdir(paths.attempts())) if os.path.isdir(paths.attempts()) else 0,
+            restores_running=under_way.restores_running(),
             rates=self._rates.measured(),
             deadline_s=self._config.restore_deadline_s,
         )

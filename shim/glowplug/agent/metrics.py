@@ -27,6 +27,7 @@ STAGES = (*steps.NAMES, "memory", "deadline", "killed", "cleanup")
 """What a fallback names."""
 
 WRITES = ("written", "failed", "dropped")
+WAKINGS = ("done", "none", "failed")
 """What becomes of a write to Kubernetes."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -68,6 +69,11 @@ class Metrics:
         self._captures = self._counter(
             "glowplug_captures_total", "Captures by what became of them.", ("result",)
         )
+        self._wakings = self._counter(
+            "glowplug_wakings_total",
+            "Restored containers by what became of the hook after the restore.",
+            ("result",),
+        )
         self._captured_bytes = self._counter("glowplug_captured_bytes_total", "Size of the checkpoints made.")
         self._pause_seconds = self._histogram(
             "glowplug_capture_pause_seconds", "How long a captured container stood still.", (), SECONDS
@@ -85,6 +91,9 @@ class Metrics:
             self._count_exit(said)
         elif event == "capture":
             self._count_capture(said)
+        elif event == "after-restore":
+            result = record.text(said, "result")
+            self._wakings.labels(result if result in WAKINGS else OTHER).inc()
         elif event == "quarantine":
             self._quarantines.labels(self._reasons.of(record.text(said, "stage"))).inc()
         elif record.text(said, "outcome"):
@@ -139,6 +148,8 @@ class Metrics:
             self._start_seconds.labels(outcome)
         for result in capture_told.RESULTS:
             self._captures.labels(result)
+        for result in WAKINGS:
+            self._wakings.labels(result)
         for result in WRITES:
             self._kubernetes_writes.labels(result)
 

@@ -6,10 +6,11 @@ take half of the memory that the node can spare at most, so that reading one nev
 """
 
 import logging
-import os
 import threading
+import time
+from collections.abc import Callable
 
-from glowplug import paths
+from glowplug.agent import under_way
 from glowplug.agent.loop.heart import Heart
 from glowplug.cache.store import Store
 from glowplug.criu import prefetch
@@ -19,6 +20,8 @@ from glowplug.host import memory, pagecache
 log = logging.getLogger("glowplug.agent")
 
 AGAIN_AFTER_S = 10.0
+PINNED_REST_S = 60.0
+LONGEST_REST_S = 3600.0
 SILENT_S = 300.0
 """A disk may take so long for one piece of a checkpoint."""
 
@@ -31,6 +34,7 @@ class Prefetcher(threading.Thread):
         self._store = store
         self._stopping = False
         self._wanted: list[str] = []
+        self._rests: dict[str, tuple[float, float]] = {}
         self._called = threading.Condition()
         self.heart = Heart("prefetch", SILENT_S)
 
@@ -46,10 +50,12 @@ class Prefetcher(threading.Thread):
             self.heart.beat()
             with self._called:
                 self._called.wait_for(lambda: self._wanted or self._stopping, AGAIN_AFTER_S)
-                asked, self._wanted = self._wanted, []
+                asked, self._wanted = list(dict.fromkeys(self._wanted)), []
             try:
-                for checkpoint in asked or self.pinned():
-                    self._read(checkpoint)
+                for checkpoint in asked:
+                    self._read(checkpoint, self._may_read)
+                for checkpoint in [] if asked else self.pinned():
+                    self._read_pinned(checkpoint)
             except (GlowplugError, OSError) as error:
                 log.warning("%s", error)
 
@@ -70,20 +76,32 @@ class Prefetcher(threading.Thread):
                 kept.append(row.id)
         return kept
 
-    def _read(self, checkpoint: str) -> None:
+    def _read_pinned(self, checkpoint: str) -> None:
+        """A node that is short of memory drops what was read: each time it is read again after twice as long."""
+        due, rest_s = self._rests.get(checkpoint, (0.0, PINNED_REST_S))
+        if time.monotonic() >= due and self._read(checkpoint, self._may_go_on):
+            self._rests[checkpoint] = (time.monotonic() + rest_s, min(LONGEST_REST_S, 2 * rest_s))
+
+    def _read(self, checkpoint: str, may_go_on: Callable[[], bool]) -> bool:
+        """Whether there was something to read."""
         directory = self._store.path(checkpoint)
-        if not self._may_go_on() or not any(map(pagecache.uncached_bytes, prefetch.files(directory))):
-            return
-        read = prefetch.prefetch(directory, (memory.available() or 0) // 2, self._may_go_on)
+        if not may_go_on() or not any(map(pagecache.uncached_bytes, prefetch.files(directory))):
+            return False
+        read = prefetch.prefetch(directory, (memory.available() or 0) // 2, may_go_on)
         log.info("read ahead %d bytes of checkpoint %s", read, checkpoint)
+        return True
+
+    def _may_read(self) -> bool:
+        """One that a container waits for."""
+        self.heart.beat()
+        return not (self._stopping or _restoring())
 
     def _may_go_on(self) -> bool:
-        self.heart.beat()
-        return not (self._stopping or self._wanted or _restoring())
+        return self._may_read() and not self._wanted
 
 
 def _restoring() -> bool:
     try:
-        return bool(os.listdir(paths.attempts()))
-    except FileNotFoundError:
+        return under_way.restores_running() > 0
+    except OSError:
         return False

@@ -36,6 +36,11 @@ def read() -> list[UnderWay]:
     return sorted([*_restores(held), *_captures(held)], key=lambda one: one.since)
 
 
+def restores_running() -> int:
+    """How many restores are under way; what a killed one left is none. Raises OSError."""
+    return sum(1 for _ in _restores(_held())) if _entries(paths.attempts()) else 0
+
+
 def _restores(held: set[_Inode]) -> Iterator[UnderWay]:
     for directory in _entries(paths.attempts()):
         since = _held_since(f"{directory}/{LOCK}", held)

@@ -12,6 +12,7 @@ from glowplug.agent.judge import Judge
 from glowplug.agent.rates import Rates
 from glowplug.cache.store import Store
 from glowplug.capture import identity
+from glowplug.capture import judged as kept
 from glowplug.checkpoint import explain, sharing, verdict
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.requirements import HostFacts
@@ -56,8 +57,12 @@ class Judging:
         return sharing.accepted(annotations, self._settings.sharing, namespace)
 
     def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
-        """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError."""
-        found = identity.of(self._containerd, record, spec, self.salt)
+        """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError.
+
+        Of one that was judged at its create, those answers are taken; of others they are given now.
+        """
+        known = kept.of(record.id) if exists else None
+        found = known or identity.of(self._containerd, record, spec, self.salt)
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
         entries = self.store.index.of_namespace(
             spec.sandbox_namespace, self.accepts(spec.annotations, spec.sandbox_namespace)

@@ -38,6 +38,7 @@ NAMESPACE = "k8s.io"
 TaskStatus = Literal["unknown", "created", "running", "stopped", "paused", "pausing"]
 
 CHAIN_IDS_KEPT = 1024
+LIST_WITHIN_S = 15.0
 
 _CHAIN_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -152,9 +153,9 @@ class Containerd:
         except NotFound:
             return None
 
-    def tasks(self) -> tuple[Task, ...]:
+    def tasks(self, timeout_s: float = LIST_WITHIN_S) -> tuple[Task, ...]:
         """All tasks, those of sandboxes too. Each shim is asked: it takes longer on a full node."""
-        answer = self._connection.call(methods.LIST_TASKS, tasks_pb2.ListTasksRequest())
+        answer = self._connection.call(methods.LIST_TASKS, tasks_pb2.ListTasksRequest(), timeout_s)
         return tuple(map(_task, answer.tasks))
 
     def pids(self, container_id: str) -> tuple[int, ...]:

@@ -51,8 +51,10 @@ CREATED_KEPT_S = 600.0
 RECORDS = 64
 """Containers between their making and their start whose record is kept; others are asked for again."""
 
-HOOKED_AT_ONCE = 8
-"""Captures in one of their hooks, besides those that pause a container."""
+OWN_AT_ONCE = 8
+"""Captures that wait for their own workload, besides those that others have to wait for."""
+LOOKS_WITHIN_S = 0.5
+"""A capture is usually past its first steps by then."""
 
 CAPTURES_OF_A_TENANT = 2
 
@@ -149,7 +151,7 @@ class Loop(threading.Thread):
             if not self._is_its_turn(row):
                 row.due = now + TURN_EVERY_S
                 return
-            row.state = State.CAPTURING
+            row.state, row.seen = State.CAPTURING, now
         step = STEPS.get(row.state)
         if step is None:
             row.due = NEVER
@@ -165,7 +167,8 @@ class Loop(threading.Thread):
         return self._slow if row.slow else self._quick
 
     def _is_its_turn(self, row: Row) -> bool:
-        """One of a workload at a time; as many that pause a container as there are slots; hooks do not count."""
+        """One of a workload at a time; as many that pause a container as there are slots. Those that wait for their own
+        workload, in a hook or with what it has mounted, do not count."""
         others = [one for one in self._rows.values() if one.state is State.CAPTURING]
         if any(one.line == row.line for one in others):
             return False
@@ -173,8 +176,8 @@ class Loop(threading.Thread):
             CAPTURES_OF_A_TENANT, self._parts.config.captures_at_once
         ):
             return False
-        hooked = sum(capture_journal.is_in_hook(one.id) for one in others)
-        return len(others) - hooked < self._parts.config.captures_at_once and hooked < HOOKED_AT_ONCE
+        own = sum(_waits_for_its_own(one) for one in others)
+        return len(others) - own < self._parts.config.captures_at_once and own < OWN_AT_ONCE
 
     def _done(self, row: Row, step: Step, result: Next | Exception) -> None:
         """A step has ended. A capture's end is its line's chance."""
@@ -292,6 +295,12 @@ class Loop(threading.Thread):
         except Exception as error:  # noqa: BLE001 - the loop has to hear of it
             result = ContainerdError(f"the list of containers failed: {error}")
         self._inbox.put(partial(self._listed, result))
+
+
+def _waits_for_its_own(row: Row) -> bool:
+    step = capture_journal.step_of(row.id)
+    looking = step in capture_journal.LOOKING and time.monotonic() - row.seen > LOOKS_WITHIN_S
+    return looking or step in capture_journal.HOOKS
 
 
 def _forget_judgements(parts: Parts, known: set[str]) -> None:

@@ -1,0 +1,59 @@
+"""Pods that hang whoever waits for them hold up nobody else: no start, no capture, no waking.
+
+By order, not by the clock (hack/bench hostile measures): while all of them hang, other pods are prepared, captured,
+restored and woken.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from integration import hostile
+from integration.captured import outcome, records
+from integration.node import Node
+from integration.pods import Container, Pods
+from integration.test_automatic import annotated, capture_of, captures, env, started
+from integration.waiting import wait_until
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture
+def evil(agent: Node, pods: Pods) -> Iterator[list[Container]]:
+    """All of them, at work."""
+    agent.stop_agent()
+    agent.start_agent()
+    made = [begin(pods) for begin in hostile.ALL.values()]
+    hook = made[list(hostile.ALL).index("hanging_hook")]
+    journal = f"{agent.names.run_dir}/capturing/{hook.id}/journal.json"
+    wait_until(lambda: os.path.exists(journal), WITHIN_S, "the hook that hangs")
+    yield made
+    for one in made:
+        hostile.unblock(one)
+        one.pod.remove()
+    agent.stop_agent()
+
+
+def test_while_they_hang_others_are_prepared_captured_restored_and_woken(
+    evil: list[Container], agent: Node, pods: Pods
+) -> None:
+    environment = env()
+    said = annotated(after_restore="exec:touch /data/woken")
+    first = started(pods, environment, said)
+    (start,) = [one for one in records(agent, first.id) if "outcome" in one]
+    assert start["outcome"] == "cold:no-checkpoint"
+    assert "total_s" not in start  # it was decided ahead: no Python ran
+    assert capture_of(agent, first.pod)["result"] == "captured"
+    second = started(pods, environment, said)
+    assert outcome(agent, second) == "restored"
+    wait_until(lambda: woken(agent, second), WITHIN_S, "word of the waking")
+    assert woken(agent, second) == ["done"]
+    assert [one for container in evil for one in captures(agent, container.pod) if one["result"] == "captured"] == []
+    hanging = evil[list(hostile.ALL).index("hanging_hook")]
+    assert captures(agent, hanging.pod) == []  # it still hangs
+
+
+def woken(node: Node, container: Container) -> list[str]:
+    return [one["result"] for one in records(node, container.id) if one.get("event") == "after-restore"]
+
