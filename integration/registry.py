@@ -110,10 +110,10 @@ class Registry:
         self.ca = self.authority.ca
         self._certificate, self._key = self.authority.issue("registry")
         self.tokens = Tokens(self._certificate, self._key) if tls else None
-        self.docker_config = f"{directory}/docker.json"
-        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        with open(self.docker_config, "w") as file:
-            json.dump({"auths": {self.host: {"auth": login}} if tls else {}}, file)
+        self.docker_directory = f"{directory}/docker"
+        self.docker_config = f"{self.docker_directory}/config.json"
+        self._logged_in: list[str] = []
+        self.log_in_at(self.host)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Registry":
@@ -141,6 +141,14 @@ class Registry:
                 env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"},
             )
         wait_until(self._accepts, 20, "the registry answers")
+
+    def log_in_at(self, host: str) -> None:
+        """Writes our credentials for HOST[:PORT] into the docker config."""
+        self._logged_in.append(host)
+        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        os.makedirs(self.docker_directory, exist_ok=True)
+        with open(self.docker_config, "w") as file:
+            json.dump({"auths": {one: {"auth": login} for one in self._logged_in} if self.tls else {}}, file)
 
     def stop(self) -> None:
         """SIGKILL: it has nothing to tidy."""

@@ -16,7 +16,7 @@ from glowplug.registry.transport import Answer, Transport
 _MISSING = frozenset((404,))
 _ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
 _PAGE = 1000  # tags asked for at once
-_UPLOADS = 3
+_UPLOADS = 5
 
 
 class Repository:
@@ -119,6 +119,7 @@ class Repository:
             except RegistryError:
                 if not tries_left:
                     raise
+                self.origin.wait(_UPLOADS - 1 - tries_left)
             else:
                 return True
         raise AssertionError("the last try returns or raises")

@@ -18,7 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
 from glowplug import __version__
-from glowplug.errors import RegistryError
+from glowplug.errors import RegistryError, RegistryMiss
 from glowplug.registry.credentials import Credentials
 
 TRIES = 5
@@ -107,13 +107,13 @@ class Transport:
             except (HTTPError, OSError) as error:
                 if turn + 1 == tries or _is_lasting(error):
                     raise RegistryError(f"{self.base}: {_why(error)}") from error
-                self._wait(turn, None)
+                self.wait(turn, None)
                 continue
             if 200 <= response.status < 300 or response.status in fine:
                 return Answer(response.status, response.headers, content)
             if response.status not in _PASSING or turn + 1 == tries:
                 raise RegistryError(f"{self.base}: {method} answered {response.status}{_told(content)}")
-            self._wait(turn, response.headers.get("Retry-After"))
+            self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
     def stream(self, path: str, *, scope: str, size: int) -> bytes:
@@ -132,12 +132,20 @@ class Transport:
                     response.release_conn()
                     if response.status not in _PASSING or turn + 1 == self._tries:
                         raise RegistryError(f"{self.base}: GET answered {response.status}{_told(content)}")
-                    self._wait(turn, response.headers.get("Retry-After"))
+                    self.wait(turn, response.headers.get("Retry-After"))
                     continue
+                said = response.headers.get("Content-Length", "")
+                if said.isdigit() and int(said) != size - got:
+                    response.close()
+                    raise RegistryMiss(
+                        "damaged", f"{self.base}: a blob has another length than its descriptor says"
+                    )
                 try:
                     for part in _parts(response, size - got + 1):
                         if got + len(part) > size:
-                            raise RegistryError(f"{self.base}: a blob is longer than its descriptor says")
+                            raise RegistryMiss(
+                                "damaged", f"{self.base}: a blob is longer than its descriptor says"
+                            )
                         view[got : got + len(part)] = part
                         got += len(part)
                 finally:
@@ -147,7 +155,7 @@ class Transport:
             except (HTTPError, OSError) as error:
                 if turn + 1 == self._tries or _is_lasting(error):
                     raise RegistryError(f"{self.base}: {_why(error)}") from error
-            self._wait(turn, None)
+            self.wait(turn, None)
         raise RegistryError(f"{self.base}: a blob broke off after {got} of {size} bytes, {self._tries} times")
 
     def _once(
@@ -224,7 +232,8 @@ class Transport:
             "GET", f"{realm}{joined}{urlencode(asked)}", headers=headers, redirect=False
         )
 
-    def _wait(self, turn: int, retry_after: str | None) -> None:
+    def wait(self, turn: int, retry_after: str | None = None) -> None:
+        """Before the next try: longer each time, or as long as the registry says."""
         wanted = float(retry_after) if retry_after and retry_after.isdigit() else _BACK_OFF_S * 2**turn
         self._sleep(min(wanted, _LONGEST_WAIT_S) * random.uniform(0.75, 1.25))
 
