@@ -1,6 +1,7 @@
 """What the nodes of one fleet share, written to files, and the settings that name them."""
 
 import os
+from dataclasses import asdict
 
 from glowplug.registry.settings import RegistrySettings
 from integration import certificates
@@ -27,3 +28,16 @@ def fleet(directory: str, registry: Registry, **changes: object) -> RegistrySett
         "identities": {"*": (identity,)},
     }
     return RegistrySettings(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def toml_keys(settings: RegistrySettings) -> dict[str, object]:
+    """The table [registry] as dotted keys of config.toml."""
+    found: dict[str, object] = {}
+    for name, value in asdict(settings).items():
+        if isinstance(value, dict):
+            found.update(
+                {f'registry.{name}."{namespace}"': list(paths) for namespace, paths in value.items()}
+            )
+        else:
+            found[f"registry.{name}"] = list(value) if isinstance(value, tuple) else value
+    return found

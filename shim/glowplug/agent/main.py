@@ -15,6 +15,7 @@ from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.prefetch import Prefetcher
+from glowplug.agent.registry_work import RegistryWork
 from glowplug.agent.resolve import Resolver
 from glowplug.agent.server import Server
 from glowplug.agent.spool_reader import SpoolReader
@@ -54,7 +55,9 @@ def run(config: Config) -> None:
         Telling(config, store, history, host) as telling,
     ):
         _greet(containerd)
-        resolver = Resolver(config, containerd, store, history, host, learned)
+        registry = RegistryWork(config, store)
+        history.tellers.append(registry.tell)
+        resolver = Resolver(config, containerd, store, history, host, learned, registry)
         prepare.begin()
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         prefetcher = Prefetcher(store)
@@ -71,6 +74,7 @@ def run(config: Config) -> None:
         hearts = [prefetcher.heart, spool.heart, *loop.hearts, undo.heart, tidy.heart]
         for thread in (listening, *threads):
             thread.start()
+        registry.start()
         log.info("listening on %s", server.server_address)
         try:
             service_manager.ready()
@@ -85,6 +89,7 @@ def run(config: Config) -> None:
             service_manager.stopping()
             events.stop()
             loop.close()
+            registry.close()
             undo.close()
             tidy.close()
             prefetcher.close()

@@ -61,7 +61,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
             wanted = answer.get("checkpoint") or answer.get("worth_if_read")
             if wanted:
                 read_ahead(str(wanted))
-            if answer.get("verdict") == "match":
+            if answer.get("verdict") in ("match", "wait"):
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
             edited = withheld.without(spec, os.uname().machine)

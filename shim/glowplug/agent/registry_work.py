@@ -95,7 +95,11 @@ class RegistryWork:
         None where the registry has nothing to say about it. `row`: the host, and what the container is given.
         """
         namespace = facts.sandbox_namespace
-        if not key_digest or policy(self._config, facts.annotations) not in ("pull", "both"):
+        if (
+            not key_digest
+            or self._config.mode != "on"
+            or policy(self._config, facts.annotations) not in ("pull", "both")
+        ):
             return None
         key = namespace, key_digest
         self._look_later(key, row)

@@ -13,9 +13,10 @@ from glowplug.agent.judge import JUDGED, Judge
 from glowplug.agent.learned import Learned
 from glowplug.agent.policy import is_chosen
 from glowplug.agent.rates import Rates
+from glowplug.agent.registry_work import RegistryWork
 from glowplug.cache.store import Store
 from glowplug.capture import judged
-from glowplug.checkpoint import bundle, mounts, verdict
+from glowplug.checkpoint import bundle, mounts, requirements, verdict
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.eligible import RESTORE
 from glowplug.checkpoint.judgement import Judgement
@@ -45,7 +46,10 @@ class Resolver:
         history: History,
         host: HostFacts,
         learned: Learned,
+        registry: RegistryWork | None = None,
     ) -> None:
+        self._registry = registry
+        self._host = host
         self._config = config
         self._containerd = containerd
         self._store = store
@@ -98,12 +102,14 @@ class Resolver:
         accepts = self.verdicts.accepts(spec)
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
         if not entries:
-            return _miss("no-checkpoint", NO_CHECKPOINT)
+            return self._missed(record, spec, found, _miss("no-checkpoint", NO_CHECKPOINT))
         candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)
-            return {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
+            return self._missed(
+                record, spec, found, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
+            )
         if "observe" in (spec.annotations.get(RESTORE), self._config.mode):
             return _miss("observed", f"would have restored: {why}")
         try:
@@ -111,6 +117,20 @@ class Resolver:
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
         return {**self._plan(spec, chosen, why), "device_map": device_map}
+
+    def _missed(
+        self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
+    ) -> Answer:
+        """What the registry says to it: it may have what this node has not, for a later start or for this one."""
+        if self._registry is None:
+            return miss
+        row = requirements.require(self._host, requirements.given(spec, gpus.of(spec)))
+        said = self._registry.missed(record.id, spec, found.key.digest, row)
+        if said is None:
+            return miss
+        slug, detail, waits = said
+        answer = {**miss, "slug": slug, "detail": detail} if miss["slug"] == "no-checkpoint" else miss
+        return {**answer, "verdict": "wait"} if waits else answer
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from glowplug.cache.digest import FileEntry
-from glowplug.checkpoint import requirements
+from glowplug.checkpoint import key, requirements
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
 from glowplug.host import facts
 
@@ -44,7 +44,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
             dump_s=work.result.phases["dump"],
         ),
         layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
-        settings={},
+        settings=key.shown_settings(bundle),
         gpus=gpus,
     )
 

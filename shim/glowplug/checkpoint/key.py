@@ -40,6 +40,8 @@ NEUTRAL_SETTINGS = frozenset(
         "ignore-env",
         "max-pause",
         "outcome",
+        "registry",
+        "registry-wait",
         "restore",
         "restored-signal",
         "share",
@@ -51,7 +53,8 @@ PER_CONTAINER = frozenset(
     ("after-restore", "before-capture", "canary", "canary-body", "engine", "ready", "weights")
 )
 
-SHOWN_SETTINGS = (OWN_ANNOTATIONS + "io-uring", OWN_ANNOTATIONS + "mptcp")  # what a manifest may hold in the open
+# What a manifest may hold in the open.
+SHOWN_SETTINGS = tuple(OWN_ANNOTATIONS + name for name in ("io-uring", "mptcp", "registry"))
 
 Value = object  # JSON: text, number, bool, null, list, object
 Parts = dict[str, Value]
@@ -162,7 +165,7 @@ def _link_group(asked: _Asked, prefix: str, group: service_links.Group) -> str:
 
 
 def shown_settings(bundle: BundleFacts) -> dict[str, str]:
-    """The annotations of ours that change the process and hold no secret, for the manifest's `settings`."""
+    """The annotations of ours that hold no secret, for the manifest's `settings`."""
     return {name: value for name, value in sorted(bundle.annotations.items()) if name in SHOWN_SETTINGS}
 
 

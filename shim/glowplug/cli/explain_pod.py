@@ -151,6 +151,9 @@ def show_judged(found: Judged, everything: bool) -> None:
     screen.line(f"verdict now: {found.why}")
     for slug, sentence in found.against:
         screen.line(f"  not eligible ({slug}): {sentence}")
+    if found.registry is not None:
+        asked = f"{found.registry.slug}, asked {screen.age(found.registry.at)} ago"
+        screen.line(f"  registry ({asked}){': ' if found.registry.detail else ''}{found.registry.detail}")
     chosen = next((one for one in found.candidates if one.id == found.chosen), None)
     if chosen is not None and chosen.verdict.prediction is not None:
         screen.line(f"  {_predicted(chosen.verdict.prediction)}")

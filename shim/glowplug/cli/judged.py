@@ -5,7 +5,7 @@ What the agent answers at a start is made by the same room (agent/judge.py) from
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from glowplug.agent import history
 from glowplug.agent.judge import Judge
@@ -23,14 +23,16 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.criu import program
 from glowplug.errors import CriuError
 from glowplug.host import facts
-from glowplug.registry import fleet
+from glowplug.registry import fleet, lookups
+from glowplug.registry.lookups import LookUp
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """`against`: rules that keep it from any restore. `unknown`: parts of its key that can't be told.
 
-    `candidates`: nearest first. `why`: the choice among them, or why there is none, in a sentence.
+    `candidates`: nearest first. `why`: the choice among them, or why there is none, in a sentence. `registry`: what
+    came of the last look into it.
     """
 
     namespace: str
@@ -39,6 +41,7 @@ class Judged:
     candidates: tuple[Candidate, ...]
     chosen: str | None
     why: str
+    registry: LookUp | None = None
 
 
 class Judging:
@@ -78,6 +81,7 @@ class Judging:
             tuple(nearest_first(candidates)),
             chosen.id if chosen else None,
             why,
+            lookups.read(spec.sandbox_namespace, found.key.digest) if found.key.digest else None,
         )
 
 
@@ -96,6 +100,7 @@ def plain(judged: Judged) -> dict[str, object]:
         "unknown": [{"part": part, "what": what} for part, what in judged.unknown],
         "chosen": judged.chosen,
         "why": judged.why,
+        "registry": asdict(judged.registry) if judged.registry else None,
         "candidates": [rows[one.id] for one in judged.candidates],
     }
 

@@ -9,6 +9,8 @@ import time
 from glowplug import jsontext, paths
 
 DEADLINE_S = 1.0
+LONGEST_WAIT_S = 35.0
+AGAIN_S = 0.1
 LONGEST_REPLY = 1 << 20
 
 
@@ -42,6 +44,16 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
         raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object") from None
     if not isinstance(answer, dict):
         raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object")
+    return answer
+
+
+def plan(question: dict[str, object]) -> dict[str, object]:
+    """`ask`, again while the answer is that something is on its way (agent/registry_work.py)."""
+    until = time.monotonic() + LONGEST_WAIT_S
+    answer = ask(question)
+    while answer.get("verdict") == "wait" and time.monotonic() < until:
+        time.sleep(AGAIN_S)
+        answer = ask(question)
     return answer
 
 

@@ -74,7 +74,7 @@ def _start(
     for slug, sentence in against:
         return {"outcome": f"cold:{slug}", "detail": sentence, **noted}
     try:
-        answer = ask.ask(
+        answer = ask.plan(
             {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
         )
     except ask.NoAnswer as error:
