@@ -136,12 +136,16 @@ def test_without_waiting_the_second_pod_is_restored(
     a: Node, other: Node, pods: Pods, other_pods: Pods, settings: RegistrySettings
 ) -> None:
     environment = env()
-    first, _ = captured_and_pushed(a, pods, environment)
+    first, pushed = captured_and_pushed(a, pods, environment)
     with_registry(other, settings)
     never = annotated(capture="never")
     second = started(other_pods, environment, never)
     assert outcome(other, second) == "cold:no-checkpoint"
-    wait_until(lambda: of_registry(other, "pull"), WITHIN_S, "a pull")
+    wait_until(
+        lambda: [one for one in of_registry(other, "pull") if one.get("checkpoint") == pushed["checkpoint"]],
+        WITHIN_S,
+        "a pull",
+    )
     third = started(other_pods, environment, never)
     assert outcome(other, third) == "restored"
     assert third.state()["token"] == first.state()["token"]
