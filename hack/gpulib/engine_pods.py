@@ -55,6 +55,26 @@ ENV = {
 SEVERAL_GPUS = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
 PROMPT = [5, 17, 99, 200, 31]
 TOKENS = 16
+VLLM = (
+    "/v1/completions",
+    {
+        "model": "m",  # the name under which serve.sh serves any model
+        "prompt": PROMPT,
+        "max_tokens": TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "logprobs": 1,
+        "return_tokens_as_token_ids": True,
+    },
+)
+SGLANG = (
+    "/generate",
+    {
+        "input_ids": PROMPT,
+        "sampling_params": {"max_new_tokens": TOKENS, "temperature": 0, "ignore_eos": True},
+        "return_logprob": True,
+    },
+)
 LOOPBACK = "/etc/vllm-loopback"
 LOADER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/nsswitch.conf")
 ASKED_S = 60.0
@@ -196,7 +216,15 @@ class EnginePod:
     def __init__(self, place: Place, gpus: list[str], capture: str) -> None:
         self.place = place
         engine = "vllm" if place.engine == "vllm" else f"{place.engine}:{PORT}"
-        said = {"capture": capture, "engine": engine, "weights": place.chosen.weights, "hook-timeout": "2m"}
+        path, question = SGLANG if place.engine == "sglang" and not place.setup.fake else VLLM
+        said = {
+            "capture": capture,
+            "engine": engine,
+            "weights": place.chosen.weights,
+            "hook-timeout": "2m",
+            "canary": f"http-post://:{PORT}{path}",
+            "canary-body": json.dumps(question),
+        }
         self._pod = place.run({f"glowplug.dev/{name}": text for name, text in said.items()})
         self._gpus = gpus
         self._pid = 0
@@ -315,29 +343,18 @@ class EnginePod:
 
 
 def _ask_vllm(pod: EnginePod, within_s: float) -> dict[str, Any]:
-    question = {
-        "model": "m",  # the name under which serve.sh serves any model
-        "prompt": PROMPT,
-        "max_tokens": TOKENS,
-        "temperature": 0,
-        "ignore_eos": True,
-        "logprobs": 1,
-        "return_tokens_as_token_ids": True,
-    }
-    status, body = pod.call("POST", "/v1/completions", question, within_s)
+    status, body = pod.call("POST", *VLLM, within_s)
     if status != 200:
-        raise Failed(f"/v1/completions: {status} {body[:300]!r}")
+        raise Failed(f"{VLLM[0]}: {status} {body[:300]!r}")
     choice = json.loads(body)["choices"][0]
     found = choice["logprobs"]
     return {"ids": found["tokens"], "logprobs": found["token_logprobs"], "text": choice["text"]}
 
 
 def _ask_sglang(pod: EnginePod, within_s: float) -> dict[str, Any]:
-    sampling = {"max_new_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
-    question = {"input_ids": PROMPT, "sampling_params": sampling, "return_logprob": True}
-    status, body = pod.call("POST", "/generate", question, within_s)
+    status, body = pod.call("POST", *SGLANG, within_s)
     if status != 200:
-        raise Failed(f"/generate: {status} {body[:300]!r}")
+        raise Failed(f"{SGLANG[0]}: {status} {body[:300]!r}")
     answer = json.loads(body)
     found = answer["meta_info"]["output_token_logprobs"]
     return {"ids": [one[1] for one in found], "logprobs": [one[0] for one in found], "text": answer["text"]}
