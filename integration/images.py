@@ -44,6 +44,11 @@ def workload_image() -> str:
     return f"{_workload_images()}/image.tar"
 
 
+def workload_layers() -> list[str]:
+    """Paths of that image's layers, the lowest first."""
+    return [python_layer(), f"{_workload_images()}/program.tar"]
+
+
 def volume_image() -> str:
     """The same image, but that it declares /data to be a volume."""
     return f"{_workload_images()}/volume.tar"

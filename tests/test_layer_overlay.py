@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.layer_made import Overlay, mountinfo_lines, needs_root
@@ -262,3 +263,37 @@ def test_what_selinux_and_some_kernels_show() -> None:
 def test_octal_escapes_are_undone_once() -> None:
     assert mountinfo.unescape(rb"a\040b\134054\011") == "a b\\054\t"
     assert mountinfo.unescape(b"\xff\\134") == "\udcff\\"
+
+
+def test_a_long_list_of_layers_is_mounted_from_within_their_directory(tmp_path: Path) -> None:
+    """As containerd does it where the list takes more than a page."""
+    snapshots = tmp_path / "snapshots"
+    for number in range(1, 81):
+        (snapshots / str(number) / "fs").mkdir(parents=True)
+        (snapshots / str(number) / "fs" / f"from-{number}").touch()
+    for name in ("99/fs", "99/work", "rootfs"):
+        (snapshots / name).mkdir(parents=True)
+    rootfs, here = str(snapshots / "rootfs"), os.getcwd()
+    lower = ":".join(f"{number}/fs" for number in range(80, 0, -1))
+    data = f"lowerdir={lower},upperdir={snapshots}/99/fs,workdir={snapshots}/99/work,index=off"
+    syscalls.mount_from(str(snapshots), "overlay", rootfs, "overlay", 0, data)
+    try:
+        found = overlay.of_upper(str(snapshots / "99/fs"))
+        assert found is not None and found.directory == str(snapshots)
+        assert found.lowerdirs[0] == f"{snapshots}/80/fs" and len(found.lowerdirs) == 80
+        with overlay.Unmounted(found):
+            (snapshots / "99/fs/mine").touch()
+        assert sorted(os.listdir(rootfs)) == sorted([*(f"from-{number}" for number in range(1, 81)), "mine"])
+        assert os.getcwd() == here
+        assert "99/fs" not in lower and overlay.of_upper(str(snapshots / "80/fs")) is None
+    finally:
+        syscalls.umount2(rootfs, 0)
+
+
+@pytest.mark.parametrize("lower", ["a/fs", "1/fs:/usr", "../1/fs", "1/fs/..", "1"])
+def test_another_relative_layer_is_none_of_containerds(lower: str, tmp_path: Path) -> None:
+    """Where it begins can't be told."""
+    for name in ("9/fs", "9/work", "1/fs", "a/fs"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(LayerError, match="relative lower directory"):
+        overlay.OverlayMount(line(f"rw,lowerdir={lower},upperdir={tmp_path}/9/fs,workdir={tmp_path}/9/work"))

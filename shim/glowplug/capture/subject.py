@@ -15,9 +15,9 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
-from glowplug.errors import ContainerdError, UsageError
+from glowplug.errors import ContainerdError, LayerError, UsageError
 from glowplug.host import cgroup, memory, process
-from glowplug.layer import tree
+from glowplug.layer import overlay, tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,15 @@ def require_eligible(subject: Subject, found: Judgement) -> None:
             "which does not travel with a checkpoint: close it first"
         )
     require_none_stopped(subject.pids)
+    _require_rootfs(subject)
+
+
+def _require_rootfs(subject: Subject) -> None:
+    """Raises UsageError where the root file system of its copies could not be mounted again with their layer in it."""
+    try:
+        overlay.of_upper(subject.upper)
+    except LayerError as error:
+        raise UsageError(f"this container can't be captured: {error}") from error
 
 
 def require_none_stopped(pids: list[int]) -> None:

@@ -55,6 +55,7 @@ class OverlayMount:
 
     __slots__ = (
         "_shown",
+        "directory",
         "features",
         "flags",
         "lowerdirs",
@@ -69,8 +70,8 @@ class OverlayMount:
         settings, super_flags = _settings(found)
         self.target = found.target
         self.source = found.source
-        self.lowerdirs = _lowerdirs(settings, found.target)
         self.upperdir = _directory(settings, "upperdir", found.target)
+        self.directory, self.lowerdirs = _lowerdirs(settings, found.target, self.upperdir)
         self.workdir = _directory(settings, "workdir", found.target)
         self.flags = _mount_flags(found, super_flags)
         self.options = _option_string(settings, found.target)
@@ -83,6 +84,7 @@ class OverlayMount:
         return {
             "source": self.source,
             "target": self.target,
+            "directory": self.directory,
             "flags": self.flags,
             "options": self.options,
             "workdir": self.workdir,
@@ -113,6 +115,17 @@ def find(rootfs: str) -> OverlayMount:
     return OverlayMount(_found(os.path.realpath(rootfs)))
 
 
+def of_upper(upper: str) -> OverlayMount | None:
+    """The overlay that has `upper` as its upper directory, where this mount namespace shows it.
+
+    LayerError for one that can't be put back.
+    """
+    for mount in mountinfo.read():
+        if mount.fstype == "overlay" and mount.root == "/" and _upper_of(mount) == os.path.realpath(upper):
+            return OverlayMount(mount)
+    return None
+
+
 def unmount(mount: OverlayMount) -> None:
     """Unmount it. LayerError when it is busy: then it is still mounted and nothing has changed."""
     try:
@@ -136,7 +149,8 @@ def mount_again(recipe: Recipe) -> None:
     if not {"volatile", "fsync=volatile"}.isdisjoint(options.split(",")):
         _allow_volatile_again(str(recipe["workdir"]))
     try:
-        syscalls.mount(str(recipe["source"]), target, "overlay", int(recipe["flags"]), options)
+        directory = str(recipe.get("directory") or "/")
+        syscalls.mount_from(directory, str(recipe["source"]), target, "overlay", int(recipe["flags"]), options)
     except OSError as error:
         raise LayerError(f"can't mount the rootfs {target} again: {error}") from error
 
@@ -145,12 +159,17 @@ def refuse_mounted(upper: str) -> None:
     """LayerError while an overlay of this mount namespace has `upper` as its upper directory."""
     wanted = os.path.realpath(upper)
     for mount in mountinfo.read():
-        if mount.fstype != "overlay":
-            continue
-        for option in mount.super_options:
-            name, _, value = option.partition(b"=")
-            if name == b"upperdir" and os.path.realpath(_unescape(mountinfo.unescape(value))) == wanted:
-                raise LayerError(f"the layer {upper} is mounted at {mount.target}: unmount it first")
+        if mount.fstype == "overlay" and _upper_of(mount) == wanted:
+            raise LayerError(f"the layer {upper} is mounted at {mount.target}: unmount it first")
+
+
+def _upper_of(mount: mountinfo.Mount) -> str:
+    """The real path of its upper directory, "" without one."""
+    for option in mount.super_options:
+        name, _, value = option.partition(b"=")
+        if name == b"upperdir":
+            return os.path.realpath(_unescape(mountinfo.unescape(value)))
+    return ""
 
 
 def _found(target: str) -> mountinfo.Mount:
@@ -201,15 +220,32 @@ def _mount_flags(mount: mountinfo.Mount, super_flags: int) -> int:
     return flags
 
 
-def _lowerdirs(settings: dict[str, str | None], target: str) -> tuple[str, ...]:
-    lowerdirs = tuple(_unescape(part) for part in _split_unescaped(settings.get("lowerdir") or "", ":"))
+def _lowerdirs(settings: dict[str, str | None], target: str, upperdir: str) -> tuple[str, tuple[str, ...]]:
+    """Where relative ones begin, "" without any, and all of them, absolute.
+
+    containerd mounts a list that is too long for one page (some 50 layers) from within the directory of its
+    snapshots, SNAPSHOTS/N/fs (its core/mount, compactLowerdirOption). Nobody shows which that is; but the container's
+    own upper directory, which is never shortened, lies there too.
+    """
+    listed = [_unescape(part) for part in _split_unescaped(settings.get("lowerdir") or "", ":")]
+    relative = [part for part in listed if not part.startswith("/")]
+    base = ""
+    if relative:
+        snapshots, _, own = upperdir.rpartition("/fs")[0].rpartition("/")
+        if own and len(relative) == len(listed) and all(map(_is_snapshot, listed)):
+            base = snapshots
+        else:
+            raise LayerError(f"the rootfs {target} has the relative lower directory {relative[0]!r}")
+    lowerdirs = tuple(f"{base}/{part}" if base else part for part in listed)
     for directory in lowerdirs:
-        if not directory.startswith("/"):
-            # containerd mounts a long list from within the directory common to all; nobody shows which.
-            raise LayerError(f"the rootfs {target} has the relative lower directory {directory!r}")
         if not os.path.isdir(directory):
             raise LayerError(f"the rootfs {target} has the lower directory {directory!r}, which is not there")
-    return lowerdirs
+    return base, lowerdirs
+
+
+def _is_snapshot(path: str) -> bool:
+    number, _, rest = path.partition("/")
+    return number.isdecimal() and rest == "fs"
 
 
 def _directory(settings: dict[str, str | None], name: str, target: str) -> str:

@@ -1,9 +1,10 @@
 """System calls that the standard library lacks, one thin function each.
 
 Every failure is an OSError with the kernel's errno and the path it was about. Constants bear their kernel
-names (uapi/linux/mount.h, openat2.h, fcntl.h, fs.h). Imported by the runtime: ctypes, fcntl and os only.
+names (uapi/linux/mount.h, openat2.h, fcntl.h, fs.h). Imported by the runtime: _thread, ctypes, fcntl and os only.
 """
 
+import _thread
 import ctypes
 import errno
 import fcntl
@@ -31,6 +32,7 @@ RESOLVE_IN_ROOT = 0x10
 RENAME_EXCHANGE = 0x2
 
 AT_FDCWD = -100
+CLONE_FS = 0x200
 FICLONE = 0x40049409
 
 # The system call table has been one for all architectures since number 424.
@@ -56,6 +58,7 @@ _libc.mount.argtypes = (
     ctypes.c_ulong,
     ctypes.c_char_p,
 )
+_libc.unshare.argtypes = (ctypes.c_int,)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _libc.syscall.restype = ctypes.c_long
@@ -71,6 +74,32 @@ def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
     arguments = (os.fsencode(source), os.fsencode(target), os.fsencode(fstype), flags, os.fsencode(data))
     if _libc.mount(*arguments) < 0:
         raise _error(target)
+
+
+def mount_from(directory: str, source: str, target: str, fstype: str, flags: int, data: str) -> None:
+    """mount(2), with `directory` for what paths in `data` are relative to.
+
+    In a thread of its own with a working directory of its own (unshare(2), CLONE_FS): this process keeps its.
+    """
+    failed: list[OSError] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def there() -> None:
+        try:
+            if _libc.unshare(CLONE_FS) < 0:
+                raise _error(directory)
+            os.chdir(directory)
+            mount(source, target, fstype, flags, data)
+        except OSError as error:
+            failed.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(there, ())
+    done.acquire()
+    if failed:
+        raise failed[0]
 
 
 def umount2(target: str, flags: int) -> None:
