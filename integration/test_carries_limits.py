@@ -101,3 +101,28 @@ def test_a_restored_container_that_takes_too_much_is_oom_killed(agent: Node, pod
     container.get("/grow?mb=200")
     ended = container.ended()
     assert (ended.exit_code, ended.reason) == (128 + 9, "OOMKilled")
+
+
+SHM_BYTES = 24 << 20
+
+
+@needs_v1
+def test_files_of_dev_shm_are_charged_to_the_pod(node: Node, pods: Pods) -> None:
+    """And not to the service that containerd is in, of which the runtime is a part."""
+
+    def fill(container: Container) -> None:
+        wrote = container.exec("sh", "-c", f"head -c {SHM_BYTES} /dev/zero >/dev/shm/weights")
+        assert wrote.exit_code == 0, wrote
+
+    node.ensure_agent()
+    server = captured(node, pods, before=fill)
+    before = _own_shared_memory(node)
+    _, container = server.restored(node, pods)
+    assert container.exec("sh", "-c", "wc -c </dev/shm/weights").stdout.split() == [str(SHM_BYTES).encode()]
+    assert _own_shared_memory(node) - before >= SHM_BYTES
+
+
+def _own_shared_memory(node: Node) -> int:
+    """Of the pods' group itself, without the containers' below it (memory.stat of cgroup v1)."""
+    with open(f"/sys/fs/cgroup/memory{node.names.cgroup_parent}/memory.stat") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("shmem "))

@@ -42,6 +42,23 @@ def directories(cgroups_path: str, systemd: bool) -> list[str]:
     return [path for mount in mountpoints() if os.path.isdir(path := f"{mount}/{below}")]
 
 
+def memory_groups(cgroups_path: str, systemd: bool) -> list[str]:
+    """Where a process is charged for memory as a container of this path is: on v1 its parent, the pod's, in the memory
+    hierarchy; on v2 its own. They need not be there. Empty where the path names none."""
+    try:
+        below = relative(cgroups_path, systemd)
+    except HostError:
+        return []
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return [f"/sys/fs/cgroup/{below}"]
+    parent = os.path.dirname(below)
+    return [f"{mount}/{parent}" for mount in mountpoints() if parent and _counts_memory(mount)]
+
+
+def _counts_memory(mount: str) -> bool:
+    return os.path.exists(f"{mount}/memory.usage_in_bytes")
+
+
 def relative(cgroups_path: str, systemd: bool) -> str:
     """A container's cgroup as a path below a hierarchy's root.
 

@@ -17,7 +17,7 @@ from glowplug.criu import config, gate, hostname, images, named, settled, socket
 from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import announce, child, health, new_addresses, own_cgroup, progress, stdio
+from glowplug.restore import announce, charged, child, health, new_addresses, own_cgroup, progress, stdio
 from glowplug.restore.at_gate import pass_through
 from glowplug.restore.at_gate import steps as at_gate
 from glowplug.restore.at_gate.held import Held
@@ -137,8 +137,10 @@ def shared_memory(work: Work) -> None:
     source = f"{work.checkpoint}/shm/tree"
     if os.path.isdir(source):
         with open(f"{work.checkpoint}/shm/index.json") as file:
-            index = json.load(file)
-        shm.apply(source, work.plan.shm, work.attempt.shm_record, index["links"])
+            links = json.load(file)["links"]
+        charged.in_pod(
+            work.attempt, lambda: shm.apply(source, work.plan.shm, work.attempt.shm_record, links)
+        )
 
 
 def volumes(work: Work) -> None:
@@ -148,15 +150,20 @@ def volumes(work: Work) -> None:
         return
     with open(index) as file:
         listed = json.load(file)
-    for number, volume in enumerate(listed):
-        carried.apply(
-            f"{work.checkpoint}/volumes/{number}/tree",
-            _source_of(work.spec, volume["destination"]),
-            work.attempt.volume_record(number),
-            replace=volume["replace"],
-            fingerprint=volume["fingerprint"],
-            links=volume["links"],
-        )
+
+    def fill() -> None:
+        for number, volume in enumerate(listed):
+            carried.apply(
+                f"{work.checkpoint}/volumes/{number}/tree",
+                _source_of(work.spec, volume["destination"]),
+                work.attempt.volume_record(number),
+                replace=volume["replace"],
+                fingerprint=volume["fingerprint"],
+                links=volume["links"],
+            )
+
+    if listed:
+        charged.in_pod(work.attempt, fill)
 
 
 def _source_of(spec: dict[str, object], destination: str) -> str:

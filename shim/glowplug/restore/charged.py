@@ -1,0 +1,68 @@
+"""Work done by a child of ours in the pod's memory cgroup, so that what it writes into the pod's tmpfs is the pod's.
+
+Pages of a tmpfs are charged to the group of whoever writes them first. The runtime is in containerd's: gigabytes of a
+pod's /dev/shm there would count against the limit of containerd's unit, and not against the pod's.
+
+Used by the runtime: standard library only.
+"""
+
+import os
+from collections.abc import Callable
+
+from glowplug.errors import GlowplugError, HostError, LayerError
+from glowplug.host import cgroup, process_life
+from glowplug.restore.attempt import Attempt
+
+TOLD_BYTES = 1 << 16
+
+
+def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
+    """Have `work` done there. Where there is no such group it is done all the same, and charged as it comes.
+
+    Raises LayerError with the words of what it raises.
+    """
+    hear, say = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            process_life.die_with_parent(parent)
+            os.close(hear)
+            enter(attempt.facts.cgroups_path, attempt.facts.systemd_cgroup)
+            work()
+            status = 0
+        except (GlowplugError, OSError) as error:
+            os.write(say, str(error).encode(errors="replace")[:TOLD_BYTES])
+        except Exception as error:  # noqa: BLE001 - said by the one who waits for us
+            os.write(say, f"{type(error).__name__}: {error}".encode(errors="replace")[:TOLD_BYTES])
+        finally:
+            os._exit(status)
+    os.close(say)
+    try:
+        said = b""
+        while more := os.read(hear, 4096):
+            said += more
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        os.close(hear)
+    if status != 0:
+        raise LayerError(said.decode(errors="replace") or f"the process that wrote it ended with status {status}")
+
+
+def enter(cgroups_path: str, systemd: bool) -> bool:
+    """Move this process into the memory group that the container belongs to; False where that can't be.
+
+    On v1 it is the pod's. On v2, where a group with children has no processes, it is the container's own, made here as
+    runc will find it.
+    """
+    for directory in cgroup.memory_groups(cgroups_path, systemd):
+        try:
+            if cgroup.version() == 2 and not os.path.isdir(directory):
+                os.mkdir(directory, 0o755)
+            with open(f"{directory}/cgroup.procs", "w") as file:
+                file.write("0")  # who writes it
+        except (HostError, OSError):
+            continue
+        return True
+    return False

@@ -1,0 +1,53 @@
+"""What is written into a pod's tmpfs is written by a child in the pod's memory group; its failures are ours."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from glowplug.errors import LayerError
+from glowplug.host import cgroup
+from glowplug.restore import charged
+from glowplug.restore.attempt import Attempt, Facts
+
+NOWHERE = Attempt(Facts(id="c1", cgroups_path="/no-such-group-of-glowplug/pod/c1"), -1)
+
+
+def test_it_is_done_where_there_is_no_such_group(tmp_path: Path) -> None:
+    charged.in_pod(NOWHERE, lambda: (tmp_path / "made").touch())
+    assert (tmp_path / "made").exists()
+
+
+def test_no_group_is_made_for_a_pod_that_has_none() -> None:
+    charged.in_pod(NOWHERE, lambda: None)
+    assert cgroup.directories("/no-such-group-of-glowplug", systemd=False) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (LayerError("the new pod's shared memory has another 'x'"), "has another 'x'"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (KeyError("links"), "KeyError"),
+    ],
+)
+def test_what_it_raises_is_said_here(error: Exception, said: str) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(LayerError, match=said):
+        charged.in_pod(NOWHERE, work)
+
+
+def test_one_that_the_pod_s_limit_kills_has_failed() -> None:
+    with pytest.raises(LayerError, match="status -9"):
+        charged.in_pod(NOWHERE, lambda: os.kill(os.getpid(), 9))
+
+
+def test_on_v1_it_is_the_pod_s_on_v2_the_container_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    monkeypatch.setattr(cgroup, "mountpoints", lambda: ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu"])
+    monkeypatch.setattr(cgroup, "_counts_memory", lambda mount: mount.endswith("/memory"))
+    found = cgroup.memory_groups("/kubepods/pod1/c1", systemd=False)
+    assert found == ["/sys/fs/cgroup/kubepods/pod1/c1" if unified else "/sys/fs/cgroup/memory/kubepods/pod1"]
+    assert cgroup.memory_groups("", systemd=False) == []
