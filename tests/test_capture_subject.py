@@ -84,3 +84,9 @@ def test_several_are_named_with_what_to_do(names: tuple[str, ...], what: str) ->
     with pytest.raises(UsageError) as raised:
         subject.find(Config(), containerd, Request("default", "web"))
     assert str(raised.value) == f"wanted one container, found 2 in pod web ({', '.join(names)}): {what}"
+
+
+def test_larger_pages_than_were_tried_are_refused() -> None:
+    subject.require_page_size(4096)
+    with pytest.raises(UsageError, match="pages of 65536 bytes"):
+        subject.require_page_size(65536)

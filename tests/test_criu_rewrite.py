@@ -342,6 +342,16 @@ def test_damaged_images_are_an_image_error(dump: Dump, name: str, damage: str) -
         rewrite.take_out(dump.images, dump.memory)
 
 
+def test_a_pages_file_of_another_size_is_an_image_error(dump: Dump) -> None:
+    """As on a kernel with larger pages, of which CRIU lists as many: most of the memory would be lost."""
+    dump.process(1, 0, [Vma(BASE, 2048, here=[(0, 2048)])])
+    path = f"{dump.images}/pages-1.img"
+    before = os.path.getsize(path)
+    os.truncate(path, 16 * before)
+    with pytest.raises(ImageError, match=f"has {16 * before} bytes, but pagemap-1.img lists {before}"):
+        rewrite.take_out(dump.images, dump.memory)
+
+
 def test_entries_out_of_order_are_refused() -> None:
     entries = [message(f1=BASE + PAGE, f5=1, f4=PRESENT), message(f1=BASE, f5=1, f4=PRESENT)]
     with pytest.raises(ImageError, match="order"):

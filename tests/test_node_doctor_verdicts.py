@@ -61,6 +61,8 @@ def chain(first: str, how: str) -> dict[str, object]:
     ("found", "level", "said"),
     [
         (kernel.judge_version("6.18.44-cloud"), "ok", "6.18.44-cloud"),
+        (kernel.judge_page_size(4096), "ok", "4096 bytes"),
+        (kernel.judge_page_size(65536), "wrong", "65536 bytes"),
         (kernel.judge_version("5.6.0"), "ok", "5.6.0"),
         (kernel.judge_version("5.4.0-200-generic"), "wrong", "5.4.0-200-generic"),
         (kernel.judge_ptrace(None), "ok", "allowed; no Yama"),
@@ -381,4 +383,5 @@ def test_the_runtimes_interpreter_is_sought_where_the_runtime_seeks_it() -> None
     with open(script) as file:
         text = file.read()
     first, *others = runc.PYTHONS
-    assert f'for python in "{first.format(here="$here")}" {" ".join(others)} python3; do' in text
+    here = "$_glowplug_here"
+    assert f'for _glowplug_python in "{first.format(here=here)}" {" ".join(others)} python3; do' in text

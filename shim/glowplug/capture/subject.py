@@ -66,8 +66,21 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     )
 
 
+PAGE_BYTES = 4096
+
+
+def require_page_size(page_bytes: int) -> None:
+    """Raises UsageError where the kernel's pages are not those that images are rewritten in (criu/layout.py)."""
+    if page_bytes != PAGE_BYTES:
+        raise UsageError(
+            f"this node's kernel has pages of {page_bytes} bytes, and only {PAGE_BYTES} were tried: "
+            "nothing is captured here until they are"
+        )
+
+
 def require_eligible(subject: Subject, found: Judgement) -> None:
     """Raises UsageError with the first rule that the container breaks, or what can't be told of it."""
+    require_page_size(os.sysconf("SC_PAGE_SIZE"))
     for slug, sentence in found.against:
         raise UsageError(f"this container can't be captured ({slug}): {sentence}")
     for part, what in found.key.unknown.items():

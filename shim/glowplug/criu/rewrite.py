@@ -114,11 +114,12 @@ class _Done:
 def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Done | None:
     head, *entries = images.load(images_dir, one.pagemap, "pagemap")
     parts = layout.pieces(entries, sorted({edge for start, end, _ in one.windows for edge in (start, end)}))
+    number = head.required(1, "pagemap_head.pages_id")
+    pages, data = os.path.join(images_dir, f"pages-{number}.img"), f"pages-{number}.extent"
+    _require_size(pages, one.pagemap, _length(parts))
     chosen = _choose(parts, one.windows, smallest)
     if not chosen:
         return None
-    number = head.required(1, "pagemap_head.pages_id")
-    pages, data = os.path.join(images_dir, f"pages-{number}.img"), f"pages-{number}.extent"
     gone = {piece.address for _, pieces in chosen for piece in pieces}
     stay = [piece for piece in parts if piece.address not in gone]
     os.makedirs(memory_dir, mode=0o700, exist_ok=True)
@@ -140,6 +141,15 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
     moved = sum(extent.bytes for extent in made)
     dumped = sum(_length(pieces) for _, pieces in chosen)
     return _Done(made, huge, Taken(moved, dumped - moved, _length(stay)))
+
+
+def _require_size(pages: str, pagemap: str, length: int) -> None:
+    """CRIU counts in the kernel's pages: where these are larger than ours, we would take a part of the memory for all
+    of it."""
+    size = os.stat(pages).st_size
+    if size != length:
+        name = os.path.basename(pages)
+        raise ImageError(f"{name} has {size} bytes, but {pagemap} lists {length}: the dump is damaged")
 
 
 def _choose(

@@ -2,24 +2,30 @@
 
 from collections.abc import Iterable
 
-COUNTED = ("Anonymous", "Pss_Shmem")
+COUNTED = ("Anonymous", "Pss_Shmem", "Swap")
 
 
 def to_dump(pids: Iterable[int]) -> int:
-    """Bytes of anonymous and shared memory, an upper bound of what CRIU writes of these processes."""
+    """Bytes of anonymous and shared memory, in memory or swapped out: an upper bound of what CRIU writes of these
+    processes."""
     return sum(_rollup(pid) for pid in pids)
 
 
 def _rollup(pid: int) -> int:
-    total = 0
     try:
         with open(f"/proc/{pid}/smaps_rollup") as lines:
-            for line in lines:
-                field, _, value = line.partition(":")
-                if field in COUNTED:
-                    total += int(value.split()[0]) * 1024
+            return counted(lines)
     except (ProcessLookupError, FileNotFoundError):
         return 0  # it ended meanwhile
+
+
+def counted(lines: Iterable[str]) -> int:
+    """The bytes of a smaps_rollup that CRIU may write."""
+    total = 0
+    for line in lines:
+        field, _, value = line.partition(":")
+        if field in COUNTED:
+            total += int(value.split()[0]) * 1024
     return total
 
 

@@ -229,7 +229,12 @@ def tree(root: int) -> list[int]:
 
 
 def written_files(pid: int) -> set[str]:
-    """Paths of regular files that the process has open for writing, as its mount namespace names them."""
+    """Paths of regular files that the process can write without opening them: by a descriptor that is open for
+    writing, or a shared mapping that is. As its mount namespace names them."""
+    return _open_for_writing(pid) | _mapped_for_writing(pid)
+
+
+def _open_for_writing(pid: int) -> set[str]:
     found: set[str] = set()
     try:
         numbers = os.listdir(f"/proc/{pid}/fd")
@@ -239,13 +244,38 @@ def written_files(pid: int) -> set[str]:
         try:
             with open(f"/proc/{pid}/fdinfo/{number}") as info:
                 flags = next(int(line.split()[1], 8) for line in info if line.startswith("flags:"))
-            if flags & os.O_ACCMODE != os.O_RDONLY and stat.S_ISREG(
-                os.stat(f"/proc/{pid}/fd/{number}").st_mode
-            ):
-                found.add(os.readlink(f"/proc/{pid}/fd/{number}").removesuffix(" (deleted)"))
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                found.update(_regular_file(f"/proc/{pid}/fd/{number}"))
         except OSError:
             continue  # closed meanwhile
     return found
+
+
+def _mapped_for_writing(pid: int) -> set[str]:
+    """Also where nothing is open any more (mmap(2) and close(2)). A name is taken from map_files: in maps, a newline
+    in it is written in another way."""
+    found: set[str] = set()
+    try:
+        with open(f"/proc/{pid}/maps", errors="surrogateescape") as lines:
+            written = [line.split(None, 5) for line in lines if line.split(None, 2)[1].startswith(("rw", "-w"))]
+    except OSError:
+        return found
+    for span, permissions, _, _, inode, *_ in written:
+        if permissions[3] != "s" or inode == "0":
+            continue
+        first, last = (part.lstrip("0") or "0" for part in span.split("-"))
+        try:
+            found.update(_regular_file(f"/proc/{pid}/map_files/{first}-{last}"))
+        except OSError:
+            continue  # unmapped meanwhile
+    return found
+
+
+def _regular_file(link: str) -> list[str]:
+    """What a link of /proc leads to, if it is one. Raises OSError."""
+    if not stat.S_ISREG(os.stat(link).st_mode):
+        return []
+    return [os.readlink(link).removesuffix(" (deleted)")]
 
 
 def started_at(pid: int) -> float:

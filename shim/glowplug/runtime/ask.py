@@ -4,6 +4,7 @@ HOT: `_socket`, not `socket`, whose import costs more than the question.
 """
 
 import _socket
+import sys
 import time
 
 from glowplug import jsontext, paths
@@ -28,8 +29,8 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
     until = time.monotonic() + deadline_s
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
-        connection.settimeout(deadline_s)
-        connection.connect(paths.agent_socket())
+        _connect(connection, deadline_s)
+        connection.settimeout(_left(until))
         connection.sendall(jsontext.dumps(question).encode() + b"\n")
         reply = _line(connection, until)
     except TimeoutError:
@@ -57,13 +58,30 @@ def plan(question: dict[str, object]) -> dict[str, object]:
     return answer
 
 
+def _connect(connection: _socket.socket, within_s: float) -> None:
+    """Waits where the agent has more callers than it has taken yet (unix(7)): a non-blocking connect, which a socket
+    with a timeout makes, would fail at once."""
+    seconds, rest = divmod(max(1, round(within_s * 1_000_000)), 1_000_000)
+    timeval = seconds.to_bytes(8, sys.byteorder) + rest.to_bytes(8, sys.byteorder)
+    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, timeval)
+    try:
+        connection.connect(paths.agent_socket())
+    except BlockingIOError:  # EAGAIN, when that time is over
+        raise TimeoutError from None
+
+
+def _left(until: float) -> float:
+    """Seconds; TimeoutError where there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
 def _line(connection: _socket.socket, until: float) -> bytes:
     received = b""
     while not received.endswith(b"\n"):
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        connection.settimeout(left)
+        connection.settimeout(_left(until))
         more = connection.recv(65536)
         if not more:
             raise NoAnswer("agent-died", "the agent closed the connection in the middle of its answer")

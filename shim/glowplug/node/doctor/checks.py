@@ -43,6 +43,7 @@ class Checked:
 
 CHECKS = (
     Check("kernel", kernel.version),
+    Check("page size", kernel.page_size),
     Check("kernel options", kernel_options.options),
     Check("capabilities", kernel.capabilities),
     Check("ptrace", kernel.ptrace),

@@ -3,6 +3,7 @@
 import os
 
 from glowplug.capture.real_user import CAP_SYS_RESOURCE
+from glowplug.capture.subject import PAGE_BYTES
 from glowplug.host import cgroup, process
 from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
@@ -29,6 +30,17 @@ def judge_version(release: str) -> Finding:
         return ok(release)
     oldest = ".".join(map(str, OLDEST))
     return wrong(release, f"Linux {oldest} or newer", "boot a newer kernel")
+
+
+def page_size(_: Asked) -> Finding:
+    return judge_page_size(os.sysconf("SC_PAGE_SIZE"))
+
+
+def judge_page_size(page_bytes: int) -> Finding:
+    """Images are rewritten in pages of one size (capture/subject.py)."""
+    if page_bytes == PAGE_BYTES:
+        return ok(f"{page_bytes} bytes")
+    return wrong(f"{page_bytes} bytes", f"{PAGE_BYTES}: others were not tried", "boot a kernel with such pages")
 
 
 def ptrace(_: Asked) -> Finding:
