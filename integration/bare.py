@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from glowplug.criu import cgroups, config, extents, fill, gate, sockets
+from glowplug.host import process
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = f"{REPOSITORY}/integration/memory_target.py"
@@ -148,7 +149,7 @@ class Bare:
     def pss(self) -> int:
         """Sum of the proportional set sizes of its processes, in bytes."""
         total = 0
-        for pid in gate.members(self.pid).values():
+        for pid in process.members(self.pid).values():
             with open(f"/proc/{pid}/smaps_rollup") as file:
                 total += sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
         return total
@@ -186,7 +187,7 @@ class Bare:
 
     def _fill(self, memory: str, init: int, until: float) -> None:
         try:
-            self.filled = fill.fill(memory, gate.members(init), until)
+            self.filled = fill.fill(memory, process.members(init), until)
         except BaseException:
             os.kill(init, signal.SIGKILL)
             raise

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 
@@ -114,27 +113,3 @@ def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:
     with pytest.raises(CriuError, match="gate"):
         gate.Gate(folder, f"{folder}/opened")
     assert "gate.held" not in os.listdir(folder)
-
-
-def test_members_are_found_below_every_thread() -> None:
-    found: list[int] = []
-    go = threading.Event()
-
-    def fork() -> None:
-        process = subprocess.Popen(["sh", "-c", "sleep 600 & wait"])
-        found.append(process.pid)
-        go.wait(20)
-        for pid in gate.members(process.pid).values():
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
-
-    thread = threading.Thread(target=fork)
-    thread.start()
-    try:
-        until = soon()
-        while not found or len(gate.members(found[0])) < 2:
-            assert time.monotonic() < until
-        assert set(gate.members(found[0]).values()) < set(gate.members(os.getpid()).values())
-    finally:
-        go.set()
-        thread.join()

@@ -302,3 +302,15 @@ def test_a_mig_slice_is_no_device_of_a_map(driver: str, target: Start) -> None:
         crew.checkpoint(5)
         with pytest.raises(CudaError, match="wanted the UUID of a whole GPU"):
             crew.restore(5, (("MIG-aaaaaaaa-0000-0000-0000-000000000001", GPU_B),))
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_word_is_noticed() -> None:
+    """Half a line and then its end: nobody asks for the other half until the deadline."""
+    worker = gang._Worker.__new__(gang._Worker)
+    worker.says, say = os.pipe()
+    worker.heard, worker.busy = b"", True
+    os.write(say, b"o")
+    assert worker.line() is None and worker.heard
+    os.close(say)
+    assert worker.line() is None and not worker.heard
+    os.close(worker.says)

@@ -27,6 +27,7 @@ class Bundle:
         self.directory.mkdir()
         (self.directory / "config.json").write_text(json.dumps(spec()))
         self.log = directory / "log.json"
+        self.options: list[str] = []
 
     @property
     def root(self) -> str:
@@ -40,7 +41,7 @@ class Bundle:
     @property
     def command(self) -> argv.Command:
         told = ("--root", self.root, "--log", str(self.log))
-        return argv.parse([*told, "create", "--bundle", str(self.directory), "c1"])
+        return argv.parse([*told, "create", *self.options, "--bundle", str(self.directory), "c1"])
 
     def create(self) -> int:
         status = create.run("/none/runc", self.command)
@@ -178,6 +179,13 @@ def test_another_container_s_damaged_attempt_costs_no_start(
     found = record()
     assert found["outcome"] == "cold:no-checkpoint"
     assert "(c0) can't be taken back" in str(found["left_behind"])
+
+
+@pytest.mark.parametrize("option", [["--no-pivot"], ["--preserve-fds", "2"], ["--console-socket", "/s"]])
+def test_what_runc_restore_can_t_do_starts_cold(option: list[str], bundle: Bundle) -> None:
+    bundle.options = option
+    assert bundle.create() == RUNC
+    assert record()["outcome"] == "cold:runc-options"
 
 
 def test_what_is_no_plan_is_a_cold_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

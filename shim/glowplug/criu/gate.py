@@ -111,24 +111,3 @@ class Gate:
             if fd >= 0:
                 os.close(fd)
         self._held = self._go = -1
-
-
-def members(init: int) -> dict[int, int]:
-    """The processes of a container's tree: pid in the container → pid here. init: its first process.
-
-    Walks down from init (proc_pid_children; CONFIG_PROC_CHILDREN, which CRIU needs as well).
-    """
-    found: dict[int, int] = {}
-    pending = [init]
-    while pending:
-        pid = pending.pop()
-        try:
-            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-                inner = next(line.split()[-1] for line in file if line.startswith("NSpid:"))
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-                    pending += [int(child) for child in file.read().split()]
-        except (OSError, StopIteration):
-            continue  # it ended meanwhile; who needs it will miss it
-        found[int(inner)] = pid
-    return found

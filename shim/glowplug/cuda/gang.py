@@ -74,8 +74,13 @@ class _Worker:
             raise WorkerDied(f"the worker for driver calls died before: {line}") from error
 
     def line(self) -> str | None:
-        """The next whole line that it said, read without waiting; None when there is none yet."""
-        self.heard += os.read(self.says, 65536) if b"\n" not in self.heard else b""
+        """The next whole line that it said, read without waiting; None when there is none yet.
+
+        At its end what it had begun to say is nothing: `heard` is empty then.
+        """
+        if b"\n" not in self.heard:
+            more = os.read(self.says, 65536)
+            self.heard = self.heard + more if more else b""
         first, newline, rest = self.heard.partition(b"\n")
         if not newline:
             return None

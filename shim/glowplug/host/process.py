@@ -228,6 +228,11 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def members(root: int) -> dict[int, int]:
+    """A process and its descendants: pid in its own PID namespace → pid here."""
+    return {inside: pid for pid in tree(root) if (inside := number_inside(pid))}
+
+
 def written_files(pid: int) -> set[str]:
     """Paths of regular files that the process can write without opening them: by a descriptor that is open for
     writing, or a shared mapping that is. As its mount namespace names them."""

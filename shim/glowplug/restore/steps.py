@@ -4,6 +4,7 @@ All of them run in a process of their own (supervised.py). A step raises Glowplu
 which step it was, and that is the outcome's stage.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -271,7 +272,7 @@ def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> Non
     init = held_at.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
-    members = gate.members(init)
+    members = process.members(init)
     if os.path.isdir(f"{work.checkpoint}/memory"):
         work.begin_part("memory")
         _write_memory(work, members)
@@ -286,10 +287,11 @@ def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> Non
 def _write_memory(work: Work, members: dict[int, int]) -> None:
     from glowplug.criu import fill  # it imports what small checkpoints have no use for
 
-    def tell(done: int, total: int) -> None:
-        progress.tell(work.attempt.progress, done, total)
+    def report(done: int, total: int) -> None:
+        with contextlib.suppress(OSError):  # a run directory that is full costs no restore
+            progress.tell(work.attempt.progress, done, total)
 
-    filled = fill.fill(f"{work.checkpoint}/memory", members, work.until, tell)
+    filled = fill.fill(f"{work.checkpoint}/memory", members, work.until, report)
     work.measured["memory"] = round(filled.seconds, 4)
     work.memory_bytes = filled.bytes
 
@@ -308,7 +310,7 @@ def cuda(work: Work) -> None:
         work.gpu.bring_back(init, work.spec, work.left_s())
     finally:
         work.measured.update(work.gpu.seconds)
-    _pass(work, init, gate.members(init))
+    _pass(work, init, process.members(init))
     work.begin_part("go")
     work.gpu.go()
     work.attempt.open(init)

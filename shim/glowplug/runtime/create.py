@@ -14,8 +14,8 @@ from glowplug.runtime import ask, edit, outcome, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, RUNC
 
-CONTAINER_STDIO = (7, 8, 9)
-RESTORE_DEADLINE_S = 60.0
+NOT_AT_A_RESTORE = ("console-socket", "no-pivot", "pidfd-socket", "preserve-fds")
+"""Options of `runc create` that `runc restore` does not have, or does otherwise."""
 
 Said = dict[str, object]
 
@@ -73,6 +73,10 @@ def _start(
     noted: Said = {"left_behind": beside} if beside else {}
     for slug, sentence in against:
         return {"outcome": f"cold:{slug}", "detail": sentence, **noted}
+    for option in NOT_AT_A_RESTORE:
+        if option in command.options or option in command.flags:
+            detail = f"runc restore can't do what --{option} asks for"
+            return {"outcome": "cold:runc-options", "detail": detail, **noted}
     try:
         answer = ask.plan(
             {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
