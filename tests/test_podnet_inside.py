@@ -40,7 +40,7 @@ def pod() -> Iterator[int]:
 
 def test_what_listens_on_an_own_address_is_found(pod: int) -> None:
     network = f"/proc/{pod}/ns/net"
-    listener = inside._socket(network, socket.AF_INET)
+    listener = inside.made_in(network, socket.AF_INET)
     with listener:
         listener.bind((OWN, PORT))
         listener.listen()

@@ -47,11 +47,15 @@ def dump(
     guard: Guard,
     watched: tuple[str, ...],
     ids: Ids | None,
+    max_pause_s: float | None = None,
 ) -> None:
-    """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors."""
+    """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors.
+
+    max_pause_s: CRIU gives up a process that does not stop within it, in whole seconds.
+    """
     options = f"{scratch}/criu.conf"
     with open(options, "w") as file:
-        file.write(config.dump(watched))
+        file.write(config.dump(watched, min(config.SEIZE_S, max_pause_s or config.SEIZE_S)))
     os.makedirs(images, 0o700, exist_ok=True)
     child = runc.start_checkpoint(container, images, scratch, options, ids)
     guard.watch(child)

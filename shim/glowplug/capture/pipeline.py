@@ -28,11 +28,14 @@ from glowplug.capture import (
     real_user,
     shared,
     since_start,
+    state,
     subject,
     unix_names,
     volumes,
 )
 from glowplug.capture import stop as stopping
+from glowplug.capture.preflight import require as preflight
+from glowplug.capture.preflight.tree import Tree
 from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
@@ -76,6 +79,7 @@ class Work:
     ids: Ids | None = None
     watched: tuple[str, ...] = ()
     unix_names: Names = field(default_factory=Names)
+    state: dict[str, object] = field(default_factory=dict)
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
     gpu: "Gpu | None" = None
@@ -109,6 +113,7 @@ def find(work: Work) -> None:
         work.containerd, found.record, found.spec, fleet.salt(work.config.registry, work.store), found.init
     )
     subject.require_eligible(found, work.found)
+    preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
     work.ids = real_user.of(found.pids)
     work.subject = found
     work.result.namespace = found.bundle.sandbox_namespace
@@ -152,10 +157,20 @@ def freeze(work: Work) -> None:
         frozen.frozen(runc, found.record.id, work.scratch) as guard,
     ):
         work.processes = [process.credentials(pid) for pid in found.pids]
-        frozen.dump(runc, found.record.id, f"{into}/images", work.scratch, guard, work.watched, work.ids)
+        frozen.dump(
+            runc,
+            found.record.id,
+            f"{into}/images",
+            work.scratch,
+            guard,
+            work.watched,
+            work.ids,
+            work.request.max_pause_s,
+        )
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
+        work.state = state.read(found.pids, work.unix_names, found.bundle.oom_score_adj)
         wanted = links.of(found, f"{into}/images")
         work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
         _refuse_longer_pause(work, began)
@@ -184,6 +199,7 @@ def settle(work: Work) -> None:
     if work.request.canary:
         with open(f"{work.draft.path}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
+    state.write(work.state, f"{work.draft.path}/images")
     rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
 
 

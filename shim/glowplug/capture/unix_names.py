@@ -25,6 +25,7 @@ class Names:
     now: dict[int, str] = field(default_factory=dict)
     others: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[int, str]] = field(default_factory=list)
+    relative: list[tuple[int, str]] = field(default_factory=list)
 
 
 def find(pids: Iterable[int], root: str) -> Names:
@@ -58,12 +59,15 @@ def _look(
     if is_removed and not status.st_nlink:
         return  # nobody can reach it by a name: CRIU binds it and removes the name again
     path = path.removesuffix(_DELETED)
+    if not bound.startswith("/") and not path.endswith(f"/{bound}"):
+        found.relative.append((held.pid, bound))  # unix_resolve_name() in criu/sk-unix.c
+        return
     others = _other_names(root, path, (status.st_dev, status.st_ino), status.st_nlink, is_removed)
     if is_removed and not others:
         found.lost.append((held.pid, path))
         return
     name = others.pop(0) if is_removed else path
-    if name != bound and not (not bound.startswith("/") and name.endswith(f"/{bound}")):
+    if name != (bound if bound.startswith("/") else path) or is_removed:
         found.now[held.inode] = name
     if name not in seen:  # what was accepted from a listener has its name too
         seen.add(name)

@@ -17,6 +17,12 @@ _LOG_TAIL = 1 << 20
 # Said in runs that go well, too: where the caller lacks CAP_SYS_RESOURCE; before a ghost file is tried.
 _HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE", "trim failed:")
 
+GHOST_LIMIT = 512 << 20
+"""Bytes of a removed file that is still open, at most, to be taken along in the images."""
+
+SEIZE_S = 10
+"""How long CRIU waits, at most, for all tasks to stop. The container is frozen meanwhile."""
+
 ANNOTATION = "org.criu.config"
 """OCI annotation that names a CRIU configuration file (runc, libcontainer/criu_linux.go)."""
 
@@ -33,22 +39,23 @@ verbosity=3
 """
 
 # At dump, cgroups are recorded: cgroups.py makes of the record what a restore needs.
-# Connections still in an accept queue are left out, open unlinked files of up to 512 MiB come along, and
+# Connections still in an accept queue are left out, open unlinked files up to a size come along, and
 # watched paths are looked up by name, because overlayfs can't open its own file handles.
-_DUMP = """\
+_DUMP = f"""\
 skip-in-flight
-ghost-limit 512M
+ghost-limit {GHOST_LIMIT >> 20}M
 force-irmap
 """
 
 
-def dump(watched: tuple[str, ...] = ()) -> str:
+def dump(watched: tuple[str, ...] = (), seize_s: float = SEIZE_S) -> str:
     """Configuration for a dump.
 
-    watched: absolute paths in the container that inotify watches (see watches.py).
-    CriuError: a path that CRIU's parser can't take.
+    watched: absolute paths in the container that inotify watches (see watches.py). seize_s: how long CRIU may wait
+    for the tasks to stop; it counts whole seconds, and at least one. CriuError: a path that CRIU's parser can't take.
     """
-    return _BOTH + _DUMP + "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
+    scanned = "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
+    return f"{_BOTH}{_DUMP}timeout {max(1, int(seize_s))}\n{scanned}"
 
 
 def restore(

@@ -30,7 +30,7 @@ def connect(namespace: str, addresses: Iterable[str], port: int, until: float) -
         if number and time.monotonic() >= until:
             break
         try:
-            made = _socket(namespace, socket.AF_INET6 if ":" in address else socket.AF_INET)
+            made = made_in(namespace, socket.AF_INET6 if ":" in address else socket.AF_INET)
         except OSError as error:
             refused = error  # a kernel without IPv6
             continue
@@ -44,14 +44,17 @@ def connect(namespace: str, addresses: Iterable[str], port: int, until: float) -
     raise refused
 
 
-def _socket(namespace: str, family: int) -> socket.socket:
+def made_in(
+    namespace: str, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0
+) -> socket.socket:
+    """A socket of that network namespace file. Raises OSError, HostError for the one that this process is in."""
     made: list[socket.socket] = []
     failed: list[OSError | HostError] = []
 
     def make() -> None:
         try:
             _enter(namespace)
-            made.append(socket.socket(family, socket.SOCK_STREAM))
+            made.append(socket.socket(family, kind, protocol))
         except (OSError, HostError) as error:
             failed.append(error)
 

@@ -18,7 +18,17 @@ from glowplug.criu import config, gate, hostname, images, named, settled, socket
 from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process
 from glowplug.layer import carried, overlay, shm, tree
-from glowplug.restore import announce, charged, child, health, new_addresses, own_cgroup, progress, stdio
+from glowplug.restore import (
+    announce,
+    charged,
+    child,
+    health,
+    new_addresses,
+    own_cgroup,
+    progress,
+    state,
+    stdio,
+)
 from glowplug.restore.at_gate import pass_through
 from glowplug.restore.at_gate import steps as at_gate
 from glowplug.restore.at_gate.held import Held
@@ -222,6 +232,7 @@ def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
     is held at the gate; without CUDA it is let go there."""
     facts = work.attempt.facts
+    state.inherit(state.read(work.checkpoint))
     criu_path = work.plan.criu
     if not os.access(criu_path, os.X_OK):
         raise CriuError(f"there is no CRIU at {criu_path}: no such program, install CRIU 4.1 or newer")

@@ -8,10 +8,15 @@ Used by the runtime: standard library only.
 
 from collections.abc import Callable
 
-from glowplug.restore import announce, health, marker
+from glowplug.restore import announce, health, marker, state
 from glowplug.restore.at_gate.held import Held
 
 Step = Callable[[Held], None]
+
+
+def kept(held: Held) -> None:
+    """What CRIU does not bring back: affinity, socket options, multicast groups and their like."""
+    state.apply(state.read(held.checkpoint), held.tree, f"/proc/{held.init}/root")
 
 
 def healthy(held: Held) -> None:
@@ -20,8 +25,9 @@ def healthy(held: Held) -> None:
 
 
 def oom_score(held: Held) -> None:
-    """oom_score_adj is the new pod's."""
+    """oom_score_adj is the new pod's, but for processes that had one of their own."""
     health.set_oom_score_adj(held.tree.values(), held.spec)
+    state.own_oom_score_adj(state.read(held.checkpoint), held.tree)
 
 
 def mark(held: Held) -> None:
@@ -38,6 +44,7 @@ def signalled(held: Held) -> None:
 
 
 STEPS: tuple[tuple[str, Step], ...] = (
+    ("state", kept),
     ("health", healthy),
     ("oom", oom_score),
     ("mark", mark),

@@ -1,0 +1,28 @@
+"""The list of the checks, and the refusal of a capture by the first that has something against it."""
+
+from collections.abc import Callable, Iterator
+
+from glowplug.capture.preflight import files, memory, processes, sockets, unix_peers, unix_sockets
+from glowplug.capture.preflight.tree import Refusal, Tree
+from glowplug.errors import CaptureRefused
+
+CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
+    processes.traced,
+    processes.stuck,
+    memory.sealed,
+    memory.programs,
+    sockets.unsupported,
+    unix_sockets.nameless,
+    unix_peers.outside,
+    files.large_removed,
+)
+
+MOMENTARY = ("traced", "in-vfork", "stuck")
+"""Slugs of what is over in a while: worth another try."""
+
+
+def require(tree: Tree) -> None:
+    """Raises CaptureRefused with the first thing that speaks against a capture."""
+    for check in CHECKS:
+        for refusal in check(tree):
+            raise CaptureRefused(refusal.slug, f"this container can't be captured: {refusal.sentence}")

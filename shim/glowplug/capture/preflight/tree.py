@@ -1,0 +1,46 @@
+"""The processes of a container as the checks look at them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from glowplug.host import descriptors
+from glowplug.host.descriptors import Descriptor
+
+
+class Refusal(NamedTuple):
+    """Why a capture is refused. `slug`: in a word; `sentence`: who holds what, and what to do."""
+
+    slug: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node."""
+
+    pids: list[int]
+    root: str
+
+    @cached_property
+    def descriptors(self) -> list[Descriptor]:
+        """All that they have open, looked up once."""
+        return descriptors.of(self.pids)
+
+    @cached_property
+    def sockets(self) -> list[Descriptor]:
+        """Each socket once."""
+        found: dict[int, Descriptor] = {}
+        for one in self.descriptors:
+            if one.target.startswith("socket:["):
+                found.setdefault(one.inode, one)
+        return list(found.values())
+
+
+def named(pid: int) -> str:
+    """`process 4711 (nginx)`, with the node's pid."""
+    try:
+        with open(f"/proc/{pid}/comm", errors="backslashreplace") as file:
+            return f"process {pid} ({file.read().strip()})"
+    except OSError:
+        return f"process {pid}"

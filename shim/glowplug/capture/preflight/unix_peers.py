@@ -1,0 +1,95 @@
+"""Unix sockets whose other end is outside of the container: in a sidecar, on the node, in a process that was exec'd.
+
+CRIU can't dump half of a connection, and there is no end of file to be put in the other half's place. Who is
+connected to whom, the kernel says over netlink (sock_diag(7)), in the pod's network namespace.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.errors import HostError
+from glowplug.host import descriptors
+from glowplug.podnet import inside
+
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
+_DUMP = 0x1 | 0x100 | 0x200  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
+_ERROR, _DONE = 2, 3
+_ALL_STATES = 0xFFFFFFFF
+_SHOW_NAME, _SHOW_PEER = 1, 4
+_NAME, _PEER = 0, 2
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBHIIIII")
+_ANSWER = struct.Struct("=BBBBIII")
+_ATTRIBUTE = struct.Struct("=HH")
+_BUFFER = 1 << 16
+
+
+class _End(NamedTuple):
+    peer: int
+    name: str
+
+
+def outside(tree: Tree) -> Iterator[Refusal]:
+    """One for each connection that leaves the container, with both ends."""
+    own = {one.inode: one for one in tree.sockets}
+    if not own:
+        return
+    try:
+        ends = _ends(f"/proc/{tree.pids[0]}/ns/net")
+    except (OSError, HostError):
+        return  # a kernel without unix_diag, which CRIU can do nothing on
+    for inode, end in ends.items():
+        if inode in own and end.peer and end.peer not in own:
+            holder = own[inode]
+            name = ends.get(end.peer, _End(0, "")).name or end.name
+            yield Refusal(
+                "unix-peer",
+                f"{named(holder.pid)} is connected by a Unix socket (descriptor {holder.number}"
+                f"{f', {name}' if name else ''}) to {_holder(end.peer)}, which is outside of the container: close the "
+                "connection before a capture",
+            )
+
+
+def _holder(inode: int) -> str:
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    found = next((one.pid for one in descriptors.of(pids) if one.inode == inode), None)
+    return named(found) if found is not None else "a process that is not to be found"
+
+
+def _ends(namespace: str) -> dict[int, _End]:
+    """All Unix sockets of a network namespace by inode. Raises OSError."""
+    found: dict[int, _End] = {}
+    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as asked:
+        request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW_NAME | _SHOW_PEER, 0, 0)
+        asked.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
+        while True:
+            data = asked.recv(_BUFFER)
+            at = 0
+            while at < len(data):
+                length, kind, *_ = _HEADER.unpack_from(data, at)
+                if kind == _DONE:
+                    return found
+                if kind == _ERROR:
+                    number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                    raise OSError(number, os.strerror(number))
+                inode, end = _parsed(data[at + _HEADER.size : at + length])
+                found[inode] = end
+                at += (length + 3) & ~3
+
+
+def _parsed(message: bytes) -> tuple[int, _End]:
+    inode = _ANSWER.unpack_from(message)[4]
+    at, peer, name = _ANSWER.size, 0, ""
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        value = message[at + _ATTRIBUTE.size : at + length]
+        if kind == _PEER:
+            peer = int.from_bytes(value, "little")
+        elif kind == _NAME:
+            name = os.fsdecode(value).replace("\0", "@")
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return inode, _End(peer, name)

@@ -1,0 +1,99 @@
+"""What CRIU does not keep of processes, read at the capture and set again at the gate of a restore (restore/state.py).
+
+It lies beside the images as state.json. Only what differs from what a restored process has anyway is in it.
+"""
+
+import json
+import os
+
+from glowplug.capture.unix_names import Names
+from glowplug.host import descriptors, process, scheduling, socket_state, timerfds
+
+NAME = "state.json"
+
+State = dict[str, object]
+
+
+def read(pids: list[int], names: Names, oom_score_adj: int | None) -> State:
+    """Of the frozen processes `pids`. oom_score_adj: the container's own, which a restore sets in the new pod."""
+    inner = {pid: _inner(pid) for pid in pids}
+    cpus = scheduling.allowed_cpus(pids[0])
+    known = socket_state.known_groups(pids[0])
+    return {
+        "memory_policy": scheduling.memory_policy(pids[0]),
+        "processes": [
+            {"pid": inner[pid], **found} for pid in pids if (found := _process(pid, cpus, oom_score_adj))
+        ],
+        "sockets": [
+            {"pid": inner[one.pid], "fd": one.number, **found}
+            for one in descriptors.sockets(pids)
+            if (found := _socket(one, known))
+        ],
+        "timers": [
+            {"pid": inner[one.pid], "fd": one.number, **due}
+            for one in descriptors.of(pids)
+            if one.target == "anon_inode:[timerfd]" and (due := timerfds.due(one.pid, one.number))
+        ],
+        "unix_links": names.others,
+    }
+
+
+def write(state: State, images_dir: str) -> None:
+    """Raises OSError."""
+    with open(os.path.join(images_dir, NAME), "w", encoding="ascii") as file:
+        json.dump(state, file)
+
+
+def _process(pid: int, cpus: set[int], oom_score_adj: int | None) -> State:
+    found: State = {"core_filter": scheduling.core_filter(pid)}
+    own = process.oom_score_adj(pid)
+    if oom_score_adj is not None and own != oom_score_adj:
+        found["oom_score_adj"] = own
+    threads = []
+    for thread in sorted(int(name) for name in os.listdir(f"/proc/{pid}/task")):
+        told = _thread(thread, cpus)
+        if told:
+            threads.append({"tid": _inner(thread), **told})
+    return found | ({"threads": threads} if threads else {})
+
+
+def _thread(thread: int, cpus: set[int]) -> State:
+    found: State = {}
+    affinity = os.sched_getaffinity(thread)
+    if affinity < cpus:
+        found["cpus"] = sorted(affinity)
+    priority = scheduling.io_priority(thread)
+    if priority >> 13 not in (0, 2) or _level_was_set(thread, priority):
+        found["io_priority"] = priority
+    slack = scheduling.timer_slack(thread)
+    if slack not in (0, scheduling.DEFAULT_SLACK_NS):
+        found["timer_slack_ns"] = slack
+    return found
+
+
+def _level_was_set(thread: int, priority: int) -> bool:
+    """Of the best-effort class: without a word of its own, a thread has the level that its nice value gives."""
+    level = (os.getpriority(os.PRIO_PROCESS, thread) + 20) // 5
+    return priority >> 13 == 2 and priority & 0x7 != level
+
+
+def _socket(one: descriptors.Descriptor, known: list[tuple[str, int, str]]) -> State:
+    try:
+        with descriptors.borrowed(one.pid, one.number) as fd:
+            of = socket_state.kind(fd)
+            found: State = {
+                "options": socket_state.options(fd, of),
+                "congestion": socket_state.congestion(fd, of),
+                "groups": socket_state.groups(fd, of, known),
+                "multicast_interface": socket_state.multicast_interface(fd, of),
+            }
+    except OSError:
+        return {}
+    found = {name: value for name, value in found.items() if value}
+    return {"kind": list(of), **found} if found else {}
+
+
+def _inner(pid: int) -> int:
+    """Its number in the container."""
+    with open(f"/proc/{pid}/status", errors="backslashreplace") as lines:
+        return next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))

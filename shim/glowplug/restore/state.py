@@ -1,0 +1,154 @@
+"""What CRIU does not bring back of processes, set on the restored tree while it is held (see capture/state.py).
+
+What the new pod can't give (a CPU that its cpuset lacks) is left as a new process has it; what it can and what fails
+all the same is the restore's failure. Docs: docs/edits.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from glowplug.errors import CriuError
+from glowplug.host import descriptors, process, scheduling, socket_state, timerfds
+from glowplug.layer import beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    State = dict[str, Any]
+
+NAME = "state.json"
+
+
+def read(checkpoint: str) -> State:
+    """Of a checkpoint's directory; empty for one of an older Glowplug. Raises CriuError."""
+    try:
+        with open(f"{checkpoint}/images/{NAME}", encoding="ascii") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CriuError(f"the state of the processes can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CriuError("the state of the processes can't be read: it is no JSON object")
+    return found
+
+
+def inherit(state: State) -> None:
+    """Before CRIU: this process's memory policy, which the restored ones have from it. A node without those memory
+    nodes has none to give."""
+    policy = state.get("memory_policy")
+    if policy:
+        try:
+            scheduling.set_own_memory_policy(policy)
+        except (OSError, ValueError):
+            return
+
+
+def apply(state: State, tree: dict[int, int], root: str) -> None:
+    """On the held tree: pid in the container → pid here. root: its root directory. Raises CriuError."""
+    try:
+        for one in state.get("processes", ()):
+            if one["pid"] in tree:
+                _process(one, tree[one["pid"]])
+        for one in state.get("sockets", ()):
+            _on_copy(one, tree, _socket)
+        for one in state.get("timers", ()):
+            _on_copy(one, tree, _timer)
+        for name, other in state.get("unix_links", ()):
+            _link_again(root, name, other)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CriuError(f"the state of a process can't be set again: {error}") from error
+
+
+def own_oom_score_adj(state: State, tree: dict[int, int]) -> None:
+    """Of processes that had another than their container; after those of the new pod are set. Raises CriuError."""
+    for one in state.get("processes", ()):
+        value, pid = one.get("oom_score_adj"), tree.get(one["pid"])
+        if pid is not None and isinstance(value, int):
+            try:
+                process.set_oom_score_adj(pid, value)
+            except OSError as error:
+                raise CriuError(
+                    f"process {one['pid']} can't have its oom_score_adj of {value}: {error}"
+                ) from error
+
+
+def _process(one: State, pid: int) -> None:
+    wanted = one.get("core_filter")
+    if wanted and scheduling.core_filter(pid) != wanted:
+        scheduling.set_core_filter(pid, wanted)
+    if one.get("threads"):
+        threads = _threads(pid)
+        for told in one["threads"]:
+            if told["tid"] in threads:
+                _thread(told, threads[told["tid"]])
+
+
+def _thread(told: State, thread: int) -> None:
+    if "cpus" in told and set(told["cpus"]) <= scheduling.allowed_cpus(thread):
+        os.sched_setaffinity(thread, told["cpus"])
+    if "io_priority" in told:
+        scheduling.set_io_priority(thread, told["io_priority"])
+    if "timer_slack_ns" in told:
+        scheduling.set_timer_slack(thread, told["timer_slack_ns"])
+
+
+def _socket(one: State, fd: int) -> None:
+    of = socket_state.kind(fd)
+    if list(of) != one["kind"]:
+        raise ValueError(
+            f"descriptor {one['fd']} of process {one['pid']} came back as another kind of socket"
+        )
+    refused = socket_state.set_options(fd, of, one.get("options", {}))
+    if one.get("congestion") and not socket_state.set_congestion(fd, one["congestion"]):
+        refused.append("TCP_CONGESTION")
+    if refused and not _is_closed(fd):
+        raise ValueError(f"process {one['pid']}, descriptor {one['fd']}: {', '.join(refused)} can't be set")
+    for group in one.get("groups", ()):
+        socket_state.join(fd, (group[0], group[1], group[2], group[3]))
+    if one.get("multicast_interface"):
+        socket_state.set_multicast_interface(fd, of, one["multicast_interface"])
+
+
+def _is_closed(fd: int) -> bool:
+    """A TCP socket whose connection led outside: nothing of it counts any more."""
+    return socket_state.tcp_state(fd) == socket_state.TCP_CLOSE
+
+
+def _timer(one: State, fd: int) -> None:
+    timerfds.arm(fd, one)
+
+
+def _on_copy(one: State, tree: dict[int, int], do: Callable[[State, int], None]) -> None:
+    if one["pid"] not in tree:
+        return
+    with descriptors.borrowed(tree[one["pid"]], one["fd"]) as fd:
+        do(one, fd)
+
+
+def _link_again(root: str, name: str, other: str) -> None:
+    """Another name of a Unix socket, which the layer brought back as a socket that nobody listens on."""
+    source, target = (beneath.open_beneath(root, os.path.dirname(path), os.O_PATH) for path in (name, other))
+    try:
+        base, new = os.path.basename(name), os.path.basename(other)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=target)
+        os.link(base, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def _threads(pid: int) -> dict[int, int]:
+    """Number in the container → number here."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{name}/status", errors="backslashreplace") as lines:
+            inner = next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))
+        found[inner] = int(name)
+    return found

@@ -1,0 +1,201 @@
+"""What can't be kept is seen in the running processes, named with what to do; what can be is let through."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from glowplug.capture import unix_names
+from glowplug.capture.preflight import files, memory, processes, require, sockets
+from glowplug.capture.preflight.tree import Refusal, Tree
+from glowplug.errors import CaptureRefused
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="copies descriptors of other processes")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def running(program: str) -> Iterator[int]:
+    """A Python program that has printed a line, and then waits."""
+    command = [sys.executable, "-c", f"{program}\nprint(flush=True)\nimport time; time.sleep(600)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as made:
+        try:
+            assert made.stdout and made.stdout.readline() == b"\n"
+            yield made.pid
+        finally:
+            made.kill()
+
+
+def tree(*pids: int) -> Tree:
+    return Tree(list(pids), "/")
+
+
+def only(found: Iterator[Refusal]) -> Refusal:
+    (one,) = found
+    return one
+
+
+def test_a_plain_process_is_let_through() -> None:
+    with running("import socket; s = socket.create_server(('127.0.0.1', 0)); f = open('/etc/passwd')") as pid:
+        require.require(tree(pid))
+
+
+def test_a_traced_process_is_named_with_its_tracer() -> None:
+    pid = os.fork()
+    if pid == 0:
+        libc.ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+    try:
+        os.waitpid(pid, os.WUNTRACED)
+        said = only(processes.traced(tree(pid)))
+        assert said.slug == "traced" and f"process {pid}" in said.sentence
+        assert f"traced by process {os.getpid()}" in said.sentence
+        with pytest.raises(CaptureRefused, match="can't be captured"):
+            require.require(tree(pid))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_parent_in_vfork_is_waited_for_and_named() -> None:
+    pid = os.fork()
+    if pid == 0:
+        if libc.vfork() == 0:  # shares our memory; its parent is stopped until it is killed
+            signal.pause()
+        os._exit(0)
+    try:
+        until = time.monotonic() + 10
+        while not processes._is_deaf(pid) and time.monotonic() < until:
+            time.sleep(0.01)
+        said = only(processes.stuck(tree(pid)))
+        assert said.slug == "in-vfork" and f"process {pid}" in said.sentence
+    finally:
+        with open(f"/proc/{pid}/task/{pid}/children") as listed:
+            for child in listed.read().split():
+                os.kill(int(child), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+SEAL = """
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+address = libc.mmap(None, ctypes.c_size_t(4096), 1, 0x22, -1, ctypes.c_long(0))
+if libc.syscall(462, ctypes.c_void_p(address), ctypes.c_size_t(4096), 0):
+    raise SystemExit("no mseal")
+"""
+
+
+def test_sealed_memory() -> None:
+    libc.syscall(462, None, 0, 0)
+    if ctypes.get_errno() == 38 or not memory._kernel_seals():
+        pytest.skip("wants a kernel with mseal(2)")
+    with running(SEAL) as pid:
+        assert only(memory.sealed(tree(pid))).slug == "sealed-memory"
+
+
+def test_a_program_from_memory() -> None:
+    fd = os.memfd_create("tool", 0)
+    with open("/bin/sleep", "rb") as file:
+        os.write(fd, file.read())
+    with subprocess.Popen(["sleep", "600"], executable=f"/proc/{os.getpid()}/fd/{fd}") as made:
+        try:
+            said = only(memory.programs(tree(made.pid)))
+            assert said.slug == "memfd-program" and "memfd:tool" in said.sentence
+        finally:
+            made.kill()
+            os.close(fd)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("made", "slug", "named"),
+    [
+        ("socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)", "mptcp", "GODEBUG=multipathtcp=0"),
+        ("socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 262)", "mptcp", "glowplug.dev/mptcp"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 1)", "ping-socket", "ICMP"),
+        ("socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)", "socket-kind", "AF_ALG"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET, 132)", "socket-kind", "SCTP"),
+    ],
+)
+def test_a_socket_of_another_kind(made: str, slug: str, named: str) -> None:
+    try:
+        eval(made).close()
+    except OSError as error:
+        pytest.skip(f"not in this kernel: {error}")
+    with running(f"import socket; s = {made}") as pid:
+        said = only(sockets.unsupported(tree(pid)))
+        assert said.slug == slug and named in said.sentence and f"process {pid}" in said.sentence
+
+
+@needs_root
+def test_an_mptcp_listener_is_named_by_its_port() -> None:
+    listener = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); "
+        "s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], end='')"
+    )
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError:
+        pytest.skip("no MPTCP in this kernel")
+    command = [sys.executable, "-c", f"{listener}\nprint(flush=True)\nimport time; time.sleep(600)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as made:
+        assert made.stdout
+        port = int(made.stdout.readline())
+        assert f"on port {port}," in only(sockets.unsupported(tree(made.pid))).sentence
+        made.kill()
+
+
+def test_a_large_removed_file(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"import os; f = open('{tmp_path}/gone', 'wb'); f.write(bytes(1 << 20)); f.flush(); os.unlink(f.name)"
+    with running(program) as pid:
+        assert not list(files.large_removed(tree(pid)))
+        monkeypatch.setattr(files, "GHOST_LIMIT", 1 << 19)
+        said = only(files.large_removed(tree(pid)))
+        assert said.slug == "large-removed-file" and "/gone of 1 MiB" in said.sentence
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("then", "now", "others"),
+    [
+        ("", {}, []),
+        ("os.rename('a', 'b')", {"b"}, []),
+        ("os.link('a', 'b'); os.unlink('a')", {"b"}, []),
+        ("os.mkdir('d'); os.rename('a', 'd/c')", {"d/c"}, []),
+        ("os.link('a', 'b')", {}, [("a", "b")]),
+        ("os.unlink('a')", {}, []),
+        ("os.chdir('/')", {}, []),
+    ],
+)
+@pytest.mark.parametrize("name", ["a", "{here}/a"], ids=["relative", "absolute"])
+def test_the_name_of_a_unix_socket(
+    tmp_path: object, then: str, now: set[str], others: list[tuple[str, str]], name: str
+) -> None:
+    bind = f"s = socket.socket(socket.AF_UNIX); s.bind('{name.format(here=tmp_path)}'); s.listen()"
+    with running(f"import os, socket; os.chdir('{tmp_path}'); {bind}; {then}") as pid:
+        found = unix_names.find([pid], "/")
+        if found.relative:
+            assert name == "a" and "rename" in then and found.relative == [(pid, "a")]
+            return
+        assert set(found.now.values()) == {f"{tmp_path}/{one}" for one in now}
+        assert found.others == [(f"{tmp_path}/{one}", f"{tmp_path}/{other}") for one, other in others]
+        assert not found.lost
+
+
+@needs_root
+def test_a_name_that_is_not_found_is_lost(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = f"s = socket.socket(socket.AF_UNIX); s.bind('{tmp_path}/a'); os.link('{tmp_path}/a', '{tmp_path}/b')"
+    with running(f"import os, socket; {made}; os.unlink('{tmp_path}/a')") as pid:
+        monkeypatch.setattr(unix_names, "open_beneath", lambda *_: os.open("/nowhere", os.O_RDONLY))
+        assert unix_names.find([pid], "/").lost == [(pid, f"{tmp_path}/a")]
