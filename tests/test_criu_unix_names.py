@@ -33,7 +33,7 @@ def test_a_renamed_one_has_its_present_name_alone(tmp_path: object) -> None:
     dump(folder, 7, b"x.sock.12", b"/run", deleted=True)
     assert unix_names.rename(folder, {7: "/run/x.sock", 8: "/else"}) == 1
     sock = socket_in(folder)
-    assert (sock.octets(11), sock.octets(14), sock.integer(15)) == (b"/run/x.sock", None, None)
+    assert (sock.octets(11), sock.octets(14), sock.integer(15)) == (b"/run/x.sock\0", None, None)
 
 
 def test_another_one_stays_as_it_is(tmp_path: object) -> None:
@@ -49,6 +49,6 @@ def test_a_long_name_is_bound_from_within_its_directory(tmp_path: object) -> Non
     deep = "/" + "d" * 120
     unix_names.rename(folder, {7: f"{deep}/s.sock"})
     sock = socket_in(folder)
-    assert (sock.octets(11), sock.octets(14)) == (b"s.sock", deep.encode())
+    assert (sock.octets(11), sock.octets(14)) == (b"s.sock\0", deep.encode())
     with pytest.raises(ImageError, match="too long"):
         unix_names.rename(folder, {7: "/" + "n" * 120})

@@ -41,7 +41,7 @@ def rename(images_dir: str, names: Mapping[int, str]) -> int:
             sock.put_octets(_NAME_DIR, directory)
         if len(raw) > LONGEST:
             raise ImageError(f"a Unix socket is called {name}, which is too long to be bound to")
-        sock.put_octets(_NAME, raw)
+        sock.put_octets(_NAME, raw + b"\0")  # as the kernel has it, and CRIU takes it for a C string
         entry.put_message(_FILE_UNIX, sock)
         changed += 1
     if changed:

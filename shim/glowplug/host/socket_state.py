@@ -188,11 +188,11 @@ def join(fd: int, group: Group) -> None:
 
 def multicast_interface(fd: int, of: Kind) -> str:
     """The interface that it sends multicasts by, where it was told one by address (IPv4) or number (IPv6); "" else."""
+    if of[0] not in _INET or of[1] == socket.SOCK_STREAM:
+        return ""
     if of[0] == socket.AF_INET6:
         index = _get(fd, socket.IPPROTO_IPV6, IPV6_MULTICAST_IF)
         return next((name for name, number in _interfaces(fd) if number == index), "") if index else ""
-    if of[0] != socket.AF_INET or of[1] == socket.SOCK_STREAM:
-        return ""
     address = _get(fd, socket.IPPROTO_IP, IP_MULTICAST_IF)
     packed = struct.pack("i", address or 0)
     return (
@@ -230,7 +230,7 @@ def _own_address(fd: int, interface: str) -> bytes:
 
 
 def _known(of: Kind) -> list[tuple[int, int, str]]:
-    family, _, protocol = of
+    family, of_type, protocol = of
     levels = [(socket.SOL_SOCKET, _SOCKET)]
     if family in _INET:
         levels.append((socket.IPPROTO_IP, _IP))
@@ -240,7 +240,10 @@ def _known(of: Kind) -> list[tuple[int, int, str]]:
         levels.append((socket.IPPROTO_TCP, _TCP))
     if family in _INET and protocol in (socket.IPPROTO_UDP, socket.IPPROTO_UDPLITE):
         levels.append((socket.IPPROTO_UDP, _UDP))
-    return [(level, number, name) for level, table in levels for number, name in table.items()]
+    found = [(level, number, name) for level, table in levels for number, name in table.items()]
+    if of_type == socket.SOCK_STREAM:  # what one says of multicasts is an echo of its first packet
+        return [one for one in found if "MULTICAST" not in one[2]]
+    return found
 
 
 def _get(fd: int, level: int, number: int) -> int | None:

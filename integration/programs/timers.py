@@ -1,0 +1,80 @@
+"""timerfds: read late, of the wall clock, disarmed."""
+
+import ctypes
+import os
+import select
+import struct
+import threading
+import time
+
+libc = ctypes.CDLL(None)
+PERIOD_NS = 20_000_000
+
+
+def _timer(clock, flags, *times):
+    fd = libc.timerfd_create(clock, os.O_NONBLOCK)
+    assert not libc.timerfd_settime(fd, flags, struct.pack("qqqq", *times), None)
+    return fd
+
+
+def _ticks_on(fd):
+    def check():
+        os.read(fd, 8) if select.select([fd], [], [], 2)[0] else None
+        assert select.select([fd], [], [], 2)[0], "it ticks no more"
+
+    return check
+
+
+def never_read():
+    """It has fired long ago, and only a poll looks at it."""
+    return _ticks_on(_timer(time.CLOCK_BOOTTIME, 0, 0, PERIOD_NS, 0, PERIOD_NS))
+
+
+def of_the_wall_clock():
+    """Absolute and periodic; a thread reads it."""
+    now = time.time_ns() + 50_000_000
+    fd = _timer(time.CLOCK_REALTIME, 1, 0, PERIOD_NS, *divmod(now, 10**9))
+    counted = [0]
+
+    def count():
+        while True:
+            select.select([fd], [], [])
+            counted[0] += struct.unpack("Q", os.read(fd, 8))[0]
+
+    threading.Thread(target=count, daemon=True).start()
+
+    def check():
+        before = counted[0]
+        time.sleep(0.3)
+        assert counted[0] > before + 3, f"{counted[0] - before} ticks"
+
+    return check
+
+
+def at_a_time_of_day():
+    """Far in the future: it must still be due then, not later by the time between capture and restore."""
+    due = time.time_ns() + 3600 * 10**9
+    fd = _timer(time.CLOCK_REALTIME, 1, 0, 0, *divmod(due, 10**9))
+
+    def check():
+        with open(f"/proc/self/fdinfo/{fd}") as file:
+            left = (
+                next(line for line in file if line.startswith("it_value"))
+                .split("(")[1]
+                .rstrip(")\n")
+                .split(", ")
+            )
+        is_due = time.time_ns() + int(left[0]) * 10**9 + int(left[1])
+        assert abs(is_due - due) < 50_000_000, f"due {(is_due - due) / 1e9:.3f} s off"
+
+    return check
+
+
+def disarmed():
+    """With an interval: it must not begin to tick."""
+    fd = _timer(time.CLOCK_MONOTONIC, 0, 0, PERIOD_NS, 0, 0)
+
+    def check():
+        assert not select.select([fd], [], [], 0.1)[0], "it ticks"
+
+    return check

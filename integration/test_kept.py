@@ -1,0 +1,180 @@
+"""State that a restored process has again, and state that refuses a capture before anything is touched.
+
+The programs are integration/programs; what becomes of which kind of state stands in docs/edits.md.
+"""
+
+import http.client
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from glowplug.containerd.cri_specs import Mount
+from integration.captured import capture, records
+from integration.images import REPOSITORY
+from integration.kubelet import PodDirectory
+from integration.node import Node
+from integration.pods import PORT, Container, Pod, Pods
+from integration.waiting import wait_until
+
+STARTS_WITHIN_S, ANSWERS_WITHIN_S = 30.0, 60.0
+PROGRAMS = f"{REPOSITORY}/integration/programs"
+
+KEPT = (
+    "timers:never_read",
+    "timers:of_the_wall_clock",
+    "timers:at_a_time_of_day",
+    "timers:disarmed",
+    "unix_names:linked_then_removed",
+    "unix_names:of_two_names",
+    "unix_names:in_a_renamed_directory",
+    "unix_names:datagrams",
+    "queues:both_ways",
+    "queues:then_closed_for_writing",
+    "queues:a_small_buffer",
+    "scheduling:of_one_thread",
+    "scheduling:of_a_child",
+    "scheduling:memory_policy",
+    "scheduling:socket_options",
+    "multicast:of_one_source",
+    "multicast:ipv6",
+    "multicast:interface",
+    "volumes:watched_file",
+    "volumes:watched_directory",
+    "volumes:working_directory",
+    "volumes:watched_scratch",
+)
+
+# Program → what the refusal has to name.
+REFUSED = {
+    "refused:mptcp_listener": "MPTCP socket on port 9000",
+    "refused:mptcp_connection": "GODEBUG=multipathtcp=0",
+    "refused:traced_child": "being traced by process",
+    "refused:vfork_in_a_thread": "waits in vfork(2)",
+    "refused:sealed": "sealed memory (mseal)",
+    "refused:program_in_memory": "runs a program from memory (/memfd:tool)",
+    "refused:relative_then_renamed": "bind it to an absolute name",
+    "refused:peer_outside": "outside of the container",
+}
+
+
+def mounts(node: Node, pod: Pod) -> tuple[Mount, ...]:
+    directory = PodDirectory(node, pod.spec.uid)
+    return (
+        Mount(container_path="/programs", host_path=PROGRAMS, readonly=True),
+        directory.config_map("settings", {"a.conf": "one"}, "/etc/settings"),
+        directory.empty_dir("scratch", "/scratch"),
+    )
+
+
+def start(
+    node: Node, pods: Pods, names: tuple[str, ...], case: str, annotations: dict[str, str] | None = None
+) -> tuple[Pod, Container]:
+    pod = pods.run(name="kept", annotations=annotations or {})
+    container = pod.container(
+        command=("python3", "/programs/run.py", *names),
+        env={"CASE": case, "PYTHONDONTWRITEBYTECODE": "1"},
+        mounts=mounts(node, pod),
+        annotations=annotations or {},
+    )
+    container.start()
+    return pod, container
+
+
+def said(container: Container) -> dict[str, str]:
+    """What each check says, "" where all is as it was."""
+
+    def ask() -> dict[str, str] | None:
+        if container.status().state == "exited":
+            raise AssertionError("\n".join(line.text for line in container.log()[-10:]))
+        connection = http.client.HTTPConnection(container.pod.ip, PORT, timeout=ANSWERS_WITHIN_S)
+        try:
+            connection.request("GET", "/")
+            found: dict[str, str] = json.loads(connection.getresponse().read())
+            return found
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    found = wait_until(ask, ANSWERS_WITHIN_S, "an answer of the programs")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def restored(node: Node) -> Iterator[list[dict[str, str]]]:
+    """What the checks say in the first pod after its capture, and in two that were restored."""
+    node.ensure_agent()
+    pods = Pods(node)
+    case = secrets.token_hex(4)
+    try:
+        pod, container = start(node, pods, KEPT, case)
+        serving(container)
+        done = capture(node, pod.spec.namespace, "kept")
+        assert done.returncode == 0, done.stderr
+        told = [said(container)]
+        pod.remove()
+        for _ in range(2):
+            pod, container = start(node, pods, KEPT, case)
+            found = records(node, container.id)
+            assert [one.get("outcome") for one in found] == ["restored"], found
+            told.append(said(container))
+            pod.remove()
+        yield told
+    finally:
+        pods.remove_all()
+
+
+def serving(container: Container) -> None:
+    """Returns once the server is there; no check is run. Raises TimeoutError with the log."""
+
+    def is_there() -> bool:
+        try:
+            socket.create_connection((container.pod.ip, PORT), 1).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        wait_until(is_there, STARTS_WITHIN_S, "the programs")
+    except TimeoutError as error:
+        raise TimeoutError("\n".join([str(error), *(line.text for line in container.log()[-10:])])) from None
+
+
+@pytest.mark.parametrize("program", KEPT)
+@pytest.mark.parametrize("turn", [0, 1, 2], ids=["captured", "restored", "restored-again"])
+def test_it_is_as_it_was(restored: list[dict[str, str]], program: str, turn: int) -> None:
+    assert restored[turn][program] == ""
+
+
+@pytest.mark.parametrize(("program", "named"), REFUSED.items())
+def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str) -> None:
+    """In one line that says who and what, with the container as it was and nothing in the cache."""
+    allowed = {"glowplug.dev/mptcp": "allow"} if "mptcp" in program else None
+    with socket.socket(socket.AF_UNIX) as neighbour:
+        pod, container = start(agent, pods, (program,), secrets.token_hex(4), allowed)
+        if program == "refused:peer_outside":
+            listen(neighbour, PodDirectory(agent, pod.spec.uid).empty_dir("scratch", "").host_path)
+        assert said(container) == {program: ""}
+        pid, listed = container.pid, os.listdir(f"{agent.names.cache}/checkpoints")
+        done = capture(agent, pod.spec.namespace, "kept")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "process " in done.stderr and named in done.stderr, done.stderr
+        assert container.pid == pid and said(container) == {program: ""}
+        assert os.listdir(f"{agent.names.cache}/checkpoints") == listed
+
+
+def listen(listener: socket.socket, directory: str) -> None:
+    """As a sidecar would, in a volume that both mount."""
+    here = os.open(".", os.O_PATH)
+    os.chdir(directory)  # the whole path is too long for bind(2)
+    try:
+        listener.bind("sidecar.sock")
+        listener.listen()
+    finally:
+        os.fchdir(here)
+        os.close(here)
