@@ -44,6 +44,7 @@ def ipv6():
     member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("i", index))
 
     def check():
+        assert member.fileno() >= 0
         with open("/proc/net/igmp6") as lines:
             joined = [line.split()[2] for line in lines]
         assert group.hex() in joined, joined

@@ -62,6 +62,7 @@ def then_closed_for_writing():
 
     def check():
         if not done:
+            assert one.fileno() >= 0
             _drain(other, sent)
             assert other.recv(9) == b""
             done.append(True)
@@ -78,6 +79,7 @@ def a_small_buffer():
 
     def check():
         if not done:
+            assert one.fileno() >= 0
             _drain(other, sent)
             done.append(True)
 

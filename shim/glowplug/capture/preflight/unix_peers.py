@@ -19,8 +19,10 @@ NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 _DUMP = 0x1 | 0x100 | 0x200  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
 _ERROR, _DONE = 2, 3
 _ALL_STATES = 0xFFFFFFFF
-_SHOW_NAME, _SHOW_PEER = 1, 4
-_NAME, _PEER = 0, 2
+_SHOW_NAME, _SHOW_PEER, _SHOW_ICONS = 1, 4, 8
+_NAME, _PEER, _ICONS, _SHUTDOWN = 0, 2, 3, 6
+_ESTABLISHED, _SHUT_BOTH = 1, 3
+_SHOW = _SHOW_NAME | _SHOW_PEER | _SHOW_ICONS
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
@@ -29,8 +31,13 @@ _BUFFER = 1 << 16
 
 
 class _End(NamedTuple):
-    peer: int
-    name: str
+    """`waiting`: of a listener, the sockets that it has not accepted yet. `is_half`: connected to nobody any more, or
+    to one who has not accepted it, and not shut down."""
+
+    peer: int = 0
+    name: str = ""
+    waiting: tuple[int, ...] = ()
+    is_half: bool = False
 
 
 def outside(tree: Tree) -> Iterator[Refusal]:
@@ -42,16 +49,21 @@ def outside(tree: Tree) -> Iterator[Refusal]:
         ends = _ends(f"/proc/{tree.pids[0]}/ns/net")
     except (OSError, HostError):
         return  # a kernel without unix_diag, which CRIU can do nothing on
-    for inode, end in ends.items():
-        if inode in own and end.peer and end.peer not in own:
-            holder = own[inode]
-            name = ends.get(end.peer, _End(0, "")).name or end.name
-            yield Refusal(
-                "unix-peer",
-                f"{named(holder.pid)} is connected by a Unix socket (descriptor {holder.number}"
-                f"{f', {name}' if name else ''}) to {_holder(end.peer)}, which is outside of the container: close the "
-                "connection before a capture",
-            )
+    waiting = {inode for number, end in ends.items() if number in own for inode in end.waiting}
+    for inode, holder in own.items():
+        end = ends.get(inode, _End())
+        if end.peer and end.peer not in own:
+            name = ends.get(end.peer, _End()).name or end.name
+            other = f"{_holder(end.peer)}, which is outside of the container"
+        elif end.is_half and inode not in waiting:
+            name, other = end.name, "a listener outside of the container that has not accepted it"
+        else:
+            continue
+        yield Refusal(
+            "unix-peer",
+            f"{named(holder.pid)} is connected by a Unix socket (descriptor {holder.number}"
+            f"{f', {name}' if name else ''}) to {other}: close the connection before a capture",
+        )
 
 
 def _holder(inode: int) -> str:
@@ -64,7 +76,7 @@ def _ends(namespace: str) -> dict[int, _End]:
     """All Unix sockets of a network namespace by inode. Raises OSError."""
     found: dict[int, _End] = {}
     with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as asked:
-        request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW_NAME | _SHOW_PEER, 0, 0)
+        request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW, 0, 0)
         asked.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
         while True:
             data = asked.recv(_BUFFER)
@@ -82,14 +94,19 @@ def _ends(namespace: str) -> dict[int, _End]:
 
 
 def _parsed(message: bytes) -> tuple[int, _End]:
-    inode = _ANSWER.unpack_from(message)[4]
-    at, peer, name = _ANSWER.size, 0, ""
+    _, kind, state, _, inode, *_ = _ANSWER.unpack_from(message)
+    at = _ANSWER.size
+    values: dict[int, bytes] = {}
     while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        value = message[at + _ATTRIBUTE.size : at + length]
-        if kind == _PEER:
-            peer = int.from_bytes(value, "little")
-        elif kind == _NAME:
-            name = os.fsdecode(value).replace("\0", "@")
+        length, number = _ATTRIBUTE.unpack_from(message, at)
+        values[number] = message[at + _ATTRIBUTE.size : at + length]
         at += max((length + 3) & ~3, _ATTRIBUTE.size)
-    return inode, _End(peer, name)
+    peer = int.from_bytes(values.get(_PEER, b""), "little")
+    waiting = values.get(_ICONS, b"")
+    is_open = values.get(_SHUTDOWN, b"\0")[0] != _SHUT_BOTH
+    return inode, _End(
+        peer=peer,
+        name=os.fsdecode(values.get(_NAME, b"").rstrip(b"\0")).replace("\0", "@"),
+        waiting=struct.unpack(f"={len(waiting) // 4}I", waiting),
+        is_half=kind != socket.SOCK_DGRAM and state == _ESTABLISHED and not peer and is_open,
+    )
