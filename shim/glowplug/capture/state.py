@@ -86,6 +86,7 @@ def _socket(one: descriptors.Descriptor, known: list[tuple[str, int, str]]) -> S
                 "congestion": socket_state.congestion(fd, of),
                 "groups": socket_state.groups(fd, of, known),
                 "multicast_interface": socket_state.multicast_interface(fd, of),
+                "has_unacknowledged": socket_state.has_unacknowledged(fd, of),
             }
     except OSError:
         return {}

@@ -13,10 +13,11 @@ import socket
 import struct
 
 SO_PROTOCOL, SO_DOMAIN = 38, 39
+SIOCOUTQ = 0x5411
 SIOCGIFCONF, SIOCGIFADDR, SIOCGIFINDEX = 0x8912, 0x8915, 0x8933
 IP_MULTICAST_IF, IPV6_MULTICAST_IF = 32, 17
-TCP_INFO, TCP_CONGESTION = 11, 13
-TCP_CLOSE = 7
+TCP_INFO, TCP_CONGESTION, TCP_RTO_MAX_MS = 11, 13, 44
+TCP_CLOSE, TCP_LISTEN = 7, 10
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 # Level → option → name. Integers that getsockopt gives as setsockopt takes them (linux/tcp.h, in.h, in6.h, udp.h,
@@ -117,6 +118,19 @@ def tcp_state(fd: int) -> int:
     if _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, buffer, ctypes.byref(length)):
         return 0
     return buffer.raw[0]
+
+
+def has_unacknowledged(fd: int, of: Kind) -> bool:
+    """Whether a TCP socket has data that the other end has not taken."""
+    if of[2] != socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) == TCP_LISTEN:
+        return False
+    return bool(struct.unpack("i", fcntl.ioctl(fd, SIOCOUTQ, bytes(4)))[0])
+
+
+def try_again_soon(fd: int) -> None:
+    """Have a TCP socket try again each second at the least (Linux 6.15; older ones wait up to two minutes)."""
+    data = struct.pack("i", 1000)
+    _libc.setsockopt(fd, socket.IPPROTO_TCP, TCP_RTO_MAX_MS, data, len(data))
 
 
 def congestion(fd: int, of: Kind) -> str:

@@ -109,6 +109,8 @@ def _socket(one: State, fd: int) -> None:
         refused.append("TCP_CONGESTION")
     if refused and not _is_closed(fd):
         raise ValueError(f"process {one['pid']}, descriptor {one['fd']}: {', '.join(refused)} can't be set")
+    if one.get("has_unacknowledged"):  # see criu/tcp_queues.py
+        socket_state.try_again_soon(fd)
     for group in one.get("groups", ()):
         socket_state.join(fd, (group[0], group[1], group[2], group[3]))
     if one.get("multicast_interface"):
