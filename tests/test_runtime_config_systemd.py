@@ -19,18 +19,19 @@ OWN_MOUNTS = (
 )
 """systemd.exec(5): each gives the service a mount namespace of its own, in which an unmount of ours stays."""
 TAKEN = (
-    *("CapabilityBoundingSet", "RestrictNamespaces", "SystemCallFilter", "DevicePolicy", "DeviceAllow"),
-    *(
-        "ProtectClock",
-        "RestrictSUIDSGID",
-        "MemoryDenyWriteExecute",
-        "SystemCallArchitectures",
-        "User",
-        "Group",
-    ),
-    *("RestrictAddressFamilies", "RestrictFileSystems", "PrivatePIDs", "MemoryMax", "LimitMEMLOCK"),
+    *("CapabilityBoundingSet", "DevicePolicy", "DeviceAllow", "User", "Group"),
+    *("RestrictFileSystems", "PrivatePIDs", "MemoryMax", "LimitMEMLOCK"),
 )
-"""What CRIU, the driver or a copy of setuid files needs, or (ProtectClock) what limits devices by the way."""
+"""What CRIU, the driver or a copy of setuid files needs."""
+
+FILTERS = (
+    *("LockPersonality", "MemoryDenyWriteExecute", "RestrictRealtime", "RestrictSUIDSGID"),
+    *("RestrictNamespaces", "RestrictAddressFamilies", "SystemCallFilter", "SystemCallLog"),
+    *("SystemCallArchitectures", "SystemCallErrorNumber", "ProtectClock", "ProtectHostname"),
+    *("ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "PrivateDevices", "DynamicUser"),
+)
+"""systemd.exec(5), "If this option is on … NoNewPrivileges=yes is implied": each installs a seccomp filter. The kernel
+refuses PTRACE_O_SUSPEND_SECCOMP to a process that has one (kernel/ptrace.c), and CRIU needs it for each container."""
 
 
 def unit() -> str:
@@ -67,7 +68,7 @@ def test_the_agent_notifies_and_is_watched() -> None:
 
 
 def test_it_has_no_mount_namespace_of_its_own_and_all_that_a_capture_takes() -> None:
-    assert set(settings()) & {*OWN_MOUNTS, *TAKEN} == set()
+    assert set(settings()) & {*OWN_MOUNTS, *TAKEN, *FILTERS} == set()
 
 
 def test_the_processes_that_thaw_a_container_outlive_the_agent() -> None:
@@ -79,3 +80,8 @@ def test_it_does_not_end_with_containerd() -> None:
     found = settings()
     assert found["After"] == "containerd.service"
     assert {"Requires", "BindsTo", "PartOf", "Requisite"} & set(found) == set()
+
+
+def test_it_is_started_again_however_often_it_failed() -> None:
+    """Five failures in ten seconds, systemd's default, are five seconds of a cache disk that is not mounted yet."""
+    assert settings()["StartLimitIntervalSec"] == "0"

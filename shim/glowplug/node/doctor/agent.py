@@ -1,7 +1,11 @@
-"""The agent: whether it answers, as fast as the runtime wants it."""
+"""The agent: whether it answers, as fast as the runtime wants it, and whether its own process may do its work."""
 
+import socket
+import struct
 import time
 
+from glowplug import paths
+from glowplug.errors import HostError
 from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, wrong
 from glowplug.runtime import ask
@@ -19,3 +23,40 @@ def answers(_: Asked) -> Finding:
     except ask.NoAnswer as error:
         return wrong(error.detail, "an agent that answers: without one every start is cold", START)
     return ok(f"answers, {1000 * (time.monotonic() - before):.0f} ms")
+
+
+def seccomp(_: Asked) -> Finding:
+    """Of the agent's own process, not of this shell: one under a filter may suspend no other process's."""
+    pid = _agent_pid()
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return judge_seccomp(pid, file.read())
+    except OSError as error:
+        raise HostError(f"/proc/{pid}/status can't be read: {error.strerror}") from None
+
+
+def judge_seccomp(pid: int, status: str) -> Finding:
+    """`status`: its /proc/PID/status. HostError where that says nothing of seccomp."""
+    modes = [line.split()[1] for line in status.splitlines() if line.startswith("Seccomp:")]
+    if not modes:
+        raise HostError("this kernel does not say whether a process has a seccomp filter")
+    if modes[0] == "0":
+        return ok(f"none, process {pid}")
+    return wrong(
+        f"process {pid} has a seccomp filter: every capture fails (`suspending seccomp failed`)",
+        "an agent without one",
+        "systemctl cat glowplug-agent: take out the option that installs it (LockPersonality=, RestrictRealtime=, "
+        "SystemCallFilter=, …)",
+    )
+
+
+def _agent_pid() -> int:
+    """Who listens on the agent's socket (SO_PEERCRED, unix(7)). HostError where nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(ask.DEADLINE_S)
+        try:
+            connection.connect(paths.agent_socket())
+        except OSError as error:
+            raise HostError(f"the agent can't be asked: {error.strerror}") from None
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
