@@ -9,6 +9,7 @@ Nothing of a containerd that the machine already runs is used or touched. Needs 
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,7 @@ class Node:
             **{name: value for name, value in os.environ.items() if name not in ("PWD", "OLDPWD")},
             "PATH": f"{os.path.dirname(CRIU)}:{os.path.dirname(sys.executable)}:{PATH}",
             "GLOWPLUG_CONFIG": self.names.config,
+            "GLOWPLUG_PREFIX": f"{self.names.state}/prefix",
             "GLOWPLUG_RUNC": runc_program(),
             "GLOWPLUG_RUN_DIR": self.names.run_dir,
         }
@@ -253,7 +255,14 @@ class Node:
         if self._agent and self._agent.poll() is not None:
             with open(f"{self.names.state}/agent.log") as log:
                 raise TimeoutError(f"wanted the agent to run, it ended:\n{log.read()[-2000:]}")
-        return os.path.exists(self.agent_socket)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(STARTS_WITHIN_S)
+            try:
+                connection.connect(self.agent_socket)
+                connection.sendall(b'{"op": "history", "container": ""}\n')
+                return connection.recv(1) != b""
+            except OSError:
+                return False
 
     def _signal_containerd(self, number: signal.Signals) -> None:
         try:

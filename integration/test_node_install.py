@@ -181,3 +181,48 @@ def test_a_killed_install_is_finished_by_the_next(installed: Installed) -> None:
     )
     done = installed.run("install")
     assert done.returncode == 0 and "containerd was restarted" in done.stdout, done.stderr
+
+
+def rewritten(installed: Installed, before: dict[str, bytes]) -> None:
+    """Somebody writes the main file as it was before the install."""
+    draft = installed.config.with_suffix(".theirs")
+    draft.write_bytes(before[str(installed.config)])
+    draft.rename(installed.config)
+
+
+def test_a_rewritten_configuration_is_repaired_by_the_agent(installed: Installed) -> None:
+    """First while containerd still has the handler, so that nothing is restarted; then after it has lost it."""
+    before = installed.configuration()
+    assert installed.run("install").returncode == 0
+    installed.node.start_agent()
+    try:
+        containerd = installed.node.containerd_pid()
+        ours = installed.pods.run("ours", handler="glowplug").serving()
+        token = ours.get("/token")
+        rewritten(installed, before)
+        wait_until(lambda: installed.run("status").returncode == 0, 30, "the file repaired")
+        assert installed.node.containerd_pid() == containerd
+
+        rewritten(installed, before)
+        subprocess.run(["sh", "-c", installed.restart], check=True)
+        wait_until(lambda: installed.node.containerd_pid() != containerd, 30, "containerd started again")
+        wait_until(lambda: installed.run("status").returncode == 0, 60, "the handler repaired")
+        assert ours.get("/token") == token
+        installed.pods.run("new", handler="glowplug").serving()
+    finally:
+        installed.node.stop_agent()
+
+
+def test_an_uninstall_is_not_repaired(installed: Installed) -> None:
+    before = installed.configuration()
+    assert installed.run("install").returncode == 0
+    assert installed.run("uninstall").returncode == 0
+    done = subprocess.run(
+        [GLOWPLUG, "node", "repair", "--prefix", str(installed.prefix)],
+        env=installed.node.env,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+    )
+    assert done.returncode == 2 and "no handler glowplug that was installed" in done.stderr
+    assert installed.configuration() == before

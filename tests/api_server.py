@@ -141,7 +141,7 @@ def respond(
 
 
 def _create_event(server: ApiServer, namespace: str, body: dict[str, Any]) -> tuple[int, object]:
-    if body["metadata"]["namespace"] != namespace or body["involvedObject"]["namespace"] != namespace:
+    if body["metadata"]["namespace"] != namespace or body["involvedObject"].get("namespace", "default") != namespace:
         return _status(400)
     assert body["metadata"]["generateName"] and body["type"] in ("Normal", "Warning")
     server.events.append(body)

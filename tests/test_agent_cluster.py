@@ -182,7 +182,7 @@ def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch
     time.sleep(0.2)
     assert len(server.requests) == asked  # nothing changes, nothing is asked
     made.cluster.stop()
-    assert labels[node_labels.READY] == "false"
+    assert labels[node_labels.READY] == "true"  # an agent that stops takes no handler away
 
 
 def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_what_a_pod_waits_for_is_the_last_to_be_dropped(monkeypatch: pytest.Monk
     monkeypatch.setattr(cluster_writer, "LONGEST", 3)
     counted: list[str] = []
     written: list[str] = []
-    writer = Writer(counted.append, (), lambda: None, 60)
+    writer = Writer(counted.append, (), 60)
     for name, needed in (
         ("event-1", False),
         ("gate-1", True),
@@ -384,7 +384,7 @@ def test_a_stop_in_an_outage_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unreachable("away")
 
     counted: list[str] = []
-    writer = Writer(counted.append, (fail,), fail, 60)
+    writer = Writer(counted.append, (fail,), 60)
     writer.put(Write("event", lambda: None))
     writer.start()
     writer.stop(10)
@@ -398,7 +398,7 @@ def test_a_stop_in_an_outage_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_labels_are_bounded_and_fit() -> None:
     held = [("models", f"image-{number}") for number in range(500)] * 2
     labels = node_labels.wanted(True, "580.159.04", held)
-    assert len(labels) == node_labels.LONGEST + 2
+    assert len(labels) == node_labels.LONGEST + 3
     assert node_labels.workload("models", "image-0") in labels
     assert node_labels.workload("models", "image-499") not in labels
     for name, value in labels.items():
@@ -417,11 +417,53 @@ def test_the_hash_is_the_one_that_the_docs_say() -> None:
 
 
 def test_only_our_labels_are_removed() -> None:
-    there = {"workload.glowplug.dev/old": "true", "glowplug.dev/installed": "true", "other/x": "y"}
+    there = {"workload.glowplug.dev/old": "true", "glowplug.dev/install": "true", "other/x": "y"}
     assert node_labels.changes(there, {node_labels.READY: "true"}) == {
         "workload.glowplug.dev/old": None,
         node_labels.READY: "true",
     }
+
+
+def test_what_is_not_known_changes_no_label() -> None:
+    there = {node_labels.READY: "true", node_labels.HANDLER: "true", node_labels.DRIVER: "580"}
+    assert node_labels.changes(there, node_labels.wanted(None, "580", [])) == {}
+
+
+def test_a_handler_that_is_gone_keeps_the_label_that_pods_are_selected_by() -> None:
+    there = {node_labels.READY: "true", node_labels.HANDLER: "true"}
+    assert node_labels.changes(there, node_labels.wanted(False, None, [])) == {node_labels.READY: "false"}
+
+
+def test_an_uninstall_takes_all_of_ours_off() -> None:
+    there = ["glowplug.dev/handler", "glowplug.dev/ready", "glowplug.dev/driver", "glowplug.dev/install", "x"]
+    there.append("workload.glowplug.dev/d8fc08c1f1c7641b")
+    assert set(node_labels.removal(there)) == {*there[:3], there[-1]}
+
+
+def test_a_repair_is_an_event_on_the_node(server: ApiServer, told: Told) -> None:
+    for _ in range(3):
+        told.cluster.tell_node("Normal", "HandlerRepaired", "the handler glowplug was gone")
+    until(lambda: server.events)
+    event = server.events[0]
+    assert (event["reason"], event["involvedObject"]["kind"]) == ("HandlerRepaired", "Node")
+    assert event["involvedObject"]["name"] == event["involvedObject"]["uid"] == "node-1"
+    assert len(server.events) == 1
+
+
+def test_a_container_that_nobody_captures_has_no_event_of_its_cold_start(
+    server: ApiServer, told: Told
+) -> None:
+    server.pod("web")
+    told.tell({**COLD, "container": "side", "chosen": False}, COLD)
+    until(lambda: server.events)
+    assert [one["involvedObject"]["fieldPath"] for one in server.events] == ["spec.containers{main}"]
+
+
+@pytest.mark.parametrize("result", ["done", "none"])
+def test_a_restored_engine_that_is_awake_opens_the_gate(server: ApiServer, told: Told, result: str) -> None:
+    pod = server.pod("web", gate=CAPTURED)
+    told.tell({**WEB, "event": "after-restore", "result": result})
+    until(lambda: condition(pod))
 
 
 def test_the_node_s_name(monkeypatch: pytest.MonkeyPatch) -> None:

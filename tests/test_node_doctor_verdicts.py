@@ -13,6 +13,7 @@ from glowplug.checkpoint.requirements import Gpu
 from glowplug.cuda.facts import NO_DRIVER, Device, Node
 from glowplug.cuda.trial import Trial
 from glowplug.errors import GlowplugError, HostError
+from glowplug.node import modules
 from glowplug.node.doctor import (
     cdi,
     containerd,
@@ -382,6 +383,6 @@ def test_the_runtimes_interpreter_is_sought_where_the_runtime_seeks_it() -> None
     script = os.path.join(os.path.dirname(__file__), "..", "shim", "glowplug-runtime")
     with open(script) as file:
         text = file.read()
-    first, *others = runc.PYTHONS
+    first, *others = modules.PYTHONS
     here = "$_glowplug_here"
     assert f'for _glowplug_python in "{first.format(here=here)}" {" ".join(others)} python3; do' in text

@@ -10,10 +10,11 @@ import pytest
 from tests.node_made import Machine
 
 from glowplug import paths
+from glowplug.containerd.installed import PREFIX_MARK
 from glowplug.errors import NodeError, UsageError
 from glowplug.node import purge as purge_module
 from glowplug.node.install import install
-from glowplug.node.purge import PREFIX_MARK, purge, require_no_other
+from glowplug.node.purge import purge, require_no_other
 from glowplug.node.uninstall import uninstall
 
 

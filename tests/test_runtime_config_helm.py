@@ -83,7 +83,7 @@ def test_values_reach_what_they_name() -> None:
     assert {"tolerations", "priorityClassName"} & set(found["spec"]["template"]["spec"]) == set()
     assert found["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%"
     named = kubernetes_made.by_name(made(VALUES[4]))[("RuntimeClass", "fast")]
-    assert named["scheduling"]["nodeSelector"] == {"glowplug.dev/ready": "true", "pool": "on"}
+    assert named["scheduling"]["nodeSelector"] == {"glowplug.dev/handler": "true", "pool": "on"}
     assert [kind for kind, _ in kubernetes_made.by_name(made(VALUES[5]))] == ["DaemonSet"]
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from glowplug.agent import capture_told, node_labels
-from glowplug.agent.cluster_api import Api, Forbidden, Pod, Unknown, Unreachable
+from glowplug.agent.cluster_api import Api, Forbidden, Pod, Unknown, Unreachable, is_in_a_pod
 from glowplug.agent.cluster_writer import Count, Write, Writer
 from glowplug.agent.record import Record, kind, number, text
+from glowplug.config import Config
 from glowplug.errors import UsageError
 
 Found = TypeVar("Found")
@@ -50,9 +51,27 @@ _EVENTS = {
 }
 
 
+_RESTORED = "the container was restored; there is nothing to capture"
+
+
 def node_name(setting: str) -> str:
     """The configured one, the pod's own environment's (downward API), or the kubelet's default."""
     return setting or os.environ.get("NODE_NAME") or socket.gethostname().lower()
+
+
+def unlabel(config: Config) -> int:
+    """Take our labels off the node, at an uninstall; how many. 0 where Kubernetes is not told anything.
+
+    Raises UsageError, KubernetesError.
+    """
+    setting = config.kubernetes
+    if setting == "off" or (setting == "auto" and not is_in_a_pod()):
+        return 0
+    api, node = Api(setting), node_name(config.node_name)
+    gone = node_labels.removal(api.labels(node))
+    if gone:
+        api.label(node, gone)
+    return len(gone)
 
 
 class Cluster:
@@ -78,15 +97,28 @@ class Cluster:
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
         rounds = (self._label, self._look_at_gates)
-        self._writer = Writer(count, rounds, self._end, ROUND_EVERY_S)
+        self._writer = Writer(count, rounds, ROUND_EVERY_S)
 
     def start(self) -> None:
         """Returns at once; the client is loaded, and the way to the API server found, by the writer."""
         self._writer.start()
 
     def stop(self) -> None:
-        """The node is not ready any more."""
+        """The node's labels stay: what is active in containerd does not end with the agent."""
         self._writer.stop(STOPS_WITHIN_S)
+
+    def look_now(self) -> None:
+        """The node's labels may have changed: write them now, and not at the next round."""
+        self._writer.hurry()
+
+    def tell_node(self, kind: str, reason: str, message: str) -> None:
+        """An Event on the node. `kind`: Normal or Warning."""
+        at = time.time()
+        if not self._was_told((self._node, reason, message)):
+            self._put(
+                f"the event {reason} of the node",
+                lambda api: api.node_event(self._node, kind, reason, message, at),
+            )
 
     def tell(self, record: Record) -> None:
         """One record of the history."""
@@ -97,14 +129,23 @@ class Cluster:
         outcome, reason = kind(record)
         if record.get("event") == "capture":
             self._tell_capture(pod, container, record)
-        elif record.get("event") == AFTER_RESTORE and text(record, "result") == "failed":
-            self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
+        elif record.get("event") == AFTER_RESTORE:
+            self._tell_awake(pod, container, record)
         elif outcome in ("restored", "cold", "fallback"):
-            self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
+            # A sidecar or an init container that nobody asked to capture always starts cold: no event of anybody's.
+            if outcome != "cold" or record.get("chosen") is not False:
+                self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             if time.monotonic() >= self._annotates_from:
                 self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
             if outcome == "restored":
-                self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
+                self._open_gate(pod, "Restored", _RESTORED)
+
+    def _tell_awake(self, pod: Pod, container: str, record: Record) -> None:
+        """A restored container answers (again), or was given up."""
+        if text(record, "result") == "failed":
+            self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
+        else:
+            self._open_gate(pod, "Restored", _RESTORED)
 
     def _tell_capture(self, pod: Pod, container: str, record: Record) -> None:
         result = text(record, "result")
@@ -169,17 +210,15 @@ class Cluster:
         changes = node_labels.changes(self._there, labels)
         if changes:
             self._call(lambda api: api.label(self._node, changes))
-            self._there = labels
+            self._there = {**self._there, **labels}
+            for name in (name for name, value in changes.items() if value is None):
+                self._there.pop(name, None)
 
     def _look_at_gates(self) -> None:
         """Pods that wait for what has long happened."""
         if time.monotonic() - self._saw_gates >= LOOKED_AT_EVERY_S:
             self._catch_up(self._call(lambda api: api.waiting(self._node, CAPTURED)))
             self._saw_gates = time.monotonic()
-
-    def _end(self) -> None:
-        if self._api is not None:
-            self._call(lambda api: api.label(self._node, {node_labels.READY: "false"}))
 
     def _annotate(self, api: Api, pod: Pod) -> None:
         """The latest outcome of each container of the pod, in one annotation: `main=restored,other=cold:off`."""
@@ -208,7 +247,7 @@ class Cluster:
             if record.get("event") == "capture" and result in _EVENTS:
                 self._open_gate(pod, _EVENTS[result][1], _captured(record))
             elif kind(record)[0] == "restored":
-                self._open_gate(pod, "Restored", "the container was restored; there is nothing to capture")
+                self._open_gate(pod, "Restored", _RESTORED)
 
 
 def _names(pod: Pod) -> tuple[str, str, str]:

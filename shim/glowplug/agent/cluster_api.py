@@ -96,16 +96,36 @@ class Api:
         """An Event on the pod. `kind`: Normal or Warning; `at`: seconds since the epoch."""
         make, moment = self._client, datetime.datetime.fromtimestamp(at, datetime.UTC)
         field = f"spec.containers{{{container}}}" if container else None
+        about = make.V1ObjectReference(
+            api_version="v1",
+            kind="Pod",
+            namespace=pod.namespace,
+            name=pod.name,
+            uid=pod.uid or None,
+            field_path=field,
+        )
+        self._write_event(about, pod.namespace, kind, reason, message, node, moment)
+
+    def node_event(self, node: str, kind: str, reason: str, message: str, at: float) -> None:
+        """An Event on the node, where the kubelet's own go: in the namespace default, with the name as uid."""
+        about = self._client.V1ObjectReference(api_version="v1", kind="Node", name=node, uid=node)
+        moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+        self._write_event(about, "default", kind, reason, message, node, moment)
+
+    def _write_event(
+        self,
+        about: Any,
+        namespace: str,
+        kind: str,
+        reason: str,
+        message: str,
+        node: str,
+        moment: datetime.datetime,
+    ) -> None:
+        make = self._client
         body = make.CoreV1Event(
-            metadata=make.V1ObjectMeta(generate_name=f"{pod.name[:200]}.", namespace=pod.namespace),
-            involved_object=make.V1ObjectReference(
-                api_version="v1",
-                kind="Pod",
-                namespace=pod.namespace,
-                name=pod.name,
-                uid=pod.uid or None,
-                field_path=field,
-            ),
+            metadata=make.V1ObjectMeta(generate_name=f"{about.name[:200]}.", namespace=namespace),
+            involved_object=about,
             type=kind,
             reason=reason,
             message=message[:LONGEST_MESSAGE],
@@ -114,7 +134,7 @@ class Api:
             last_timestamp=moment,
             count=1,
         )
-        self._call(self._core.create_namespaced_event, pod.namespace, body)
+        self._call(self._core.create_namespaced_event, namespace, body)
 
     def annotate(self, pod: Pod, annotations: Mapping[str, str]) -> None:
         """Set annotations of the pod."""

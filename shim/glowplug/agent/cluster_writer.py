@@ -53,21 +53,18 @@ class _Round:
 
 class Writer(threading.Thread):
     """`rounds`: called one after another before what is in the queue, at least every `every_s`; the next ones not
-    where one raises Unreachable. One that is refused rests as long. `end`: called at the end. All raise
-    KubernetesError.
+    where one raises Unreachable. One that is refused rests as long. All raise KubernetesError.
     """
 
-    def __init__(
-        self, count: Count, rounds: Sequence[Callable[[], None]], end: Callable[[], None], every_s: float
-    ) -> None:
+    def __init__(self, count: Count, rounds: Sequence[Callable[[], None]], every_s: float) -> None:
         super().__init__(name="kubernetes", daemon=True)
         self._count = count
         self._rounds = [_Round(work) for work in rounds]
-        self._end = end
         self._every_s = every_s
         self._changed = threading.Condition()
         self._queue: deque[Write] = deque()
         self._stopping = False
+        self._hurried = False
         self._wait_s = FIRST_WAIT_S
         self._said: set[str] = set()
         self._troubled = False
@@ -83,21 +80,31 @@ class Writer(threading.Thread):
         if too_many:
             self._count("dropped")
 
+    def hurry(self) -> None:
+        """The rounds are due now, those apart that were refused."""
+        with self._changed:
+            for one in self._rounds:
+                one.rests_until = one.rests_until if one.is_refused else 0.0
+            self._hurried = True
+            self._changed.notify()
+
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopping:
+            self._hurried = False
             self._troubled = False
             if all(map(self._went, self._rounds)) and self._tried(self._write_all) != "again":
                 self._wait_s = FIRST_WAIT_S
                 if not self._troubled:
                     self._said.clear()
                 with self._changed:
-                    self._changed.wait_for(lambda: self._queue or self._stopping, self._every_s)
+                    self._changed.wait_for(
+                        lambda: self._queue or self._stopping or self._hurried, self._every_s
+                    )
             else:
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping, self._wait_s)
                 self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
-        self._tried(self._end)
 
     def stop(self, within_s: float) -> None:
         """What is not written by then is dropped: outcomes are in the history, and gates are looked up there."""

@@ -4,10 +4,12 @@ import logging
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 
 from glowplug.agent import intake, logs, prepare, restart, service_manager, sweep
 from glowplug.agent.capture_child import Children
+from glowplug.agent.handler_watch import HandlerWatch
 from glowplug.agent.history import History
 from glowplug.agent.learned import Learned
 from glowplug.agent.loop.events import Events
@@ -52,7 +54,7 @@ def run(config: Config) -> None:
     with (
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
         Cri(config.containerd_socket) as cri,
-        Telling(config, store, history, host) as telling,
+        ExitStack() as opened,
     ):
         _greet(containerd)
         registry = RegistryWork(config, store)
@@ -60,6 +62,9 @@ def run(config: Config) -> None:
         resolver = Resolver(config, containerd, store, history, host, learned, registry)
         prepare.begin()
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
+        # Only now: where another agent listens already, this one must not have spoken for the node.
+        watch = HandlerWatch(config.containerd_socket)
+        telling = opened.enter_context(Telling(config, store, history, host, watch))
         prefetcher = Prefetcher(store)
         spool = SpoolReader(partial(intake.take_in, store, history))
         parts = Parts(
@@ -72,7 +77,7 @@ def run(config: Config) -> None:
         listening = threading.Thread(target=server.serve_forever, name="server")
         threads = (prefetcher, spool, loop, undo, tidy, events)
         hearts = [prefetcher.heart, spool.heart, *loop.hearts, undo.heart, tidy.heart]
-        for thread in (listening, *threads):
+        for thread in (listening, *threads, watch):
             thread.start()
         registry.start()
         log.info("listening on %s", server.server_address)
@@ -87,6 +92,7 @@ def run(config: Config) -> None:
                     break
         finally:
             service_manager.stopping()
+            watch.stop()
             events.stop()
             loop.close()
             registry.close()

@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from glowplug import __version__
 from glowplug.agent import node_labels
+from glowplug.agent.handler_watch import HandlerWatch, Report
 from glowplug.agent.history import History
 from glowplug.cache.store import Store
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.config import Config
 from glowplug.errors import CacheError, HostError
 
-Count = Callable[[str], None]
+if TYPE_CHECKING:
+    from glowplug.agent.cluster import Cluster
 
-NOT_READY_AFTER_S = 60.0
-"""Without a round of the agent's main loop."""
+Count = Callable[[str], None]
 
 log = logging.getLogger("glowplug.agent")
 
@@ -31,8 +33,11 @@ class Telling:
     What can't be told is no reason to be absent: it is an error in the log.
     """
 
-    def __init__(self, config: Config, store: Store, history: History, host: HostFacts) -> None:
-        """`host`: this node's facts."""
+    def __init__(
+        self, config: Config, store: Store, history: History, host: HostFacts, watch: HandlerWatch
+    ) -> None:
+        """`host`: this node's facts. `watch`: knows whether the handler is active."""
+        self._watch = watch
         self._config = config
         self._store = store
         self._history = history
@@ -93,20 +98,25 @@ class Telling:
         warm = Warm(self._store)
 
         def labels() -> dict[str, str]:
-            is_alive = time.monotonic() - self._round < NOT_READY_AFTER_S
             try:
                 held = warm.held()
             except CacheError as error:
                 log.warning("%s", error)
                 held = []
-            return node_labels.wanted(is_alive, self._host.driver, held)
+            return node_labels.wanted(self._watch.active, self._host.driver, held)
 
         node = cluster.node_name(self._config.node_name)
         told = cluster.Cluster(wanted, node, labels, self._history.records, count)
         told.start()
         self._history.tellers.append(told.tell)
+        self._watch.changed.append(told.look_now)
+        self._watch.reporters.append(lambda report: _tell_node(told, report))
         opened.callback(told.stop)
         log.info("Kubernetes is told, as node %s", node)
+
+
+def _tell_node(told: "Cluster", report: Report) -> None:
+    told.tell_node(report.kind, report.reason, report.message)
 
 
 def _count_nothing(_result: str) -> None:

@@ -71,6 +71,22 @@ def install(runtime: str | None, base: str | None, **place: Any) -> None:
 
 
 @node.command()
+@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}.")
+@click.option("--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug.")
+@_RESTART[2]
+def repair(prefix: str, handler: str, wait_s: float) -> None:
+    """Put the handler back as it was installed, where another program rewrote containerd's configuration.
+
+    The agent does this by itself within seconds.
+    """
+    from glowplug.node.install import repair as repaired
+
+    require_root("containerd's configuration is root's")
+    for line in repaired(prefix, handler, wait_s):
+        screen.line(line)
+
+
+@node.command()
 @_with(*_PLACE, *_BUILT_ON)
 @options.as_json
 def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -> None:
@@ -115,6 +131,8 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
     lines, unused = taken_out(chosen, force=force)
     for line in lines:
         screen.line(line)
+    if unused:
+        _unlabel()
     if kept is None:
         return
     if not unused:
@@ -123,6 +141,21 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
         )
     for line in purged.purge(kept.cache, chosen.prefix):
         screen.line(line)
+
+
+def _unlabel() -> None:
+    """The node has the handler no more: nothing of ours says so of it in Kubernetes."""
+    from glowplug import config as settings
+    from glowplug.agent import cluster
+    from glowplug.errors import GlowplugError
+
+    try:
+        removed = cluster.unlabel(settings.load())
+    except GlowplugError as error:
+        screen.line(f"the node's labels in Kubernetes stay, remove glowplug.dev/handler by hand: {error}")
+    else:
+        if removed:
+            screen.line(f"removed {removed} labels of the node in Kubernetes")
 
 
 @node.command()

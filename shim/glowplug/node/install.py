@@ -5,15 +5,17 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from glowplug.containerd import installed
+from glowplug.containerd.installed import Installed
 from glowplug.errors import ContainerdError, GlowplugError, NodeError, UsageError
-from glowplug.node import chain, handler, main_file, plan, restart, verify
+from glowplug.node import chain, daemon, files, handler, main_file, modules, plan, restart, verify
 from glowplug.node.effective import Effective
 from glowplug.node.files import Transaction
 from glowplug.node.main_file import MainFile
 
-PREFIX = "/opt/glowplug"
+PREFIX = installed.DEFAULT_PREFIX
 CONFIG = "/etc/containerd/config.toml"
 
 
@@ -44,16 +46,65 @@ class Wanted:
 
 def install(place: Place, runtime: str | None = None, base: str | None = None) -> list[str]:
     """Lines that say what was done. Raises UsageError, NodeError; then all is as before."""
-    with locked(place.config), Transaction() as written:
+    with locked(place.config):
+        return _install(place, runtime, base)
+
+
+def repair(prefix: str, name: str, wait_s: float = verify.ANSWERS_WITHIN_S) -> list[str]:
+    """Install the handler again as it was installed; lines that say what was done, none where all is well.
+
+    Where the running containerd has the handler, only the files are written: nothing is restarted. Raises UsageError
+    where it is not installed (any more), NodeError.
+    """
+    record = _record(prefix, name)
+    with locked(record.config):
+        record = _record(prefix, name)  # an uninstall may just have ended
+        place = Place(
+            config=record.config,
+            containerd=record.containerd,
+            socket=record.socket or None,
+            prefix=prefix,
+            handler=name,
+            restart_command=record.restart_command or None,
+            wait_s=wait_s,
+        )
+        runtime, base = record.runtime or None, record.base or None
         wanted = want(place, runtime, base)
-        address = place.socket or wanted.main.address(wanted.was.address)
+        is_active = _running(_address(place, wanted), name) == wanted.chain.program
+        if is_active and not stale(wanted):
+            return []
+        return _install(replace(place, no_restart=is_active), runtime, base)
+
+
+def stale(wanted: Wanted) -> list[str]:
+    """The files that are not as they should be."""
+    chained = {path: data for path, (data, _) in wanted.chain.files.items()}
+    return [path for path, data in {**wanted.plan.files, **chained}.items() if files.read(path) != data]
+
+
+def _record(prefix: str, name: str) -> Installed:
+    found = installed.load(prefix, handler.checked_name(name))
+    if found is None:
+        raise UsageError(
+            f"{prefix} has no handler {name} that was installed: `glowplug node install` does that"
+        )
+    return found
+
+
+def _install(place: Place, runtime: str | None, base: str | None) -> list[str]:
+    with Transaction() as written:
+        wanted = want(place, runtime, base)
+        address = _address(place, wanted)
         previous = _running(address, place.handler)
         for path, (data, mode) in wanted.chain.files.items():
             written.write(path, data, mode)
-        try_program(wanted.chain.program)
+        try_program(wanted.chain.program, address)
         if wanted.main.was_there and not wanted.main.has_block and wanted.main.edited in wanted.plan.files:
             written.write(wanted.main.original, wanted.main.edited_text, 0o600)
         changed = [written.write(path, data) for path, data in wanted.plan.files.items()]
+        written.write(
+            installed.path(place.prefix, place.handler), _as_installed(place, wanted, runtime, base), 0o600
+        )
         lines = [_done(place, wanted, any(changed))]
         if not any(changed) and previous == wanted.chain.program:
             lines += ["containerd has it already, and was not restarted"]
@@ -61,6 +112,27 @@ def install(place: Place, runtime: str | None = None, base: str | None = None) -
             lines += put_in_force(place, wanted.main, written, address, previous, wanted.chain.program)
         written.keep()
     return lines + _hints(wanted)
+
+
+def _address(place: Place, wanted: Wanted) -> str:
+    return place.socket or wanted.main.address(wanted.was.address)
+
+
+def _as_installed(place: Place, wanted: Wanted, runtime: str | None, base: str | None) -> bytes:
+    """For `repair`: what was asked for, and the files by which it is seen that somebody wrote them anew."""
+    return installed.dumps(
+        Installed(
+            handler=place.handler,
+            config=place.config,
+            containerd=place.containerd,
+            socket=place.socket or "",
+            prefix=place.prefix,
+            restart_command=place.restart_command or "",
+            runtime=runtime or "",
+            base=base or "",
+            files=tuple(dict.fromkeys([wanted.main.path, *wanted.plan.files])),
+        )
+    )
 
 
 def want(place: Place, runtime: str | None = None, base: str | None = None) -> Wanted:
@@ -167,11 +239,17 @@ def _runtime(place: Place, runtime: str | None) -> str:
     return path
 
 
-def try_program(program: str) -> None:
-    """Whether it reaches a runc, which containerd can't tell before a pod starts. Raises NodeError."""
+def try_program(program: str, address: str) -> None:
+    """Whether it reaches a runc and our modules, which containerd can't tell before a pod starts. Raises NodeError.
+
+    `address`: containerd's socket. Shims have the PATH of containerd, so the program is tried with that.
+    """
+    modules.check(modules.runtime_of(program))
+    path = daemon.search_path(address)
     try:
         done = subprocess.run(
             [program, "--version"],
+            env=os.environ if path is None else {**os.environ, "PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -184,7 +262,7 @@ def try_program(program: str) -> None:
         said = done.stderr.strip().splitlines() or ["nothing"]
         raise NodeError(
             f"wanted {program} to reach runc, found status {done.returncode} of --version ({said[-1]}): "
-            "is runc installed?"
+            f"is there a runc in {path or 'PATH'}?"
         )
 
 

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from glowplug import paths
+from glowplug.containerd.installed import PREFIX_MARK
 from glowplug.errors import NodeError
 from glowplug.node import main_file, plan
 from glowplug.node.install import Place
-
-PREFIX_MARK = ".glowplug-prefix"
-"""A file that hack/bootstrap-node.sh leaves in the prefix: all in that directory is ours."""
 
 UNIT = "/etc/systemd/system/glowplug-agent.service"
 WANTED = "/etc/systemd/system/multi-user.target.wants/glowplug-agent.service"

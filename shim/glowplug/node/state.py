@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from glowplug.errors import ContainerdError, GlowplugError
-from glowplug.node import files, install, verify
+from glowplug.node import install, verify
 from glowplug.node.install import Place
 
 
@@ -29,8 +29,7 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
     with install.locked(place.config):
         wanted = install.want(place, runtime, base)
     program = wanted.chain.program
-    chained = {path: data for path, (data, _) in wanted.chain.files.items()}
-    stale = [path for path, data in {**wanted.plan.files, **chained}.items() if files.read(path) != data]
+    stale = install.stale(wanted)
     installed = any(path not in stale for path in wanted.plan.files)
     trouble = [f"{path} is not as `glowplug node install` would write it now: run that" for path in stale]
     found: str | None = None
@@ -48,7 +47,7 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
                 f"wanted {place.handler} in the running containerd, found {has}: restart containerd"
             )
     try:
-        install.try_program(program)
+        install.try_program(program, address)
     except GlowplugError as error:
         trouble.append(str(error))
     return State(place.handler, wanted.plan.kind, wanted.base.name, program, installed, found, pods, trouble)

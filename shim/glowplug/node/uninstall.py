@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 
+from glowplug.containerd import installed
 from glowplug.errors import ContainerdError, NodeError
 from glowplug.node import block, files, main_file, plan, verify
 from glowplug.node.files import Transaction
@@ -22,6 +23,9 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
         address = place.socket or main.address(was.address)
         pods = _pods(address, place.handler, force)
         previous = _previous(address, place.handler)
+        written.remove(
+            installed.path(place.prefix, place.handler)
+        )  # first: the agent repairs what has a record
         taken = _take_out(place, main, written)
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
         if taken:

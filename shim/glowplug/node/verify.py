@@ -11,14 +11,11 @@ _POLL_S = 0.1
 
 def program(address: str, handler: str) -> str | None:
     """BinaryName of the handler in the containerd that runs; None: it has no such handler. Raises ContainerdError."""
+    from glowplug.containerd import handlers
     from glowplug.containerd.cri import Cri
 
     with Cri(address, timeout_s=_CALL_S) as cri:
-        status = cri.status()
-    if not status.conditions.get("RuntimeReady"):
-        raise ContainerdError(f"containerd at {address} says that its runtime is not ready")
-    found = status.config.get("containerd", {}).get("runtimes", {}).get(handler)
-    return None if found is None else str((found.get("options") or {}).get("BinaryName") or "")
+        return handlers.active(cri).get(handler)
 
 
 def wait(address: str, handler: str, wanted: str | None, deadline_s: float = ANSWERS_WITHIN_S) -> None:

@@ -79,12 +79,10 @@ def _ask_nvml() -> "Node":
 
 
 def handlers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The runtime handlers in CRI's configuration by name; what has another shape than containerd's is left out."""
-    containerd = config.get("containerd")
-    found = containerd.get("runtimes") if isinstance(containerd, Mapping) else None
-    if not isinstance(found, Mapping):
-        return {}
-    return {name: handler for name, handler in found.items() if isinstance(handler, Mapping)}
+    """The runtime handlers in CRI's configuration by name."""
+    from glowplug.containerd.handlers import listed
+
+    return listed(config)
 
 
 def ours(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:

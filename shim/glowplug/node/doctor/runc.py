@@ -1,9 +1,9 @@
 """runc, as the runtime finds it and as the agent is told of it; and the runtime's own parts."""
 
-import os
 import re
 
-from glowplug.errors import HostError
+from glowplug.errors import HostError, NodeError
+from glowplug.node import modules
 from glowplug.node.doctor import programs
 from glowplug.node.doctor.asked import Asked, options
 from glowplug.node.doctor.finding import Finding, ok, wrong
@@ -14,9 +14,6 @@ OLDEST_PYTHON = (3, 11)
 _SAYS_VERSION = re.compile(r"^runc version (\S+)", re.MULTILINE)
 _INSTALL = "apt-get install runc, or set `runc` in the configuration"
 _AGAIN = "hack/bootstrap-node.sh"
-
-PYTHONS = ("{here}/python3", "/usr/bin/python3", "/usr/local/bin/python3")
-"""Where glowplug-runtime looks for its interpreter, {here} being its own directory."""
 
 
 def version(asked: Asked) -> Finding:
@@ -65,14 +62,20 @@ def judge_through_runtime(binary: str, wrapped: programs.Said, captures: program
 
 
 def python(asked: Asked) -> Finding:
-    """The interpreter that the runtime takes, and whether it finds our modules there."""
-    here = os.path.dirname(os.path.realpath(_binary(asked)))
-    for pattern in PYTHONS:
-        path = pattern.format(here=here)
-        if os.access(path, os.X_OK):
-            said = programs.run([path, "-IS", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
-            return judge_python(path, said)
-    return wrong("none", "Python 3.11 or newer, beside the runtime or in /usr/bin", _AGAIN)
+    """The interpreter that the runtime takes."""
+    path = modules.interpreter(modules.runtime_of(_binary(asked)))
+    if path is None:
+        return wrong("none", "Python 3.11 or newer, beside the runtime or in /usr/bin", _AGAIN)
+    said = programs.run([path, "-IS", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
+    return judge_python(path, said)
+
+
+def own_modules(asked: Asked) -> Finding:
+    """Whether that interpreter imports them: without, every start is runc's and nothing is on record."""
+    try:
+        return ok(f"in {modules.check(modules.runtime_of(_binary(asked)))}")
+    except NodeError as error:
+        return wrong(str(error), "the modules of Glowplug, where the runtime looks for them", _AGAIN)
 
 
 def judge_python(path: str, said: programs.Said) -> Finding:
