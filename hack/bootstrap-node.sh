@@ -78,43 +78,65 @@ if [ -n "$handler" ] && [ -z "$download" ] && ! command -v containerd >/dev/null
     fail "wanted containerd, found none: install it first, or give --no-handler"
 fi
 
+# The PATH of the containerd that runs, which its shims have: k3s and RKE2 bring a runc along that only theirs names.
+containerd_path() {
+    local socket pid
+    for socket in /run/containerd/containerd.sock /run/k3s/containerd/containerd.sock; do
+        pid=$(/usr/bin/python3 -c 'import socket, struct, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+print(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])' "$socket" 2>/dev/null) || continue
+        tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^PATH=//p'
+        return
+    done
+}
+
+find_runc() { PATH=$(containerd_path):$PATH command -v runc; }
+
+has_python() { /usr/bin/python3 -c 'import ctypes, ssl, venv' 2>/dev/null; }
+
 missing_packages() {
-    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
-    command -v runc >/dev/null || echo runc
+    has_python && /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
+    find_runc >/dev/null || echo runc
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 
-# Usage: is_installed PACKAGE
-is_installed() { [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
+# Usage: is_installed PACKAGE. Whatever is wanted of it: one that is on hold is there, too.
+is_installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) = ?i* ]]; }
 
-# Those of the directory that this machine lacks; none is replaced.
+# Usage: install_offline GROUP. The packages of a directory of the bundle that this machine lacks; none is replaced.
 install_offline() {
     local file packages=()
-    for file in "$offline"/*.deb; do
-        [ -e "$file" ] || return 0
+    for file in "$offline/$1"/*.deb; do
+        [ -e "$file" ] || fail "$offline has no packages for $1, which this node lacks: make it with --download on such a system"
         is_installed "$(dpkg-deb -f "$file" Package)" || packages+=("$file")
     done
     [ ${#packages[@]} -gt 0 ] || return 0
-    say "installs ${#packages[@]} packages of $offline"
+    say "installs ${#packages[@]} packages of $offline/$1"
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends --no-remove \
         -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root \
-        "${packages[@]}" </dev/null >/dev/null
+        -o DPkg::Lock::Timeout=300 "${packages[@]}" </dev/null >/dev/null
 }
 
+# A package is taken only where what it brings is missing: Docker's containerd.io brings a runc and conflicts with
+# Debian's, and a python3-venv fits one build of python3 alone (offline it is not needed: see make_version).
 install_packages() {
     local missing
     if [ -n "$offline" ]; then
-        install_offline
+        has_python || install_offline python
+        find_runc >/dev/null || install_offline runc
+        [ -n "$criu" ] || ! ldd "$offline/criu" | grep -q 'not found' || install_offline criu-libraries
+        has_python || fail "/usr/bin/python3 lacks a module of ctypes, ssl and venv: install python3 of this system whole"
+        return
     fi
     missing=$(missing_packages)
     [ -n "$missing" ] || return 0
-    [ -z "$offline" ] || fail "wanted the packages $(echo $missing) in $offline, found them neither there nor installed"
     say "installs" $missing
     # shellcheck disable=SC2086 # names of packages
     hack/apt_install $missing
 }
 
-# Leaves $PREFIX/criu/bin/criu: a link to the distribution's, which it keeps up to date, or a program of our own.
+# Leaves $PREFIX/criu/bin/criu: the version that Glowplug is tested with, or the one that was named.
 install_criu() {
     local target=$PREFIX/criu/bin/criu source=$criu found
     if [ -z "$source" ] && [ -n "$offline" ]; then
@@ -124,8 +146,8 @@ install_criu() {
         if [ -x "$target" ] && [ "$(cat "$PREFIX/criu/works-on" 2>/dev/null)" = "$(uname -r)" ]; then
             return 0
         fi
-        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/') ||
-            fail "wanted CRIU 4.1 or newer, could not have it (above): give --criu PROGRAM, or --offline DIR"
+        hack/setup_criu --pinned 2> >(sed 's/^setup:/bootstrap-node:/') ||
+            fail "CRIU could not be had (above): give --criu PROGRAM, or --offline DIR"
         source=.build/criu/bin/criu
     fi
     mkdir -p "$PREFIX/criu/bin"
@@ -176,13 +198,16 @@ make_version() {
     say "installs Glowplug $1"
     rm -rf "$directory"
     mkdir -p "$PREFIX/versions"
-    /usr/bin/python3 -m venv "$directory"
     if [ -n "$offline" ]; then
-        "$directory/bin/python" -m pip install -q --disable-pip-version-check --no-index --find-links "$offline" glowplug
+        # pip runs from its own wheel: the node needs no ensurepip, which is of one build of Python alone.
+        /usr/bin/python3 -m venv --without-pip "$directory"
+        PYTHONPATH=$(ls "$offline"/pip-*.whl | tail -1) "$directory/bin/python" -m pip install -q \
+            --disable-pip-version-check --no-index --find-links "$offline" 'glowplug[kubernetes]'
     else
+        /usr/bin/python3 -m venv "$directory"
         source=$(mktemp -d)
         copy_source "$source"
-        "$directory/bin/python" -m pip install -q --disable-pip-version-check "$source"
+        "$directory/bin/python" -m pip install -q --disable-pip-version-check "$source[kubernetes]"
         rm -rf "$source"
     fi
     touch "$directory/.complete"
@@ -211,9 +236,14 @@ write_settings() {
     mkdir -p "$(dirname "$CONFIG")"
     {
         echo "criu = \"$PREFIX/criu/bin/criu\""
-        echo "runc = \"$(command -v runc)\""
+        echo "runc = \"$(find_runc)\""
     } >"$CONFIG.new"
     mv "$CONFIG.new" "$CONFIG"
+}
+
+# `glowplug` in everybody's PATH; never in place of another file.
+link_command() {
+    [ -e /usr/local/bin/glowplug ] || [ -L /usr/local/bin/glowplug ] || ln -s "$PREFIX/bin/glowplug" /usr/local/bin/glowplug
 }
 
 # Usage: start_agent CHANGED. A new version of Glowplug needs a new agent.
@@ -240,6 +270,16 @@ start_agent() {
     fi
 }
 
+# Usage: fetch_group DIRECTORY PACKAGE… With all that they depend on, as if nothing were installed.
+fetch_group() {
+    local directory=$download/$1
+    shift
+    mkdir -p "$directory/partial"
+    apt-get install -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root \
+        -o Dir::State::status=/dev/null -o Dir::Cache::archives="$directory" "$@" >/dev/null
+    rm -rf "$directory/partial" "$directory/lock"
+}
+
 download_all() {
     local missing source libraries
     mkdir -p "$download"
@@ -249,7 +289,7 @@ download_all() {
     if [ -n "$criu" ]; then
         cp -L "$criu" "$download/criu"
     else
-        hack/setup_criu 2> >(sed 's/^setup:/bootstrap-node:/')
+        hack/setup_criu --pinned 2> >(sed 's/^setup:/bootstrap-node:/')
         cp -L .build/criu/bin/criu "$download/criu"
     fi
     libraries=$(ldd "$download/criu" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do
@@ -257,24 +297,21 @@ download_all() {
     done | sort -u)
     say "fetches packages"
     apt-get update -qq
-    mkdir -p "$download/partial"
-    # With all that they depend on, as if nothing were installed: a node takes of it what it lacks.
+    fetch_group python python3
+    fetch_group runc runc
     # shellcheck disable=SC2086 # names of packages
-    apt-get install -qq -y --no-install-recommends --download-only -o APT::Sandbox::User=root \
-        -o Dir::State::status=/dev/null -o Dir::Cache::archives="$download" \
-        python3 python3-venv runc ca-certificates $libraries >/dev/null
-    rm -rf "$download/partial" "$download/lock"
+    fetch_group criu-libraries $libraries
     say "builds the wheels"
     source=$(mktemp -d)
     copy_source "$source"
     /usr/bin/python3 -m venv "$source/.venv"
-    "$source/.venv/bin/python" -m pip wheel -q --disable-pip-version-check -w "$download" "$source"
+    "$source/.venv/bin/python" -m pip wheel -q --disable-pip-version-check -w "$download" pip "$source[kubernetes]"
     rm -rf "$source"
-    say "$download holds $(ls "$download"/*.whl | wc -l) wheels, $(ls "$download" | grep -c '\.deb$' || true) packages and CRIU"
+    say "$download holds $(ls "$download"/*.whl | wc -l) wheels, $(ls "$download"/*/*.deb | wc -l) packages and CRIU"
 }
 
 exec 9>/run/glowplug-bootstrap.lock || fail "wanted to lock /run/glowplug-bootstrap.lock"
-flock -n 9 || fail "wanted to be alone, found another bootstrap-node.sh at work: wait for it"
+flock -n 9 || fail "another bootstrap-node.sh is running; try again later"
 
 if [ -n "$download" ]; then
     download_all
@@ -296,8 +333,9 @@ switch_to "$version"
 changed=
 [ "$before" = "versions/$version" ] || changed=yes
 write_settings
-start_agent "$changed"
 if [ -n "$handler" ]; then
     "$PREFIX/bin/glowplug" node install --prefix "$PREFIX" "$@"
 fi
-say "Glowplug $version is in $PREFIX; see $PREFIX/bin/glowplug doctor"
+start_agent "$changed"
+link_command
+say "Glowplug $version is in $PREFIX; see \`glowplug doctor\`"

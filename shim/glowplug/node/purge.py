@@ -15,6 +15,9 @@ UNIT = "/etc/systemd/system/glowplug-agent.service"
 WANTED = "/etc/systemd/system/multi-user.target.wants/glowplug-agent.service"
 """The link that `systemctl enable` makes."""
 
+COMMAND = "/usr/local/bin/glowplug"
+"""A link of hack/bootstrap-node.sh's, so that `glowplug` is in everybody's PATH."""
+
 # What the store (cache/layout.py), the agent (agent/history.py) and restores (restore/attempt.py) make in the cache.
 _IN_CACHE = (
     "checkpoints",
@@ -68,6 +71,8 @@ def purge(cache: str, prefix: str) -> list[str]:
         targets.append(prefix)
     _require_no_mount(targets)
     lines = [f"removed {path}" for path in targets if _removed(path)]
+    if os.path.islink(COMMAND) and os.readlink(COMMAND) == f"{prefix}/bin/glowplug" and _removed(COMMAND):
+        lines.append(f"removed {COMMAND}")
     for path in (cache, os.path.dirname(paths.CONFIG_FILE)):
         if os.path.isdir(path) and not os.listdir(path) and not os.path.ismount(path):
             os.rmdir(path)
