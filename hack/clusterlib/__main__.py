@@ -79,7 +79,7 @@ def run(online: bool, words: tuple[str, ...]) -> None:
 @click.option("--at-once", default=8, show_default=True, type=click.IntRange(1), help="Pods in the burst.")
 def bench(as_json: bool, turns: int, at_once: int) -> None:
     """From scheduled to Ready, cold and restored. Glowplug must be on the node (docs/getting-started.md)."""
-    from hack.clusterlib import ready
+    import hack.clusterlib.ready as ready
 
     figures = ready.measure(Machine(default()), turns, at_once)
     click.echo(json.dumps(figures, indent=1) if as_json else ready.table(figures))

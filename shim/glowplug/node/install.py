@@ -244,7 +244,6 @@ def try_program(program: str, address: str) -> None:
 
     `address`: containerd's socket. Shims have the PATH of containerd, so the program is tried with that.
     """
-    modules.check(modules.runtime_of(program))
     path = daemon.search_path(address)
     try:
         done = subprocess.run(
@@ -264,6 +263,9 @@ def try_program(program: str, address: str) -> None:
             f"wanted {program} to reach runc, found status {done.returncode} of --version ({said[-1]}): "
             f"is there a runc in {path or 'PATH'}?"
         )
+    runtime = modules.runtime_of(program)
+    if os.path.exists(runtime):  # with --runtime it may have any name, and be anywhere
+        modules.check(runtime)
 
 
 def _done(place: Place, wanted: Wanted, changed: bool) -> str:

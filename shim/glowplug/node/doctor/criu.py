@@ -64,7 +64,9 @@ def check(asked: Asked) -> Finding:
 def judge_check(said: programs.Said) -> Finding:
     if said.status == 0:
         return ok("looks good")
-    return wrong(_reason(said.text), "`criu check` to look good", "boot a kernel that has it; see `criu check -v4`")
+    return wrong(
+        _reason(said.text), "`criu check` to look good", "boot a kernel that has it; see `criu check -v4`"
+    )
 
 
 def features(asked: Asked) -> Finding:

@@ -43,7 +43,9 @@ def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -
     """Sizes in bytes; what is under the floor is left free by captures. `read_only`: of its file system."""
     if read_only:
         needed = "to be written: each restore notes there that it uses a checkpoint"
-        return wrong(f"{directory} is read-only", needed, "look after its disk (dmesg), then mount it read-write")
+        return wrong(
+            f"{directory} is read-only", needed, "look after its disk (dmesg), then mount it read-write"
+        )
     text = f"{_gb(free)} free in {directory}"
     if free > floor + MODEST_CHECKPOINT_BYTES:
         return ok(text)
