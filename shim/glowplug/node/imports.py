@@ -38,6 +38,20 @@ def added(text: bytes, imports: list[str] | None, path: str, handler: str, first
     return block.at_top(text, first, handler) if first else text
 
 
+def dropped(text: bytes, names: tuple[str, ...]) -> bytes:
+    """The main file without these in its list of imports; as it is where the list has none of them."""
+    found = _KEY.search(text)
+    if found is None:
+        return text
+    start, end = found.end(), _end(text, found.end())
+    listed = text[start:end]
+    for name in names:
+        one = rb"""(?:"%b"|'%b')[ \t]*""" % (re.escape(name.encode()), re.escape(name.encode()))
+        listed = re.sub(one + rb",[ \t]*", b"", listed)
+        listed = re.sub(rb"(?:,\s*)?" + one, b"", listed)
+    return text[:start] + listed + text[end:]
+
+
 def resolved(imports: list[str], main: str) -> list[str]:
     """The files that are imported now, in their order. A pattern that fits none names none."""
     found = []

@@ -140,7 +140,7 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
     name = handler.checked_name(place.handler)
     checked_prefix(place.prefix)
     program = _runtime(place, runtime)
-    main = main_file.read(place.config, name)
+    main = main_file.read(place.config, name, place.prefix)
     was = plan.before(place.containerd, main)
     on = handler.base(was, base, name)
     behind = chain.chain(place.prefix, program, name, on.name, on.program)

@@ -1,7 +1,7 @@
 """containerd's main file as it is without us, and the file to edit in its stead.
 
 k3s and RKE2 write config.toml anew at each start, from a template that lies beside it and that its first lines
-name (docs.k3s.io, Advanced Options: Configuring containerd).
+name (docs.k3s.io, Advanced Options: Configuring containerd); a template of somebody's own may leave that line out.
 
 In version 2, the CRI section of an imported file replaces the main file's on containerd 1.6 and 1.7. NVIDIA's GPU
 operator makes such a file; the handler goes into that then.
@@ -10,11 +10,12 @@ operator makes such a file; the handler goes into that then.
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glowplug.errors import NodeError, UsageError
-from glowplug.node import block, files, imports
+from glowplug.node import block, files, imports, owned
 from glowplug.node.effective import ADDRESS, CRI_V2
 
 ORIGINAL = ".glowplug-original"
@@ -31,6 +32,7 @@ class MainFile:
     `edited_text`: that file without our blocks, what it has to begin with where there is none. `was_there`: whether
     the edited file exists. `has_block`: whether it holds a block of ours. `is_template`: whether it is a template
     that the main file is made of. `is_stale`: whether the main file holds a block, and another one is edited.
+    `strays`: further imported files with a copy of our handler, each as it is without.
     """
 
     path: str
@@ -41,6 +43,7 @@ class MainFile:
     has_block: bool
     is_template: bool = False
     is_stale: bool = False
+    strays: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def original(self) -> str:
@@ -62,6 +65,20 @@ class MainFile:
             "it was left as it is; mend it first"
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the edited file is TOML as it stands: no template of another program's language."""
+        return not self.is_template or b"{{" not in self.edited_text
+
+    def trial(self, text: bytes) -> bytes:
+        """The main file's text, to be tried from another file: an import of itself would bring in what is there now.
+
+        (`containerd config dump` lists the file that it was made from; a dump written back imports itself.)
+        """
+        listed = imports.resolved(self.imports or [], self.path)
+        others = [path for path in listed if os.path.realpath(path) != os.path.realpath(self.path)]
+        return text if others == listed else imports.replaced(text, others)
+
     def keys(self) -> dict[str, Any]:
         """The main file, read. Raises NodeError: it is no TOML."""
         try:
@@ -76,27 +93,75 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
-def read(path: str, handler: str) -> MainFile:
-    """Raises UsageError, NodeError."""
+def read(path: str, handler: str, prefix: str) -> MainFile:
+    """`prefix`: a handler whose program lies there is ours, marks or not. Raises UsageError, NodeError."""
     if os.path.isdir(path):
         raise UsageError(f"--containerd-config: wanted a file, found the directory {path}")
     found = files.read(path)
-    text = block.without(found or b"", handler)
-    has_block = block.present(found or b"", handler)
+    text, has_block = _clean(found, handler, prefix)
+    bare = imports.dropped(text, drop_ins(path, handler))
+    has_block, text = has_block or bare != text, bare
     main = MainFile(path, text, path, text, found is not None, has_block)
-    named = _GENERATED.search(text)
-    if named is not None:
-        template = f"{os.path.dirname(path)}/{named[1].decode()}"
+    template = _template(main)
+    if template is not None:
         raw = files.read(template)
-        clean = BASE_TEMPLATE if raw is None else block.without(raw, handler)
-        has_template_block = block.present(raw or b"", handler)
+        clean, has_template_block = (BASE_TEMPLATE, False) if raw is None else _clean(raw, handler, prefix)
         return MainFile(path, text, template, clean, raw is not None, has_template_block, is_template=True)
     section = _imported_section(main)
+    strays = _strays(main, section, handler, prefix)
     if section is None:
-        return main
-    raw = files.read(section) or b""
-    clean = block.without(raw, handler)
-    return MainFile(path, text, section, clean, True, block.present(raw, handler), is_stale=has_block)
+        return replace(main, strays=strays)
+    clean, has_section_block = _clean(files.read(section), handler, prefix)
+    return MainFile(path, text, section, clean, True, has_section_block, is_stale=has_block, strays=strays)
+
+
+def drop_ins(path: str, handler: str) -> tuple[str, ...]:
+    """As `imports` of this main file may name ours: the file, as an older version did, and a pattern for it."""
+    folder = f"{os.path.dirname(path)}/conf.d"
+    return f"{folder}/{handler}.toml", f"{folder}/{handler}*.toml"
+
+
+def _clean(raw: bytes | None, handler: str, prefix: str) -> tuple[bytes, bool]:
+    """A file without us, and whether we were in it."""
+    marked = block.without(raw or b"", handler)
+    clean = owned.without(marked, handler, prefix)
+    return clean, clean != (raw or b"")
+
+
+def _template(main: MainFile) -> str | None:
+    """What k3s or RKE2 makes the main file of: as the file says, or as it lies beside it, or as their place has it."""
+    folder = os.path.dirname(main.path)
+    named = _GENERATED.search(main.text)
+    if named is not None:
+        return f"{folder}/{named[1].decode()}"
+    is_new = _version(main) >= 3
+    names = ["config-v3.toml.tmpl", "config.toml.tmpl"] if is_new else ["config.toml.tmpl"]
+    for name in names:
+        if os.path.exists(f"{folder}/{name}"):
+            return f"{folder}/{name}"
+    return f"{folder}/{names[0]}" if folder.endswith("/agent/etc/containerd") else None
+
+
+def _version(main: MainFile) -> int:
+    found = main.keys().get("version", 1)
+    return found if isinstance(found, int) else 1
+
+
+def _strays(main: MainFile, section: str | None, handler: str, prefix: str) -> dict[str, bytes]:
+    """Imported files into which another program has copied our handler, without the marks."""
+    found = {}
+    for path in imports.resolved(main.imports or [], main.path):
+        raw = files.read(path) or b""
+        if (
+            os.path.realpath(path) == os.path.realpath(main.path)
+            or path == section
+            or block.present(raw, handler)
+        ):
+            continue
+        clean = owned.without(raw, handler, prefix)
+        if clean != raw:
+            found[path] = clean
+    return found
 
 
 def _imported_section(main: MainFile) -> str | None:
@@ -104,6 +169,8 @@ def _imported_section(main: MainFile) -> str | None:
     if main.keys().get("version") != 2:
         return None
     for path in reversed(imports.resolved(main.imports or [], main.path)):
+        if os.path.realpath(path) == os.path.realpath(main.path):
+            return None
         try:
             found = tomllib.loads((files.read(path) or b"").decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):

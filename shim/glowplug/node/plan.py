@@ -33,7 +33,7 @@ class _Draft:
 def before(containerd: str, main: MainFile) -> Effective:
     """The configuration in force without us. Raises NodeError: containerd can't read it, or its CRI is off."""
     text = block.at_top(main.text, "version = 2", "version") if missing_version(main) else main.text
-    found = effective.read(containerd, text, main.path)
+    found = effective.read(containerd, main.trial(text), main.path)
     if not found.has_cri:
         raise NodeError(
             f"wanted containerd's CRI plugin, found it in disabled_plugins of {main.path}: take it out there first"
@@ -47,8 +47,8 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
     for cri in (CRI_V2, CRI_V3):
         if name in plugins.get(cri, {}).get("containerd", {}).get("runtimes", {}):
             raise NodeError(
-                f"wanted no handler {name} but ours, found one in {main.path}: take it out by hand, "
-                "or choose --handler"
+                f"there is a handler {name} in {main.path} whose program does not lie in our prefix: take it out by "
+                "hand, name its --prefix, or choose --handler"
             )
     draft = _draft(main, was, name, filled, "")
     found = effective.read(containerd, draft.main, main.path, draft.beside)
@@ -97,17 +97,28 @@ def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], mo
         return imports.added(main.text, listed, what, name, first)
 
     trial = importing(path + _TRIAL)
-    files = {path: content} if imported else {path: content, main.path: importing(path)}
-    return _Draft(Plan(files, f"in {path}"), trial, {path + _TRIAL: content})
+    # By a pattern, and never by its name: containerd does not start where a file that is named is missing.
+    pattern = f"{path.removesuffix('.toml')}*.toml"
+    files = {path: content, **main.strays}
+    if not imported:
+        files[main.path] = importing(pattern)
+    elif main.has_block:
+        files[main.path] = main.text
+    return _Draft(Plan(files, f"in {path}"), main.trial(trial), {path + _TRIAL: content})
 
 
 def _edit(main: MainFile, edit: Callable[[bytes], bytes]) -> _Draft:
-    files = {main.edited: edit(main.edited_text)}
+    files = {main.edited: edit(main.edited_text), **main.strays}
     kind = f"in {main.edited}"
+    if main.is_template and main.is_plain:
+        return _Draft(Plan(files, kind), edit(main.edited_text), {})
     if main.edited == main.path or main.is_template:
-        return _Draft(Plan(files, kind), edit(main.text), {})
+        return _Draft(Plan(files, kind), main.trial(edit(main.text)), {})
     trial = main.edited + _TRIAL
-    listed = imports.resolved(main.imports or [], main.path)
+    real = os.path.realpath(main.path)
+    listed = [
+        path for path in imports.resolved(main.imports or [], main.path) if os.path.realpath(path) != real
+    ]
     text = imports.replaced(main.text, [trial if path == main.edited else path for path in listed])
     if main.is_stale:
         files[main.path] = main.text

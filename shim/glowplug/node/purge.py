@@ -35,7 +35,7 @@ _IN_CACHE = (
 
 def require_no_other(place: Place) -> None:
     """Raises NodeError where another handler's program lies in the prefix too: its pods would lack their runtime."""
-    was = plan.before(place.containerd, main_file.read(place.config, place.handler))
+    was = plan.before(place.containerd, main_file.read(place.config, place.handler, place.prefix))
     others = [
         name
         for name, table in was.handlers.items()

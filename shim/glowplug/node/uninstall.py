@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from glowplug.containerd import installed
 from glowplug.errors import ContainerdError, NodeError
-from glowplug.node import block, files, main_file, plan, verify
+from glowplug.node import block, effective, files, main_file, plan, verify
+from glowplug.node.effective import Effective
 from glowplug.node.files import Transaction
 from glowplug.node.install import Place, locked, put_in_force, running
 from glowplug.node.main_file import MainFile
@@ -18,7 +19,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
     `force`: although pods of the handler run. They run on, and end well: the runtime stays where it is.
     """
     with locked(place.config), Transaction() as written:
-        main = main_file.read(place.config, place.handler)
+        main = main_file.read(place.config, place.handler, place.prefix)
         was = plan.before(place.containerd, main)
         address = place.socket or main.address(was.address)
         pods = _pods(address, place.handler, force)
@@ -27,6 +28,8 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
             installed.path(place.prefix, place.handler)
         )  # first: the agent repairs what has a record
         taken = _take_out(place, main, written)
+        if taken and not main.is_template:
+            _try(place, was)
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
         if taken:
             lines += put_in_force(place, main, written, address, previous, None)
@@ -80,12 +83,31 @@ def _take_out(place: Place, main: MainFile, written: Transaction) -> list[str]:
         else:
             written.remove(main.edited)
         taken.append(main.edited)
+    for path, text in main.strays.items():
+        written.write(path, text)
+        taken.append(path)
     if main.is_stale:
         written.write(main.path, main.text)
         taken.append(main.path)
     for path in (main.edited, main.path):
         written.remove(f"{path}{main_file.ORIGINAL}")
     return taken
+
+
+def _try(place: Place, was: Effective) -> None:
+    """Whether containerd can read what is left, and finds no handler of ours in it. Raises NodeError."""
+    main = main_file.read(place.config, place.handler, place.prefix)
+    found = effective.read(place.containerd, main.trial(files.read(place.config) or b""), place.config)
+    if place.handler in found.handlers:
+        raise NodeError(
+            f"the handler {place.handler} comes from another file too that {place.config} imports: nothing was "
+            "changed; take it out there first"
+        )
+    changed = effective.differences(was, found, place.handler)
+    if changed:
+        raise NodeError(
+            f"without the handler, {', '.join(changed[:4])} would change too: nothing was done; take it out by hand"
+        )
 
 
 def _made_by_us(main: MainFile) -> bool:
