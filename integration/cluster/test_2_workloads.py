@@ -1,0 +1,282 @@
+"""Workloads as people write them: captured once, restored afterwards, and each pod is its own."""
+
+import json
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from hack.clusterlib import control, images, node
+from hack.clusterlib.place import REPOSITORY
+
+from integration.cluster.cluster import (
+    CAPTURED,
+    COMES_WITHIN_S,
+    Cluster,
+    condition,
+    deployment,
+    pod_template,
+    server,
+)
+from integration.waiting import wait_until
+
+SCRATCH = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reports(cluster: Cluster) -> None:
+    """The agent writes to Kubernetes, with the rights that are shipped and no others."""
+    for name in ("namespace.yaml", "rbac.yaml"):
+        cluster.kubectl("apply", "-n", "glowplug-system", "-f", f"{RBAC}/{name}")
+    account = ("serviceaccount", "glowplug-agent", "-n", "glowplug-system")
+    wait_until(lambda: (cluster.get(*account) or {}).get("secrets"), 60, "the agent's token")
+    secret = cluster.get(*account)["secrets"][0]["name"]
+    token = cluster.get("secret", secret, "-n", "glowplug-system")["data"]["token"]
+    with open(cluster.machine.place.kubeconfig("agent")) as file:
+        before = file.read()
+    head, _, _ = before.partition("token:")
+    _, _, tail = before.partition("\ncontexts")
+    decoded = subprocess.run(["base64", "-d"], input=token, capture_output=True, text=True, check=True).stdout
+    path = "/etc/kubernetes/glowplug.conf"
+    node.write(cluster.machine, path, f'{head}token: "{decoded}"}}}}]\ncontexts{tail}')
+    cluster.configure(kubernetes=path, node_name="n1")
+    wait_until(lambda: cluster.labels().get("glowplug.dev/handler") == "true", 60, "the node's label")
+
+
+def test_a_deployment(cluster: Cluster, namespace: str) -> None:
+    """ConfigMap, Secret, Service, token, downward API, emptyDir, probes, gate: outcome, Events, exec, logs."""
+    things: list[dict[str, Any]] = [
+        {"kind": "ConfigMap", "data": {"message": "hello one"}},
+        {"kind": "Secret", "stringData": {"password": "s3cret"}},
+        {
+            "kind": "Service",
+            "spec": {"selector": {"app": "app"}, "ports": [{"port": 80, "targetPort": 8000}]},
+        },
+    ]
+    for thing in things:
+        thing.update(apiVersion="v1", metadata={"name": "app", "namespace": namespace})
+    container = server(
+        env=[
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "app", "key": "password"}}},
+        ],
+        livenessProbe={"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 5, "initialDelaySeconds": 30},
+        volumeMounts=[
+            {"name": "config", "mountPath": "/etc/app"},
+            {"name": "scratch", "mountPath": "/scratch"},
+        ],
+    )
+    volumes = [{"name": "config", "configMap": {"name": "app"}}, {"name": "scratch", "emptyDir": {}}]
+    cluster.apply(*things, deployment(namespace, "app", pod_template("app", [container], volumes=volumes)))
+    first = cluster.ask(cluster.ready(namespace, "app")[0])
+    assert cluster.outcomes(namespace, "app") == ["server=cold:no-checkpoint"]
+
+    cluster.scale(namespace, "app", 3)
+    pods = cluster.ready(namespace, "app", 3)
+    assert cluster.outcomes(namespace, "app", 3) == ["server=cold:no-checkpoint", *["server=restored"] * 2]
+    for pod in pods:
+        said = cluster.ask(pod)
+        name = pod["metadata"]["name"]
+        assert condition(pod, CAPTURED) == "True"
+        assert said["token"] == first["token"]
+        assert (said["host"], said["config"], said["secret"]) == (name, "hello one", "s3cret")
+        assert said["account"]
+    wait_until(lambda: cluster.events(namespace).count("Restored") == 2, 60, "the Events")
+    assert {"ColdStart", "Captured"} <= set(cluster.events(namespace))
+    endpoints = cluster.get("endpoints", "app", "-n", namespace)["subsets"][0]["addresses"]
+    assert {one["ip"] for one in endpoints} == {pod["status"]["podIP"] for pod in pods}
+
+    restored = next(pod for pod in pods if cluster.ask(pod)["restored"] is not None)["metadata"]["name"]
+    assert cluster.kubectl("exec", "-n", namespace, restored, "--", "hostname").strip() == restored
+    cluster.ask(next(pod for pod in pods if pod["metadata"]["name"] == restored), "/log")
+    wait_until(
+        lambda: f"logged {restored}" in cluster.kubectl("logs", "-n", namespace, restored), 20, "the log"
+    )
+    assert "starting" not in cluster.kubectl("logs", "-n", namespace, restored)
+    assert "RUNNING" not in cluster.failed()
+
+    cluster.kubectl("rollout", "restart", "-n", namespace, "deployment/app")
+    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/app", "--timeout=240s")
+    assert cluster.outcomes(namespace, "app", 3) == ["server=restored"] * 3
+
+    changed = {**things[0], "data": {"message": "hello two"}}
+    cluster.apply(changed)
+    cluster.kubectl("rollout", "restart", "-n", namespace, "deployment/app")
+    cluster.kubectl("rollout", "status", "-n", namespace, "deployment/app", "--timeout=240s")
+    found = {cluster.ask(pod)["config"] for pod in cluster.ready(namespace, "app", 3)}
+    assert found == {"hello two"}
+
+
+def test_the_gate_opens_with_the_containers(cluster: Cluster, namespace: str) -> None:
+    """Within a second of ContainersReady: conditions have whole seconds, so the difference is 1 at most."""
+    cluster.apply(deployment(namespace, "gate", pod_template("gate", [server()])))
+    cluster.ready(namespace, "gate")
+    cluster.scale(namespace, "gate", 0)
+    cluster.scale(namespace, "gate", 1)
+    pod = cluster.ready(namespace, "gate")[0]
+    assert cluster.outcomes(namespace, "gate") == ["server=restored"]
+    times = {one["type"]: one["lastTransitionTime"] for one in pod["status"]["conditions"]}
+    seconds = {kind: time.mktime(time.strptime(at, "%Y-%m-%dT%H:%M:%SZ")) for kind, at in times.items()}
+    assert seconds["Ready"] - seconds["ContainersReady"] <= 2
+
+
+def test_a_stateful_set_s_pods_answer_with_their_own_names(cluster: Cluster, namespace: str) -> None:
+    service = {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 8000}]}
+    metadata = {"name": "web", "namespace": namespace}
+    stateful = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": metadata,
+        "spec": {
+            "serviceName": "web",
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": pod_template("web", [server()]),
+        },
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}, stateful)
+    for pod in cluster.ready(namespace, "web", 2):
+        said = cluster.ask(pod)
+        assert (said["pod"], said["host"]) == (pod["metadata"]["name"],) * 2
+
+
+def test_containers_that_are_not_captured_are_left_alone(cluster: Cluster, namespace: str) -> None:
+    """An init container that fills an emptyDir, and a sidecar that reads it: no Event of theirs, no failed restore."""
+    fill = {
+        "name": "fill",
+        "image": images.BUSYBOX,
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", "echo same > /scratch/from-init"],
+        **SCRATCH,
+    }
+    side = {
+        **fill,
+        "name": "side",
+        "command": ["sh", "-c", "while :; do cat /scratch/from-init; sleep 1; done"],
+    }
+    template = pod_template(
+        "multi",
+        [server(**SCRATCH), side],
+        initContainers=[fill],
+        volumes=[{"name": "scratch", "emptyDir": {}}],
+    )
+    cluster.apply(deployment(namespace, "multi", template))
+    cluster.ready(namespace, "multi")
+    cluster.scale(namespace, "multi", 0)
+    cluster.scale(namespace, "multi", 1)
+    cluster.ready(namespace, "multi")
+    assert "RestoreFailed" not in cluster.events(namespace)
+    for outcome in cluster.outcomes(namespace, "multi"):
+        assert "fallback" not in outcome
+
+
+def test_a_job_that_warms_up(cluster: Cluster, namespace: str) -> None:
+    """once-and-exit: the Job completes with its capture, and the Deployment's first pod is restored."""
+    template = pod_template("warm", [server()], gate=False, restartPolicy="Never")
+    template["metadata"]["annotations"]["glowplug.dev/capture"] = "once-and-exit"
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "warm", "namespace": namespace},
+        "spec": {"backoffLimit": 2, "template": template},
+    }
+    cluster.apply(job)
+    query = ("job", "warm", "-n", namespace)
+    wait_until(lambda: cluster.get(*query)["status"].get("succeeded") == 1, COMES_WITHIN_S, "the Job")
+    cluster.apply(deployment(namespace, "warmed", pod_template("warmed", [server()], gate=False)))
+    cluster.ready(namespace, "warmed")
+    assert cluster.outcomes(namespace, "warmed") == ["server=restored"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "status"), [("/exit7", "Error", 7), ("/oom", "OOMKilled", 137)], ids=["exit", "oom"]
+)
+def test_a_restored_container_ends_as_any(
+    cluster: Cluster, namespace: str, path: str, reason: str, status: int
+) -> None:
+    """Its exit status is seen, and its restart in place starts cold."""
+    cluster.apply(deployment(namespace, "ends", pod_template("ends", [server()], gate=False)))
+    cluster.ready(namespace, "ends")
+    wait_until(lambda: "Captured" in cluster.events(namespace), COMES_WITHIN_S, "the capture")
+    cluster.scale(namespace, "ends", 0)
+    cluster.scale(namespace, "ends", 1)
+    pod = cluster.ready(namespace, "ends")[0]
+    assert cluster.outcomes(namespace, "ends") == ["server=restored"]
+    with pytest.raises(Exception):  # noqa: B017 - the connection breaks, however
+        cluster.ask(pod, path)
+
+    def last() -> Any:
+        found = cluster.pods(namespace, "ends")[0]["status"]["containerStatuses"][0]
+        return found["lastState"].get("terminated")
+
+    ended = wait_until(last, COMES_WITHIN_S, "the end seen")
+    assert (ended["reason"], ended["exitCode"]) == (reason, status)
+    cluster.ready(namespace, "ends")
+    assert cluster.outcomes(namespace, "ends") != ["server=restored"]
+
+
+def test_a_hardened_pod(cluster: Cluster, namespace: str) -> None:
+    """Not root, no capabilities, a read-only root, fsGroup, subPath, and a memory emptyDir at /dev/shm."""
+    config = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "sec", "namespace": namespace}}
+    security = {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = [
+        {"name": "config", "mountPath": "/etc/app/message", "subPath": "message"},
+        {"name": "shm", "mountPath": "/dev/shm"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
+    template = pod_template(
+        "sec",
+        [server(securityContext=security, volumeMounts=mounts)],
+        securityContext={
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "runAsNonRoot": True,
+            "fsGroup": 2000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        volumes=[
+            {"name": "config", "configMap": {"name": "sec"}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        ],
+    )
+    cluster.apply({**config, "data": {"message": "sub path"}}, deployment(namespace, "sec", template))
+    cluster.ready(namespace, "sec")
+    cluster.scale(namespace, "sec", 0)
+    cluster.scale(namespace, "sec", 1)
+    assert cluster.ask(cluster.ready(namespace, "sec")[0])["config"] == "sub path"
+    # Without CAP_SYS_RESOURCE a container's other user can be captured by real_user.py's way alone.
+    assert cluster.outcomes(namespace, "sec")[0].startswith("server=restored")
+
+
+def test_a_namespace_that_was_made_again(cluster: Cluster) -> None:
+    """No pod fails there, whatever of the old one is found."""
+    for _ in range(2):
+        cluster.make_namespace("again")
+        cluster.apply(deployment("again", "app", pod_template("app", [server()], gate=False)))
+        cluster.ready("again", "app")
+        assert cluster.failed() == []
+        cluster.delete_namespace("again")
+
+
+def test_kubectl_s_ways_into_a_restored_pod(cluster: Cluster, namespace: str) -> None:
+    """cp and port-forward."""
+    cluster.apply(deployment(namespace, "ways", pod_template("ways", [server()])))
+    cluster.ready(namespace, "ways")
+    cluster.scale(namespace, "ways", 0)
+    cluster.scale(namespace, "ways", 1)
+    pod = cluster.ready(namespace, "ways")[0]["metadata"]["name"]
+    assert cluster.outcomes(namespace, "ways") == ["server=restored"]
+    cluster.kubectl("exec", "-n", namespace, pod, "--", "sh", "-c", "echo told >/tmp/file")
+    assert cluster.kubectl("exec", "-n", namespace, pod, "--", "cat", "/tmp/file") == "told\n"
+    kubectl = " ".join(control.kubectl_command(cluster.machine.place))
+    get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:18000/').read().decode())"
+    script = f"""{kubectl} port-forward -n {namespace} {pod} 18000:8000 >/dev/null 2>&1 & forward=$!
+    for i in $(seq 100); do python3 -c "$1" 2>/dev/null && break; sleep 0.2; done
+    kill $forward"""
+    assert json.loads(cluster.run("/bin/sh", "-c", script, "sh", get).stdout)["host"] == pod

@@ -1,0 +1,143 @@
+"""Nothing that happens to agent, containerd, kubelet or API server ends a pod, or keeps one from starting."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from hack.clusterlib import control, node
+
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
+from integration.waiting import wait_until
+
+NAMESPACE = "restarts"
+REPAIRED_WITHIN_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def running(cluster: Cluster) -> Iterator[set[str]]:
+    """One pod that started cold and two that were restored; their containers."""
+    cluster.make_namespace(NAMESPACE)
+    cluster.apply(deployment(NAMESPACE, "app", pod_template("app", [server()], gate=False)))
+    cluster.ready(NAMESPACE, "app")
+    wait_until(lambda: "Captured" in cluster.events(NAMESPACE), COMES_WITHIN_S, "the capture")
+    cluster.scale(NAMESPACE, "app", 3)
+    cluster.ready(NAMESPACE, "app", 3)
+    assert cluster.outcomes(NAMESPACE, "app", 3).count("server=restored") == 2
+    yield cluster.container_ids()
+    cluster.delete_namespace(NAMESPACE)
+
+
+def check(cluster: Cluster, running: set[str]) -> None:
+    """The same containers, and no pod that failed or waits."""
+    cluster.ready(NAMESPACE, "app", 3)
+    assert (cluster.container_ids(), cluster.failed()) == (running, [])
+
+
+def kill_agent(cluster: Cluster) -> None:
+    cluster.run("sh", "-c", "kill -9 $(cat /run/unit-glowplug-agent.pid); sleep 0.5")
+
+
+STEPS: dict[str, Callable[[Cluster], None]] = {
+    "agent-stopped": Cluster.stop_agent,
+    "kubelet": Cluster.restart_kubelet,
+    "containerd": Cluster.restart_containerd,
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)), ids="-".join)
+def test_restarts_in_every_order(cluster: Cluster, running: set[str], order: tuple[str, ...]) -> None:
+    """The agent is down from its turn on."""
+    try:
+        for name in order:
+            STEPS[name](cluster)
+            check(cluster, running)
+    finally:
+        cluster.start_agent()
+    check(cluster, running)
+    assert cluster.labels()["glowplug.dev/ready"] == "true"
+
+
+def test_a_killed_agent_and_a_kubelet(cluster: Cluster, running: set[str]) -> None:
+    kill_agent(cluster)
+    cluster.restart_kubelet()
+    check(cluster, running)
+    cluster.start_agent()
+
+
+def test_a_second_agent_speaks_for_nobody(cluster: Cluster, running: set[str]) -> None:
+    done = cluster.run("glowplug", "agent", check=False)
+    assert done.returncode == 2 and "an agent listening" in done.stderr
+    assert cluster.labels()["glowplug.dev/ready"] == "true"
+    cluster.restart_kubelet()
+    check(cluster, running)
+
+
+def test_without_an_agent_a_pod_starts_cold(cluster: Cluster, running: set[str]) -> None:
+    cluster.stop_agent()
+    cluster.make_namespace("cold")
+    cluster.apply(deployment("cold", "app", pod_template("app", [server()], gate=False)))
+    cluster.ready("cold", "app")
+    cluster.start_agent()
+    assert cluster.outcomes("cold", "app") == ["server=cold:no-agent"]
+    cluster.delete_namespace("cold")
+    check(cluster, running)
+
+
+def test_a_rewritten_configuration_is_repaired(cluster: Cluster, running: set[str]) -> None:
+    """Somebody writes the file without the handler and restarts containerd, as NVIDIA's toolkit may."""
+    cluster.run("sh", "-c", "cp /etc/containerd/config.toml.glowplug-original /etc/containerd/config.toml")
+    cluster.restart_containerd()
+    wait_until(
+        lambda: cluster.run("glowplug", "node", "status", check=False).returncode == 0,
+        REPAIRED_WITHIN_S,
+        "the handler repaired",
+    )
+    cluster.make_namespace("repaired")
+    cluster.apply(deployment("repaired", "app", pod_template("app", [server()], gate=False)))
+    cluster.ready("repaired", "app")
+    wait_until(lambda: "HandlerRepaired" in cluster.events("default", "Node"), 60, "the Event")
+    cluster.delete_namespace("repaired")
+    check(cluster, running)
+    assert cluster.labels()["glowplug.dev/ready"] == "true"
+
+
+def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None:
+    """The agent goes on, and nothing is lost but Events that nobody could take."""
+    cluster.machine.stop("apiserver")
+    assert cluster.run("glowplug", "status").returncode == 0
+    control.start_api_server(cluster.machine)
+    wait_until(lambda: cluster.get("node", "n1"), 60, "the API server back")
+    check(cluster, running)
+    cluster.scale(NAMESPACE, "app", 4)
+    cluster.ready(NAMESPACE, "app", 4)
+    assert cluster.outcomes(NAMESPACE, "app", 4).count("server=restored") == 3
+    cluster.scale(NAMESPACE, "app", 3)
+    wait_until(lambda: len(cluster.pods(NAMESPACE, "app")) == 3, 60, "three pods")
+    running.clear()
+    running.update(cluster.container_ids())
+
+
+def test_a_full_cache_disk(cluster: Cluster, running: set[str]) -> None:
+    """Nothing can be captured; pods start, and are ready."""
+    kept = cluster.run("cat", "/etc/glowplug/config.toml").stdout
+    cluster.run(
+        "sh", "-c", "mkdir -p /run/full && mount -t tmpfs -o size=2m tmpfs /run/full && mkdir /run/full/cache"
+    )
+    cluster.run("sh", "-c", "head -c 3M /dev/zero >/run/full/filler", check=False)
+    with suppress(TimeoutError):  # it can't start on such a disk: an absent agent is a miss
+        cluster.configure(cache="/run/full/cache")
+    cluster.make_namespace("full")
+    cluster.apply(deployment("full", "app", pod_template("app", [server()], gate=False)))
+    cluster.ready("full", "app")
+    cluster.delete_namespace("full")
+    cluster.stop_agent()
+    cluster.run("umount", "/run/full")
+    node.write(cluster.machine, "/etc/glowplug/config.toml", kept)
+    cluster.start_agent()
+    wait_until(
+        lambda: json.loads(cluster.run("glowplug", "list", "--json").stdout), 60, "the cache of before"
+    )
+    cluster.ready(NAMESPACE, "app", 3)
+    assert cluster.failed() == []
