@@ -24,6 +24,8 @@ RESTORED = {**WEB, "time": 1772373731.0, "outcome": "restored", "checkpoint": "a
 ROUNDS_END = "GET /api/v1/pods"
 """The last thing that is asked before anything is written."""
 
+AWAKE = {**WEB, "event": "after-restore", "result": "none"}
+
 COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
 
 
@@ -72,7 +74,7 @@ def condition(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer, told: Told) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell(RESTORED)
+    told.tell(RESTORED, AWAKE)
     until(lambda: condition(pod))
     found = condition(pod)
     assert found is not None and (found["status"], found["reason"]) == ("True", "Restored")
@@ -156,14 +158,14 @@ def test_a_container_that_starts_again_and_again_is_one_event(server: ApiServer,
 
 def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, told: Told) -> None:
     pod = server.pod("web", gate=CAPTURED, uid="uid-2")
-    told.tell(RESTORED)
+    told.tell(RESTORED, AWAKE)
     until(lambda: told.counted.count("failed") == 2)
     assert condition(pod) is None
     assert OUTCOME not in pod["metadata"]["annotations"]
 
 
 def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(server: ApiServer, told: Told) -> None:
-    told.tell(RESTORED, {"outcome": "restored"}, {"event": "exit", "ran_s": 3}, {**WEB, "outcome": "what"})
+    told.tell(RESTORED, AWAKE, {"outcome": "restored"}, {"event": "exit", "ran_s": 3}, {**WEB, "outcome": "what"})
     until(lambda: len(told.counted) == 3)
     assert sorted(told.counted) == ["failed", "failed", "written"]
 
@@ -188,7 +190,7 @@ def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch
 def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_path: Path) -> None:
     pods = [server.pod(name, gate=CAPTURED, uid=f"uid-{name}") for name in ("a", "b", "c")]
     records: list[Record] = [
-        {**RESTORED, "pod": "a", "pod_uid": "uid-a"},
+        {**AWAKE, "pod": "a", "pod_uid": "uid-a"},
         {**WEB, "pod": "b", "pod_uid": "of-another", "event": "capture", "result": "captured"},
         {**COLD, "pod": "c", "pod_uid": "uid-c"},
     ]
@@ -202,7 +204,7 @@ def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_
 def test_a_node_that_is_not_known_keeps_no_gate_shut(server: ApiServer, tmp_path: Path) -> None:
     pod = server.pod("a", gate=CAPTURED)
     server.nodes.clear()
-    made = Told(server, tmp_path, [{**RESTORED, "pod": "a"}])
+    made = Told(server, tmp_path, [{**AWAKE, "pod": "a"}])
     made.cluster.start()
     until(lambda: condition(pod))
     made.cluster.stop()
@@ -224,7 +226,7 @@ def test_what_can_t_be_written_is_written_later(
     until(lambda: ROUNDS_END in server.requests)
     pod = server.pod("web", gate=CAPTURED)
     server.fails = 503
-    told.tell(RESTORED)
+    told.tell(RESTORED, AWAKE)
     until(lambda: len([one for one in server.requests if one.startswith("POST")]) >= 2)
     server.fails = 0
     until(lambda: told.counted == ["written"] * 3)
@@ -244,7 +246,7 @@ def test_what_one_object_alone_meets_holds_up_nobody(
     until(lambda: ROUNDS_END in server.requests)
     pod = server.pod("web", gate=CAPTURED)
     server.fails_for = "/namespaces/theirs/"
-    told.tell({**RESTORED, "namespace": "theirs"}, RESTORED)
+    told.tell(*({**one, "namespace": where} for where in ("theirs", "models") for one in (RESTORED, AWAKE)))
     until(lambda: condition(pod))
     until(lambda: told.counted.count("failed") == 3)
     assert told.counted.count("written") == 3
@@ -259,7 +261,7 @@ def test_a_round_that_is_refused_is_not_repeated_for_each_write(
     made = Told(server, tmp_path, [])
     made.cluster.start()
     for number in range(5):
-        made.tell({**RESTORED, "checkpoint": f"{number:032}"})
+        made.tell({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
         until(lambda number=number: made.counted.count("written") == 3 * (number + 1))  # type: ignore[misc]
     made.cluster.stop()
     assert sum(one == "GET /api/v1/nodes/node-1" for one in server.requests) == 1
@@ -271,7 +273,7 @@ def test_no_rights_are_said_once_and_cost_nothing_else(
 ) -> None:
     until(lambda: ROUNDS_END in server.requests)
     server.fails = 403
-    told.tell(RESTORED)
+    told.tell(RESTORED, AWAKE)
     until(lambda: told.counted.count("failed") == 3)
     assert "the-agent-s-own-token" not in caplog.text
 
@@ -282,7 +284,7 @@ def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(server: ApiSe
     server.pod("web", gate=CAPTURED)
     server.forbids = "PATCH /api/v1/namespaces/models/pods/web"
     for number in range(5):
-        told.tell({**RESTORED, "checkpoint": f"{number:032}"})
+        told.tell({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
         until(lambda number=number: len(server.events) == number + 1)  # type: ignore[misc]
         until(lambda number=number: told.counted.count("written") == 2 * (number + 1))  # type: ignore[misc]
     assert server.requests.count(server.forbids) == 1
@@ -298,7 +300,7 @@ def test_telling_never_waits(tmp_path: Path) -> None:
 
     def tell() -> None:
         for number in range(2000):
-            made.tell({**RESTORED, "pod": f"web-{number}"})
+            made.tell({**RESTORED, "pod": f"web-{number}"}, {**AWAKE, "pod": f"web-{number}"})
         done.set()
 
     threading.Thread(target=tell, daemon=True).start()
@@ -324,7 +326,7 @@ def test_a_kubeconfig_that_comes_later_is_found(
     made = Told(server, tmp_path, [])
     os.rename(tmp_path / "kubeconfig", tmp_path / "later")
     made.cluster.start()
-    made.tell(RESTORED)
+    made.tell(RESTORED, AWAKE)
     until(lambda: "wanted access to the API server" in caplog.text)
     os.rename(tmp_path / "later", tmp_path / "kubeconfig")
     until(lambda: condition(pod))
@@ -448,6 +450,13 @@ def test_a_repair_is_an_event_on_the_node(server: ApiServer, told: Told) -> None
     assert (event["reason"], event["involvedObject"]["kind"]) == ("HandlerRepaired", "Node")
     assert event["involvedObject"]["name"] == event["involvedObject"]["uid"] == "node-1"
     assert len(server.events) == 1
+
+
+def test_a_restored_engine_that_still_sleeps_keeps_the_gate_shut(server: ApiServer, told: Told) -> None:
+    pod = server.pod("web", gate=CAPTURED)
+    told.tell(RESTORED, {**AWAKE, "result": "failed", "detail": "no"})
+    until(lambda: len(server.events) == 2)
+    assert condition(pod) is None
 
 
 def test_a_container_that_nobody_captures_has_no_event_of_its_cold_start(

@@ -137,8 +137,6 @@ class Cluster:
                 self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             if time.monotonic() >= self._annotates_from:
                 self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
-            if outcome == "restored":
-                self._open_gate(pod, "Restored", _RESTORED)
 
     def _tell_awake(self, pod: Pod, container: str, record: Record) -> None:
         """A restored container answers (again), or was given up."""
@@ -246,7 +244,7 @@ class Cluster:
             result = text(record, "result")
             if record.get("event") == "capture" and result in _EVENTS:
                 self._open_gate(pod, _EVENTS[result][1], _captured(record))
-            elif kind(record)[0] == "restored":
+            elif record.get("event") == AFTER_RESTORE and result != "failed":
                 self._open_gate(pod, "Restored", _RESTORED)
 
 
