@@ -132,5 +132,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "nindent": _nindent,
     "printf": lambda form, *values: form % values,
     "quote": _quote,
+    "toJson": lambda value: json.dumps(value, separators=(",", ":")),
     "toYaml": _to_yaml,
 }

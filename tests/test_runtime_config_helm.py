@@ -23,6 +23,10 @@ VALUES: list[dict[str, Any]] = [
     {"tolerations": [], "priorityClassName": "", "maxUnavailable": "10%"},
     {"runtimeClass": {"name": "fast", "nodeSelector": {"pool": "on"}}},
     {"runtimeClass": {"create": False}},
+    {
+        "config": {"mode": "observe", "cache_limit_bytes": 100000000000, "registry": {"url": "x"}},
+        "installArgs": ["--base", "nvidia"],
+    },
 ]
 
 
@@ -84,7 +88,12 @@ def test_values_reach_what_they_name() -> None:
     assert found["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%"
     named = kubernetes_made.by_name(made(VALUES[4]))[("RuntimeClass", "fast")]
     assert named["scheduling"]["nodeSelector"] == {"glowplug.dev/handler": "true", "pool": "on"}
-    assert [kind for kind, _ in kubernetes_made.by_name(made(VALUES[5]))] == ["DaemonSet"]
+    assert "RuntimeClass" not in [kind for kind, _ in kubernetes_made.by_name(made(VALUES[5]))]
+    installed = kubernetes_made.by_name(made(VALUES[6]))
+    config = installed[("ConfigMap", "glowplug-config")]["data"]["config.json"]
+    assert json.loads(config) == VALUES[6]["config"]
+    pod = installed[("DaemonSet", "glowplug-installer")]["spec"]["template"]["spec"]
+    assert pod["initContainers"][0]["args"] == ["install", "--base", "nvidia"]
 
 
 def test_the_release_is_of_this_version() -> None:

@@ -1,11 +1,18 @@
 """The installer's entry point: what it does on the node, seen by a program in nsenter's place; and its build file."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import yaml
@@ -62,6 +69,8 @@ class Installer:
         with open(f"{self._bin}/nsenter", "w") as file:
             file.write(NSENTER)
         os.chmod(f"{self._bin}/nsenter", 0o755)
+        for name in ("turn", "config-toml"):
+            shutil.copy(f"{IMAGE}/{name}", self._bin)
         with open(f"{IMAGE}/on-node") as script, open(f"{self._bin}/on-node", "w") as copy:
             copy.write(script.read().replace("BUNDLES=/installer/bundles", f"BUNDLES={directory}/bundles"))
         self.bootstrap('ls "$2" "$2/hack" >"${2%/var/*}/seen"')
@@ -83,6 +92,52 @@ class Installer:
         log = f"{self.node}/log"
         with open(log if os.path.exists(log) else os.devnull) as lines:
             return Done(done.returncode, done.stdout + done.stderr, lines.read().splitlines())
+
+
+class Leases:
+    """One Lease of the API, with its rule: who writes has seen the latest version."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Any] = {}
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Its URL."""
+        leases = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self._answer(200 if leases.held else 404)
+
+            def do_POST(self) -> None:
+                self._write(not leases.held, 201)
+
+            def do_PUT(self) -> None:
+                self._write(True, 200)
+
+            def _write(self, can: bool, status: int) -> None:
+                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                version = leases.held.get("metadata", {}).get("resourceVersion")
+                can = can and sent["metadata"].get("resourceVersion") == version
+                if can:
+                    sent["metadata"]["resourceVersion"] = str(int(version or 0) + 1)
+                    leases.held = sent
+                self._answer(status if can else 409)
+
+            def _answer(self, status: int) -> None:
+                body = json.dumps(leases.held).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
 
 
 @pytest.fixture
@@ -107,7 +162,7 @@ def test_a_failed_installation_is_one_and_leaves_no_bundle(installer: Installer)
 def test_a_node_of_another_kind_is_refused_untouched(installer: Installer) -> None:
     done = installer.run("install", system="fedora-43")
     assert done.status == 1
-    assert done.said == "on-node: wanted one of debian-12 as the node's system, found fedora-43\n"
+    assert done.said == "on-node: no bundle for fedora-43; there are: debian-12 \n"
     assert len(done.on_node) == 1
 
 
@@ -127,13 +182,79 @@ def test_uninstall_stops_where_pods_of_the_handler_run(installer: Installer) -> 
     assert done.on_node[-1] == refused
     done = installer.run("uninstall")
     assert done.status == 0
-    assert done.on_node[-5:] == [
+    assert [line for line in done.on_node if not line.startswith("test ")][-5:] == [
         "/opt/glowplug/bin/glowplug node uninstall",
         "systemctl disable --now glowplug-agent.service",
         "/opt/glowplug/bin/glowplug node uninstall --purge",
-        "rm -f /etc/systemd/system/glowplug-agent.service",
+        "rm -rf /etc/systemd/system/glowplug-agent.service /run/glowplug-access",
         "systemctl daemon-reload",
     ]
+
+
+def test_the_work_outlives_the_pod(installer: Installer) -> None:
+    """A pod that is deleted takes its cgroup's processes along; a unit of systemd's is in none of its."""
+    os.makedirs(f"{installer.node}/run/systemd/system")
+    done = installer.run("install")
+    unit = "systemd-run --quiet --wait --pipe --collect --unit=glowplug-setup bash "
+    assert any(line.startswith(unit) for line in done.on_node)
+
+
+def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike[str]) -> None:
+    """`put` is what the node's shell does with standard input: here it is a real one."""
+    script = open(f"{IMAGE}/on-node").read()  # noqa: SIM115
+    functions = script[script.index("put() {") : script.index("uninstall() {")]
+    account = f"{tmp_path}/account"
+    os.makedirs(account)
+    for name in ("token", "ca.crt"):
+        with open(f"{account}/{name}", "w") as file:
+            file.write(f"the {name}")
+    with open(f"{tmp_path}/config.json", "w") as file:
+        file.write('{"registry": {"url": "x"}, "mode": "observe", "cache_limit_bytes": 100000000000}')
+    names = {"SETTINGS": "config.toml", "ACCESS": "access", "ACCOUNT": "account", "CONFIG": "config.json"}
+    env = {name: f"{tmp_path}/{path}" for name, path in names.items()}
+    env |= {"PREFIX": "/opt/glowplug", "NODE_NAME": "n1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    env |= {"KUBERNETES_SERVICE_PORT": "443", "PATH": os.environ["PATH"]}
+    body = f'node() {{ "$@"; }}\n{functions}\nhand_on; settings; echo "changed=$changed"; settings; echo "$changed"'
+    run = ["sh", "-euc", body.replace("${0%/*}", IMAGE)]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("changed=yes\n\n", "")
+    with open(f"{tmp_path}/config.toml", "rb") as file:
+        found = tomllib.load(file)
+    assert found["kubernetes"] == f"{tmp_path}/access/kubeconfig" and found["node_name"] == "n1"
+    assert (found["mode"], found["registry"], found["cache_limit_bytes"]) == ("observe", {"url": "x"}, 10**11)
+    assert found["runc"] and found["criu"] == "/opt/glowplug/criu/bin/criu"
+    with open(f"{tmp_path}/access/kubeconfig") as file:
+        access = yaml.safe_load(file)
+    assert access["clusters"][0]["cluster"]["server"] == "https://10.96.0.1:443"
+    assert os.stat(f"{tmp_path}/access/token").st_mode & 0o777 == 0o600
+
+
+def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
+    """Against an API of leases: the second one waits until the first has given it back."""
+    account = f"{tmp_path}/account"
+    os.makedirs(account)
+    for name, text in (("token", "t"), ("namespace", "glowplug-system"), ("ca.crt", "")):
+        with open(f"{account}/{name}", "w") as file:
+            file.write(text)
+    leases = Leases()
+    with leases.serving() as url:
+
+        def turn(verb: str, node: str) -> "subprocess.Popen[str]":
+            env = {"ACCOUNT": account, "API_SERVER": url, "NODE_NAME": node, "LOOKS_EVERY_S": "0.05"}
+            env["PATH"] = os.environ["PATH"]
+            return subprocess.Popen([f"{IMAGE}/turn", verb], env=env, stdout=subprocess.PIPE, text=True)
+
+        with turn("take", "n1") as first:
+            assert first.wait(30) == 0
+        with turn("take", "n2") as second:
+            assert second.stdout is not None and "waits for its turn" in second.stdout.readline()
+            with turn("give", "n2") as wrong:  # it holds nothing
+                assert wrong.wait(30) == 0
+            assert second.poll() is None
+            with turn("give", "n1") as giving:
+                assert giving.wait(30) == 0
+            assert second.wait(30) == 0
+    assert leases.held["spec"]["holderIdentity"] == "n2"
 
 
 def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
@@ -145,12 +266,12 @@ def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
 def test_other_words_are_refused(arguments: tuple[str, ...], installer: Installer) -> None:
     done = installer.run(*arguments)
     assert (done.status, done.on_node) == (2, [])
-    assert done.said.startswith("on-node: wanted install, uninstall, status or watch, found ")
+    assert done.said.startswith("on-node: expected install, uninstall, status or watch, got ")
 
 
 def test_status_is_the_nodes(installer: Installer) -> None:
     assert installer.run("status").status == 0
-    assert installer.run("status", fails="/opt/glowplug/bin/glowplug status").status == 1
+    assert installer.run("status", fails="/opt/glowplug/bin/glowplug node status").status == 1
 
 
 def test_watch_ends_when_it_is_told() -> None:

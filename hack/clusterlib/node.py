@@ -7,7 +7,7 @@ import os
 import shutil
 
 from hack.clusterlib import images
-from hack.clusterlib.control import kubectl, wait
+from hack.clusterlib.control import kubectl, kubectl_command, wait
 from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import NODE_ADDRESS, NODE_NAME, PODS, PROGRAMS
 
@@ -104,6 +104,10 @@ def _write(machine: Machine, containerd: str) -> None:
     machine.run("find", "/etc/cni/net.d", "-type", "f", "!", "-name", "10-pods.conflist", "-delete")
     machine.run("mkdir", "-p", "/run/systemd/system", "/usr/local/bin")
     machine.run("install", "-m", "755", f"{HERE}/node_systemctl", "/usr/local/bin/systemctl")
+    command = " ".join(kubectl_command(place))
+    # Whichever network it is called from, the API server is on the node's loopback.
+    write(machine, "/usr/local/bin/kubectl", f'#!/bin/sh\nexec nsenter --net=/proc/1/ns/net {command} "$@"\n')
+    machine.run("chmod", "755", "/usr/local/bin/kubectl")
 
 
 def write(machine: Machine, path: str, text: str) -> None:
