@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -190,13 +191,18 @@ class Place:
                 os.mknod(path, entry["fileMode"], os.makedev(entry["major"], entry["minor"]))
         return Device(container_path=entry["path"], host_path=path)
 
-    def bake_caches(self, pod: EnginePod) -> None:
-        """From now on pods have an image that holds what this one has compiled: caches that are warm."""
-        layer = f"{self.node.names.state}/caches.tar"
+    def caches_of(self, pod: EnginePod, kept: str) -> str:
+        """A layer with what this pod has compiled; `kept`: a directory that it stays in, or ""."""
+        layer = f"{kept or self.node.names.state}/{self.engine}.tar"
+        os.makedirs(os.path.dirname(layer), exist_ok=True)
         root = f"/proc/{pod.container.pid}/root"
         with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
             if os.path.isdir(f"{root}{CACHE}"):
                 tar.add(f"{root}{CACHE}", CACHE.lstrip("/"), filter=_without_sockets)
+        return layer
+
+    def bake(self, layer: str) -> None:
+        """From now on pods have an image with this layer: their caches are warm."""
         self._image = self._import("warm", [self._base, layer])
         self.chosen.say("caches", bytes=os.path.getsize(layer))
 
@@ -216,7 +222,7 @@ class EnginePod:
     def __init__(self, place: Place, gpus: list[str], capture: str) -> None:
         self.place = place
         engine = "vllm" if place.engine == "vllm" else f"{place.engine}:{PORT}"
-        path, question = SGLANG if place.engine == "sglang" and not place.setup.fake else VLLM
+        path, question = SGLANG if self._speaks_sglang else VLLM
         said = {
             "capture": capture,
             "engine": engine,
@@ -278,11 +284,39 @@ class EnginePod:
 
     def answer(self, within_s: float) -> dict[str, Any]:
         """Token ids, their log-probabilities and the text, for one fixed question. Raises Failed."""
-        ask = _ask_sglang if self.place.engine == "sglang" and not self.place.setup.fake else _ask_vllm
+        ask = _ask_sglang if self._speaks_sglang else _ask_vllm
         try:
             return ask(self, within_s)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Failed(f"no answer to the question: {error!r}") from error
+
+    def text(self, within_s: float) -> str:
+        """The text alone, as most clients ask for it. Raises Failed."""
+        path, question = SGLANG if self._speaks_sglang else VLLM
+        asked = {
+            name: value
+            for name, value in question.items()
+            if "logprob" not in name and "tokens_as" not in name
+        }
+        try:
+            _, body = self.call("POST", path, asked, within_s)
+            answer = json.loads(body)
+            return str(answer["text"] if self._speaks_sglang else answer["choices"][0]["text"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Failed(f"no answer to the question: {error!r}") from error
+
+    @property
+    def _speaks_sglang(self) -> bool:
+        return self.place.engine == "sglang" and not self.place.setup.fake
+
+    def restore_log(self) -> dict[str, int]:
+        """Bytes and lines of CRIU's log of the restore."""
+        pattern = f"{self.place.node.names.state}/state/**/{self.container.id}/**/restore.log"
+        for path in glob.glob(pattern, recursive=True):
+            with open(path, "rb") as log:
+                content = log.read()
+            return {"bytes": len(content), "lines": content.count(b"\n")}
+        return {}
 
     def call(
         self, method: str, path: str, body: Any = None, within_s: float = ASKED_S, address: str = "127.0.0.1"

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hack.gpulib import engine_pods
+from glowplug.cache import layout
+from hack.gpulib import engine_pods, left_in_images
 from hack.gpulib.engine_pods import EnginePod, Place
 from hack.gpulib.pods import Failed, Skipped
 from hack.gpulib.setup import Setup
@@ -49,6 +50,7 @@ class Options:
     restores: int = RESTORES
     within_s: float = 570.0
     skip_empty: bool = False
+    caches: str = ""
     huge: str = ""
     lines: str = ""
     began: float = field(default_factory=time.monotonic)
@@ -118,10 +120,12 @@ def _run(setup: Setup, engine: str, gpus: list[str], restore_on: list[str] | Non
 def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"engine": place.engine, "shape": chosen.shape, "weights": chosen.weights}
     first: Any = None
-    if not chosen.skip_empty:
+    if chosen.caches and os.path.exists(f"{chosen.caches}/{place.engine}.tar"):
+        place.bake(f"{chosen.caches}/{place.engine}.tar")
+    elif not chosen.skip_empty:
         with place.pod(gpus, capture="never") as pod:
             found["cold_empty_s"], first = _cold(chosen, pod, "cold, empty caches")
-            place.bake_caches(pod)
+            place.bake(place.caches_of(pod, chosen.caches))
     with place.pod(gpus, capture="ready") as pod:
         found["cold_warm_s"] = _ready(chosen, pod, "cold, warm caches")
         found |= _captured(chosen, pod)
@@ -175,6 +179,9 @@ def _captured(chosen: Options, pod: EnginePod) -> dict[str, Any]:
     chosen.say("capture", s=round(time.monotonic() - began, 2), **kept)
     if found["result"] != "captured":
         raise Failed(f"expected a capture, the agent says: {found}")
+    checkpoint = layout.checkpoint(pod.place.node.names.cache, str(found["checkpoint"]))
+    chosen.say("checkpoint", sizes=left_in_images.sizes(checkpoint))
+    chosen.say("left in images", largest=left_in_images.by_kind(f"{checkpoint}/images"))
     pod.wait_awake(chosen.left_s(AWAKE_S))
     return {
         "checkpoint_bytes": found["bytes"],
@@ -193,9 +200,11 @@ def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[
         raise Failed(f"expected the outcome restored, got {outcome}")
     pod.wait_awake(chosen.left_s(AWAKE_S))
     awake_s = round(time.monotonic() - began, 3)
-    answer = pod.answer(chosen.left_s(AWAKE_S))
+    text = pod.text(chosen.left_s(AWAKE_S))
     seconds = round(time.monotonic() - began, 3)
-    compared = _compared(first, answer)
+    answer = pod.answer(chosen.left_s(AWAKE_S))
+    compared = {**_compared(first, answer), "same_text": text == first["text"]}
+    woken = pod.event("after-restore", chosen.left_s(AWAKE_S))
     line = chosen.say(
         f"restore {number}",
         start_s=started_s,
@@ -203,10 +212,12 @@ def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[
         first_answer_s=seconds,
         phases=outcome.get("phases"),
         memory_bytes=outcome.get("memory_bytes"),
-        hook=pod.event("after-restore", chosen.left_s(AWAKE_S)).get("result"),
+        hook=woken.get("result"),
+        hook_seconds=woken.get("seconds"),
+        restore_log=pod.restore_log(),
         **compared,
     )
-    if not compared["same_ids"] or compared["logprob_off"] > LOGPROB_BOUND:
+    if not (compared["same_ids"] and compared["same_text"]) or compared["logprob_off"] > LOGPROB_BOUND:
         raise Failed(f"expected the answer from before the capture, got another: {compared}")
     return line
 

@@ -22,8 +22,10 @@ EXEC_GRACE_S = 5.0
 """Besides a command's own time, for containerd's part in it."""
 
 
-def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> None:
+def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> dict[str, float]:
     """Returns when it is done: the server answered with 200 to 299, the command ended with 0, the signal is sent.
+
+    The seconds of each request of an engine's preset, by its method and path; nothing of other hooks.
 
     Raises HookError with what came instead; never what a command wrote, and of a server's answer only what an engine
     said to its own preset's requests.
@@ -33,13 +35,14 @@ def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_
         if hook.kind == "http-post":
             _post(hook, running, until)
         elif hook.kind == "engine":
-            _engine(hook, running, until)
+            return _engine(hook, running, until)
         elif hook.kind == "exec":
             _exec(hook, running, cri, timeout_s)
         else:
             containerd.kill(running.id, hook.signal)
     except (ContainerdError, HostError) as error:
         raise HookError(f"{hook.kind}: {error}") from error
+    return {}
 
 
 def _post(hook: Hook, running: Running, until: float) -> None:
@@ -52,9 +55,11 @@ def _post(hook: Hook, running: Running, until: float) -> None:
         raise HookError(f"http-post to port {hook.port}: wanted a status from 200 to 299, found {status}")
 
 
-def _engine(hook: Hook, running: Running, until: float) -> None:
+def _engine(hook: Hook, running: Running, until: float) -> dict[str, float]:
     kept: dict[str, str] = {}
+    seconds: dict[str, float] = {}
     for step in hook.steps:
+        began = time.monotonic()
         what = f"{step.method} {step.path} on port {hook.port}"
         try:
             with closing(connected(hook.port, running, until)) as connection:
@@ -67,6 +72,8 @@ def _engine(hook: Hook, running: Running, until: float) -> None:
             raise HookError(f"{what}: the engine answered {status}: {_quoted(said)}")
         if step.expected or step.keep:
             kept |= _answer(step, said, what)
+        seconds[f"{step.method} {step.path}"] = round(time.monotonic() - began, 4)
+    return seconds
 
 
 def _answer(step: Step, said: bytes, what: str) -> dict[str, str]:

@@ -49,29 +49,33 @@ def wake(parts: Parts, row: Row) -> Next:
     began = time.monotonic()
     case.until = case.until or began + 2 * case.policy.hook_timeout_s
     try:
-        result = _woken(parts, case)
+        result, seconds = _woken(parts, case)
     except CanaryError as error:
         _quarantine(parts, case, error)
         return _ended(case, error)
     except HookError as error:
         return _failed(case, error)
-    _report(case, {"result": result, **({"tries": case.tries + 1} if case.tries else {})})
+    tries = {"tries": case.tries + 1} if case.tries else {}
+    _report(case, {"result": result, **tries, **({"seconds": seconds} if seconds else {})})
     _remember(case)
     parts.end_if_wanted(case.candidate, case.policy.when)
     return SETTLED
 
 
-def _woken(parts: Parts, case: Case) -> str:
-    """DONE or NONE. Raises HookError."""
+def _woken(parts: Parts, case: Case) -> tuple[str, dict[str, float]]:
+    """DONE or NONE, and the seconds of each request. Raises HookError."""
     hook, asked = case.policy.after_restore, case.policy.canary
+    seconds: dict[str, float] = {}
     if hook is not None:
-        hooks.run(hook, case.running, parts.containerd, parts.cri, case.policy.hook_timeout_s)
+        seconds = hooks.run(hook, case.running, parts.containerd, parts.cri, case.policy.hook_timeout_s)
     if asked is not None:
         found = marker.read(case.candidate.runc_root, case.candidate.id)
         if found is not None:
             directory = layout.checkpoint(parts.config.cache, found.checkpoint)
+            began = time.monotonic()
             canary.after_restore(asked, case.running, directory, case.policy.hook_timeout_s)
-    return NONE if hook is None and asked is None else DONE
+            seconds["canary"] = round(time.monotonic() - began, 4)
+    return NONE if hook is None and asked is None else DONE, seconds
 
 
 def _quarantine(parts: Parts, case: Case, error: CanaryError) -> None:
