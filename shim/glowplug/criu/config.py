@@ -35,16 +35,22 @@ tcp-established
 ext-unix-sk
 file-locks
 link-remap
-verbosity=3
 """
 
 # At dump, cgroups are recorded: cgroups.py makes of the record what a restore needs.
 # Connections still in an accept queue are left out, open unlinked files up to a size come along, and
 # watched paths are looked up by name, because overlayfs can't open its own file handles.
 _DUMP = f"""\
+verbosity=3
 skip-in-flight
 ghost-limit {GHOST_LIMIT >> 20}M
 force-irmap
+"""
+
+# Errors alone: CRIU writes two lines for each mapping otherwise, one system call a line, and a server with CUDA has
+# thousands of mappings in each process.
+_RESTORE = """\
+verbosity=1
 """
 
 
@@ -77,7 +83,7 @@ def restore(
     )
     stages = f'action-script "{_checked(script)}"\n' if script else ""
     external = "".join(f'external "mnt[{_checked(point)}]:{_checked(source)}"\n' for point, source in mounts)
-    return _BOTH + namespace + stages + external + ("leave-stopped\n" if hold else "")
+    return _BOTH + _RESTORE + namespace + stages + external + ("leave-stopped\n" if hold else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:
