@@ -32,6 +32,16 @@ class PodDirectory:
         os.chmod(source, 0o777)
         return Mount(container_path=at, host_path=source)
 
+    def subpath(self, volume: str, container: str, at: str) -> Mount:
+        """Of a volume that this class does not make: what the kubelet bind mounts for a container alone."""
+        source = f"{self._pod}/volume-subpaths/{volume}/{container}/0"
+        os.makedirs(source, exist_ok=True)
+        return Mount(container_path=at, host_path=source)
+
+    def subpath_of_empty_dir(self, volume: str, container: str, at: str) -> Mount:
+        self.empty_dir(volume, at)
+        return self.subpath(volume, container, at)
+
     def termination_log(self, container: str) -> Mount:
         directory = f"{self._pod}/containers/{container}"
         os.makedirs(directory, exist_ok=True)

@@ -150,7 +150,7 @@ def test_an_empty_dir_that_is_not_empty_is_left_alone(agent: Node, pods: Pods) -
 
     container = again_with(agent, pods, before, filled)
     assert not before.is_in(container)
-    assert outcome(agent, container) == "fallback:volumes"
+    assert outcome(agent, container) == "cold:no-checkpoint"
     assert os.listdir(container.spec.mounts[0].host_path) == ["by another"]
 
 

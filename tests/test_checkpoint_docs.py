@@ -17,6 +17,8 @@ NAMES = {
     *(slug for _, _, _, slug in HOST_RULES),
     *(
         "namespace",
+        "service-links",
+        "volume-state",
         "quarantined",
         "incomplete",
         "no-memory",

@@ -16,6 +16,7 @@ from glowplug.agent.rates import Rates
 from glowplug.agent.registry_work import RegistryWork
 from glowplug.cache.store import Store
 from glowplug.capture import judged
+from glowplug.capture.readers import READERS
 from glowplug.checkpoint import bundle, mounts, requirements, verdict
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.eligible import RESTORE
@@ -60,6 +61,7 @@ class Resolver:
         self.verdicts = Judge(config, containerd, store, host, rates)
         self._salt = fleet.salt(config.registry, store)
         store.index.all()  # read now what else the first question would wait for
+        READERS.warm()
 
     def answer(self, question: Mapping[str, object]) -> Answer:
         """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""

@@ -1,31 +1,37 @@
 """What a container is: asked by a capture of one that runs, and by the agent for one that is being created.
 
-Both must come to the same answer by the same way, so there is one. Reads containerd and the files that the
-container's mounts bring; decides nothing (that is the core's).
+Both must come to the same answer by the same way, so there is one. Reads containerd and, through `readers`, the files
+that the container's mounts bring; decides nothing (that is the core's).
 """
 
-import json
-import logging
+import contextlib
 import os
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from glowplug.capture import volume_answers
+from glowplug.capture.readers import READERS, Answer
+from glowplug.capture.volume_files import Unreadable
 from glowplug.checkpoint import bundle as bundles
 from glowplug.checkpoint import content, key, mounts, noise
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.eligible import RecordFacts, ineligible, ineligible_record, kind_by_labels
+from glowplug.checkpoint.judgement import NOTHING_FOUND, Judgement, MountedFiles, untold
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
-from glowplug.errors import ContainerdError
-from glowplug.layer import mountinfo
+from glowplug.errors import CaptureRefused, ContainerdError
 from glowplug.podnet import addresses
 
-log = logging.getLogger("glowplug.agent")
+DEADLINE_S = 0.5
+"""For all volumes of a container that is to start: its start waits for that."""
+
+CAPTURE_DEADLINE_S = 5.0
 
 _NONE: Mapping[str, str] = {}
+_KUBELET_S = (mounts.CONTENT, mounts.SERVICE_ACCOUNT)  # written by the kubelet alone, on this node's own disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,7 @@ class Identity:
 
     key: key.WorkloadKey
     against: tuple[tuple[str, str], ...]
-
-    def objections(self) -> Iterator[tuple[str, str]]:
-        """`against`, and behind it every part of the key that can't be told, as a slug with its sentence, too."""
-        yield from self.against
-        for part, what in self.key.unknown.items():
-            yield "unknown-fact", f"{part}: {what} can't be told"
+    files: MountedFiles = NOTHING_FOUND
 
 
 def runc_root(config: Config, record: ContainerRecord) -> str:
@@ -55,14 +56,17 @@ def of(
     bundle: BundleFacts,
     salt: bytes,
     *,
+    runs: bool = False,
+    deadline_s: float | None = None,
     sandbox_sysctl: Mapping[str, str] | None = None,
     extras: Mapping[str, str | None] = _NONE,
     namespace_uid: str = "",
 ) -> Identity:
     """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown.
 
-    `sandbox_sysctl`: those of the pod; None: read here from its sandbox's record. `extras`, `namespace_uid`: as
-    `key.workload_key` has them.
+    `runs`: it was started already, so that what it wrote itself is no other's. `deadline_s`: for its volumes; None:
+    DEADLINE_S, or CAPTURE_DEADLINE_S of one that runs. `sandbox_sysctl`: those of the pod; None: read here from its
+    sandbox's record. `extras`, `namespace_uid`: as `key.workload_key` has them.
     """
     facts = RecordFacts(
         snapshotter=record.snapshotter,
@@ -75,9 +79,13 @@ def of(
     sandbox = sandbox_facts(bundle, pod.labels if pod else {})
     if sandbox_sysctl is None and pod is not None:
         sandbox_sysctl = bundles.read(dict(pod.spec)).sysctl
-    answers = {
-        destination: _answer(source, how, sandbox)
-        for destination, source, how in mounts.mount_questions(bundle)
+    started_before = record.created_at if runs else None
+    within_s = deadline_s or (CAPTURE_DEADLINE_S if runs else DEADLINE_S)
+    answers = _answers(bundle, sandbox, started_before, within_s)
+    fillings = {
+        place: answer.text
+        for place, answer in answers.fillings.items()
+        if answer.text != volume_answers.EMPTY
     }
     try:
         chain_id = containerd.chain_id(record)
@@ -85,20 +93,121 @@ def of(
         if record.snapshotter == "overlayfs":
             raise
         chain_id = ""
-    stdin = record.cri.stdin if record.cri else None
     found = key.workload_key(
         bundle,
         chain_id,
         sandbox,
-        answers,
+        _texts(answers.mounts),
         salt,
-        stdin,
+        record.cri.stdin if record.cri else None,
         sandbox_sysctl=sandbox_sysctl,
         extras=extras,
         account_uid=_account_uid(bundle),
         namespace_uid=namespace_uid,
+        volume_states={place: answer.text for place, answer in answers.states.items()},
+        fillings=fillings,
     )
-    return Identity(found, against)
+    return Identity(found, against, _files(bundle, answers))
+
+
+def when_frozen(found: Judgement, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Judgement:
+    """The same with the state that its volumes have now that no process of it runs (rule 4.4).
+
+    Raises CaptureRefused where that can't be told, or where an emptyDir that others filled was written to since.
+    """
+    answers = _answers(bundle, sandbox_facts(bundle), record.created_at, DEADLINE_S, again=True)
+    for place, answer in answers.fillings.items():
+        if answer.text is None or volume_answers.is_filled(answer.text) != (place in found.files.filled):
+            raise CaptureRefused("volume-state", f"mount {place}: {answer.why or 'it was filled meanwhile'}")
+    states = {
+        place: key.keyed(salt, "volume", place, answer.text) if answer.text else None
+        for place, answer in answers.states.items()
+    }
+    frozen = replace(found.key, conditions={**found.key.conditions, "volumes": states})
+    for slug, sentence in untold(frozen, replace(found.files, why=answers.why())):
+        raise CaptureRefused(slug, sentence)
+    return replace(found, key=frozen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """By the mount's place: what identifies it, what others put into an emptyDir, what state it is in."""
+
+    mounts: dict[str, Answer]
+    fillings: dict[str, Answer]
+    states: dict[str, Answer]
+
+    def why(self) -> dict[str, str]:
+        return {
+            place: answer.why
+            for table in (self.mounts, self.fillings, self.states)
+            for place, answer in table.items()
+            if answer.text is None
+        }
+
+
+def _answers(
+    bundle: BundleFacts,
+    sandbox: noise.SandboxFacts,
+    started_before: float | None,
+    within_s: float,
+    *,
+    again: bool = False,
+) -> _Answers:
+    """`again`: only what may have changed since."""
+    identities = [] if again else mounts.mount_questions(bundle)
+    found = _Answers({}, {}, {})
+    asked: list[tuple[dict[str, Answer], str, str, str]] = []
+    until = time.monotonic() + within_s
+    for place, source, how in identities:
+        if how in _KUBELET_S:
+            found.mounts[place] = _here(source, how, sandbox, until)
+        else:
+            asked.append((found.mounts, place, source, how))
+    asked += [
+        (found.fillings, place, source, mounts.EMPTY_DIR)
+        for place, source in mounts.filling_questions(bundle)
+    ]
+    asked += [(found.states, place, source, mounts.STATE) for place, source in mounts.state_questions(bundle)]
+    if asked:
+        questions = [(source, how) for _, _, source, how in asked]
+        texts = READERS.ask(bundle.sandbox_namespace, questions, sandbox, started_before, within_s)
+        for (table, place, _, _), answer in zip(asked, texts, strict=True):
+            table[place] = answer
+    for place in _subpaths_of_empty_dirs(bundle):  # they travel: what is written there is in the checkpoint
+        found.states.pop(place, None)
+    return found
+
+
+def _here(source: str, how: str, sandbox: noise.SandboxFacts, until: float) -> Answer:
+    try:
+        return Answer(volume_answers.answer(source, how, sandbox, until, None))
+    except Unreadable as error:
+        return Answer(None, str(error))
+    except (OSError, ValueError) as error:
+        return Answer(None, getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _texts(answers: Mapping[str, Answer]) -> dict[str, str | None]:
+    return {place: answer.text for place, answer in answers.items()}
+
+
+def _files(bundle: BundleFacts, answers: _Answers) -> MountedFiles:
+    subpaths = _subpaths_of_empty_dirs(bundle)
+    told = {
+        **answers.fillings,
+        **{place: answers.mounts[place] for place in subpaths if place in answers.mounts},
+    }
+    filled = tuple(place for place, answer in told.items() if volume_answers.is_filled(answer.text))
+    return MountedFiles(filled, tuple(place for place in subpaths if place not in filled), answers.why())
+
+
+def _subpaths_of_empty_dirs(bundle: BundleFacts) -> Sequence[str]:
+    return [
+        place
+        for place, source, how in mounts.mount_questions(bundle)
+        if how == mounts.CONTENT_OR_BACKING and volume_answers.is_of_empty_dir(source)
+    ]
 
 
 def _sandbox_record(containerd: Containerd, bundle: BundleFacts) -> ContainerRecord | None:
@@ -110,12 +219,12 @@ def _sandbox_record(containerd: Containerd, bundle: BundleFacts) -> ContainerRec
 
 
 def _account_uid(bundle: BundleFacts) -> str:
-    for destination, source, how in mounts.mount_questions(bundle):
+    for _, source, how in mounts.mount_questions(bundle):
         if how == mounts.SERVICE_ACCOUNT:
-            try:
-                return content.account_uid(_file(f"{source}/token", "")[2])
-            except OSError as error:
-                log.debug("the token at %s can't be read: %s", destination, error.strerror)
+            with contextlib.suppress(
+                OSError, Unreadable
+            ):  # then its name can't be told either, and there is no key
+                return content.account_uid(volume_answers.token(source, time.monotonic() + DEADLINE_S))
     return ""
 
 
@@ -164,72 +273,3 @@ def _hostname(bundle: BundleFacts) -> str:
             except OSError:
                 return ""
     return bundle.hostname
-
-
-def _answer(source: str, how: str, sandbox: noise.SandboxFacts) -> str | None:
-    try:
-        if how == mounts.BACKING:
-            return _backing(source)
-        if how == mounts.VOLUME:
-            return _volume(source, sandbox)
-        if how == mounts.SERVICE_ACCOUNT:
-            return content.service_account(_file(f"{source}/token", "")[2])
-        found = _content(source, sandbox)
-        return found if found is not None or how == mounts.CONTENT else _backing(source)
-    except (OSError, ValueError):
-        return None
-
-
-def _volume(source: str, sandbox: noise.SandboxFacts) -> str | None:
-    """A CSI volume by what the kubelet notes beside it (pkg/volume/csi): the directory is named by the persistent
-    volume, or by the pod alone (`csi:` in its volumes), where the same name says nothing about what is in it."""
-    with open(f"{os.path.dirname(source)}/vol_data.json", "rb") as file:
-        noted = json.loads(file.read(content.LIMIT))
-    if not isinstance(noted, dict):
-        return None
-    mode, driver, handle = (noted.get(name) for name in ("volumeLifecycleMode", "driverName", "volumeHandle"))
-    if mode == "Persistent" and driver and handle:
-        return json.dumps([mode, driver, handle])
-    found = _content(source, sandbox) if mode == "Ephemeral" else None
-    return json.dumps([mode, driver, found]) if found else None
-
-
-def _content(source: str, sandbox: noise.SandboxFacts) -> str | None:
-    """The digest of the files, or None when there is more of them than such a volume holds."""
-    files, total = [], 0
-    for path, mode, data in _files(source):
-        total += len(data)
-        if total > content.LIMIT:
-            return None
-        files.append((path, mode, data))
-    return content.digest(files, lambda text: noise.metadata(sandbox, text))
-
-
-def _files(source: str) -> Iterator[tuple[str, int, bytes]]:
-    """Every file with its path below `source`, links followed, names that begin with ".." left out."""
-    if os.path.isfile(source):
-        yield _file(source, "")
-        return
-    for below, directories, names in os.walk(source, onerror=_raise, followlinks=True):
-        directories[:] = sorted(name for name in directories if not name.startswith(".."))
-        for name in sorted(names):
-            if not name.startswith(".."):
-                yield _file(f"{below}/{name}", os.path.relpath(f"{below}/{name}", source))
-
-
-def _raise(error: OSError) -> None:
-    """What can't be listed is not known: to leave it out would be a guess."""
-    raise error
-
-
-def _file(path: str, shown: str) -> tuple[str, int, bytes]:
-    with open(path, "rb") as file:
-        return shown, stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read(content.LIMIT + 1)
-
-
-def _backing(source: str) -> str | None:
-    """What is mounted at the path: file system, device and root, as mountinfo says."""
-    for mount in reversed(mountinfo.read()):
-        if mount.target == source:
-            return f"{mount.fstype} {mount.source} {mount.root}"
-    return None

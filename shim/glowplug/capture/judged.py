@@ -31,9 +31,10 @@ def judge(
     salt: bytes,
     *,
     chosen: bool = True,
+    runs: bool = False,
 ) -> Judgement:
-    """The judgement, now. Raises ContainerdError."""
-    found = identity.of(containerd, record, facts, salt)
+    """The judgement, now. `runs`: it was started already. Raises ContainerdError."""
+    found = identity.of(containerd, record, facts, salt, runs=runs)
     edited = withheld.without(dict(spec), os.uname().machine)
     return judgements.make(
         record.id,
@@ -44,6 +45,7 @@ def judge(
         edited=judgements.spec_hash(salt, edited),
         salt=salt,
         chosen=chosen,
+        files=found.files,
     )
 
 

@@ -4,8 +4,10 @@ A place is the writable layer ("") or a mount point whose files a checkpoint car
 the end of its dump (see criu/remaps.py), so a restore makes them again from the other name.
 """
 
+from collections.abc import Iterable
+
 from glowplug.capture.subject import Subject
-from glowplug.capture.volumes import carried_by
+from glowplug.checkpoint.mounts import Classified
 from glowplug.criu import remaps
 from glowplug.errors import LayerError
 from glowplug.layer import names
@@ -16,14 +18,17 @@ Links = dict[str, list[tuple[str, str]]]
 """Place → (a name below it that the file has, the name to make below it)."""
 
 
-def of(subject: Subject, images: str) -> Links:
-    """The container is frozen, its images are in `images`. Raises LayerError, ImageError."""
+def of(subject: Subject, images: str, carried: Iterable[Classified]) -> Links:
+    """The container is frozen, its images are in `images`. `carried`: the volumes that travel.
+
+    Raises LayerError, ImageError.
+    """
     asked: dict[str, list[tuple[str, names.Inode]]] = {}
     mounted = [mount.destination for mount in subject.bundle.mounts]
     for path, inode in remaps.links(images, subject.pids):
         place = _holder(path, mounted)
         asked.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))
-    places = _places(subject)
+    places = _places(subject, carried)
     return {place: _in_place(place, places.get(place), found) for place, found in asked.items()}
 
 
@@ -33,9 +38,9 @@ def _holder(path: str, mounted: list[str]) -> str:
     return max(above, key=len, default=LAYER)
 
 
-def _places(subject: Subject) -> dict[str, tuple[str, str]]:
+def _places(subject: Subject, carried: Iterable[Classified]) -> dict[str, tuple[str, str]]:
     """Of each place: its directory on the host, and where inode numbers are as the container sees them."""
-    found = {mount.destination: (mount.source, mount.source) for mount in carried_by(subject.bundle)}
+    found = {mount.destination: (mount.source, mount.source) for mount in carried}
     if subject.shm:
         found[DESTINATION] = subject.shm, subject.shm
     found[LAYER] = subject.upper, f"/proc/{subject.init}/root"

@@ -109,9 +109,7 @@ def find(work: Work) -> None:
     work.criu_version = program.version(work.config.criu)
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    work.found = since_start.require(
-        work.containerd, found.record, found.spec, fleet.salt(work.config.registry, work.store), found.init
-    )
+    work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init)
     subject.require_eligible(found, work.found)
     preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
     work.ids = real_user.of(found.pids)
@@ -119,6 +117,10 @@ def find(work: Work) -> None:
     work.result.namespace = found.bundle.sandbox_namespace
     work.result.pod = found.bundle.sandbox_name
     work.result.container = found.bundle.container_name
+
+
+def _salt(work: Work) -> bytes:
+    return fleet.salt(work.config.registry, work.store)
 
 
 def look_at_gpu(work: Work) -> None:
@@ -132,8 +134,9 @@ def look_at_gpu(work: Work) -> None:
 
 def make_room(work: Work) -> None:
     """Room in the cache, refused with the numbers; the pause predicted."""
-    assert work.subject is not None
-    needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(work.subject.bundle)
+    assert work.subject is not None and work.found is not None
+    travelling = volumes.carried_by(work.subject.bundle, work.found)
+    needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(travelling)
     needed += work.gpu.device_bytes if work.gpu else 0
     work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
     pace.require_worth(work.request, needed, work.result.predicted_pause_s)
@@ -148,7 +151,7 @@ def make_room(work: Work) -> None:
 
 def freeze(work: Work) -> None:
     """Dump, writable layer, shared memory, credentials: one moment of the container."""
-    assert work.subject is not None and work.draft is not None
+    assert work.subject is not None and work.draft is not None and work.found is not None
     found, into = work.subject, work.draft.path
     runc = Runc(work.config.runc, identity.runc_root(work.config, found.record), work.config.criu)
     began = time.monotonic()
@@ -156,6 +159,8 @@ def freeze(work: Work) -> None:
         work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
         frozen.frozen(runc, found.record.id, work.scratch) as guard,
     ):
+        subject.require_none_written(found, work.found)
+        work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
         work.processes = [process.credentials(pid) for pid in found.pids]
         frozen.dump(
             runc,
@@ -171,11 +176,12 @@ def freeze(work: Work) -> None:
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
         work.state = state.read(found.pids, work.unix_names, found.bundle.oom_score_adj)
-        wanted = links.of(found, f"{into}/images")
+        travelling = volumes.carried_by(found.bundle, work.found)
+        wanted = links.of(found, f"{into}/images", travelling)
         work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
         _refuse_longer_pause(work, began)
         shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
-        volumes.capture(found.bundle, into, wanted)
+        volumes.capture(travelling, into, wanted)
     work.result.pause_s = round(time.monotonic() - began, 4)
     work.result.phases |= work.gpu.seconds if work.gpu else {}
 

@@ -52,7 +52,7 @@ def require(
             f"its {', '.join(resized)} changed since its start: a pod that starts with the new limits is captured",
         )
     known = judgement(containerd, record, spec, salt, init)
-    now = identity.of(containerd, record, facts, salt).key
+    now = identity.of(containerd, record, facts, salt, runs=True).key
     # Our own edit of the spec is in the bundle, not in what was judged; a spec's hash says that all else is equal.
     different = judgements.changed(known.key, now, ignored=("seccomp",))
     if different and not known.objections():
@@ -85,7 +85,7 @@ def _late(
         raise CaptureRefused(
             "changed", f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again"
         )
-    return judged.judge(containerd, record, record.spec, recorded, salt)
+    return judged.judge(containerd, record, record.spec, recorded, salt, runs=True)
 
 
 def _newer_volumes(facts: BundleFacts, started: float) -> list[str]:

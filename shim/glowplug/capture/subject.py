@@ -81,20 +81,22 @@ def require_page_size(page_bytes: int) -> None:
 def require_eligible(subject: Subject, found: Judgement) -> None:
     """Raises UsageError with the first rule that the container breaks, or what can't be told of it."""
     require_page_size(os.sysconf("SC_PAGE_SIZE"))
-    for slug, sentence in found.against:
+    for slug, sentence in found.objections():
         raise UsageError(f"this container can't be captured ({slug}): {sentence}")
-    for part, what in found.key.unknown.items():
-        raise UsageError(
-            f"this container can't be captured: {part}: wanted {what}, found that it can't be told"
-        )
-    written = mounts.written_identities(_open_for_writing(subject), mounts.classify(subject.bundle))
-    for path, destination in written:
+    require_none_written(subject, found)
+    require_none_stopped(subject.pids)
+    _require_rootfs(subject)
+
+
+def require_none_written(subject: Subject, found: Judgement) -> None:
+    """Raises UsageError for a file that is open for writing on a volume that does not travel (rule 4.3)."""
+    for path, destination in mounts.written_identities(
+        _open_for_writing(subject), found.files.mounts(subject.bundle)
+    ):
         raise UsageError(
             f"this container can't be captured: {path} is open for writing on the volume {destination}, "
             "which does not travel with a checkpoint: close it first"
         )
-    require_none_stopped(subject.pids)
-    _require_rootfs(subject)
 
 
 def _require_rootfs(subject: Subject) -> None:

@@ -6,10 +6,12 @@ files of the Nth. `links`: see capture/links.py.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from glowplug.checkpoint import mounts
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.mounts import Classified
 from glowplug.errors import UsageError
 from glowplug.layer import carried, tree
 
@@ -18,10 +20,14 @@ REPLACED = "image-volume"
 """CRI has filled it from the image before the container starts: what travels takes the place of that."""
 
 
-def carried_by(bundle: BundleFacts) -> list[mounts.Classified]:
+def carried_by(bundle: BundleFacts, found: Judgement) -> list[Classified]:
     """The mounts whose files a capture takes along, in the spec's order; /dev/shm and tmpfs go other ways."""
-    found = mounts.classify(bundle)
-    return [mount for mount in found if mount.kind == mounts.CARRIED and mount.how in (REPLACED, "empty-dir")]
+    listed = found.files.mounts(bundle)
+    return [
+        mount
+        for mount in listed
+        if mount.kind == mounts.CARRIED and mount.how in (REPLACED, mounts.EMPTY_DIR)
+    ]
 
 
 def renewed(bundle: BundleFacts) -> list[str]:
@@ -30,10 +36,10 @@ def renewed(bundle: BundleFacts) -> list[str]:
     return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]
 
 
-def bytes_of(bundle: BundleFacts) -> int:
+def bytes_of(carried_mounts: Iterable[Classified]) -> int:
     """What they take on disk. Raises UsageError for one that is too large to be carried."""
     total = 0
-    for mount in carried_by(bundle):
+    for mount in carried_mounts:
         size = tree.size_of(mount.source)
         if size > LIMIT_BYTES:
             raise UsageError(
@@ -44,10 +50,12 @@ def bytes_of(bundle: BundleFacts) -> int:
     return total
 
 
-def capture(bundle: BundleFacts, into: str, links: Mapping[str, list[tuple[str, str]]]) -> None:
+def capture(
+    carried_mounts: Iterable[Classified], into: str, links: Mapping[str, list[tuple[str, str]]]
+) -> None:
     """Copy them into `into`/volumes; the container is frozen. `links`: by mount point. Raises LayerError."""
     index = []
-    for number, mount in enumerate(carried_by(bundle)):
+    for number, mount in enumerate(carried_mounts):
         os.makedirs(f"{into}/volumes/{number}", 0o700)
         summary = carried.capture(mount.source, f"{into}/volumes/{number}/tree", LIMIT_BYTES)
         index.append(

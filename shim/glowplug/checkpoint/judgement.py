@@ -8,19 +8,23 @@ secret: specs and the key's values are keyed hashes.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from glowplug.checkpoint import mounts
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.key import WorkloadKey, keyed
+from glowplug.checkpoint.mounts import Classified
 
 FORMAT = 2
 
 LIMITS = ("memory_limit", "cpu_quota", "cpu_period")
 """Facts of a bundle that the kubelet may change while the container runs (in-place resize)."""
 
-_SAFE = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery, pkg/util/rand: no vowels, nothing that looks like another
+_SAFE = (
+    "bcdfghjklmnpqrstvwxz2456789"  # apimachinery, pkg/util/rand: no vowels, nothing that looks like another
+)
 _GENERATED = (
     re.compile(rf"-(?:[{_SAFE}]{{5}}|[0-9]{{1,5}})$"),  # of a pod; of a StatefulSet's, its ordinal
     re.compile(rf"-(?:[{_SAFE}]{{6,10}}|[0-9]{{8,10}})$"),  # of a ReplicaSet; of a CronJob's Job, its minute
@@ -31,11 +35,50 @@ WORKLOAD_PARTS = ("image", "args", "cwd")
 
 
 @dataclass(frozen=True, slots=True)
+class MountedFiles:
+    """What was found out about the files of a container's mounts, by destination.
+
+    `filled`: emptyDirs that others had filled before the start. `travelling`: subPaths of emptyDirs that they had not.
+    `why`: of what can't be told, the reason in a phrase.
+    """
+
+    filled: tuple[str, ...] = ()
+    travelling: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def mounts(self, facts: BundleFacts) -> tuple[Classified, ...]:
+        """Every mount of the bundle, with that."""
+        return mounts.as_found(facts, self.filled, self.travelling)
+
+    def because(self, place: str) -> str:
+        """The reason in brackets, behind a space; "" where there is none."""
+        return f" ({self.why[place]})" if self.why.get(place) else ""
+
+
+NOTHING_FOUND = MountedFiles()
+
+
+def untold(key: WorkloadKey, files: MountedFiles) -> Iterator[tuple[str, str]]:
+    """What of a key can't be told, as a slug with its sentence: it matches nothing, and nobody captures it."""
+    for part, what in key.unknown.items():
+        yield "unknown-fact", f"{part}: {what} can't be told{files.because(part.removeprefix('mount '))}"
+    states = key.conditions.get("volumes")
+    for place, state in states.items() if isinstance(states, Mapping) else ():
+        if state is None:
+            yield (
+                "volume-state",
+                f"mount {place}: it can be written to, and its state can't be told{files.because(place)}; where the "
+                f"process keeps nothing in it, say {mounts.VOLUMES}: {mounts.STATELESS}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """`spec`: keyed hash of the spec that was judged; `edited`: of the one that we put in its place, "" for none.
 
     `against`: every (slug, sentence) of the rules that it breaks; empty: eligible. `workload`: what its pods have in
     common, a keyed hash under which outcomes are learned. `chosen`: whether the agent captures it by itself at all.
+    `files`: what was found out about the files of its mounts.
     """
 
     container: str
@@ -50,11 +93,11 @@ class Judgement:
     against: tuple[tuple[str, str], ...]
     workload: str
     chosen: bool = True
+    files: MountedFiles = NOTHING_FOUND
 
     def objections(self) -> list[tuple[str, str]]:
-        """`against`, and behind it every part of the key that can't be told, as a slug with its sentence."""
-        unknown = [("unknown-fact", f"{part}: {what} can't be told") for part, what in self.key.unknown.items()]
-        return [*self.against, *unknown]
+        """`against`, and behind it everything that can't be told, as a slug with its sentence."""
+        return [*self.against, *untold(self.key, self.files)]
 
     def is_of(self, spec_hash: str) -> bool:
         """Whether a spec (`spec_hash`) is the one that was judged, or the edited one in its place."""
@@ -71,6 +114,7 @@ def make(
     edited: str,
     salt: bytes,
     chosen: bool = True,
+    files: MountedFiles = NOTHING_FOUND,
 ) -> Judgement:
     """The judgement of a container whose bundle says `facts`."""
     parts = [json.dumps(key.parts.get(name), sort_keys=True) for name in WORKLOAD_PARTS]
@@ -86,9 +130,15 @@ def make(
         key=key,
         against=against,
         workload=keyed(
-            salt, "workload", facts.sandbox_namespace, family(facts.sandbox_name), facts.container_name, *parts
+            salt,
+            "workload",
+            facts.sandbox_namespace,
+            family(facts.sandbox_name),
+            facts.container_name,
+            *parts,
         ),
         chosen=chosen,
+        files=files,
     )
 
 
@@ -116,14 +166,25 @@ def loads(text: str | bytes) -> Judgement:
         if plain.pop("format") != FORMAT:
             raise ValueError("a judgement of another format")
         return Judgement(
-            **{**plain, "key": _key(plain["key"]), "against": tuple(tuple(one) for one in plain["against"])}
+            **{
+                **plain,
+                "key": _key(plain["key"]),
+                "against": tuple(tuple(one) for one in plain["against"]),
+                "files": _files(plain["files"]),
+            }
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no judgement: {error}") from None
 
 
 def _key(plain: Mapping[str, Any]) -> WorkloadKey:
-    return WorkloadKey(str(plain["digest"]), dict(plain["parts"]), dict(plain["unknown"]), dict(plain["conditions"]))
+    return WorkloadKey(
+        str(plain["digest"]), dict(plain["parts"]), dict(plain["unknown"]), dict(plain["conditions"])
+    )
+
+
+def _files(plain: Mapping[str, Any]) -> MountedFiles:
+    return MountedFiles(tuple(plain["filled"]), tuple(plain["travelling"]), dict(plain["why"]))
 
 
 def changed(before: WorkloadKey, now: WorkloadKey, ignored: tuple[str, ...] = ()) -> list[str]:

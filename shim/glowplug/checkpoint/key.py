@@ -82,6 +82,7 @@ class _Asked:
     chain_id: str
     sandbox: SandboxFacts
     answers: Mapping[str, str | None]
+    fillings: Mapping[str, str | None]
     salt: bytes
     stdin: bool | None
     sandbox_sysctl: Mapping[str, str] | None
@@ -125,6 +126,7 @@ def workload_key(
     account_uid: str = "",
     namespace_uid: str = "",
     volume_states: Mapping[str, str | None] = _NONE,
+    fillings: Mapping[str, str | None] = _NONE,
 ) -> WorkloadKey:
     """The key of the container that the bundle describes.
 
@@ -133,14 +135,17 @@ def workload_key(
     no config.json says, whether somebody may write to the container's (None: not known). `sandbox_sysctl`: those of
     the pod, which stand in its sandbox's spec alone (None: not known). `extras`: further facts of content by name,
     such as a digest of the weights (None: not known). `account_uid`, `namespace_uid`: of the service account and the
-    Kubernetes namespace ("": nobody says). `volume_states`: the answers to `mounts.state_questions`.
+    Kubernetes namespace ("": nobody says). `volume_states`: the answers to `mounts.state_questions`. `fillings`: of
+    emptyDirs that others have filled, with what (None: not known); one that is not in it was empty.
     """
     if len(salt) < SALT_BYTES:
         raise ValueError(f"a salt has at least {SALT_BYTES} bytes")
     if bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE:
         sandbox = replace(sandbox, interchangeable=True)  # rule 3.3
     unknown: dict[str, str] = {}
-    asked = _Asked(bundle, chain_id, sandbox, mount_identity, salt, stdin, sandbox_sysctl, extras, unknown)
+    asked = _Asked(
+        bundle, chain_id, sandbox, mount_identity, fillings, salt, stdin, sandbox_sysctl, extras, unknown
+    )
     parts = {name: part(asked) for name, part in PARTS.items()}
     return WorkloadKey(
         "" if unknown else digest(parts),
@@ -254,7 +259,7 @@ def _rlimits(asked: _Asked) -> Value:
 def _mounts(asked: _Asked) -> Value:
     found: dict[str, Value] = {}
     for mount in mounts.classify(asked.bundle):
-        here = which_gpu.in_destination(mount.destination)  # rule 5.2
+        here = which_gpu.in_mount(mount.destination) if asked.has_nvidia else mount.destination  # rule 5.2
         place, count = here, 1
         while place in found:  # mounted over: every layer counts
             count += 1
@@ -266,8 +271,13 @@ def _mounts(asked: _Asked) -> Value:
 def _mount(asked: _Asked, mount: mounts.Classified) -> Value:
     value = mount.value
     if value is not None and asked.has_nvidia and mount.how == "source":
-        value = which_gpu.in_text(value)  # rule 5.2
+        value = which_gpu.in_mount(value)  # rule 5.2
     found = {"kind": mount.kind, "how": mount.how, "value": value, "options": list(mount.options)}
+    if mount.how == mounts.EMPTY_DIR and mount.destination in asked.fillings:  # rule 4.10
+        filling = asked.fillings[mount.destination]
+        if not filling:
+            asked.unknown[f"mount {mount.destination}"] = "what others put into it"
+        found["value"] = asked.keyed("mount", mount.how, filling or "")
     if mount.kind == mounts.UNKNOWN:
         asked.unknown[f"mount {mount.destination}"] = "what is mounted there"
     if mount.is_question:

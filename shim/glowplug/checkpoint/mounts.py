@@ -11,11 +11,14 @@ roots may lie anywhere. Answers that need I/O are asked for by `mount_questions`
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
-from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.oci import Mount
+
+VOLUMES = OWN_ANNOTATIONS + "volumes"
+STATELESS = "stateless"
 
 CARRIED = "carried"
 IDENTITY = "identity"
@@ -29,6 +32,8 @@ VOLUME = (
     "volume"  # a CSI volume: driver and handle of a persistent one, content of one made for its pod alone
 )
 SERVICE_ACCOUNT = "service-account-token"  # the account's name; the token itself rotates
+EMPTY_DIR = "empty-dir"  # of one that travels: whether others had filled it before the start, and with what
+STATE = "state"  # of one that can be written to: a token that changes where something is
 QUESTIONS = (CONTENT, BACKING, CONTENT_OR_BACKING, VOLUME, SERVICE_ACCOUNT)
 
 _KUBELET = r"/.+/pods/{uid}/"
@@ -47,7 +52,7 @@ SHAPES = (
     (IDENTITY, CONTENT_OR_BACKING, _KUBELET + r"volume-subpaths/[^/]+/{name}/[0-9]+", ""),
     (IDENTITY, VOLUME, _VOLUME + r"csi/(?P<value>[^/]+)/mount", ""),
     (IDENTITY, BACKING, _VOLUME + rf"({_NETWORK_VOLUMES})/(?P<value>[^/]+)", ""),
-    (CARRIED, "empty-dir", _VOLUME + r"empty-dir/[^/]+", ""),
+    (CARRIED, EMPTY_DIR, _VOLUME + r"empty-dir/[^/]+", ""),
     (NOISE, "hostname", r"/.+/sandboxes/{sandbox}/hostname", "/etc/hostname"),
     (NOISE, "hosts", r"/.+/sandboxes/{sandbox}/hosts", "/etc/hosts"),
     (NOISE, "resolv.conf", r"/.+/sandboxes/{sandbox}/resolv\.conf", "/etc/resolv.conf"),
@@ -56,6 +61,7 @@ SHAPES = (
     (IDENTITY, "image", r"/.+/image-volumes/{sandbox}/(?P<value>.+)", ""),
 )
 
+_WITH_STATE = (BACKING, CONTENT_OR_BACKING, VOLUME, "source")
 _OWN = ("uid", "sandbox", "container", "name")
 
 
@@ -122,11 +128,48 @@ def mount_questions(bundle: BundleFacts) -> list[tuple[str, str, str]]:
     return [(found.destination, found.source, found.how) for found in classify(bundle) if found.is_question]
 
 
+def filling_questions(bundle: BundleFacts) -> list[tuple[str, str]]:
+    """The emptyDirs, which others may have filled: (destination, source on the host) (rule 4.10)."""
+    return [(found.destination, found.source) for found in classify(bundle) if found.how == EMPTY_DIR]
+
+
+def state_questions(bundle: BundleFacts) -> list[tuple[str, str]]:
+    """The volumes that do not travel and can be written to: (destination, source on the host) (rule 4.4).
+
+    None where the owner of the pod says that the process keeps nothing in them.
+    """
+    if bundle.annotations.get(VOLUMES) == STATELESS:
+        return []
+    return [
+        (found.destination, found.source)
+        for found in classify(bundle)
+        if found.kind == IDENTITY and found.how in _WITH_STATE and "ro" not in found.options
+    ]
+
+
+def as_found(
+    bundle: BundleFacts, filled: Collection[str], travelling: Collection[str]
+) -> tuple[Classified, ...]:
+    """Every mount with what was found out about its files.
+
+    `filled`: emptyDirs, by destination, that are what others put into them, as an identity is. `travelling`: subPaths
+    of an emptyDir, which travel as it does (rule 4.9).
+    """
+    return tuple(
+        replace(found, kind=IDENTITY)
+        if found.destination in filled
+        else replace(found, kind=CARRIED, how=EMPTY_DIR)
+        if found.destination in travelling
+        else found
+        for found in classify(bundle)
+    )
+
+
 def written_identities(paths: Iterable[str], mounts: Iterable[Classified]) -> list[tuple[str, str]]:
     """Of paths open for writing, as the container sees them: those on an identity mount, each with its mount.
 
     Such a file refuses the capture: its content is not in the checkpoint, and another container may have
-    changed it by the time of a restore.
+    changed it by the time of a restore (rule 4.3).
     """
     held = [found for found in mounts if not (found.kind == IDENTITY and found.how == "kernel")]
     holders = ((path, _holder(path, held)) for path in paths)

@@ -55,12 +55,12 @@ def in_variable(name: str, value: str) -> str:
     return f"\0{value.count(',') + 1} GPU\0"
 
 
-def in_destination(path: str) -> str:
-    """A mount's place, where it names a GPU."""
+def in_mount(path: str) -> str:
+    """A mount's place or source, fit to be shown: by the strategy volume-mounts, or one that NVIDIA's driver names."""
     found = _VOLUME_MOUNT.fullmatch(path)
-    return f"{found[1]}(a GPU)" if found else path
+    return f"{found[1]}(a GPU)" if found else _IN_TEXT.sub("(a GPU)", path)
 
 
 def in_text(text: str) -> str:
-    """An argument of NVIDIA's hooks or a mount's path, with PCI addresses, UUIDs and numbers replaced."""
+    """An argument of NVIDIA's hooks, with PCI addresses, UUIDs and numbers replaced."""
     return _IN_TEXT.sub(WHICH, text)

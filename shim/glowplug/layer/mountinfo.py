@@ -11,12 +11,13 @@ _OCTAL = b"01234567"
 class Mount:
     """One line of mountinfo. Strings are unescaped but for `options` and `super_options`, which stay raw."""
 
-    __slots__ = ("fstype", "options", "propagation", "root", "source", "super_options", "target")
+    __slots__ = ("device", "fstype", "options", "propagation", "root", "source", "super_options", "target")
 
     def __init__(self, line: bytes) -> None:
         before, _, after = line.rstrip(b"\n").partition(b" - ")
         fields = before.split(b" ")
         fstype, source, super_options = after.split(b" ", 2)
+        self.device = fields[2].decode("ascii")  # MAJOR:MINOR
         self.root = unescape(fields[3])
         self.target = unescape(fields[4])
         self.options = tuple(fields[5].split(b","))

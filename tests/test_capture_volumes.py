@@ -1,0 +1,363 @@
+"""Volumes that a tenant can write to: read beneath their root, within limits, or unknown at once with the reason."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from glowplug.capture import readers, volume_answers
+from glowplug.capture.readers import Readers
+from glowplug.capture.volume_files import Budget, Unreadable, Volume
+from glowplug.checkpoint import mounts
+from glowplug.checkpoint.noise import SandboxFacts
+
+POD = SandboxFacts(name="web", namespace="models", uid="0c5f2a8e-6a53-4a0e-9a55-6d6d2a1b7c11")
+SOON = 10.0
+
+
+def told(source: Path, how: str, started_before: float | None = None) -> str | None:
+    return volume_answers.answer(str(source), how, POD, time.monotonic() + SOON, started_before)
+
+
+def subpath(pod: Path, volume: str = "data") -> Path:
+    directory = pod / "pods" / POD.uid / "volume-subpaths" / volume / "main" / "0"
+    directory.mkdir(parents=True)
+    return directory
+
+
+def a_fifo(at: Path) -> None:
+    os.mkfifo(at)
+
+
+def a_socket(at: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        before = os.getcwd()
+        os.chdir(at.parent)  # a socket's path has 107 bytes at most
+        try:
+            one.bind(at.name)
+        finally:
+            os.chdir(before)
+
+
+def a_device(at: Path) -> None:
+    os.mknod(at, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+
+
+def a_link_out(at: Path) -> None:
+    at.symlink_to("/etc/shadow")
+
+
+def a_climbing_link(at: Path) -> None:
+    at.symlink_to("../../../../../../../../etc/shadow")
+
+
+def deep(at: Path) -> None:
+    for _ in range(100):
+        at.mkdir()
+        at = at / "d"
+
+
+HOSTILE: list[tuple[Callable[[Path], None], str]] = [
+    (a_fifo, "x is a FIFO"),
+    (a_socket, "x is a socket"),
+    (a_device, "x is a device"),
+    (a_link_out, "x is a link out of the volume"),
+    (a_climbing_link, "x is a link out of the volume"),
+    (deep, "more than 64 directories in one another"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), HOSTILE)
+@pytest.mark.parametrize("how", [mounts.CONTENT_OR_BACKING, mounts.EMPTY_DIR])
+def test_what_is_no_file_makes_a_volume_unknown_with_the_reason(
+    tmp_path: Path, make: Callable[[Path], None], why: str, how: str
+) -> None:
+    directory = subpath(tmp_path)
+    make(directory / "x")
+    with pytest.raises(Unreadable, match=why):
+        told(directory, how)
+
+
+def test_a_file_that_is_exchanged_for_a_device_is_not_opened(tmp_path: Path) -> None:
+    """Its state is asked of the descriptor that is read, not of a name that may be another file's by now."""
+    (tmp_path / "x").write_text("a file")
+    with Volume(str(tmp_path), Budget(10, 100, time.monotonic() + SOON)) as volume:
+        (entry,) = volume.entries()
+        (tmp_path / "x").unlink()
+        a_device(tmp_path / "x")
+        with pytest.raises(Unreadable, match="x is a device"):
+            volume.read(entry)
+
+
+def test_a_directory_that_is_exchanged_for_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with Volume(str(tmp_path), Budget(10, 100, time.monotonic() + SOON)) as volume:
+        entries = volume.entries()
+        next(entries)
+        (tmp_path / "d").rmdir()
+        (tmp_path / "d").symlink_to("/etc")
+        with pytest.raises(OSError):
+            next(entries)
+
+
+def test_more_files_than_the_limit_are_not_listed_to_the_end(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / str(number)).touch()
+    with (
+        Volume(str(tmp_path), Budget(10, 0, time.monotonic() + SOON)) as volume,
+        pytest.raises(Unreadable, match="more than 10 files"),
+    ):
+        list(volume.entries())
+
+
+def test_time_is_a_limit_too(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("a file")
+    with (
+        Volume(str(tmp_path), Budget(10, 100, time.monotonic() - 1)) as volume,
+        pytest.raises(Unreadable, match="not read in time"),
+    ):
+        list(volume.entries())
+
+
+def test_a_link_within_a_volume_is_what_it_says(tmp_path: Path) -> None:
+    one, other = subpath(tmp_path / "1"), subpath(tmp_path / "2")
+    for directory, target in ((one, "a"), (other, "b")):
+        (directory / "a").write_text("same")
+        (directory / "b").write_text("same")
+        (directory / "current").symlink_to(target)
+    assert told(one, mounts.CONTENT_OR_BACKING) != told(other, mounts.CONTENT_OR_BACKING)
+    assert told(one, mounts.CONTENT_OR_BACKING) == told(one, mounts.CONTENT_OR_BACKING)
+
+
+def test_a_config_map_is_read_through_its_links_and_no_further(tmp_path: Path) -> None:
+    def config_map(name: str, moment: str, text: str) -> Path:
+        directory = tmp_path / name
+        (directory / moment).mkdir(parents=True)
+        (directory / moment / "a.conf").write_text(text)
+        (directory / "..data").symlink_to(moment)
+        (directory / "a.conf").symlink_to("..data/a.conf")
+        return directory
+
+    one = told(config_map("1", "..2026_01", "one"), mounts.CONTENT)
+    assert one == told(config_map("2", "..2026_02", "one"), mounts.CONTENT)
+    assert one != told(config_map("3", "..2026_02", "two"), mounts.CONTENT)
+    out = config_map("4", "..2026_02", "one")
+    (out / "b.conf").symlink_to("/etc/passwd")
+    with pytest.raises(Unreadable, match=r"b\.conf"):
+        told(out, mounts.CONTENT)
+    loop = config_map("5", "..2026_02", "one")
+    (loop / "c").symlink_to("c")
+    with pytest.raises(Unreadable, match="c: "):
+        told(loop, mounts.CONTENT)
+
+
+# -- emptyDirs --
+
+
+def test_an_empty_dir_is_what_others_put_into_it_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    assert told(tmp_path / "1", mounts.EMPTY_DIR) == volume_answers.EMPTY
+    (tmp_path / "1" / "model").write_bytes(b"x" * (2 << 20))
+    (tmp_path / "2" / "model").write_bytes(b"x" * (2 << 20))
+    found = told(tmp_path / "1", mounts.EMPTY_DIR)
+    assert volume_answers.is_filled(found)
+    assert found == told(tmp_path / "2", mounts.EMPTY_DIR)
+    (tmp_path / "2" / "model").write_bytes(b"y" * (2 << 20))
+    assert found != told(tmp_path / "2", mounts.EMPTY_DIR)
+
+
+def test_a_large_one_is_told_by_names_sizes_and_times(tmp_path: Path) -> None:
+    def filled(name: str, size: int, moment: int) -> str | None:
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "model").open("wb") as file:
+            file.truncate(size)
+        os.utime(tmp_path / name / "model", (moment, moment))
+        return told(tmp_path / name, mounts.EMPTY_DIR)
+
+    over = volume_answers.FILLED_BYTES + 1
+    one = filled("1", over, 1)
+    assert one
+    assert one == filled("2", over, 1)
+    assert one != filled("3", over, 2)
+    assert one != filled("4", over + 1, 1)
+
+
+def test_what_a_container_wrote_itself_travels(tmp_path: Path) -> None:
+    (tmp_path / "written").write_text("by it")
+    assert told(tmp_path, mounts.EMPTY_DIR, started_before=time.time() - 60) == volume_answers.EMPTY
+    assert volume_answers.is_filled(told(tmp_path, mounts.EMPTY_DIR, started_before=time.time() + 60))
+
+
+def test_what_others_filled_and_it_wrote_to_can_t_be_told(tmp_path: Path) -> None:
+    (tmp_path / "by the init container").write_text("x")
+    own = tmp_path / "by the server"
+    moment = os.stat(tmp_path / "by the init container").st_ctime
+    own.write_text("x")
+    while os.stat(own).st_ctime <= moment:  # the kernel's clock for files ticks in milliseconds
+        own.write_text("x")
+    with pytest.raises(Unreadable, match="others filled it before the start"):
+        told(tmp_path, mounts.EMPTY_DIR, started_before=os.stat(own).st_ctime)
+
+
+def test_a_subpath_of_an_empty_dir_is_as_the_empty_dir(tmp_path: Path) -> None:
+    directory = subpath(tmp_path, "scratch")
+    assert not (told(directory, mounts.CONTENT_OR_BACKING) or "").startswith("empty-dir:")
+    (tmp_path / "pods" / POD.uid / "volumes" / "kubernetes.io~empty-dir" / "scratch").mkdir(parents=True)
+    assert told(directory, mounts.CONTENT_OR_BACKING) == "empty-dir:empty"
+    (directory / "x").write_text("x")
+    assert volume_answers.is_filled(told(directory, mounts.CONTENT_OR_BACKING))
+    a_fifo(directory / "fifo")
+    assert told(directory, mounts.CONTENT_OR_BACKING, time.time() - 60) == "empty-dir:empty"
+
+
+# -- the state of a volume that is written to --
+
+
+def test_the_state_of_a_volume_changes_with_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    file = tmp_path / "below" / "dump.rdb"
+    file.write_text("day 1")
+    os.utime(file, (1, 1))
+    before = told(tmp_path, mounts.STATE)
+    assert before == told(tmp_path, mounts.STATE)
+    os.utime(file, (1, 2))
+    assert before != told(tmp_path, mounts.STATE)
+    os.utime(file, (1, 1))
+    assert before == told(tmp_path, mounts.STATE)
+    (tmp_path / "below" / "new").touch()
+    assert before != told(tmp_path, mounts.STATE)
+
+
+def test_a_socket_or_device_of_the_node_has_no_state(tmp_path: Path) -> None:
+    a_socket(tmp_path / "s")
+    assert told(tmp_path / "s", mounts.STATE) == "none"
+    assert told(Path("/dev/null"), mounts.STATE) == "none"
+
+
+# -- the volume behind a device --
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """Makes an ext4 with that UUID and mounts it where it is asked for."""
+    mounted: list[Path] = []
+
+    def make(name: str, uuid: str) -> Path:
+        image, at = tmp_path / f"{name}.img", tmp_path / name
+        with image.open("wb") as file:
+            file.truncate(4 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-U", uuid, str(image)], check=True)
+        at.mkdir()
+        done = subprocess.run(["mount", "-o", "loop", str(image), str(at)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no loop devices here: {done.stderr.strip()}")
+        mounted.append(at)
+        return at
+
+    yield make
+    for at in reversed(mounted):
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def test_a_large_volume_is_its_file_system_whatever_the_device(disk: Callable[[str, str], Path]) -> None:
+    """Two volumes attached in turn as /dev/sdb are two."""
+    one = told(disk("1", "11111111-2222-3333-4444-555555555555"), mounts.BACKING)
+    assert one and "/dev/" not in one
+    assert "1111111122223333" in one.replace("-", "")
+    assert one != told(disk("2", "99999999-2222-3333-4444-555555555555"), mounts.BACKING)
+
+
+# -- processes that read --
+
+
+@pytest.fixture
+def pool() -> Iterator[Readers]:
+    found = Readers()
+    yield found
+    for reader in [*found._idle, *found._busy]:
+        reader.end()
+        reader._process.wait(SOON)
+
+
+def ask(
+    pool: Readers, source: str, how: str = mounts.STATE, owner: str = "models", deadline_s: float = SOON
+) -> str:
+    (answer,) = pool.ask(owner, [(source, how)], POD, None, deadline_s)
+    return answer.text or f"({answer.why})"
+
+
+def test_answers_come_from_a_process_that_stays_for_the_next(pool: Readers, tmp_path: Path) -> None:
+    assert ask(pool, str(tmp_path)) == told(tmp_path, mounts.STATE)
+    (reader,) = pool._idle
+    assert ask(pool, f"{tmp_path}/gone") == "(No such file or directory)"
+    assert pool._idle == [reader]
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that hang, as on a dead file server: they never answer, but for one question before."""
+    hang = 'import sys, time\nprint()\nprint(\'["first", ""]\', flush=True)\ntime.sleep(1000)'
+    monkeypatch.setattr(readers, "_PROGRAM", hang)
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_volume_that_hangs_is_unknown_and_what_came_before_is_not(pool: Readers) -> None:
+    questions = [("/a", mounts.STATE), ("/dead", mounts.STATE), ("/c", mounts.STATE)]
+    answers = pool.ask("models", questions, POD, None, 1.0)
+    assert [answer.text for answer in answers] == ["first", None, None]
+    assert answers[1].why == "not read in time"
+    (reader,) = pool._busy
+    assert reader._process.wait(SOON) == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("stopped")
+def test_an_owner_whose_volumes_hang_takes_nobody_else_s_readers(
+    pool: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers._Reader, "is_gone", lambda _: False)  # the kernel does not let them go
+    for _ in range(readers.MOST_OF_ONE):
+        assert ask(pool, "/dead", owner="hostile", deadline_s=0.5) == "first"
+        pool.ask("hostile", [("/a", mounts.STATE)] * 2, POD, None, 0.01)
+    assert ask(pool, "/dead", owner="hostile") == f"({readers.TOO_MANY})"
+    assert ask(pool, "/a", owner="models") == "first"
+
+
+def test_a_reader_that_died_is_replaced(pool: Readers, tmp_path: Path) -> None:
+    assert ask(pool, str(tmp_path))
+    (reader,) = pool._idle
+    reader._process.kill()
+    reader._process.wait(SOON)
+    assert ask(pool, str(tmp_path)) == told(tmp_path, mounts.STATE)
+
+
+def test_a_reader_imports_nothing_of_others() -> None:
+    """It is started while a container waits."""
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import glowplug.capture.volume_reader; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program, readers._SOURCES], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert loaded - {"glowplug"} <= set(sys.stdlib_module_names) | {
+        "__main__",
+        "_distutils_hack",
+        "sitecustomize",
+    }
+
+
+def test_a_volume_takes_no_descriptors_for_good(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    before = len(os.listdir("/proc/self/fd"))
+    for how in (mounts.STATE, mounts.EMPTY_DIR, mounts.CONTENT):
+        told(tmp_path, how)
+    a_fifo(tmp_path / "y")
+    with pytest.raises(Unreadable):
+        told(tmp_path, mounts.EMPTY_DIR)
+    assert len(os.listdir("/proc/self/fd")) == before
