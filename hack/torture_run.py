@@ -8,7 +8,7 @@ import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
-from integration.torture import KINDS, Report, Torture, Try
+from integration.torture import KINDS, UNDISTURBED, Report, Torture, Try
 
 
 @click.command(help=__doc__)
@@ -42,7 +42,7 @@ def show(report: Report, wanted: int, seconds: float) -> None:
     click.echo(report.seconds())
     for line in report.bad:
         click.echo(f"bad: {line}")
-    done = len(report.tries)
+    done = len(report.tries) - UNDISTURBED
     short = f" of {wanted}" if done < wanted else ""
     click.echo(f"{done}{short} starts in {seconds:.0f} s, {len(report.bad)} bad")
 

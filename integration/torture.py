@@ -27,8 +27,10 @@ WORKLOAD = {"WORKLOAD": "processes,threads,layer,unix_server,tcp_inside,shm_map"
 KINDS = ("python", "sh", "runc", "criu", "helper", "all", "agent")
 """python: the runtime's, the process that restores, and the one that takes back. sh: the script. helper: whatever else
 is at work on the restore, such as the script at the gate. all: each of them, at once."""
-RESTORES_WITHIN_S = 0.55
-"""So late the kill comes, at most, after the call of StartContainer."""
+UNDISTURBED = 3
+"""Restores before the first kill, which show how long one takes on this machine now."""
+LATEST = 1.2
+"""So many times as long as these took, the kill comes at most: some too late, for a container that runs."""
 START_S = 120.0
 VICTIM_S = 5.0
 SWEEP_S = 6.0
@@ -85,6 +87,7 @@ class Torture:
         self._draw = random.Random(seed)
         self._kinds = kinds
         self._node = Node()
+        self._longest_s = 0.0
 
     def __enter__(self) -> "Torture":
         self._node.__enter__()
@@ -109,7 +112,9 @@ class Torture:
     def _run(self, one: Callable[[], Try], count: int, until: float, say: Callable[[Try], None]) -> Report:
         report = Report()
         before = holdings(self._node)
-        while len(report.tries) < count and time.monotonic() < until:
+        report.tries += [self._restore_one() for _ in range(UNDISTURBED)]
+        self._longest_s = LATEST * statistics.median(one.seconds for one in report.tries)
+        while len(report.tries) < count + UNDISTURBED and time.monotonic() < until:
             report.tries.append(one())
             say(report.tries[-1])
         try:
@@ -149,7 +154,7 @@ class Torture:
 
         starting = threading.Thread(target=start)
         starting.start()
-        time.sleep(self._draw.uniform(0, RESTORES_WITHIN_S))
+        time.sleep(self._draw.uniform(0, self._longest_s))
         killed = self._kill(kind, container.id, starting)
         starting.join(START_S)
         made = Try(kind if killed else "nobody", "", seconds=took[0])
