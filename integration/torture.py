@@ -6,6 +6,7 @@ succeeds when it is tried again in the same pod, as the kubelet does. After the 
 """
 
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -165,6 +166,8 @@ class Torture:
         pod.remove()
         if made.became != "restored":
             self._clear_quarantine()
+        if "backing-off" in made.became:
+            self._forget()
         return made
 
     def _judge(
@@ -226,6 +229,13 @@ class Torture:
                 yield pid, "runc"
             elif "/glowplug/" in line:
                 yield pid, "helper"
+
+    def _forget(self) -> None:
+        """The agent has learned that restores fail here, and lets them rest for a while."""
+        self._node.stop_agent()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._node.names.cache}/learned.json")
+        self._node.start_agent()
 
     def _clear_quarantine(self) -> None:
         clear = [
