@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from glowplug.containerd.cri_specs import Security
 from integration.captured import Captured, captured
 from integration.node import Node
 from integration.pods import Container, Pods
@@ -85,3 +86,13 @@ def test_a_container_with_stdin_is_restored(agent: Node, pods: Pods) -> None:
     _, container = reader.restored(agent, pods)
     kind = container.exec("stat", "-L", "-c", "%F", "/proc/1/fd/0").stdout
     assert kind == container.exec("stat", "-L", "-c", "%F", "/proc/1/fd/1").stdout == b"fifo\n"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_user_opens_the_streams_by_name_again(agent: Node, pods: Pods, number: int) -> None:
+    """As `echo tick >/dev/stdout` does (checkpoint-restore/criu#2984): the new pipes belong to the container's user."""
+    user = captured(agent, pods, env={"CASE": "streams by name"}, security=Security(run_as_user=1000))
+    _, container = user.restored(agent, pods)
+    wrote = container.exec("sh", "-c", f"echo by name >/proc/1/fd/{number}")
+    assert (wrote.exit_code, wrote.stderr) == (0, b"")
+    wait_until(lambda: any(line.text == "by name" for line in container.log()), 10, "the line in the log")
