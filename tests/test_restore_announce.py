@@ -33,6 +33,25 @@ def test_each_file_has_its_own_values_and_is_the_users_alone(tmp_path: Path) -> 
 
 
 @needs_root
+def test_a_narrow_umask_hides_it_from_nobody(tmp_path: Path) -> None:
+    """The shim's umask is ours; the process need not be root."""
+    before = os.umask(0o077)
+    try:
+        assert announce.write(str(tmp_path), SPEC)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / place).stat().st_mode) for place in ("run", "run/glowplug")] == [0o755] * 2
+
+
+@needs_root
+def test_directories_that_were_there_keep_their_modes(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "run").chmod(0o711)
+    assert announce.write(str(tmp_path), SPEC)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o711
+
+
+@needs_root
 def test_a_link_in_the_container_leads_nowhere_outside(tmp_path: Path) -> None:
     rootfs, outside = tmp_path / "rootfs", tmp_path / "outside"
     for directory in (rootfs, outside):

@@ -10,6 +10,7 @@ import pytest
 from tests.cuda_target import Script, Target
 
 from glowplug.cuda import gang, undumpable
+from glowplug.host import process as host_process
 from glowplug.runtime import argv, checkpoint
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
@@ -43,8 +44,13 @@ class Container:
         self.runc.chmod(0o755)
         (directory / "status").write_text("paused\n")
         (directory / "c1").mkdir()
-        (directory / "c1/state.json").write_text(json.dumps({"init_process_pid": pid}))
+        self.known_as(pid, host_process.start_ticks(pid))
         self.dump_is("exit 0")
+
+    def known_as(self, pid: int, start: int) -> None:
+        """runc's record of its first process."""
+        state = {"init_process_pid": pid, "init_process_start": start}
+        (self.directory / "c1/state.json").write_text(json.dumps(state))
 
     def dump_is(self, script: str) -> None:
         (self.directory / "dump").write_text(script)
@@ -170,3 +176,11 @@ def test_what_cuda_has_no_part_in_is_runcs(flag: str, container: Container) -> N
 def test_a_container_that_runc_does_not_know_is_runcs(container: Container) -> None:
     os.unlink(container.directory / "c1/state.json")
     assert container.checkpoint() == RUNC
+
+
+def test_a_pid_that_is_another_s_by_now_is_left_alone(container: Container) -> None:
+    """runc's record names the process by its number and its start."""
+    pid = int(json.loads((container.directory / "c1/state.json").read_text())["init_process_pid"])
+    container.known_as(pid, host_process.start_ticks(pid) - 1)
+    assert container.checkpoint() == RUNC
+    assert container.calls == []

@@ -188,6 +188,29 @@ def test_what_runc_restore_can_t_do_starts_cold(option: list[str], bundle: Bundl
     assert record()["outcome"] == "cold:runc-options"
 
 
+@pytest.mark.parametrize(
+    ("path", "options", "outcome"),
+    [
+        ("a/b", [], "cold:relative-cgroup"),
+        ("", [], "cold:relative-cgroup"),
+        ("a.slice:cri:c1", [], "cold:relative-cgroup"),
+        ("a.slice:cri:c1", ["--systemd-cgroup"], "cold:agent-bad-response"),
+        ("/a/b", [], "cold:agent-bad-response"),
+    ],
+)
+def test_a_cgroup_that_depends_on_the_caller_s_starts_cold(
+    path: str, options: list[str], outcome: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """runc puts it below its own, which is the shim's; a clean-up would look for it elsewhere."""
+    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "match", "checkpoint": 7})
+    made = spec()
+    made["linux"]["cgroupsPath"] = path
+    (bundle.directory / "config.json").write_text(json.dumps(made))
+    words = [*options, "--root", f"{bundle.directory}/runc", "create", "--bundle", str(bundle.directory), "c1"]
+    assert create.run("/none/runc", argv.parse(words)) == RUNC
+    assert record()["outcome"] == outcome
+
+
 def test_what_is_no_plan_is_a_cold_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "match", "checkpoint": 7, "cache": []})
     assert bundle.create() == RUNC

@@ -38,6 +38,11 @@ def published() -> str:
     return f"{RUN_DIR}/published"
 
 
+def no_seccomp() -> str:
+    """Present where the node's runc was built without seccomp (host/seccomp.py)."""
+    return f"{RUN_DIR}/no-seccomp"
+
+
 def attempts() -> str:
     """One directory per restore under way: `attempt(id)`."""
     return f"{RUN_DIR}/restores"

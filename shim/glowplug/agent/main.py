@@ -24,12 +24,13 @@ from glowplug.agent.spool_reader import SpoolReader
 from glowplug.agent.telling import Telling
 from glowplug.agent.undo_killed import UndoKilled
 from glowplug.cache.store import Store
+from glowplug.capture.runc import knows_seccomp
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.criu import program
 from glowplug.errors import ContainerdError, CriuError
-from glowplug.host import facts
+from glowplug.host import facts, seccomp
 
 log = logging.getLogger("glowplug.agent")
 
@@ -60,6 +61,7 @@ def run(config: Config) -> None:
         registry = RegistryWork(config, store)
         history.tellers.append(registry.tell)
         resolver = Resolver(config, containerd, store, history, host, learned, registry)
+        _note_seccomp(config.runc)
         prepare.begin()
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         # Only now: where another agent listens already, this one must not have spoken for the node.
@@ -134,6 +136,14 @@ class _Tidy(threading.Thread):
                 self._learned.save()
             except Exception:
                 log.exception("a round of tidying failed")
+
+
+def _note_seccomp(runc: str) -> None:
+    """For whoever writes a seccomp rule into a container's spec: not where that would keep it from starting."""
+    is_known = knows_seccomp(runc)
+    seccomp.note(is_known)
+    if not is_known:
+        log.warning("%s was built without seccomp: io_uring and MPTCP are not withheld from containers", runc)
 
 
 def _greet(containerd: Containerd) -> None:

@@ -27,6 +27,7 @@ from glowplug.agent.history import PREPARED
 from glowplug.checkpoint import bundle, eligible, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.containerd.records import ContainerRecord
+from glowplug.host import seccomp
 from glowplug.runtime import outcome
 
 Judge = Callable[[ContainerRecord, Mapping[str, Any], BundleFacts], Mapping[str, object]]
@@ -64,7 +65,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
             if answer.get("verdict") in ("match", "wait"):
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
-            edited = withheld.without(spec, os.uname().machine)
+            edited = withheld.without(spec, seccomp.machine())
             if edited is not spec:
                 files["edited.json"] = json.dumps(edited).encode()
         files["outcome.json"] = _outcome(record, facts, slug, detail, policy.is_chosen(facts, chosen))

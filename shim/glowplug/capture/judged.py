@@ -18,6 +18,7 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import HostError
+from glowplug.host import seccomp
 
 LIMIT = 4 << 20
 """Of a spec or a runc state, in bytes: more is none that containerd wrote."""
@@ -35,7 +36,7 @@ def judge(
 ) -> Judgement:
     """The judgement, now. `runs`: it was started already. Raises ContainerdError."""
     found = identity.of(containerd, record, facts, salt, runs=runs)
-    edited = withheld.without(dict(spec), os.uname().machine)
+    edited = withheld.without(dict(spec), seccomp.machine())
     return judgements.make(
         record.id,
         facts,

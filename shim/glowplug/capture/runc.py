@@ -18,6 +18,15 @@ from glowplug.errors import CriuError, RuncError
 DEADLINE_S = 30.0
 
 
+def knows_seccomp(program: str) -> bool:
+    """Whether this runc was built with seccomp: `--version` names the library then. True where it can't be asked."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=DEADLINE_S)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return done.returncode != 0 or "libseccomp" in done.stdout
+
+
 class Runc:
     """One runc with its state root. `root` is what containerd gives as --root, with its namespace."""
 

@@ -16,7 +16,7 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CaptureRefused
-from glowplug.host import process
+from glowplug.host import process, seccomp
 
 PUBLISHED = "..data"
 """The link that the kubelet exchanges when a ConfigMap, Secret or projected volume changes (its AtomicWriter)."""
@@ -73,7 +73,7 @@ def _late(
 ) -> Judgement:
     """Of one that was made while no agent ran: as it is now, where that is as it was."""
     recorded = bundle.read(dict(record.spec))
-    ours = (dict(record.spec), withheld.without(dict(record.spec), os.uname().machine))
+    ours = (dict(record.spec), withheld.without(dict(record.spec), seccomp.machine()))
     if dict(spec) not in ours:
         raise CaptureRefused(
             "not-judged",

@@ -18,6 +18,7 @@ from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CacheError, ManifestError, UsageError
+from glowplug.host import seccomp
 
 LIMIT = 16 << 20  # bytes; a larger file is no spec
 DEEPEST = 100  # levels in one another; the YAML library's own recursion ends the process much later
@@ -126,7 +127,7 @@ def _record(containerd: Containerd, spec: BundleFacts) -> ContainerRecord | None
 def _before_our_edit(spec: BundleFacts, record: ContainerRecord) -> BundleFacts:
     """After a cold start the bundle holds our own seccomp filter: not what a start meets, and no difference."""
     made = dict(record.spec)
-    if spec.seccomp == bundle.read(withheld.without(made, os.uname().machine)).seccomp:
+    if spec.seccomp == bundle.read(withheld.without(made, seccomp.machine())).seccomp:
         spec.seccomp = bundle.read(made).seccomp
     return spec
 

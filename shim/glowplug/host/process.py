@@ -283,9 +283,16 @@ def _regular_file(link: str) -> list[str]:
     return [os.readlink(link).removesuffix(" (deleted)")]
 
 
-def started_at(pid: int) -> float:
-    """When the process began, in Unix time, seconds; proc_pid_stat(5), field 22. Raises OSError."""
+def start_ticks(pid: int) -> int:
+    """When the process began, in clock ticks since boot; proc_pid_stat(5), field 22. Raises OSError.
+
+    With the pid it names one process for good, as runc's record does (init_process_start).
+    """
     with open(f"/proc/{pid}/stat") as file:
-        ticks = int(file.read().rpartition(")")[2].split()[19])
+        return int(file.read().rpartition(")")[2].split()[19])
+
+
+def started_at(pid: int) -> float:
+    """When the process began, in Unix time, seconds. Raises OSError."""
     now_since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.time() - now_since_boot + ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - now_since_boot + start_ticks(pid) / os.sysconf("SC_CLK_TCK")

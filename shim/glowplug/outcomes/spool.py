@@ -1,6 +1,7 @@
 """Outcomes: one JSON file per start in the spool (DESIGN: `restored`, `cold:…`, `fallback:…`).
 
-HOT. The spool outlives the agent; an outcome that can't be written costs no container its start.
+HOT. The spool outlives the agent; an outcome that can't be written costs no container its start. It lies in memory,
+and without an agent nobody empties it: so the oldest records go when there are too many.
 """
 
 import os
@@ -9,6 +10,10 @@ import time
 from glowplug import jsontext, paths
 
 FORMAT = 1
+MOST = 10_000
+"""Records that wait for an agent; some 10 MB."""
+
+_ENTRY_BYTES = 20  # of a directory of tmpfs per name in it (BOGO_DIRENT_SIZE); of others more
 
 
 def append(record: dict[str, object]) -> bool:
@@ -22,10 +27,20 @@ def append(record: dict[str, object]) -> bool:
         with open(fd, "w") as file:
             file.write(text)
         os.rename(f"{name}.new", f"{name}.json")
+        if os.stat(paths.spool()).st_size > MOST * _ENTRY_BYTES:
+            _make_room()
     except OSError:
         _drop(f"{name}.new")
         return False
     return True
+
+
+def _make_room() -> None:
+    """The oldest go, a tenth of all at once: this looks at every name."""
+    records = sorted(name for name in os.listdir(paths.spool()) if name.endswith(".json"))
+    if len(records) > MOST:
+        for name in records[: len(records) - MOST + MOST // 10]:
+            _drop(f"{paths.spool()}/{name}")
 
 
 def _drop(path: str) -> None:

@@ -64,12 +64,17 @@ def send(init: int, number: int) -> None:
 
 
 def _directory(rootfs: str) -> int:
-    """A descriptor of /run/glowplug in the container; made where it is not there."""
+    """A descriptor of /run/glowplug in the container; made where it is not there, whatever our umask."""
     for path in ("/run", DIRECTORY):
         try:
             beneath.mkdir(rootfs, path, 0o755)
         except FileExistsError:
             continue
+        made = beneath.open_beneath(rootfs, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fchmod(made, 0o755)
+        finally:
+            os.close(made)
     return beneath.open_beneath(rootfs, DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
 
 

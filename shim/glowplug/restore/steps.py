@@ -16,7 +16,7 @@ from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import config, gate, hostname, images, named, settled, sockets
 from glowplug.errors import CriuError, LayerError
-from glowplug.host import keyring, process
+from glowplug.host import keyring, process, seccomp
 from glowplug.layer import carried, overlay, shm, tree
 from glowplug.restore import (
     announce,
@@ -216,7 +216,7 @@ def spec(work: Work) -> None:
                 mounts=own_cgroup.mounts(work.attempt, work.spec),
             )
         )
-    copy = dict(withheld.without(work.spec, os.uname().machine))
+    copy = dict(withheld.without(work.spec, seccomp.machine()))
     annotations = copy.get("annotations")
     copy["annotations"] = {
         **(annotations if isinstance(annotations, dict) else {}),

@@ -42,9 +42,9 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
     try:
         answer = jsontext.loads(reply)
     except (ValueError, RecursionError):
-        raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object") from None
+        raise NoAnswer("agent-bad-response", "the agent's answer is no JSON object") from None
     if not isinstance(answer, dict):
-        raise NoAnswer("agent-rubbish", "the agent's answer is no JSON object")
+        raise NoAnswer("agent-bad-response", "the agent's answer is no JSON object")
     return answer
 
 
@@ -87,5 +87,5 @@ def _line(connection: _socket.socket, until: float) -> bytes:
             raise NoAnswer("agent-died", "the agent closed the connection in the middle of its answer")
         received += more
         if len(received) > LONGEST_REPLY:
-            raise NoAnswer("agent-rubbish", "the agent's answer has no end")
+            raise NoAnswer("agent-bad-response", "the agent's answer has no end")
     return received

@@ -41,10 +41,12 @@ def run(runc: str, command: Command, args: list[str]) -> int:
 
 
 def _init(command: Command) -> int:
-    """The container's first process by runc's record; 0 where there is none."""
+    """The container's first process by runc's record; 0 where there is none, or its number is another's by now."""
     try:
         with open(f"{paths.runc_state(command.root, command.container)}/state.json") as file:
-            return int(json.load(file)["init_process_pid"])
+            state = json.load(file)
+        pid, began = int(state["init_process_pid"]), int(state["init_process_start"])
+        return pid if process.start_ticks(pid) == began else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 

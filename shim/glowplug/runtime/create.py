@@ -77,6 +77,9 @@ def _start(
         if option in command.options or option in command.flags:
             detail = f"runc restore can't do what --{option} asks for"
             return {"outcome": "cold:runc-options", "detail": detail, **noted}
+    if not _is_placed(command, facts.cgroups_path):
+        detail = "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc"
+        return {"outcome": "cold:relative-cgroup", "detail": detail, **noted}
     try:
         answer = ask.plan(
             {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
@@ -94,3 +97,8 @@ def _start(
     from glowplug.runtime import restore_container
 
     return restore_container.run(runc, command, spec, facts, answer, began, noted)
+
+
+def _is_placed(command: Command, cgroups_path: str) -> bool:
+    """An absolute path, or for systemd `slice:prefix:name` (runc, docs/systemd.md)."""
+    return cgroups_path.startswith("/") or ("systemd-cgroup" in command.flags and cgroups_path.count(":") == 2)

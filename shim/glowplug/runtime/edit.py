@@ -7,11 +7,12 @@ import os
 
 from glowplug import jsontext
 from glowplug.checkpoint import withheld
+from glowplug.host import seccomp
 
 
 def apply(bundle: str, spec: dict[str, object]) -> None:
     """`config.json` of the bundle with our edits, replaced in one step. Raises OSError; it is as it was then."""
-    edited = withheld.without(spec, os.uname().machine)
+    edited = withheld.without(spec, seccomp.machine())
     if edited is spec:
         return
     path = f"{bundle}/config.json"
