@@ -49,7 +49,6 @@ def test_while_they_hang_others_are_prepared_captured_restored_and_woken(
     assert outcome(agent, second) == "restored"
     wait_until(lambda: woken(agent, second), WITHIN_S, "word of the waking")
     assert woken(agent, second) == ["done"]
-    assert [one for container in evil for one in captures(agent, container.pod) if one["result"] == "captured"] == []
     hanging = evil[list(hostile.ALL).index("hanging_hook")]
     assert captures(agent, hanging.pod) == []  # it still hangs
 
