@@ -43,7 +43,7 @@ def holdings(node: Node) -> Holdings:
     names = node.names
     drafts = f"{names.cache}/drafts"
     things: Counter[str] = Counter()
-    for pid in processes.pids_naming(names.state):
+    for pid in set(processes.pids_naming(names.state)) - {node.agent_pid}:  # which a test may start
         things[f"process {processes.name(pid)}"] += 1
     for directory in processes.cgroups_named(names.cgroup_parent):
         for pid in processes.pids_in_cgroup(directory):
