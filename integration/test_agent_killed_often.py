@@ -13,6 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from glowplug import paths
 from glowplug.agent.loop.loop import LIST_EVERY_S
 from integration.captured import outcome, records
@@ -34,6 +36,7 @@ SAID = annotated(
 )
 
 
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 def test_the_table_converges(agent: Node, pods: Pods) -> None:
     drawn = random.Random(SEED)
     environment = env()

@@ -111,6 +111,15 @@ def test_one_that_can_not_be_woken_rests(learned: Learned) -> None:
     assert "could not be woken" in str(learned.restore_objection(judged().workload))
 
 
+def test_a_node_that_does_not_back_off_keeps_nobody_from_anything(tmp_path: Path, clock: Clock) -> None:
+    learned = Learned(str(tmp_path), clock, back_off=False)
+    for number in range(5):
+        learned.captured(judged(str(number)))
+        fell_back(learned)
+    learned.require_capture(judged().workload)
+    assert learned.restore_objection(judged().workload) is None
+
+
 def test_it_outlives_the_agent_and_its_file_holds_no_name(tmp_path: Path, learned: Learned, clock: Clock) -> None:
     for number in range(2):
         learned.captured(judged(str(number)))

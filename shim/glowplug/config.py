@@ -62,6 +62,8 @@ class Config:
     """A container that is not ready so long after its start is not captured."""
     capture_max_age_s: float = 300.0
     """A container that was ready and older than this when the agent began serves already, and is not captured."""
+    failure_backoff: bool = True
+    """Whether captures and restores of a workload rest for a while after several that came to nothing."""
     log_format: str = "logfmt"
     """Of the agent's log, on standard error: logfmt or json."""
     metrics_listen: str = ""

@@ -69,9 +69,11 @@ class Workload:
 class Learned:
     """Thread-safe. `directory`: the cache's."""
 
-    def __init__(self, directory: str, clock: Clock = time.time) -> None:
+    def __init__(self, directory: str, clock: Clock = time.time, *, back_off: bool = True) -> None:
+        """`back_off` False: it learns, and keeps nobody from anything."""
         self._path = f"{directory}/learned.json"
         self._clock = clock
+        self._backs_off = back_off
         self._lock = threading.Lock()
         self._workloads: dict[str, Workload] = _read(self._path)
         self._node = Workload()
@@ -85,7 +87,7 @@ class Learned:
     def require_capture(self, workload: str) -> None:
         """Raises CaptureRefused while captures of it rest."""
         known, now = self.of(workload), self._clock()
-        if now >= known.no_capture_before:
+        if now >= known.no_capture_before or not self._backs_off:
             return
         left = _duration(known.no_capture_before - now)
         if known.captures >= UNUSED_CAPTURES:
@@ -103,6 +105,8 @@ class Learned:
     def restore_objection(self, workload: str) -> str | None:
         """Why no restore of it is tried at this moment."""
         now = self._clock()
+        if not self._backs_off:
+            return None
         with self._lock:
             for known, whose in ((self._workloads.get(workload), "of this workload"), (self._node, "on this node")):
                 if known is not None and now < known.no_restore_before:

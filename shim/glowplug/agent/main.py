@@ -48,7 +48,7 @@ def run(config: Config) -> None:
     loaded = restart.fingerprint(config.criu)
     store = Store(config.cache, limits(config))
     history = History(config.cache)
-    learned = Learned(config.cache)
+    learned = Learned(config.cache, back_off=config.failure_backoff)
     history.tellers.append(learned.tell)
     host = facts.read(_criu_version(config))
     begin_anew = False
@@ -62,11 +62,11 @@ def run(config: Config) -> None:
         history.tellers.append(registry.tell)
         resolver = Resolver(config, containerd, store, history, host, learned, registry)
         _note_seccomp(config.runc)
-        prepare.begin()
         server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
         # Only now: where another agent listens already, this one must not have spoken for the node.
         watch = HandlerWatch(config.containerd_socket)
         telling = opened.enter_context(Telling(config, store, history, host, watch))
+        prepare.begin()  # behind the server's socket: what a second agent would forget is the first one's
         prefetcher = Prefetcher(store)
         spool = SpoolReader(partial(intake.take_in, store, history))
         parts = Parts(
