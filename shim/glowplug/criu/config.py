@@ -28,6 +28,7 @@ ANNOTATION = "org.criu.config"
 
 # Said at both ends. Network: nothing is locked, since a
 # frozen tree sends nothing, and a node without iptables would fail the dump. Connections: see sockets.py.
+# No verbosity: over RPC CRIU takes runc's log level (4), whatever a file says (cr-service.c, setup_logging_from_req).
 # `option=value` where CRIU takes the value as optional: after a blank it would not be seen.
 _BOTH = """\
 network-lock skip
@@ -41,16 +42,9 @@ link-remap
 # Connections still in an accept queue are left out, open unlinked files up to a size come along, and
 # watched paths are looked up by name, because overlayfs can't open its own file handles.
 _DUMP = f"""\
-verbosity=3
 skip-in-flight
 ghost-limit {GHOST_LIMIT >> 20}M
 force-irmap
-"""
-
-# Errors alone: CRIU writes two lines for each mapping otherwise, one system call a line, and a server with CUDA has
-# thousands of mappings in each process.
-_RESTORE = """\
-verbosity=1
 """
 
 
@@ -83,7 +77,7 @@ def restore(
     )
     stages = f'action-script "{_checked(script)}"\n' if script else ""
     external = "".join(f'external "mnt[{_checked(point)}]:{_checked(source)}"\n' for point, source in mounts)
-    return _BOTH + _RESTORE + namespace + stages + external + ("leave-stopped\n" if hold else "")
+    return _BOTH + namespace + stages + external + ("leave-stopped\n" if hold else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:
