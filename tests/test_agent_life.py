@@ -105,6 +105,32 @@ def test_a_wrong_key_is_one_line(node: Node) -> None:
         assert log.read().count("\n") == 1
 
 
+def test_another_criu_or_driver_begins_the_agent_anew(node: Node) -> None:
+    """What is loaded of the old driver does not talk to the new one, and checkpoints would be judged by old facts."""
+    criu = f"{node.directory}/criu"
+
+    def install(version: str) -> None:
+        with open(f"{criu}.new", "w") as file:
+            file.write(f"#!/bin/sh\necho Version: {version}\n")
+        os.chmod(f"{criu}.new", 0o755)
+        os.rename(f"{criu}.new", criu)
+
+    install("4.1")
+    node.configure({"kubernetes": "off", "criu": criu})
+    with running(node) as agent:
+        assert agent.said() == "READY=1"
+        install("4.2.1")
+        said = []
+        while (word := agent.said()) != "READY=1":
+            said.append(word)
+        assert "STOPPING=1" in said
+        assert agent.process.poll() is None
+        agent.process.send_signal(signal.SIGTERM)
+        assert agent.process.wait(WITHIN_S) == 0
+    with open(agent.log) as log:
+        assert "begins anew" in log.read()
+
+
 def _history(node: Node) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(node.run("history", "--json").out)
     return found
