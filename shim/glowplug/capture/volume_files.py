@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glowplug.layer import syscalls
-from glowplug.layer.syscalls import (
+from glowplug.host.openat2 import (
     RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
+    openat2,
 )
 
 DEPTH = 64  # directories in one another
@@ -152,7 +152,7 @@ class Volume:
     def _open(self, path: str, flags: int) -> int:
         resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
         # With NO_SYMLINKS the last name may still be one where it is opened as such (openat2(2), O_PATH | O_NOFOLLOW).
-        return syscalls.openat2(
+        return openat2(
             self._root, path, flags, 0, resolve if self._follow else resolve | RESOLVE_NO_SYMLINKS
         )
 

@@ -8,27 +8,17 @@ host, a node or all of /dev, is the new spec's already, and not the container's 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import stat
 
 from glowplug.errors import CudaError
+from glowplug.host.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
-_SYS_OPENAT2 = 437
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_NO_SYMLINKS = 0x04
-_RESOLVE_IN_ROOT = 0x10
 _NODE = re.compile(r"nvidia([0-9]+|ctl|-modeset|-uvm|-uvm-tools)")
 
 Node = tuple[int, int, int, int, int]
 """major, minor, permission bits, uid, gid."""
-
-
-class _OpenHow(ctypes.Structure):
-    """struct open_how of linux/openat2.h."""
-
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 def wanted_nodes(spec: dict[str, object]) -> dict[str, Node]:
@@ -104,23 +94,8 @@ def align(pid: int, spec: dict[str, object]) -> list[str]:
 def _open_dev(pid: int) -> int:
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        how = _OpenHow(
-            os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
-            0,
-            _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS,
-        )
-        libc = ctypes.CDLL(None, use_errno=True)
-        opened = libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_long(root),
-            ctypes.c_char_p(b"dev"),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-        if opened < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), "/dev beneath the container's root")
-        return int(opened)
+        resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+        return openat2(root, "dev", os.O_RDONLY | os.O_DIRECTORY, 0, resolve)
     finally:
         os.close(root)
 

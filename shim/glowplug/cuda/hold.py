@@ -18,29 +18,21 @@ import time
 
 from glowplug.cuda import processes
 from glowplug.errors import CudaError
+from glowplug.host import ptrace
+from glowplug.host.ptrace import (
+    PTRACE_CONT,
+    PTRACE_DETACH,
+    PTRACE_EVENT_STOP,
+    PTRACE_GETSIGMASK,
+    PTRACE_INTERRUPT,
+    PTRACE_O_EXITKILL,
+    PTRACE_SEIZE,
+    PTRACE_SETSIGMASK,
+    WALL,
+)
 
-PTRACE_CONT = 7
-PTRACE_DETACH = 17
-PTRACE_SEIZE = 0x4206
-PTRACE_INTERRUPT = 0x4207
-PTRACE_GETSIGMASK = 0x420A
-PTRACE_SETSIGMASK = 0x420B
-PTRACE_O_EXITKILL = 0x00100000
-PTRACE_EVENT_STOP = 128
-_WALL = 0x40000000  # __WALL: report any thread, not only children of ours
 _SIGSET_SIZE = 8
 _ALL_BUT_SIGTRAP = ~(1 << (signal.SIGTRAP - 1)) & 0xFFFFFFFFFFFFFFFF
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-_libc.ptrace.restype = ctypes.c_long
-
-
-def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
-    """ptrace(2). Raises OSError with its errno."""
-    if _libc.ptrace(request, tid, address, data) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"ptrace({request:#x}) of thread {tid}: {os.strerror(number)}")
 
 
 class Hold:
@@ -87,10 +79,10 @@ class Hold:
             )
         try:
             mask = ctypes.c_uint64(0)
-            _ptrace(PTRACE_GETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(mask))
+            ptrace.call(PTRACE_GETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(mask))
             self._set_mask(tid, _ALL_BUT_SIGTRAP)
             self._running[tid] = mask.value
-            _ptrace(PTRACE_CONT, tid)
+            ptrace.call(PTRACE_CONT, tid)
         except OSError as error:
             raise CudaError(f"could not let the restore thread run: {error}") from error
 
@@ -105,7 +97,7 @@ class Hold:
             if stop is None:
                 continue
             try:
-                _ptrace(PTRACE_CONT, tid, 0, _signal_of(stop))
+                ptrace.call(PTRACE_CONT, tid, 0, _signal_of(stop))
             except OSError as error:
                 raise CudaError(f"could not keep the restore thread running: {error}") from error
 
@@ -120,14 +112,14 @@ class Hold:
         ended = set()
         try:
             for tid, mask in list(self._running.items()):
-                _ptrace(PTRACE_INTERRUPT, tid)
+                ptrace.call(PTRACE_INTERRUPT, tid)
                 self._held[tid] = _await_stop(tid, deadline)
                 self._set_mask(tid, mask)
                 del self._running[tid]
             for tid, pending in list(self._held.items()):
                 del self._held[tid]
                 try:
-                    _ptrace(PTRACE_DETACH, tid, 0, pending)
+                    ptrace.call(PTRACE_DETACH, tid, 0, pending)
                 except ProcessLookupError:
                     ended.add(tid)
         except OSError as error:
@@ -149,7 +141,7 @@ class Hold:
 
     def _seize_thread(self, tid: int, deadline: float) -> None:
         try:
-            _ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_EXITKILL)
+            ptrace.call(PTRACE_SEIZE, tid, 0, PTRACE_O_EXITKILL)
         except OSError as error:
             if error.errno == errno.ESRCH:  # it ended since it was listed
                 return
@@ -157,14 +149,14 @@ class Hold:
         self._held[tid] = 0
         stop = _wait(tid)  # a thread in a group stop has stopped for us too
         if stop is None:
-            _ptrace(PTRACE_INTERRUPT, tid)
+            ptrace.call(PTRACE_INTERRUPT, tid)
             self._held[tid] = _await_stop(tid, deadline)
         else:
             self._held[tid] = _signal_of(stop)
 
     @staticmethod
     def _set_mask(tid: int, mask: int) -> None:
-        _ptrace(PTRACE_SETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(ctypes.c_uint64(mask)))
+        ptrace.call(PTRACE_SETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(ctypes.c_uint64(mask)))
 
 
 def _wait(tid: int) -> int | None:
@@ -172,7 +164,7 @@ def _wait(tid: int) -> int | None:
     died.
     """
     try:
-        found, status = os.waitpid(tid, os.WNOHANG | _WALL)
+        found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError as error:
         raise CudaError(f"wanted thread {tid} held by this thread, found it not traced: {error}") from error
     if not found:
@@ -215,7 +207,7 @@ def _take_in(tids: set[int], deadline: float) -> set[int]:
 def _gone(tid: int) -> bool:
     """Whether a killed thread is gone, its death taken in."""
     try:
-        found, status = os.waitpid(tid, os.WNOHANG | _WALL)
+        found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError:
         return True
     return bool(found) and not os.WIFSTOPPED(status)

@@ -15,9 +15,12 @@ import subprocess
 import sys
 import time
 
-_SEIZE, _INTERRUPT, _GETREGSET, _SETREGSET, _CONT = 0x4206, 0x4207, 0x4204, 0x4205, 7  # uapi/linux/ptrace.h
+if __name__ == "__main__":  # -I leaves our own package off the path
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from glowplug.host import ptrace
+
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
-_WALL = 0x40000000
 STOPS_WITHIN_S = 5.0
 STOPS_BESIDES = 5
 """Of one that a signal had stopped before, or that was just about to be: it goes on from where it was put."""
@@ -67,7 +70,7 @@ def main(pid: int) -> None:
     size, values, counter, instruction = _MACHINES[platform.machine()]
     registers = ctypes.create_string_buffer(size)
     vector = _Iovec(ctypes.addressof(registers), size)
-    _ptrace(_GETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))
+    ptrace.call(ptrace.PTRACE_GETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))
     if vector.length != size:
         raise OSError("the process is not of this machine's own kind")
     words = list(struct.unpack(f"{size // 8}Q", registers.raw))
@@ -78,9 +81,9 @@ def main(pid: int) -> None:
         memory.seek(words[counter])
         memory.write(instruction)
     registers.raw = struct.pack(f"{size // 8}Q", *words)
-    _ptrace(_SETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))
+    ptrace.call(ptrace.PTRACE_SETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))
     for _ in range(STOPS_BESIDES):
-        _ptrace(_CONT, thread, 0, 0)
+        ptrace.call(ptrace.PTRACE_CONT, thread, 0, 0)
         if not os.WIFSTOPPED(status := _waited(thread)):
             break
     if not os.WIFEXITED(status):
@@ -92,8 +95,8 @@ def _stopped_thread(pid: int) -> int:
     refused = ProcessLookupError("no thread of it can be stopped")
     for name in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
         try:
-            _ptrace(_SEIZE, int(name), 0, 0)
-            _ptrace(_INTERRUPT, int(name), 0, 0)
+            ptrace.call(ptrace.PTRACE_SEIZE, int(name), 0, 0)
+            ptrace.call(ptrace.PTRACE_INTERRUPT, int(name), 0, 0)
         except OSError:
             continue
         if os.WIFSTOPPED(_waited(int(name))):
@@ -105,20 +108,11 @@ def _waited(thread: int) -> int:
     """Its next change. Raises TimeoutError."""
     until = time.monotonic() + STOPS_WITHIN_S
     while time.monotonic() < until:
-        found, status = os.waitpid(thread, os.WNOHANG | _WALL)
+        found, status = os.waitpid(thread, os.WNOHANG | ptrace.WALL)
         if found:
             return status
         time.sleep(0.005)
     raise TimeoutError(f"thread {thread} did not change within {STOPS_WITHIN_S:g} s")
-
-
-def _ptrace(request: int, thread: int, address: int, data: int) -> None:
-    call = ctypes.CDLL(None, use_errno=True).ptrace
-    call.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    call.restype = ctypes.c_long
-    if call(request, thread, address, data) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 if __name__ == "__main__":

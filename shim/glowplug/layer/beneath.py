@@ -10,7 +10,7 @@ Failures are OSError as the kernel gives them, with the path.
 
 import os
 
-from glowplug.layer.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from glowplug.host.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 Root = int | str
 

@@ -1,12 +1,11 @@
 """System calls that the standard library lacks, one thin function each.
 
 Every failure is an OSError with the kernel's errno and the path it was about. Constants bear their kernel
-names (uapi/linux/mount.h, openat2.h, fcntl.h, fs.h). Imported by the runtime: _thread, ctypes, fcntl and os only.
+names (uapi/linux/mount.h, fcntl.h, fs.h). Imported by the runtime: _thread, ctypes, fcntl and os only.
 """
 
 import _thread
 import ctypes
-import errno
 import fcntl
 import os
 
@@ -26,33 +25,16 @@ MS_LAZYTIME = 0x2000000
 
 UMOUNT_NOFOLLOW = 0x8
 
-RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
-
 RENAME_EXCHANGE = 0x2
 
 AT_FDCWD = -100
 CLONE_FS = 0x200
 FICLONE = 0x40049409
 
-# The system call table has been one for all architectures since number 424.
-_NR_openat2 = 437
-
 # The kernel copies one page of mount options, its NUL included.
 MOUNT_DATA_MAX = 4095
 
-# openat2 answers EAGAIN when a rename anywhere on the machine raced with a ".." below the root.
-_OPENAT2_ATTEMPTS = 128
-
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
 
 _libc.mount.argtypes = (
     ctypes.c_char_p,
@@ -64,7 +46,6 @@ _libc.mount.argtypes = (
 _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-_libc.syscall.restype = ctypes.c_long
 
 
 def _error(path: str, path2: str | None = None) -> OSError:
@@ -109,21 +90,6 @@ def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
     if _libc.umount2(os.fsencode(target), flags) < 0:
         raise _error(target)
-
-
-def openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
-    """openat2(2), close-on-exec. `mode` must be 0 unless `flags` creates; EAGAIN is tried again."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    name = ctypes.c_char_p(os.fsencode(path))
-    for _ in range(_OPENAT2_ATTEMPTS):
-        number = ctypes.c_long(_NR_openat2)
-        size = ctypes.c_size_t(ctypes.sizeof(how))
-        fd: int = _libc.syscall(number, ctypes.c_long(dir_fd), name, ctypes.byref(how), size)
-        if fd >= 0:
-            return fd
-        if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
-            break
-    raise _error(path)
 
 
 def renameat2(old_fd: int, old: str, new_fd: int, new: str, flags: int) -> None:
