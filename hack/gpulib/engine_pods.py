@@ -228,6 +228,7 @@ class EnginePod:
             "engine": engine,
             "weights": place.chosen.weights,
             "hook-timeout": "2m",
+            "weights-path": "/weights",  # not the host's /usr and /opt, which are mounted too
             "canary": f"http-post://:{PORT}{path}",
             "canary-body": json.dumps(question),
         }

@@ -83,6 +83,11 @@ def judgement(container: str) -> str:
     return f"{judgements()}/{container}.json"
 
 
+def weights() -> str:
+    """Digests of the files of weights, by inode."""
+    return f"{RUN_DIR}/weights.json"
+
+
 def capture_slots() -> str:
     """Lock files of the captures that pause containers, one per slot."""
     return f"{RUN_DIR}/slots"

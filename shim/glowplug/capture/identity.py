@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from glowplug.capture import volume_answers
+from glowplug.capture import volume_answers, weights
 from glowplug.capture.readers import READERS, Answer
 from glowplug.capture.volume_files import Unreadable
 from glowplug.checkpoint import bundle as bundles
@@ -101,7 +101,7 @@ def of(
         salt,
         record.cri.stdin if record.cri else None,
         sandbox_sysctl=sandbox_sysctl,
-        extras=extras,
+        extras={**weights.extras(bundle), **extras},
         account_uid=_account_uid(bundle),
         namespace_uid=namespace_uid,
         volume_states={place: answer.text for place, answer in answers.states.items()},

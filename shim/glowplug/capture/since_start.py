@@ -6,9 +6,10 @@ every later pod with the new one a process with the old one.
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from glowplug.capture import identity, judged
+from glowplug.capture import identity, judged, weights
 from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.bundle import BundleFacts
@@ -36,6 +37,8 @@ def judgement(
     """
     known = judged.of(record.id)
     if known is not None and known.is_of(judgements.spec_hash(salt, spec)):
+        if list(known.key.unknown) == [weights.UNKNOWN]:
+            return _with_weights(containerd, record, known, salt, init)
         return known
     return _late(containerd, record, spec, salt, init)
 
@@ -45,6 +48,11 @@ def require(
 ) -> Judgement:
     """The same, for a capture at this moment. Raises CaptureRefused where something is not as it was."""
     facts, recorded = bundle.read(dict(spec)), bundle.read(dict(record.spec))
+    if weights.asked(recorded):
+        try:
+            weights.read(recorded)  # this is a capture's own process, and nothing is paused yet
+        except OSError as error:
+            raise CaptureRefused("weights", f"its weights can't be read: {error}") from error
     resized = judgements.resized(facts, recorded)
     if resized:
         raise CaptureRefused(
@@ -62,6 +70,34 @@ def require(
             "is started now is captured",
         )
     return known
+
+
+def _with_weights(
+    containerd: Containerd, record: ContainerRecord, known: Judgement, salt: bytes, init: int
+) -> Judgement:
+    """Of one whose weights were not read yet at its start: they are now, where they are as they were then."""
+    facts = bundle.read(dict(record.spec))
+    if weights.extras(facts)[weights.NAME] is None:
+        why = weights.failure(facts)
+        raise CaptureRefused("weights", f"its weights can't be read: {why}") if why else weights.Unread
+    if _weights_changed(facts, init):
+        raise CaptureRefused(
+            "changed", "its weights changed since its start: a pod that is started now is captured"
+        )
+    now = identity.of(containerd, record, facts, salt, runs=True).key
+    different = judgements.changed(known.key, now, ignored=("seccomp", "extras"))
+    if different or now.unknown:
+        raise CaptureRefused("changed", f"not as it was at its start: {_named([*different, *now.unknown])}")
+    made = replace(known, key=now)
+    judged.keep(made)
+    return made
+
+
+def _weights_changed(facts: BundleFacts, init: int) -> bool:
+    try:
+        return weights.changed_since(facts, process.started_at(init))
+    except OSError as error:
+        raise CaptureRefused("weights", f"its weights can't be looked at: {error}") from error
 
 
 def _late(
@@ -83,7 +119,8 @@ def _late(
     newer = _newer_volumes(recorded, process.started_at(init))
     if newer:
         raise CaptureRefused(
-            "changed", f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again"
+            "changed",
+            f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again",
         )
     return judged.judge(containerd, record, record.spec, recorded, salt, runs=True)
 

@@ -12,6 +12,7 @@ from glowplug.agent.loop.parts import Parts, since
 from glowplug.agent.loop.row import FOREIGN, GONE, NEVER, SETTLED, Case, Next, Row, State
 from glowplug.agent.policy import is_chosen
 from glowplug.agent.running import Running, look_up
+from glowplug.capture import weights
 from glowplug.checkpoint import bundle
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
@@ -20,6 +21,8 @@ from glowplug.host import process
 from glowplug.registry import fleet
 
 NOT_YET_S = 2.0
+UNREAD_S = 1.0
+"""Weights that are being read are asked for again after so long."""
 """Until a container that should run, and does not, is looked at again."""
 GIVEN_UP_AFTER_S = 30.0
 """Then it is left to the list."""
@@ -91,12 +94,16 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         return Next(State.WAKING, 0.0)
     try:
         candidates.require_wanted(candidate, policy, config)
-        found = candidates.identify(parts.containerd, candidate, running.pid, fleet.salt(config.registry, parts.store))
+        found = candidates.identify(
+            parts.containerd, candidate, running.pid, fleet.salt(config.registry, parts.store)
+        )
         parts.learned.require_capture(found.workload)
         if config.mode == "observe":
             raise CaptureRefused(
                 "observed", "would be captured once it is ready; the node only observes (mode)"
             )
+    except weights.Unread:
+        return Next(State.CREATED, UNREAD_S)
     except CaptureRefused as refused:
         parts.refused(slim, refused)
         if config.mode == "on":
