@@ -322,6 +322,9 @@ def test_a_raw_block_device_makes_the_key_unknown() -> None:
     found = made.spec()
     found["linux"]["devices"].append({"path": "/dev/xvda", "type": "b", "major": 8, "minor": 16})
     assert list(made.key_of(found).unknown) == ["device /dev/xvda"]
+    found["linux"]["maskedPaths"] = []
+    found["process"]["capabilities"]["bounding"] = ["CAP_SYS_ADMIN"]
+    assert made.key_of(found).unknown == {}
 
 
 def test_a_container_s_own_setting_goes_before_the_pod_s() -> None:

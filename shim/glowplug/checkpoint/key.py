@@ -299,10 +299,16 @@ def _devices(asked: _Asked) -> Value:
         if kind is not None:
             counts[kind] = counts.get(kind, 0) + 1
             continue
-        if device.type == "b":  # rule 5.3: its number is the node's, and says nothing about what is on it
+        # Rule 5.3: its number is the node's, and says nothing about what is on it.
+        if device.type == "b" and not _is_privileged(asked.bundle):
             asked.unknown[f"device {device.path}"] = "what is on this raw block device"
         named[device.path] = _device(device.path, device)
     return {**named, **counts}
+
+
+def _is_privileged(bundle: BundleFacts) -> bool:
+    """Whether CRI gave it everything of the node, all of its block devices too."""
+    return not bundle.masked_paths and "CAP_SYS_ADMIN" in bundle.capabilities.get("bounding", ())
 
 
 def _device(path: str, device: Device) -> Value:
