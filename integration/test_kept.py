@@ -58,6 +58,9 @@ REFUSED = {
     "refused:program_in_memory": "runs a program from memory (/memfd:tool)",
     "refused:relative_then_renamed": "bind it to an absolute name",
     "refused:peer_outside": "outside of the container",
+    "refused:landlocked": "gave up rights by Landlock",
+    "refused:landlocked_child": "gave up rights by Landlock",
+    "refused:landlocked_thread": "gave up rights by Landlock",
 }
 
 

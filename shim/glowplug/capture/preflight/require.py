@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from glowplug.capture.preflight import files, memory, processes, sockets, unix_peers, unix_sockets
+from glowplug.capture.preflight import files, landlock, memory, processes, sockets, unix_peers, unix_sockets
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.errors import CaptureRefused
 
@@ -15,6 +15,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     unix_sockets.nameless,
     unix_peers.outside,
     files.large_removed,
+    landlock.restricted,
 )
 
 MOMENTARY = ("traced", "in-vfork", "stuck")

@@ -1,0 +1,52 @@
+"""Rights that a thread gave up by Landlock, and would have again after a restore: CRIU does not know it.
+
+Only a thread that can gain no privileges, or has CAP_SYS_ADMIN, can give up rights (landlock_restrict_self(2)); of
+others nobody is asked. Where it can't be told (host/landlock_probe.py), the capture goes on: docs/edits.md says so.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.host import landlock_probe, process
+
+_SYS_ADMIN = 1 << 21
+
+
+def restricted(tree: Tree) -> Iterator[Refusal]:
+    """For each process with such a thread."""
+    of = {thread: pid for pid in tree.pids if _can_be(pid) for thread in _threads(pid)}
+    if not of or not landlock_probe.can_be_asked():
+        return
+    try:
+        found = landlock_probe.restricted(tree.pids[0], list(of))
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    for pid in dict.fromkeys(of[thread] for thread in found):
+        yield Refusal(
+            "landlock",
+            f"{named(pid)} gave up rights by Landlock, and would have them again after a restore: have it do "
+            "without, or don't capture this workload (glowplug.dev/capture: never)",
+        )
+
+
+def _can_be(pid: int) -> bool:
+    """That of its first thread; privileges that can't be gained are all threads' own, so each is looked at."""
+    try:
+        return any(_may_restrict(thread) for thread in _threads(pid))
+    except OSError:
+        return False
+
+
+def _may_restrict(thread: int) -> bool:
+    with open(f"/proc/{thread}/status") as lines:
+        no_new = any(line.split() == ["NoNewPrivs:", "1"] for line in lines)
+    return no_new or bool(process.effective_capabilities(thread) & _SYS_ADMIN)
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
