@@ -84,3 +84,19 @@ def a_small_buffer():
             done.append(True)
 
     return check
+
+
+def closed_by_its_writer():
+    """Nobody holds the other end any more."""
+    one, other = _connected(socket.AF_INET, "127.0.0.1")
+    sent = _fill(one)
+    one.close()
+    done = []
+
+    def check():
+        if not done:
+            _drain(other, sent)
+            assert other.recv(9) == b""
+            done.append(True)
+
+    return check

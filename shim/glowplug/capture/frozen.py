@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from glowplug import known_errors
 from glowplug.capture.guard import Guard
 from glowplug.capture.real_user import Ids
 from glowplug.capture.runc import Runc
@@ -62,8 +63,20 @@ def dump(
     _wait_for(child)
     if child.returncode != 0:
         log = f"{scratch}/dump.log"
-        said = config.log_errors(log) if os.path.exists(log) else runc.last_error(scratch)
-        raise CriuError(f"the container can't be dumped: {said}")
+        if not os.path.exists(log):
+            raise CriuError(f"the container can't be dumped: {runc.last_error(scratch)}")
+        said = config.log_errors(log)
+        raise CriuError(f"the container can't be dumped: {_holder(said)}{known_errors.explained(said)}")
+
+
+def _holder(said: str) -> str:
+    """`process 4711 (nginx): ` where CRIU says which one it was at."""
+    pid = known_errors.process(said)
+    try:
+        with open(f"/proc/{pid}/comm", errors="backslashreplace") as file:
+            return f"process {pid} ({file.read().strip()}): "
+    except OSError:
+        return ""
 
 
 def _wait_for(child: subprocess.Popen[bytes] | None) -> None:

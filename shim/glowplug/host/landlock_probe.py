@@ -167,7 +167,7 @@ def _ask(thread: int, saved: list[int], call: int, about: int, kept: list[int]) 
         while (number := _stop(thread, raw=True)) != _SYSCALL_STOP:
             kept.append(number)
             _ptrace(_SYSCALL, thread, 0, 0)
-    return struct.unpack("q", struct.pack("Q", _registers(thread)[_AX]))[0]
+    return ctypes.c_int64(_registers(thread)[_AX]).value
 
 
 def _syscall_address(thread: int) -> int:

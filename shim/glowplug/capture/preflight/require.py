@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Iterator
 
-from glowplug.capture.preflight import files, landlock, memory, processes, sockets, unix_peers, unix_sockets
+from glowplug.capture.preflight import (
+    closing,
+    files,
+    landlock,
+    memory,
+    processes,
+    sockets,
+    unix_peers,
+    unix_sockets,
+)
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.errors import CaptureRefused
 
@@ -14,11 +23,12 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     sockets.unsupported,
     unix_sockets.nameless,
     unix_peers.outside,
+    closing.connections,
     files.large_removed,
     landlock.restricted,
 )
 
-MOMENTARY = ("traced", "in-vfork", "stuck")
+MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection")
 """Slugs of what is over in a while: worth another try."""
 
 

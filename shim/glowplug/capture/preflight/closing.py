@@ -1,0 +1,50 @@
+"""TCP connections inside that one end has closed with data still to send: no image holds that data rightly.
+
+An end that no process holds any more is in no image at all; one that is shut down for writing comes back, but CRIU
+sends its end before the other end may be there. Both are over as soon as the reader has read.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from glowplug.capture.preflight.tree import Refusal, Tree, named
+
+_CLOSING = ("04", "09", "0B")  # FIN_WAIT1, LAST_ACK, CLOSING (net/tcp_states.h)
+
+
+class _Row(NamedTuple):
+    local: str
+    remote: str
+    state: str
+    unsent: int
+    inode: int
+
+
+def connections(tree: Tree) -> Iterator[Refusal]:
+    """By /proc/PID/net/tcp and tcp6, which show the whole pod."""
+    if not tree.pids:
+        return
+    own = {one.inode: one for one in tree.sockets}
+    rows = [row for name in ("tcp", "tcp6") for row in _rows(f"/proc/{tree.pids[0]}/net/{name}")]
+    by_ends = {(row.local, row.remote): row for row in rows}
+    for row in rows:
+        other = by_ends.get((row.remote, row.local))
+        if row.state not in _CLOSING or not row.unsent or other is None:
+            continue
+        holder = own.get(row.inode) or own.get(other.inode)
+        if holder is not None and (row.inode in own or not row.inode):
+            yield Refusal(
+                "closing-connection",
+                f"{named(holder.pid)} has a connection inside the pod (descriptor {holder.number}) that was closed "
+                f"with {row.unsent} bytes still to be read: try again when they are",
+            )
+
+
+def _rows(path: str) -> list[_Row]:
+    try:
+        with open(path) as lines:
+            next(lines)
+            words = [line.split() for line in lines]
+    except (OSError, StopIteration):
+        return []
+    return [_Row(w[1], w[2], w[3], int(w[4].partition(":")[0], 16), int(w[9])) for w in words if len(w) > 9]

@@ -1,0 +1,220 @@
+"""What known errors of CRIU and of the CUDA driver mean, and what to do: a table, by the words that they are said in.
+
+Sources: criu/*.c and soccr/*.c of CRIU 4.2 (the file stands with each line); names of CUresult in cuda.h. No "; " in
+a text: that separates errors in an outcome's detail. Imported where something has failed, only then.
+"""
+
+import re
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """`said`: a pattern of the error's own words. `means`: what it is. `do`: what helps."""
+
+    said: str
+    means: str
+    do: str
+
+
+CRIU = (
+    # sk-inet.c, sk-tcp.c, soccr/soccr.c
+    Known(
+        r"Unsupported proto 262",
+        "an MPTCP socket",
+        "set GODEBUG=multipathtcp=0, or leave glowplug.dev/mptcp off",
+    ),
+    Known(
+        r"Unsupported proto \d+",
+        "a socket of a protocol that CRIU does not know",
+        "close it before a capture",
+    ),
+    Known(
+        r"Can't dump corked dgram socket", "a UDP socket in the middle of a datagram (UDP_CORK)", "try again"
+    ),
+    Known(r"In-flight connection \(l\)", "a connection that nobody has accepted yet", "try again"),
+    Known(
+        r"Can't restore .* queue data",
+        "data under way in a connection inside the pod",
+        "capture while it is idle",
+    ),
+    Known(
+        r"Can't bind inet socket",
+        "an address or port that the new pod does not have free",
+        "listen on all addresses",
+    ),
+    # sk-unix.c
+    Known(
+        r"Can't dump half of stream unix connection|without peer|External socket is used|unreachable peer",
+        "a Unix socket connected to a process outside of the container",
+        "close the connection before a capture",
+    ),
+    Known(
+        r"Dangling connection|closed in-flight socket|Non-empty write queue on an in-flight",
+        "a Unix connection that its listener has not accepted",
+        "try again",
+    ),
+    Known(
+        r"Unable too? cut ",
+        "a Unix socket bound to a relative name and renamed",
+        "bind it to an absolute name",
+    ),
+    Known(
+        r"Can't bind id .* addr",
+        "a Unix socket's name that is taken in the new pod",
+        "use a directory of the pod's own",
+    ),
+    # sk-netlink.c, sk-packet.c, sockets.c
+    Known(r"netlink.*queue|queue.*netlink", "a netlink socket with messages that were not read", "try again"),
+    Known(
+        r"BUG! Unknown socket collected|unsupported family",
+        "a socket of a family that CRIU does not know",
+        "close it",
+    ),
+    # seize.c, ptrace.c, cr-dump.c
+    Known(
+        r"Unseizable non-zombie|Can't seize task|Timeout reached|freezing processes",
+        "a process that can't be stopped: it waits in vfork(2) or in the kernel, or a debugger has it",
+        "try again when it goes on",
+    ),
+    Known(
+        r"Can't infect|parasite",
+        "a process that lets no other code run in it",
+        "look for seccomp rules on mmap",
+    ),
+    # files.c, files-ext.c, files-reg.c, timerfd.c, pipes.c, tty.c
+    Known(r"io_uring", "io_uring", "leave glowplug.dev/io-uring off, or set UV_USE_IO_URING=0"),
+    Known(
+        r"Can't dump file \d+ of that type|Unknown fd type|Unsupported fd",
+        "an open device or kernel object",
+        "close it",
+    ),
+    Known(
+        r"Can't dump ghost file .* increase limit",
+        "a removed file that is open and too large",
+        "close it before a capture",
+    ),
+    Known(
+        r"has bad size|bad build-ID|has bad mode",
+        "a file on a volume that changed since the capture",
+        "capture anew",
+    ),
+    Known(r"Can't lookup mount=", "an open file on a mount that is gone", "close it before a capture"),
+    Known(
+        r"Can't link |link_remap",
+        "a removed file that has another name, and the volume lets no link be made",
+        "close it",
+    ),
+    Known(
+        r"Can't open file .*",
+        "a file that is not in the new pod",
+        "keep it in the image or in a volume that travels",
+    ),
+    Known(r"tty:|Found slave peer|sid .* doesn't match", "a terminal", "run without a terminal"),
+    # fsnotify.c, irmap.c
+    Known(
+        r"Can't dump that handle|Can't find suitable path for handle|Can't add watch|Can't resolve .* watch",
+        "a watch (inotify, fanotify) on a file that was renamed or removed",
+        "watch it anew before a capture",
+    ),
+    # mount.c
+    Known(
+        r"doesn't have a proper root mount|isn't mounted|is not mountable|Mount .* (is unreachable|isn't external)",
+        "a mount that no spec names, made by a hook or inside the container",
+        "don't mount inside the container",
+    ),
+    Known(
+        r"autodetected external mount|external mount",
+        "a mount that the new container does not have",
+        "keep the mounts",
+    ),
+    # namespaces.c, cgroup.c, proc_parse.c, mem.c, aio.c
+    Known(
+        r"nested .* namespace|Nested .* namespaces|Can't dump nested",
+        "a namespace inside the container",
+        "don't unshare",
+    ),
+    Known(
+        r"cgroupd|Can't move into|cgroup",
+        "the new container's cgroup",
+        "look whether its limits are the captured one's",
+    ),
+    Known(
+        r"Can't handle .* area|VMA .* not supported|Unsupported mapping",
+        "memory of a device",
+        "close the device",
+    ),
+    Known(r"AIO|aio", "asynchronous I/O (libaio) under way", "try again when it is idle"),
+    Known(
+        r"seccomp: ", "a seccomp filter that this kernel does not take back", "look at the kernel's version"
+    ),
+    Known(
+        r"cpu.*(capabilit|feature)|FPU|xsave",
+        "a CPU without what the captured process uses",
+        "restore on nodes alike",
+    ),
+    # kerndat.c, cr-restore.c
+    Known(r"kerndat", "a kernel that CRIU can't work on", "see glowplug doctor"),
+    Known(r"No space left on device", "a full disk or tmpfs", "make room"),
+    Known(r"Cannot allocate memory", "want of memory", "raise the limit, or make room on the node"),
+    Known(
+        r"killed by signal 9",
+        "a process that was killed while it was brought back",
+        "look for an out-of-memory kill",
+    ),
+    Known(
+        r"Pid \d+ do not match|Can't fork for \d+|clone.*File exists",
+        "a process number that is taken",
+        "share no PID namespace",
+    ),
+)
+
+DRIVER = (
+    Known(
+        r"OUT_OF_MEMORY|out of memory",
+        "too little memory on the GPU or in the container",
+        "free some, raise the limit",
+    ),
+    Known(
+        r"NOT_SUPPORTED|operation not supported",
+        "something that the driver can't checkpoint",
+        "see docs/gpu.md",
+    ),
+    Known(
+        r"NOT_READY|TIMEOUT|timed out",
+        "work on the GPU that did not come to an end in time",
+        "capture while it is idle",
+    ),
+    Known(
+        r"NO_DEVICE|DEVICE_UNAVAILABLE|busy or unavailable",
+        "a GPU that is not there or in use",
+        "see glowplug doctor",
+    ),
+    Known(r"ILLEGAL_STATE|present state", "a process in another state than the call is for", "start it anew"),
+    Known(
+        r"INVALID_VALUE|invalid argument",
+        "a device map that the driver does not take",
+        "name every GPU of the container",
+    ),
+    Known(
+        r"SYSTEM_NOT_READY|ECC|NVLINK",
+        "a GPU or its fabric that is not well",
+        "look at the node's logs (Xid)",
+    ),
+)
+
+_PID = re.compile(r"\(pid: (\d+)\)")
+
+
+def explained(said: str, table: tuple[Known, ...] = CRIU, name: str = "CRIU") -> str:
+    """`said` behind what its first known error means; as it is, with the tool's name, where none is known."""
+    for error in said.split("; "):
+        for known in table:
+            if re.search(known.said, error):
+                return f"{known.means}: {known.do} ({name}: {said})"
+    return f"{name}: {said}"
+
+
+def process(said: str) -> int | None:
+    """The process (a node's pid, in a dump) that the errors are about, where they name one."""
+    found = _PID.search(said)
+    return int(found.group(1)) if found else None

@@ -1,0 +1,72 @@
+"""Real lines of CRIU and of the driver, and what a person is told of them."""
+
+import pytest
+
+from glowplug import known_errors
+from glowplug.cache.fault import Fault, whose
+
+# As CRIU 4.2.1 writes them, behind "Error (criu/FILE.c:LINE): ".
+LINES = (
+    ("inet: Unsupported proto 262 for socket 2b3f1", "GODEBUG=multipathtcp=0"),
+    ("inet: Unsupported proto 132 for socket 2b3f1", "does not know"),
+    ("inet: Can't dump corked dgram socket 77", "UDP_CORK"),
+    ("Can't restore not-sent send queue data (-1), want (0-65536:131072:65536): Broken pipe", "idle"),
+    ("inet: Can't bind inet socket (id 12): Cannot assign requested address", "all addresses"),
+    (
+        "unix: Can't dump half of stream unix connection. name: (null); peer name: /run/a",
+        "outside of the container",
+    ),
+    ("unix: Unix socket 812 without peer 811", "outside of the container"),
+    ("unix: Dangling connection 919701", "has not accepted"),
+    ("unix: Can't bind id 0x1b ino 9 addr /run/second: Address already in use", "taken"),
+    ("Unseizable non-zombie 31470 found, state D, err -1/22", "vfork(2)"),
+    ("Timeout reached. Try to interrupt: 0", "vfork(2)"),
+    ("Can't dump file 7 of that type [600] (chr 10:229 /dev/fuse)", "close it"),
+    ("Can't dump file 5 of that type [600] (unknown anon_inode:[io_uring])", "UV_USE_IO_URING=0"),
+    ("Can't dump ghost file /tmp/a of 629145600 size, increase limit", "removed file"),
+    ("File data/a.log has bad size 900 (expect 800)", "changed since"),
+    ("Can't lookup mount=91 for fd=3 path=/gone", "mount that is gone"),
+    ("Can't link var/link_remap.38 -> var/hl: No such file or directory", "another name"),
+    ("fsnotify: \tCan't dump that handle", "watch"),
+    ("mnt: 812:./proc/swaps doesn't have a proper root mount", "mount that no spec names"),
+    ("Can't dump nested pid namespace for 812", "namespace inside"),
+    ("File srv/model.bin has bad mode 0100600 (expect 0100644)", "changed since"),
+    ("cpu: CPU capabilities do not match run time", "nodes alike"),
+    ("31313 killed by signal 9: Killed", "out-of-memory"),
+    ("Pid 812 do not match expected 7", "PID namespace"),
+)
+
+
+@pytest.mark.parametrize(("line", "told"), LINES)
+def test_a_line_of_criu(line: str, told: str) -> None:
+    said = f"{line}; Dumping FAILED."
+    found = known_errors.explained(said)
+    assert told in found and found.endswith(f"(CRIU: {said})"), found
+    assert whose("criu", [found]) is whose("criu", [said]), "whose fault it is must not change"
+
+
+def test_an_unknown_line_is_named_as_criu_s() -> None:
+    assert known_errors.explained("what nobody knows; Dumping FAILED.").startswith("CRIU: what nobody knows")
+    assert whose("criu", [known_errors.explained("what nobody knows")]) is Fault.CHECKPOINT
+    for nothing in ("CRIU left no log (No such file or directory)", "CRIU's log names no error"):
+        assert whose("criu", [known_errors.explained(nothing)]) is whose("criu", [nothing]) is Fault.NODE
+
+
+def test_the_process_that_it_is_about() -> None:
+    assert (
+        known_errors.process("unix: Dangling connection 9; Dump files (pid: 31313) failed with -1") == 31313
+    )
+    assert known_errors.process("Dumping FAILED.") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("cuCheckpointProcessCheckpoint: CUDA_ERROR_OUT_OF_MEMORY (out of memory)", "raise the limit"),
+        ("cuCheckpointProcessRestore: CUDA_ERROR_NOT_SUPPORTED (operation not supported)", "docs/gpu.md"),
+        ("cuCheckpointProcessUnlock: CUDA_ERROR_ILLEGAL_STATE", "another state"),
+        ("cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE (invalid argument)", "every GPU"),
+    ],
+)
+def test_a_line_of_the_driver(line: str, told: str) -> None:
+    assert told in known_errors.explained(line, known_errors.DRIVER, "driver")
