@@ -21,6 +21,8 @@ from glowplug.restore.attempt import Attempt
 
 BUSY_S = 1.0
 RUNC_DIES_S = 10.0
+DIES_S = 30.0
+"""Memory of hundreds of gigabytes is taken apart for longer than anything else here takes."""
 
 
 class StillThere(HostError):
@@ -35,9 +37,9 @@ def undo(left: Attempt, deadline_s: float, *, create_follows: bool) -> list[str]
     is left mounted or not, as it is found (the shim unmounts what it mounted).
     Raises StillThere; the attempt stays then, and this can be tried again.
     """
-    until = time.monotonic() + deadline_s
     end_runc(left)
-    kill_processes(left, max(1.0, until - time.monotonic()))
+    kill_processes(left, DIES_S)
+    until = time.monotonic() + deadline_s
     remaining: list[str] = []
     for step in (detach_mounts, forget_in_runc, remove_cgroups, undo_shm, undo_volumes):
         _try(step, left, max(1.0, until - time.monotonic()), remaining)
