@@ -4,8 +4,6 @@ Whatever is killed, the container serves on, the hook after the capture has its 
 after all: no pod loses its start.
 """
 
-import contextlib
-import http.client
 import json
 import os
 import signal
@@ -14,18 +12,17 @@ from typing import Any
 
 import pytest
 
-from glowplug.host import process
+from glowplug.host import cgroup, process
 from integration.captured import outcome
 from integration.node import Node
-from integration.pods import PORT, Container, Pods
+from integration.pods import Container, Pods
 from integration.processes import command_line, is_alive, pids_naming
 from integration.test_automatic import annotated, capture_of, captures, env, started
 from integration.waiting import wait_until
 
 STEPS = ("before-capture", "find", "room", "freeze", "settle", "publish")
 BEFORE, AFTER = "/data/before", "/data/after"
-WITHIN_S = 30.0
-ANSWERS_WITHIN_S = 2.0
+WITHIN_S = 120.0
 
 
 def journal(node: Node, container: Container) -> dict[str, Any]:
@@ -65,13 +62,20 @@ def lines(container: Container, path: str) -> int:
     return container.exec("cat", path).stdout.count(b"\n")
 
 
+def is_frozen(container: Container) -> bool:
+    """By its cgroup: that it gives no answer for a while could be a busy machine's doing."""
+    with open(f"/proc/{container.pid}/cgroup") as listed:
+        below = {controllers: path for _, controllers, path in (line.strip().split(":", 2) for line in listed)}
+    if cgroup.version() == 1:
+        (mount,) = [mount for mount in cgroup.mountpoints() if mount.endswith("/freezer")]
+        with open(f"{mount}{below['freezer']}/freezer.state") as file:
+            return file.read() != "THAWED\n"
+    with open(f"/sys/fs/cgroup{below['']}/cgroup.events") as file:
+        return "frozen 1" in file.read()
+
+
 def is_thawed(container: Container) -> bool:
-    """It answers: a frozen process does not."""
-    connection = http.client.HTTPConnection(container.pod.ip, PORT, timeout=ANSWERS_WITHIN_S)
-    with contextlib.closing(connection), contextlib.suppress(OSError):
-        connection.request("GET", "/token")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    return False
+    return not is_frozen(container)
 
 
 @pytest.fixture
@@ -91,7 +95,8 @@ def test_killed_at_each_step(hooked: Container, node: Node, pods: Pods) -> None:
     for step in STEPS:
         node.start_agent()
         died_in.append(kill_both_at(step, node, hooked))
-        wait_until(lambda: is_thawed(hooked), WITHIN_S, f"an answer after a death in {step}")
+        wait_until(lambda: is_thawed(hooked), WITHIN_S, f"the thaw after a death in {step}")
+        hooked.serves()
     assert {"before-capture", "freeze"} <= set(died_in)
     assert captures(node, hooked.pod) == []
     node.start_agent()
@@ -120,9 +125,10 @@ def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, 
     with open(dump) as file:
         pid = int(file.read())
     wait_until(lambda: not is_alive(pid), WITHIN_S, "the end of the dump")
-    assert not is_thawed(hooked)
+    assert is_frozen(hooked)
     node.start_agent()
-    wait_until(lambda: is_thawed(hooked), WITHIN_S, "an answer")
+    wait_until(lambda: is_thawed(hooked), WITHIN_S, "the thaw")
+    hooked.serves()
     assert capture_of(node, hooked.pod)["result"] == "captured"
 
 
@@ -146,5 +152,6 @@ def test_an_agent_that_is_stopped_undoes_its_capture_or_finishes_it(hooked: Cont
     wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
     node.stop_agent()
     assert journal(node, hooked) == {}
-    assert is_thawed(hooked)
+    assert not is_frozen(hooked)
+    hooked.serves()
     assert lines(hooked, BEFORE) == lines(hooked, AFTER) == 1
