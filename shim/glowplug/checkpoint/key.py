@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from glowplug.checkpoint import mounts, noise, service_links, which_gpu
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
@@ -166,7 +166,7 @@ def workload_key(
 
 
 def _link_group(asked: _Asked, prefix: str, group: service_links.Group) -> str:
-    return asked.keyed("link", prefix, *(f"{name}={group[name]}" for name in sorted(group)))
+    return asked.keyed("link", prefix, "\0".join([f"{name}={group[name]}" for name in sorted(group)]))
 
 
 def shown_settings(bundle: BundleFacts) -> dict[str, str]:
@@ -183,7 +183,12 @@ def digest(parts: Mapping[str, Value]) -> str:
 def keyed(salt: bytes, *words: str) -> str:
     """A keyed hash of words that may be secret: 32 hexadecimal digits."""
     text = json.dumps(words)  # ASCII, and one text per list of words
-    return hashlib.blake2b(text.encode(), digest_size=16, key=hashlib.sha256(salt).digest()).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=16, key=_key_of(salt)).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _key_of(salt: bytes) -> bytes:
+    return hashlib.sha256(salt).digest()
 
 
 def _rules(_: _Asked) -> Value:
@@ -211,9 +216,8 @@ def _env(asked: _Asked) -> Value:
     return {
         name: "<ignored>"
         if any(fnmatchcase(name, pattern) for pattern in ignored)
-        else _one(asked, name, found)
-        for name, found in sorted(asked.env.items())
-        if name not in links
+        else _one(asked, name, asked.env[name])
+        for name in sorted(asked.env.keys() - links)
     }
 
 

@@ -5,16 +5,17 @@ X_PORT_80_TCP with _PROTO, _PORT and _ADDR for each port (Kubernetes, "Accessing
 a thousand of them, so each name is parsed once: the time is linear in the number of variables.
 """
 
+import contextlib
 import re
+import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
 
 Group = dict[str, str]  # variable → value
 
 _HOST = "_SERVICE_HOST"
 _NAMED_PORT = "_SERVICE_PORT_"
 _PREFIX = re.compile(r"[A-Z_][A-Z0-9_]*")
-_OF_PORT = re.compile(r"(.+)_PORT_([0-9]+)_(TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?")
+_PROTOCOLS = ("_TCP", "_UDP", "_SCTP")
 
 
 def groups(env: Mapping[str, str]) -> dict[str, Group]:
@@ -29,12 +30,14 @@ def groups(env: Mapping[str, str]) -> dict[str, Group]:
     ports: dict[str, set[tuple[str, str]]] = {prefix: set() for prefix in prefixes}
     named: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
     for name in env:
-        of_port = _OF_PORT.fullmatch(name)
-        if of_port and of_port[1] in prefixes:
-            ports[of_port[1]].add((of_port[2], of_port[3]))
-        for prefix in _before(name, _NAMED_PORT):
-            if prefix in prefixes:
-                named[prefix].append(name)
+        if name.endswith(_PROTOCOLS):
+            head, port, protocol = name.rsplit("_", 2) if name.count("_") > 1 else ("", "", "")
+            if head.endswith("_PORT") and port.isdecimal() and head[:-5] in prefixes:
+                ports[head[:-5]].add((port, protocol))
+        elif _NAMED_PORT in name:
+            for prefix in _before(name, _NAMED_PORT):
+                if prefix in prefixes:
+                    named[prefix].append(name)
     found = ((prefix, _group(env, prefix, ports[prefix], named[prefix])) for prefix in prefixes)
     return {prefix: group for prefix, group in found if group}
 
@@ -74,8 +77,8 @@ def _link(host: str, port: str, protocol: str, name: str) -> Group:
 
 
 def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    for family in (socket.AF_INET, socket.AF_INET6):  # a tenth of the time that ipaddress takes
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(family, text)
+            return True
+    return False
