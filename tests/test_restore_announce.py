@@ -33,6 +33,14 @@ def test_each_file_has_its_own_values_and_is_the_users_alone(tmp_path: Path) -> 
 
 
 @needs_root
+def test_it_says_which_pod_the_process_is_now(tmp_path: Path) -> None:
+    names = {"name": "web-1", "namespace": "shop", "uid": "u-1"}
+    annotations = {f"io.kubernetes.cri.sandbox-{name}": value for name, value in names.items()}
+    assert announce.write(str(tmp_path), {**SPEC, "annotations": annotations}, ["10.1.2.3"])
+    assert json.loads((tmp_path / FILE).read_text())["pod"] == {**names, "addresses": ["10.1.2.3"]}
+
+
+@needs_root
 def test_a_narrow_umask_hides_it_from_nobody(tmp_path: Path) -> None:
     """The shim's umask is ours; the process need not be root."""
     before = os.umask(0o077)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS
 from glowplug.host import process
@@ -17,11 +18,12 @@ DIRECTORY = "/run/glowplug"
 NAME = "restored"
 SIGNAL = f"{OWN_ANNOTATIONS}restored-signal"
 
+_SANDBOX = "io.kubernetes.cri.sandbox-"
 _CONTAINER_NAME = "io.kubernetes.cri.container-name"
 
 
-def write(rootfs: str, spec: dict[str, object]) -> bool:
-    """The file, readable by the user that the process was started as. Raises OSError.
+def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -> bool:
+    """The file, readable by the user that the process was started as. `addresses`: the new pod's. Raises OSError.
 
     False, and nothing is written, where a volume or tmpfs lies over /run: what is in it is not the rootfs's.
     """
@@ -31,6 +33,7 @@ def write(rootfs: str, spec: dict[str, object]) -> bool:
         "generation": os.urandom(16).hex(),
         "random": os.urandom(32).hex(),
         "restored_at": int(time.time()),
+        "pod": {**_pod(spec), "addresses": list(addresses)},
     }
     directory = _directory(rootfs)
     try:
@@ -44,6 +47,13 @@ def write(rootfs: str, spec: dict[str, object]) -> bool:
     finally:
         os.close(directory)
     return True
+
+
+def _pod(spec: dict[str, object]) -> dict[str, str]:
+    """Who the process is now: its variables and arguments are the captured pod's (docs/matching.md, rule 3.3)."""
+    annotations = spec.get("annotations")
+    known = annotations if isinstance(annotations, dict) else {}
+    return {name: str(known.get(f"{_SANDBOX}{name}", "")) for name in ("name", "namespace", "uid")}
 
 
 def signal_of(spec: dict[str, object]) -> int | None:

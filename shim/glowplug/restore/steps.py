@@ -188,7 +188,7 @@ def _source_of(spec: dict[str, object], destination: str) -> str:
 
 def announced(work: Work) -> None:
     """The file that says that this is a restore, in the writable layer: undone with it."""
-    announce.write(work.attempt.facts.rootfs, work.spec)
+    announce.write(work.attempt.facts.rootfs, work.spec, new_addresses.of_pod(work.spec))
 
 
 def view(work: Work) -> None:
