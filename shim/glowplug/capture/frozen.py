@@ -49,14 +49,16 @@ def dump(
     watched: tuple[str, ...],
     ids: Ids | None,
     max_pause_s: float | None = None,
+    external: tuple[str, ...] = (),
 ) -> None:
     """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors.
 
-    max_pause_s: CRIU gives up a process that does not stop within it, in whole seconds.
+    external: mount points that CRIU leaves alone. max_pause_s: CRIU gives up a process that does not stop within it,
+    in whole seconds.
     """
     options = f"{scratch}/criu.conf"
     with open(options, "w") as file:
-        file.write(config.dump(watched, min(config.SEIZE_S, max_pause_s or config.SEIZE_S)))
+        file.write(config.dump(watched, min(config.SEIZE_S, max_pause_s or config.SEIZE_S), external))
     os.makedirs(images, 0o700, exist_ok=True)
     child = runc.start_checkpoint(container, images, scratch, options, ids)
     guard.watch(child)

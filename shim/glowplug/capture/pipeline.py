@@ -21,6 +21,7 @@ from glowplug.cache.store import Store
 from glowplug.capture import (
     describe,
     frozen,
+    hook_mounts,
     identity,
     layer,
     links,
@@ -162,6 +163,7 @@ def freeze(work: Work) -> None:
         subject.require_none_written(found, work.found)
         work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
         work.processes = [process.credentials(pid) for pid in found.pids]
+        external = hook_mounts.find(found)
         frozen.dump(
             runc,
             found.record.id,
@@ -171,7 +173,9 @@ def freeze(work: Work) -> None:
             work.watched,
             work.ids,
             work.request.max_pause_s,
+            external,
         )
+        hook_mounts.keep(found, external, f"{into}/images")
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")

@@ -27,6 +27,7 @@ _LAYER_HOOK_WORK = (
     "create-soname-symlinks",
     "disable-device-node-modification",
     "enable-cuda-compat",
+    "update-application-profile",
     "update-ldcache",
 )
 
@@ -64,7 +65,10 @@ def _has_lost_hooks(facts: BundleFacts) -> bool:
 
 
 def _writes_the_layer(hook: dict[str, object]) -> bool:
-    """Whether all that the hook does is in the container's files, which come back with the checkpoint."""
+    """Whether all that the hook does is in the container's files, which come back with the checkpoint.
+
+    disable-device-node-modification mounts a file over one of /proc: kept and made anew (capture/hook_mounts.py).
+    """
     args = hook.get("args")
     return (
         _program(hook) in _LAYER_HOOK_PROGRAMS

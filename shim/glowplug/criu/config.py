@@ -48,14 +48,16 @@ force-irmap
 """
 
 
-def dump(watched: tuple[str, ...] = (), seize_s: float = SEIZE_S) -> str:
+def dump(watched: tuple[str, ...] = (), seize_s: float = SEIZE_S, external: tuple[str, ...] = ()) -> str:
     """Configuration for a dump.
 
     watched: absolute paths in the container that inotify watches (see watches.py). seize_s: how long CRIU may wait
-    for the tasks to stop; it counts whole seconds, and at least one. CriuError: a path that CRIU's parser can't take.
+    for the tasks to stop; it counts whole seconds, and at least one. external: mount points whose mounts come from
+    outside, and are left out; a restore names their sources by them. CriuError: a path that CRIU's parser can't take.
     """
     scanned = "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)
-    return f"{_BOTH}{_DUMP}timeout {max(1, int(seize_s))}\n{scanned}"
+    outside = "".join(f'external "mnt[{_checked(point)}]:{_checked(point)}"\n' for point in external)
+    return f"{_BOTH}{_DUMP}timeout {max(1, int(seize_s))}\n{scanned}{outside}"
 
 
 def restore(

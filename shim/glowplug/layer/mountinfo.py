@@ -1,4 +1,4 @@
-"""The mounts of this mount namespace, from /proc/self/mountinfo (proc_pid_mountinfo(5)).
+"""The mounts of a mount namespace, from /proc/self/mountinfo (proc_pid_mountinfo(5)).
 
 Reads and parses; decides nothing.
 """
@@ -53,7 +53,7 @@ def split_options(options: bytes) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def read() -> list[Mount]:
-    """Every mount of this process's mount namespace, in the kernel's order: a later one covers an earlier."""
-    with open("/proc/self/mountinfo", "rb") as file:
+def read(path: str = "/proc/self/mountinfo") -> list[Mount]:
+    """Every mount of a process's mount namespace, in the kernel's order: a later one covers an earlier."""
+    with open(path, "rb") as file:
         return [Mount(line) for line in file]

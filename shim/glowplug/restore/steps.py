@@ -23,6 +23,7 @@ from glowplug.restore import (
     charged,
     child,
     health,
+    hook_mounts,
     new_addresses,
     own_cgroup,
     progress,
@@ -213,7 +214,10 @@ def spec(work: Work) -> None:
                 hold=work.gpu is not None,
                 cgroup=own_cgroup.root(work.attempt, work.settled),
                 script=gate.script_in(work.bundle),
-                mounts=own_cgroup.mounts(work.attempt, work.spec),
+                mounts=[
+                    *own_cgroup.mounts(work.attempt, work.spec),
+                    *hook_mounts.made(work.checkpoint, work.bundle),
+                ],
             )
         )
     copy = dict(withheld.without(work.spec, seccomp.machine()))

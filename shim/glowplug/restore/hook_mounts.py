@@ -1,0 +1,24 @@
+"""Files that a hook had mounted over files of /proc, as a capture kept them (capture/hook_mounts.py): made anew."""
+
+import base64
+import json
+import os
+
+NAME = "hook-mounts.json"
+
+
+def made(checkpoint: str, directory: str) -> list[tuple[str, str]]:
+    """(mount point in the container, the file on the host with its content) of each. Raises OSError, ValueError."""
+    path = f"{checkpoint}/images/{NAME}"
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        kept = json.load(file)
+    found = []
+    for number, (point, what) in enumerate(sorted(kept.items())):
+        source = f"{directory}/hook-mount-{number}"
+        with open(source, "wb") as copy:
+            copy.write(base64.b64decode(what["content"]))
+            os.fchmod(copy.fileno(), int(what["mode"]))
+        found.append((point, source))
+    return found
