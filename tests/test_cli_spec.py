@@ -12,7 +12,8 @@ from tests.cli_made import Node
 from glowplug.checkpoint import bundle, key
 from glowplug.checkpoint.manifest import Key
 from glowplug.checkpoint.requirements import Given, HostFacts, require
-from glowplug.cli import judged
+from glowplug.cli import judged, pod_manifest
+from glowplug.errors import UsageError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the verdict reads checkpoints")
 
@@ -276,3 +277,37 @@ def test_the_secrets_of_a_manifest_are_not_shown(node: Node) -> None:
     ran = node.run("explain", "--spec", path, "--all")
     assert "env OTHER" in ran.out
     assert made.SECRET not in ran.out + ran.err
+
+
+def test_every_pod_in_a_file_is_found_and_the_rest_is_named(node: Node) -> None:
+    """A chart's output, a List, and a resource of somebody's own with two templates."""
+    pod = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
+    service = {"kind": "Service", "metadata": {"name": "front"}, "spec": {"ports": [{"name": "p", "port": 1}]}}
+    own = {
+        "kind": "LeaderWorkerSet",
+        "metadata": {"name": "set"},
+        "spec": {"leaderWorkerTemplate": {"leaderTemplate": pod, "workerTemplate": pod}},
+    }
+    listed = {"kind": "List", "items": [service, {"kind": "PodList", "items": [{"kind": "Pod", **pod}]}]}
+    found, left_out = pod_manifest.read([service, own, None, listed], None)
+    assert ([one.container for one in found], left_out) == (["main"] * 3, ["Service front"] * 2)
+    circle: dict[str, Any] = {"kind": "Own", "spec": {}}
+    circle["spec"]["self"] = circle
+    with pytest.raises(UsageError, match="levels in one another"):
+        pod_manifest.read([circle], None)
+    with pytest.raises(UsageError, match=r"no pod in it.*Service front"):
+        pod_manifest.read([service], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "thousandths"),
+    [("500000u", 500), ("8e1", 80000), ("1E", 10**21), (".5", 500), ("5n", 1), ("2Ki", 2048000), ("+1", 1000)],
+)
+def test_quantities_are_kubernetes_s(text: str, thousandths: int) -> None:
+    container = {"name": "main", "resources": {"limits": {"cpu": text}}}
+    pod = {"kind": "Pod", "spec": {"containers": [container]}}
+    if thousandths >= 1 << 63:
+        with pytest.raises(UsageError, match="a quantity such as"):
+            pod_manifest.read([pod], None)
+    else:
+        assert pod_manifest.read([pod], None)[0][0].cpu_limit == thousandths

@@ -26,7 +26,7 @@ def read(name: str) -> list[Any]:
 
 def wanted(name: str) -> Wanted:
     """The example's container, as `glowplug explain --spec` understands it."""
-    (found,) = pod_manifest.read(read(name), None)
+    (found,), _ = pod_manifest.read(read(name), None)
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from glowplug.agent.policy import is_chosen
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.worth import Prediction
 from glowplug.cli import history, judged, opened, phases, reasons, screen, timeline_text
@@ -20,6 +21,11 @@ from glowplug.containerd.records import (
 from glowplug.errors import ContainerdError, UsageError
 
 TIMEOUT_S = 10.0
+_NEVER_CAPTURED = ("no-checkpoint", "no-agent", "off")
+_NOT_CAPTURED = (
+    "nobody captures this container: it is not one of glowplug.dev/containers, and has no GPU; with its name, "
+    "`glowplug explain` compares it all the same"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +79,22 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 "see `crictl ps -a` and `glowplug history`"
             )
         judging = Judging(settings, containerd, opened.store(settings))
-        return [
-            _explained(containerd, judging, name, records.get(name), starts, unreachable) for name in names
-        ]
+        explained = []
+        for name in names:
+            record, own = records.get(name), tuple(start for start in starts if start.container == name)
+            if container is None and record is not None and _is_of_no_interest(record, own, settings):
+                explained.append(Explained(name, record.id, "", own, None, _NOT_CAPTURED))
+            else:
+                explained.append(_explained(containerd, judging, name, record, own, unreachable))
+        # What is captured comes first: an init container or a sidecar is rarely what was asked about.
+        return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
+
+
+def _is_of_no_interest(record: ContainerRecord, own: Iterable[Start], settings: Config) -> bool:
+    """A container that nobody captures (an init container, a sidecar), and of which there never was a checkpoint."""
+    if any(start.outcome.partition(":")[2] not in _NEVER_CAPTURED for start in own):
+        return False
+    return not is_chosen(bundle.read(dict(record.spec)), settings.capture_containers)
 
 
 def _records(
@@ -94,10 +113,9 @@ def _explained(
     judging: Judging,
     name: str,
     record: ContainerRecord | None,
-    starts: Iterable[Start],
+    own: tuple[Start, ...],
     unreachable: str,
 ) -> Explained:
-    own = tuple(start for start in starts if start.container == name)
     if record is None:
         why = unreachable or "the container is gone from containerd, and its spec with it"
         return Explained(name, own[-1].container_id, "unknown" if unreachable else "gone", own, None, why)
@@ -112,7 +130,8 @@ def _explained(
 
 
 def _show(namespace: str, pod: str, one: Explained, everything: bool) -> None:
-    screen.line(f"{namespace}/{pod}/{one.container}: container {one.id[:12]}, {one.state}")
+    state = f", {one.state}" if one.state else ""
+    screen.line(f"{namespace}/{pod}/{one.container}: container {one.id[:12]}{state}")
     _show_start(one)
     screen.line()
     if one.judged is None:

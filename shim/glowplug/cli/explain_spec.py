@@ -36,8 +36,8 @@ def run(settings: Config, path: str, namespace: str | None, *, everything: bool,
         if len(documents) == 1 and isinstance(documents[0], dict) and "ociVersion" in documents[0]:
             _explain_bundle(containerd, judging, documents[0], namespace, everything, as_json)
         else:
-            wanted = pod_manifest.read(documents, namespace)
-            _explain_manifest(judging, wanted, everything, as_json)
+            wanted, left_out = pod_manifest.read(documents, namespace)
+            _explain_manifest(judging, wanted, left_out, everything, as_json)
 
 
 def _documents(path: str) -> list[object]:
@@ -152,7 +152,9 @@ def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord
 # -- a manifest --
 
 
-def _explain_manifest(judging: Judging, containers: list[Wanted], everything: bool, as_json: bool) -> None:
+def _explain_manifest(
+    judging: Judging, containers: list[Wanted], left_out: list[str], everything: bool, as_json: bool
+) -> None:
     plain = []
     for index, wanted in enumerate(containers):
         against = foresee.against(wanted)
@@ -164,7 +166,10 @@ def _explain_manifest(judging: Judging, containers: list[Wanted], everything: bo
             screen.line()
         _show(wanted, against, found, everything)
     if as_json:
-        screen.as_json({"containers": plain})
+        screen.as_json({"containers": plain, "left_out": left_out})
+    elif left_out:
+        screen.line()
+        screen.line(f"left out, as there is no pod in it: {', '.join(left_out)}")
 
 
 def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:

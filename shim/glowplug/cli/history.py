@@ -24,7 +24,9 @@ LIMIT = 50
     metavar="N",
     help="The last N.",
 )
-@click.option("--detail", is_flag=True, help="The reason in words; the hook after a restore; how long it ran.")
+@click.option(
+    "--detail", is_flag=True, help="The reason in words; the hook after a restore; how long it ran."
+)
 @click.option("--captures", "of_captures", is_flag=True, help="Captures in the place of starts.")
 @options.as_json
 @options.config

@@ -1,12 +1,14 @@
 """A Kubernetes manifest as far as it says what its containers will be: read into plain facts.
 
-A Pod, or anything that has a pod template (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob).
-Defaults are Kubernetes'; what the image, the cluster or a reference decides is not guessed.
+A Pod, or anything with a pod template in it, wherever that is: a Deployment, a CronJob, a LeaderWorkerSet. What has
+none (a Service, a ConfigMap) is left out, and named. Defaults are Kubernetes'; what the image, the cluster or a
+reference decides is not guessed.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from glowplug.checkpoint.requirements import UNLIMITED
@@ -16,12 +18,17 @@ Object = Mapping[str, Any]
 
 _GPU = "nvidia.com/gpu"
 _SCALES = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{
+        unit: Decimal(1000) ** power
+        for power, unit in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
+    },
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(("K", "M", "G", "T", "P", "E"), 1)},
 }
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)([num]|[kMGTPE]|[KMGTPE]i)?")
+"""resource.Quantity: a number with an exponent, or with a suffix."""
+
 _NOT_VOLUME_SOURCES = frozenset(("name",))
+_DEEPEST = 60
 _MOST = 1 << 63  # no quantity and no number of Kubernetes reaches it
 
 
@@ -65,40 +72,83 @@ class Wanted:
     terminal: bool
 
 
-def read(objects: list[object], namespace: str | None) -> list[Wanted]:
-    """The containers of every pod described, init containers left out. Raises UsageError.
+def read(objects: list[object], namespace: str | None) -> tuple[list[Wanted], list[str]]:
+    """The containers of every pod described, init containers left out; and `Kind name` of what has no pod in it.
 
-    `namespace`: for objects that name none; else default, as kubectl has it.
+    `namespace`: for objects that name none; else default, as kubectl has it. Raises UsageError.
     """
-    found = [
-        wanted for one in objects if one is not None for wanted in _of_object(one, namespace or "default")
-    ]
+    found, left_out = [], []
+    for one in objects:
+        for document in _objects(one) if one is not None else ():
+            containers = list(_of_object(document, namespace or "default"))
+            found += containers
+            if not containers:
+                left_out.append(_called(document))
     if not found:
-        raise UsageError("wanted a manifest with a pod in it, found no container")
-    return found
+        names = ", ".join(left_out[:5]) or "nothing"
+        raise UsageError(
+            f"no pod in it: expected a Pod, an object with a pod template, or an OCI config.json, got {names}"
+        )
+    return found, left_out
 
 
-def _of_object(one: object, namespace: str, in_list: bool = False) -> Iterator[Wanted]:
+def _called(document: Object) -> str:
+    """Kind and name, as a person finds it again."""
+    name = _text(_table(document.get("metadata"), "metadata").get("name"), "name")
+    return f"{_text(document.get('kind'), 'kind') or 'an object'} {name}".strip()[:100]
+
+
+def _require_shallow(depth: int) -> None:
+    """YAML's aliases can put a thing into itself."""
+    if depth > _DEEPEST:
+        raise UsageError(f"a manifest with more than {_DEEPEST} levels in one another is none of Kubernetes'")
+
+
+def _objects(one: object, depth: int = 0) -> Iterator[Object]:
+    """The object, or those of a list (`kubectl get -o yaml` prints a List; a chart may nest them)."""
+    _require_shallow(depth)
     document = _table(one, "a manifest")
-    kind = _text(document.get("kind"), "kind")
-    if kind == "List" and not in_list:
+    if _text(document.get("kind"), "kind").endswith("List") and "items" in document:
         for item in _list(document.get("items"), "items"):
-            yield from _of_object(item, namespace, in_list=True)
-        return
-    metadata, spec = _table(document.get("metadata"), "metadata"), _table(document.get("spec"), "spec")
+            yield from _objects(item, depth + 1)
+    else:
+        yield document
+
+
+def _of_object(document: Object, namespace: str) -> Iterator[Wanted]:
+    metadata = _table(document.get("metadata"), "metadata")
     namespace = _text(metadata.get("namespace"), "namespace") or namespace
-    name = _text(metadata.get("name"), "name") if kind == "Pod" else ""
-    if kind == "CronJob":
-        spec = _table(_table(spec.get("jobTemplate"), "jobTemplate").get("spec"), "jobTemplate.spec")
-    if kind != "Pod":
-        template = spec.get("template")
-        if not isinstance(template, Mapping):
-            raise UsageError(
-                f"wanted a Pod, an object with a pod template, or an OCI config.json, found kind {kind[:40]!r}"
-            )
-        metadata, spec = _table(template.get("metadata"), "metadata"), _table(template.get("spec"), "spec")
-    for container in _list(spec.get("containers"), "containers"):
-        yield _container(namespace, name, metadata, spec, _table(container, "a container"))
+    if document.get("kind") == "Pod":
+        pods = [(_text(metadata.get("name"), "name"), document)]
+    else:
+        pods = [("", template) for template in _templates(document.get("spec"))]
+    for name, pod in pods:
+        metadata, spec = _table(pod.get("metadata"), "metadata"), _table(pod.get("spec"), "spec")
+        for container in _list(spec.get("containers"), "containers"):
+            yield _container(namespace, name, metadata, spec, _table(container, "a container"))
+
+
+def _templates(value: object, depth: int = 0) -> Iterator[Object]:
+    """Every pod template below: what has a spec with a list of containers that have names."""
+    _require_shallow(depth)
+    if isinstance(value, list):
+        for one in value:
+            yield from _templates(one, depth + 1)
+    elif isinstance(value, Mapping):
+        spec = value.get("spec")
+        if isinstance(spec, Mapping) and _are_containers(spec.get("containers")):
+            yield value
+            return
+        for one in value.values():
+            yield from _templates(one, depth + 1)
+
+
+def _are_containers(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(one, Mapping) and "name" in one for one in value)
+        and value != []
+    )
 
 
 def _container(namespace: str, pod: str, metadata: Object, spec: Object, container: Object) -> Wanted:
@@ -171,14 +221,12 @@ def _quantity(value: object, scale: int) -> int:
     if value is None:
         return UNLIMITED
     text = _text(value, "a quantity")
-    digits = text.rstrip("kKMGTPEim") if not text[-1:].isdigit() else text
-    try:
-        found = Decimal(digits) * _SCALES[text[len(digits) :]] * scale
+    parts = _QUANTITY.fullmatch(text)
+    if parts is not None:
+        found = (Decimal(parts[1]) * _SCALES[parts[2] or ""] * scale).to_integral_value(ROUND_CEILING)
         if 0 <= found < _MOST:
             return int(found)
-    except (ArithmeticError, KeyError):
-        pass
-    raise UsageError(f"wanted a quantity such as 500m or 8Gi, found {text[:40]!r}")
+    raise UsageError(f"expected a quantity such as 500m or 8Gi, got {text[:40]!r}")
 
 
 def _table(value: object, what: str) -> Object:
