@@ -25,7 +25,7 @@ def cluster() -> Iterator[Cluster]:
     """Up, without Glowplug on its node."""
     if not os.path.exists(f"{PROGRAMS}/kubelet"):
         pytest.skip("hack/setup_kubernetes has not been run")
-    place = Place(f"/tmp/glowplug-test-{os.getpid()}")
+    place = Place(f"/tmp/glowplug-cluster-{os.getpid()}")
     machine = Machine(place)
     try:
         machine.up()
