@@ -3,15 +3,18 @@
 import glob
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from hack.clusterlib import control, node
 from hack.clusterlib.machine import Machine
-from hack.clusterlib.place import PROGRAMS, Place
+from hack.clusterlib.place import PROGRAMS, REPOSITORY, Place
 
 from integration.cluster.cluster import Cluster
+from integration.waiting import wait_until
 
+RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
 ASKED_FOR = "GLOWPLUG_TEST_CLUSTER"
 
 
@@ -40,6 +43,26 @@ def cluster() -> Iterator[Cluster]:
         machine.down()
     assert machine.init is None and not os.path.exists(place.state)
     assert glob.glob(f"/sys/fs/cgroup/*{place.cgroup}") == []
+
+
+@pytest.fixture(scope="session")
+def reports(cluster: Cluster) -> None:
+    """The agent writes to Kubernetes, with the rights that are shipped and no others."""
+    for name in ("namespace.yaml", "rbac.yaml"):
+        cluster.kubectl("apply", "-n", "glowplug-system", "-f", f"{RBAC}/{name}")
+    account = ("serviceaccount", "glowplug-agent", "-n", "glowplug-system")
+    wait_until(lambda: (cluster.get(*account) or {}).get("secrets"), 60, "the agent's token")
+    secret = cluster.get(*account)["secrets"][0]["name"]
+    token = cluster.get("secret", secret, "-n", "glowplug-system")["data"]["token"]
+    with open(cluster.machine.place.kubeconfig("agent")) as file:
+        before = file.read()
+    head, _, _ = before.partition("token:")
+    _, _, tail = before.partition("\ncontexts")
+    decoded = subprocess.run(["base64", "-d"], input=token, capture_output=True, text=True, check=True).stdout
+    path = "/etc/kubernetes/glowplug.conf"
+    node.write(cluster.machine, path, f'{head}token: "{decoded}"}}}}]\ncontexts{tail}')
+    cluster.configure(kubernetes=path, node_name="n1")
+    wait_until(lambda: cluster.labels().get("glowplug.dev/handler") == "true", 60, "the node's label")
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Workloads as people write them: captured once, restored afterwards, and each pod is its own."""
 
 import json
-import subprocess
 import time
 from typing import Any
 
 import pytest
-from hack.clusterlib import control, images, node
-from hack.clusterlib.place import REPOSITORY
+from hack.clusterlib import control, images
 
 from integration.cluster.cluster import (
     CAPTURED,
@@ -21,27 +19,9 @@ from integration.cluster.cluster import (
 from integration.waiting import wait_until
 
 SCRATCH = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
-RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def reports(cluster: Cluster) -> None:
-    """The agent writes to Kubernetes, with the rights that are shipped and no others."""
-    for name in ("namespace.yaml", "rbac.yaml"):
-        cluster.kubectl("apply", "-n", "glowplug-system", "-f", f"{RBAC}/{name}")
-    account = ("serviceaccount", "glowplug-agent", "-n", "glowplug-system")
-    wait_until(lambda: (cluster.get(*account) or {}).get("secrets"), 60, "the agent's token")
-    secret = cluster.get(*account)["secrets"][0]["name"]
-    token = cluster.get("secret", secret, "-n", "glowplug-system")["data"]["token"]
-    with open(cluster.machine.place.kubeconfig("agent")) as file:
-        before = file.read()
-    head, _, _ = before.partition("token:")
-    _, _, tail = before.partition("\ncontexts")
-    decoded = subprocess.run(["base64", "-d"], input=token, capture_output=True, text=True, check=True).stdout
-    path = "/etc/kubernetes/glowplug.conf"
-    node.write(cluster.machine, path, f'{head}token: "{decoded}"}}}}]\ncontexts{tail}')
-    cluster.configure(kubernetes=path, node_name="n1")
-    wait_until(lambda: cluster.labels().get("glowplug.dev/handler") == "true", 60, "the node's label")
+pytestmark = pytest.mark.usefixtures("reports")
 
 
 def test_a_deployment(cluster: Cluster, namespace: str) -> None:

@@ -11,12 +11,13 @@ from hack.clusterlib import control, node
 from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
 from integration.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("reports")
 NAMESPACE = "restarts"
 REPAIRED_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def running(cluster: Cluster) -> Iterator[set[str]]:
+def running(cluster: Cluster, reports: None) -> Iterator[set[str]]:
     """One pod that started cold and two that were restored; their containers."""
     cluster.make_namespace(NAMESPACE)
     cluster.apply(deployment(NAMESPACE, "app", pod_template("app", [server()], gate=False)))
