@@ -26,11 +26,11 @@ def index_of(contents: Iterable[bytes] = (b"registers" * 100,)) -> tuple[Index, 
     chunks, blobs, entries, streams = [], {}, [Entry("images", index.DIRECTORY, 0o700)], []
     for number, content in enumerate(contents):
         sealed = seal.seal_chunk(content, SECRET)
-        blobs[sealed.digest] = sealed.blob
-        chunks.append(Chunk(sealed.digest, sealed.key, sealed.length))
+        blobs[names.digest(sealed.blob)] = sealed.blob  # a pack of its own
+        chunks.append(Chunk(sealed.id, sealed.key, sealed.length, number, 0, len(sealed.blob)))
         streams.append((number,))
         entries.append(Entry(f"images/core-{number}.img", index.FILE, size=len(content), at=(number, 0)))
-    return Index(manifest_bytes(), tuple(chunks), tuple(streams), tuple(entries)), blobs
+    return Index(manifest_bytes(), tuple(blobs), tuple(chunks), tuple(streams), tuple(entries)), blobs
 
 
 def artifact_of(
@@ -45,5 +45,5 @@ def artifact_of(
     of_config = oci.of_blob(names.CONFIG_TYPE, config.dumps(said))
     of_index = oci.of_blob(names.INDEX_SEALED, sealed)
     blobs |= {of_config.digest: config.dumps(said), of_index.digest: sealed}
-    layers = tuple(Descriptor(names.CHUNK_SEALED, one.digest, len(blobs[one.digest])) for one in found.chunks)
+    layers = tuple(Descriptor(names.PACK_SEALED, pack, len(blobs[pack])) for pack in found.packs)
     return Artifact(of_config, of_index, layers, oci.annotations(said, pushed)), said

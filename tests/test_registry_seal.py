@@ -15,7 +15,7 @@ from glowplug.registry import seal
 @given(st.binary(min_size=1, max_size=5000))
 def test_a_chunk_comes_back(content: bytes) -> None:
     sealed = seal.seal_chunk(content, SECRET)
-    assert seal.open_chunk(sealed.blob, sealed.key, sealed.length) == content
+    assert seal.open_chunk(sealed.blob, sealed.key, sealed.length, sealed.id) == content
     assert content not in sealed.blob or len(content) < 8
 
 
@@ -23,7 +23,7 @@ def test_the_same_chunk_is_the_same_blob_in_its_namespace_alone() -> None:
     content = os.urandom(5000)
     assert seal.seal_chunk(content, SECRET) == seal.seal_chunk(content, SECRET)
     other = seal.seal_chunk(content, b"t" * 32)
-    assert other.digest != seal.seal_chunk(content, SECRET).digest
+    assert other.blob != seal.seal_chunk(content, SECRET).blob
     assert other.key != seal.seal_chunk(content, SECRET).key
 
 
@@ -40,7 +40,7 @@ def test_a_flipped_bit_is_seen(data: st.DataObject) -> None:
     changed = bytearray(sealed.blob)
     changed[at // 8] ^= 1 << at % 8
     with pytest.raises(RegistryMiss) as miss:
-        seal.open_chunk(bytes(changed), sealed.key, sealed.length)
+        seal.open_chunk(bytes(changed), sealed.key, sealed.length, sealed.id)
     assert miss.value.slug == "damaged"
 
 
@@ -48,19 +48,19 @@ def test_a_flipped_bit_is_seen(data: st.DataObject) -> None:
 def test_no_bytes_open_as_a_chunk(blob: bytes) -> None:
     for key in (b"k" * 32, b""):
         with pytest.raises(RegistryMiss):
-            seal.open_chunk(blob, key, 100)
+            seal.open_chunk(blob, key, 100, "0" * 64)
 
 
 def test_a_chunk_longer_than_was_signed_is_not_unpacked() -> None:
     bomb = seal.seal_chunk(bytes(50 << 20), None)
     with pytest.raises(RegistryMiss, match="another length"):
-        seal.open_chunk(bomb.blob, b"", 4096)
+        seal.open_chunk(bomb.blob, b"", 4096, bomb.id)
 
 
 def test_a_chunk_in_another_s_place_is_seen() -> None:
     one, other = seal.seal_chunk(b"1" * 500, SECRET), seal.seal_chunk(b"2" * 500, SECRET)
     with pytest.raises(RegistryMiss):
-        seal.open_chunk(other.blob, one.key, one.length)
+        seal.open_chunk(other.blob, one.key, one.length, one.id)
 
 
 def test_an_index_opens_in_its_own_artifact_alone() -> None:

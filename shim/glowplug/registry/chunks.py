@@ -2,26 +2,29 @@
 
 Memory moves by whole pages: a heap that grew, a page that was never touched before. So a cut may only be at a
 page's begin, and whether there is one depends on that page's first bytes alone. A chunk has SMALLEST to LARGEST
-bytes, times the file's scale: a manifest must stay below the 4 MiB that registries take.
+bytes, times the file's scale. Chunks travel in packs of some megabytes, so that there are few requests.
 """
 
 import zlib
 from collections.abc import Iterator
 
 PAGE = 4096
-SMALLEST = 512 << 10
-LARGEST = 4 << 20
-LIMIT = 64 << 20
+SMALLEST = 64 << 10
+LARGEST = 256 << 10
+PACK = 8 << 20
+"""Bytes of a pack, times the scale of all that is pushed: it is closed when it has as many."""
+LIMIT = 4 << 20
 """Bytes of the largest chunk that any file may have."""
+PACK_LIMIT = 256 << 20
 
 _LOOKED_AT = 256  # bytes of a page; enough to tell pages apart, and quick
-_EVERY = 256  # pages, on average, between two places where a cut may be
+_EVERY = 16  # pages, on average, between two places where a cut may be
 _SCALES = ((4 << 30, 1), (64 << 30, 4))
 _LARGEST_SCALE = 16
 
 
 def scale(size: int) -> int:
-    """By how much the chunks of a file of that many bytes are larger: 1, 4 or 16."""
+    """By how much the chunks of a file of that many bytes are larger, and packs: 1, 4 or 16."""
     return next((factor for limit, factor in _SCALES if size < limit), _LARGEST_SCALE)
 
 

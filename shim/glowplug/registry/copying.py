@@ -8,18 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from glowplug.errors import RegistryError
 from glowplug.registry import chunks, config, index, names, oci
 from glowplug.registry.client import Repository
-from glowplug.registry.look import Found
+from glowplug.registry.found import Found
 from glowplug.registry.oci import Descriptor
 from glowplug.registry.push import signatures_of
 
-_LARGEST = chunks.LIMIT + (chunks.LIMIT >> 4)
+_LARGEST = chunks.PACK_LIMIT
 
 
 def copy(source: Repository, target: Repository, found: Found, parallel: int) -> int:
     """Bytes of blobs that were not there. Raises RegistryError."""
     artifact = found.artifact
     with ThreadPoolExecutor(parallel, thread_name_prefix="copy") as pool:
-        sent = sum(pool.map(lambda blob: _copy_blob(source, target, blob, _LARGEST), artifact.chunks))
+        sent = sum(pool.map(lambda blob: _copy_blob(source, target, blob, _LARGEST), artifact.packs))
     sent += _copy_blob(source, target, artifact.index, index.LIMIT)
     sent += _copy_blob(source, target, artifact.config, config.LIMIT)
     data = source.manifest(found.digest)

@@ -1,4 +1,4 @@
-"""The index of an artifact: its chunks, the streams that they make, the files that lie in those. No I/O.
+"""The index of an artifact: its packs and chunks, the streams that they make, the files that lie in those. No I/O.
 
 `loads` takes nothing on trust, for a path in it becomes a path on the node: it raises RegistryMiss for everything that
 is not an index, and what it returns can be written beneath one directory with every parent made before its children.
@@ -27,16 +27,20 @@ _PLACES = ("images", "memory", "layer", "shm", "volumes")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One blob: its digest, the key that opens it (empty where it is plain), the bytes of what is in it."""
+    """Where it lies: a pack, and `size` bytes in it; the key that opens them (empty where they are plain), the bytes of
+    what is in them. `id`: blake3 of the zstd frame."""
 
-    digest: str
+    id: str
     key: bytes
     length: int
+    pack: int
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file or directory. `at`: stream and offset of its content; `link`: the earlier path that it is one with.
+    """One file or directory. `at`: stream and offset of its content; `link`: an earlier path that it is one with.
 
     Outside of the container's own trees there are files and directories alone, and both are root's.
     """
@@ -59,10 +63,11 @@ class Entry:
 class Index:
     """`streams`: of each the numbers of its chunks in order; a negative number is a hole of so many bytes.
 
-    `manifest`: the bytes of the checkpoint's own manifest.json.
+    `manifest`: the bytes of the checkpoint's own manifest.json. `packs`: digests of the blobs that hold the chunks.
     """
 
     manifest: bytes
+    packs: tuple[str, ...]
     chunks: tuple[Chunk, ...]
     streams: tuple[tuple[int, ...], ...]
     entries: tuple[Entry, ...]
@@ -82,7 +87,10 @@ def dumps(found: Index) -> bytes:
     plain = {
         "version": VERSION,
         "manifest": found.manifest.decode(),
-        "chunks": [[chunk.digest, chunk.key.hex(), chunk.length] for chunk in found.chunks],
+        "packs": list(found.packs),
+        "chunks": [
+            [one.id, one.key.hex(), one.length, one.pack, one.offset, one.size] for one in found.chunks
+        ],
         "streams": [list(stream) for stream in found.streams],
         "entries": [_plain(entry) for entry in found.entries],
     }
@@ -100,6 +108,7 @@ def loads(data: bytes) -> Index:
             )
         found = Index(
             manifest=str(plain["manifest"]).encode(),
+            packs=tuple(_digest(pack) for pack in plain["packs"]),
             chunks=tuple(_chunk(*chunk) for chunk in plain["chunks"]),
             streams=tuple(tuple(_number(item) for item in stream) for stream in plain["streams"]),
             entries=tuple(_entry(entry) for entry in plain["entries"]),
@@ -125,12 +134,19 @@ def _plain(entry: Entry) -> dict[str, object]:
     return said
 
 
-def _chunk(digest: object, key: object, length: object) -> Chunk:
-    if not names.is_digest(digest) or not isinstance(key, str) or len(key) not in (0, 64):
-        raise ValueError("a chunk without digest and key")
-    if type(length) is not int or not 0 < length <= chunks.LIMIT:
+def _digest(value: object) -> str:
+    if not names.is_digest(value):
+        raise ValueError("no digest")
+    return str(value)
+
+
+def _chunk(id: object, key: object, length: object, pack: object, offset: object, size: object) -> Chunk:
+    if not isinstance(id, str) or len(id) != 64 or not isinstance(key, str) or len(key) not in (0, 64):
+        raise ValueError("a chunk without id and key")
+    found = Chunk(id, bytes.fromhex(key), _natural(length), _natural(pack), _natural(offset), _natural(size))
+    if not 0 < found.length <= chunks.LIMIT or not 0 < found.size <= chunks.PACK_LIMIT:
         raise ValueError("a chunk of a length that none has")
-    return Chunk(str(digest), bytes.fromhex(key), length)
+    return found
 
 
 def _number(value: object) -> int:
@@ -187,6 +203,8 @@ def _attributes(value: dict[str, str]) -> dict[str, str]:
 
 def _require_streams(found: Index) -> None:
     count = len(found.chunks)
+    if any(chunk.pack >= len(found.packs) for chunk in found.chunks):
+        raise ValueError("a chunk in a pack that is not there")
     for number, stream in enumerate(found.streams):
         if any(item >= count for item in stream):
             raise ValueError(f"stream {number} names a chunk that is not there")

@@ -8,30 +8,19 @@ docs/matching.md).
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from glowplug.checkpoint.reason import Reason
 from glowplug.checkpoint.requirements import Gpu, HostFacts, HostRequirements, compare
 from glowplug.errors import RegistryMiss
 from glowplug.registry import config, keys, names, oci, seen, signature
 from glowplug.registry.client import Repository
-from glowplug.registry.config import Config
+from glowplug.registry.found import Found
 from glowplug.registry.oci import Artifact
 from glowplug.registry.push import signatures_of
 from glowplug.registry.settings import RegistrySettings
 
 Fits = Callable[[HostRequirements], list[Reason]]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An artifact that may be taken in, as far as can be said without its blobs."""
-
-    namespace: str
-    tag: str
-    digest: str
-    artifact: Artifact
-    config: Config
 
 
 def by_key(

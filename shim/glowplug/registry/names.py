@@ -14,11 +14,11 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_OF_MANIFESTS_TYPE = "application/vnd.oci.image.index.v1+json"
 SIGNATURE_LAYER_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 
-# A blob is one zstd frame, and encrypted where its type says so.
+# The index is one zstd frame, a pack is chunks of one frame each; encrypted where the type says so.
 INDEX_PLAIN = "application/vnd.glowplug.checkpoint.index.v1.zstd"
 INDEX_SEALED = f"{INDEX_PLAIN}.aes256gcm"
-CHUNK_PLAIN = "application/vnd.glowplug.checkpoint.chunk.v1.zstd"
-CHUNK_SEALED = f"{CHUNK_PLAIN}.aes256gcm"
+PACK_PLAIN = "application/vnd.glowplug.checkpoint.pack.v1.zstd"
+PACK_SEALED = f"{PACK_PLAIN}.aes256gcm"
 
 CREATED = "org.opencontainers.image.created"
 CHECKPOINT = "dev.glowplug.checkpoint"

@@ -28,17 +28,17 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """The manifest of a checkpoint: config, index, chunks in the index's order, annotations."""
+    """The manifest of a checkpoint: config, index, packs in the index's order, annotations."""
 
     config: Descriptor
     index: Descriptor
-    chunks: tuple[Descriptor, ...]
+    packs: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
 
     @property
     def bytes(self) -> int:
         """Of all blobs, as they are stored."""
-        return self.index.size + sum(chunk.size for chunk in self.chunks)
+        return self.index.size + sum(pack.size for pack in self.packs)
 
     @property
     def pushed(self) -> float:
@@ -75,13 +75,13 @@ def dumps(found: Artifact) -> bytes:
         "mediaType": names.MANIFEST_TYPE,
         "artifactType": names.ARTIFACT_TYPE,
         "config": _plain(found.config),
-        "layers": [_plain(found.index), *(_plain(chunk) for chunk in found.chunks)],
+        "layers": [_plain(found.index), *(_plain(pack) for pack in found.packs)],
         "annotations": dict(found.annotations),
     }
     data = _dumped(plain)
     if len(data) > LIMIT:
         raise RegistryError(
-            f"a manifest of {len(found.chunks)} chunks is larger than the {LIMIT} bytes that registries take"
+            f"a manifest of {len(found.packs)} packs is larger than the {LIMIT} bytes that registries take"
         )
     return data
 
@@ -106,11 +106,11 @@ def loads(data: bytes) -> Artifact:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise RegistryMiss("damaged", f"the manifest is of another form ({type(error).__name__})") from error
     sealed = found.index.type == names.INDEX_SEALED
-    wanted = names.CHUNK_SEALED if sealed else names.CHUNK_PLAIN
+    wanted = names.PACK_SEALED if sealed else names.PACK_PLAIN
     if found.index.type not in (names.INDEX_SEALED, names.INDEX_PLAIN) or any(
-        c.type != wanted for c in found.chunks
+        one.type != wanted for one in found.packs
     ):
-        raise RegistryMiss("damaged", "the manifest's layers are not an index and its chunks")
+        raise RegistryMiss("damaged", "the manifest's layers are not an index and its packs")
     return found
 
 

@@ -2,32 +2,50 @@
 
 Blobs first, then the manifest by its digest, its signature, what it was built from, and its tags last: whoever finds a
 tag finds a whole and signed artifact behind it, wherever a push was killed. A push that is begun again finds the
-chunks that are there.
+packs that are there; chunks that the artifact before has are not sent again.
 """
 
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from glowplug import __version__
 from glowplug.cache import lease
 from glowplug.cache.store import Store
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
-from glowplug.errors import RegistryError, RegistryMiss
-from glowplug.registry import config, fleet, index, keys, names, oci, reading, seal, signature
+from glowplug.errors import RegistryError, RegistryMiss, UsageError
+from glowplug.registry import (
+    chunks,
+    config,
+    fleet,
+    index,
+    keys,
+    names,
+    oci,
+    reading,
+    seal,
+    signature,
+    unsealing,
+)
 from glowplug.registry.client import Repository
 from glowplug.registry.config import Config
+from glowplug.registry.found import Found
 from glowplug.registry.index import Chunk, Index
 from glowplug.registry.oci import Artifact, Descriptor
+from glowplug.registry.packing import Packer, in_order
 from glowplug.registry.settings import RegistrySettings
 from glowplug.registry.signature import PrivateKey
 
 Report = Callable[[int, int], None]
 """Bytes of content that are done, and of all."""
+Known = dict[str, tuple[Descriptor, Chunk]]
+"""Chunks that the registry has, with their packs, by id."""
+
+_GROUP = 2 << 20
 
 
 @dataclass(slots=True)
@@ -46,12 +64,15 @@ class Pushed:
 
 @dataclass(slots=True)
 class _Sent:
-    """Chunks as they are numbered, and what they took."""
+    """Chunks as they are numbered. `known`: those that the artifact before has, with their packs, by id."""
 
+    all_bytes: int
+    report: Report
+    known: Known
     numbers: dict[str, int] = field(default_factory=dict)
     chunks: list[Chunk] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    sent: int = 0
+    streams: list[tuple[int, ...]] = field(default_factory=list)
+    done: int = 0
 
 
 def push(
@@ -85,19 +106,16 @@ def push(
                 for one in keys.recipients(settings, manifest.namespace)
             )
         said = config.of(checkpoint, manifest, recipients, labels or {})
-        found, sent = _contents(store.path(checkpoint), repository, secret, settings.parallel, data, report)
-        of_index = _put(
-            repository,
-            names.INDEX_PLAIN if plain else names.INDEX_SEALED,
-            seal.seal_index(index.dumps(found), content_key, said.bound_to),
+        kinds = (names.PACK_PLAIN, names.INDEX_PLAIN) if plain else (names.PACK_SEALED, names.INDEX_SEALED)
+        known = _known(repository, settings, manifest.namespace, before, kinds[1])
+        found, packs, sent = _contents(
+            store.path(checkpoint), repository, secret, settings.parallel, data, known, kinds[0], report
         )
+        of_index = _put(repository, kinds[1], seal.seal_index(index.dumps(found), content_key, said.bound_to))
         artifact = Artifact(
             config=_put(repository, names.CONFIG_TYPE, config.dumps(said)),
             index=of_index,
-            chunks=tuple(
-                Descriptor(names.CHUNK_PLAIN if plain else names.CHUNK_SEALED, chunk.digest, size)
-                for chunk, size in zip(found.chunks, sent.sizes, strict=True)
-            ),
+            packs=packs,
             annotations=oci.annotations(said, max(time.time(), before[1].pushed + 0.001 if before else 0.0)),
         )
         digest = publish(repository, settings, artifact, said, manifest, signer)
@@ -107,7 +125,7 @@ def push(
             artifact.tags,
             content=found.bytes,
             stored=artifact.bytes,
-            sent=sent.sent + of_index.size,
+            sent=sent + of_index.size,
             seconds=round(time.monotonic() - began, 3),
         )
     finally:
@@ -191,74 +209,97 @@ def signatures_of(repository: Repository, digest: str) -> list[tuple[bytes, str]
     return [(repository.blob(layer, config.LIMIT), said) for layer, said in found]
 
 
+def _known(
+    repository: Repository,
+    settings: RegistrySettings,
+    namespace: str,
+    before: tuple[str, Artifact] | None,
+    kind: str,
+) -> Known:
+    """The chunks of the artifact that stands under the tag, where this node can read it and encrypts as it does."""
+    if before is None or before[1].index.type != kind:
+        return {}
+    digest, artifact = before
+    try:
+        said = oci.config_of(repository.blob(artifact.config, config.LIMIT), artifact.config)
+        listed = unsealing.index_of(repository, settings, Found(namespace, digest, digest, artifact, said))
+    except (UsageError, RegistryMiss):
+        return {}
+    return {chunk.id: (artifact.packs[chunk.pack], chunk) for chunk in listed.chunks}
+
+
 def _contents(
     directory: str,
     repository: Repository,
     secret: bytes | None,
     parallel: int,
     manifest: bytes,
+    known: Known,
+    kind: str,
     report: Report,
-) -> tuple[Index, _Sent]:
-    """All chunks sealed and sent, a few at a time, in an order that their content gives."""
+) -> tuple[Index, tuple[Descriptor, ...], int]:
+    """All chunks sealed, and what the registry does not have sent in packs; the bytes of those."""
     content = reading.content(directory)
-    all_bytes = sum(entry.size for entry in content.entries)
-    sent = _Sent()
-    streams: list[tuple[int, ...]] = []
-    done = 0
-
-    def work(piece: bytes) -> tuple[Chunk, int, bool]:
-        sealed = seal.seal_chunk(piece, secret)
-        uploaded = sealed.digest not in sent.numbers and repository.push_blob(sealed.blob, sealed.digest)
-        return Chunk(sealed.digest, sealed.key, sealed.length), len(sealed.blob), uploaded
-
+    sent = _Sent(sum(entry.size for entry in content.entries), report, known)
     with ThreadPoolExecutor(parallel, thread_name_prefix="push") as pool:
-        for number in range(len(content.streams)):
-            items: list[int] = []
-            for found in _in_order(pool, reading.pieces(content, number), work, parallel * 2):
-                if isinstance(found, int):
-                    items.append(-found)
-                    done += found
-                else:
-                    items.append(_numbered(sent, *found))
-                    done += found[0].length
-                report(min(done, all_bytes), all_bytes)
-            streams.append(tuple(items))
-    return Index(manifest, tuple(sent.chunks), tuple(streams), content.entries), sent
+        size = chunks.PACK * chunks.scale(sent.all_bytes)
+        packer = Packer(repository, pool, parallel, size, kind)
+        try:
+            for number in range(len(content.streams)):
+                items: list[int] = []
+                groups = _groups(reading.pieces(content, number))
+                for group in in_order(pool, groups, partial(_seal, secret), parallel * 2):
+                    items.extend(_placed(sent, packer, one) for one in group)
+                sent.streams.append(tuple(items))
+            packs = packer.finish()
+        except BaseException:
+            packer.cancel()
+            raise
+    digests = tuple(pack.digest for pack in packs)
+    return (
+        Index(manifest, digests, tuple(sent.chunks), tuple(sent.streams), content.entries),
+        packs,
+        packer.sent,
+    )
 
 
-def _numbered(sent: _Sent, chunk: Chunk, size: int, uploaded: bool) -> int:
-    if uploaded:
-        sent.sent += size
-    number = sent.numbers.setdefault(chunk.digest, len(sent.chunks))
-    if number == len(sent.chunks):
-        sent.chunks.append(chunk)
-        sent.sizes.append(size)
-    return number
+def _groups(pieces: Iterator[bytes | int]) -> Iterator[list[bytes | int]]:
+    """Some megabytes at a time: a thread is not woken for less."""
+    group: list[bytes | int] = []
+    size = 0
+    for piece in pieces:
+        group.append(piece)
+        size += 0 if isinstance(piece, int) else len(piece)
+        if size >= _GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    pieces: Iterator[bytes | int],
-    work: Callable[[bytes], tuple[Chunk, int, bool]],
-    ahead: int,
-) -> Iterator[tuple[Chunk, int, bool] | int]:
-    """The results in the pieces' order; at most `ahead` of them are in memory."""
-    waiting: deque[Future[tuple[Chunk, int, bool]] | int] = deque()
-    try:
-        for piece in pieces:
-            waiting.append(piece if isinstance(piece, int) else pool.submit(work, piece))
-            while len(waiting) >= ahead:
-                yield _result(waiting.popleft())
-        while waiting:
-            yield _result(waiting.popleft())
-    finally:
-        for one in waiting:
-            if not isinstance(one, int):
-                one.cancel()
+def _seal(secret: bytes | None, group: list[bytes | int]) -> list[seal.Sealed | int]:
+    return [piece if isinstance(piece, int) else seal.seal_chunk(piece, secret) for piece in group]
 
 
-def _result(one: Future[tuple[Chunk, int, bool]] | int) -> tuple[Chunk, int, bool] | int:
-    return one if isinstance(one, int) else one.result()
+def _placed(sent: _Sent, packer: Packer, one: seal.Sealed | int) -> int:
+    """The chunk's number in the index, or the hole's negative length."""
+    sent.done += one if isinstance(one, int) else one.length
+    sent.report(min(sent.done, sent.all_bytes), sent.all_bytes)
+    if isinstance(one, int):
+        return -one
+    number = sent.numbers.get(one.id)
+    if number is not None:
+        return number
+    there = sent.known.get(one.id)
+    pack = packer.existing(there[0]) if there else None
+    if there and pack is not None:
+        chunk = replace(there[1], pack=pack)
+    else:
+        place = packer.put(one.blob)
+        chunk = Chunk(one.id, one.key, one.length, *place, len(one.blob))
+    sent.numbers[one.id] = len(sent.chunks)
+    sent.chunks.append(chunk)
+    return sent.numbers[one.id]
 
 
 def _put(repository: Repository, kind: str, content: bytes) -> Descriptor:

@@ -5,8 +5,8 @@ Each chunk is one zstd frame, encrypted with AES-256-GCM under a key of its own:
     key = HMAC-SHA-256(namespace's secret, "glowplug chunk v1" 0x00 blake3(frame)),  nonce = 12 zero bytes
 
 One key encrypts one message, which a zero nonce is sound for; the same frame in the same namespace gives the same
-blob, so a registry stores it once, and in another namespace another one, so that nobody learns from a digest what
-another tenant has. The keys stand in the index. That is encrypted under a random content key with a random nonce,
+bytes, so that they are stored once, and in another namespace others, so that nobody learns from them what another
+tenant has. The keys stand in the index. That is encrypted under a random content key with a random nonce,
 and the content key is wrapped for each recipient:
 
     KEK = HKDF-SHA-256(X25519(ephemeral, recipient), salt = ephemeral public key + recipient's, info)
@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from glowplug.errors import RegistryMiss
-from glowplug.registry import names
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -43,10 +42,10 @@ _THREAD = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A blob, its digest, the key that opens it ("" where it is plain), the bytes of what is in it."""
+    """A chunk as it is stored, the blake3 of its frame, the key that opens it (empty: it is plain), the bytes in it."""
 
     blob: bytes
-    digest: str
+    id: str
     key: bytes
     length: int
 
@@ -63,15 +62,17 @@ class Wrapped:
 def seal_chunk(content: bytes | memoryview, secret: bytes | None) -> Sealed:
     """A chunk as it leaves the node. secret: of its namespace; None: compressed and not encrypted."""
     frame = _compressed(content)
+    found = blake3(frame)
     if secret is None:
-        return Sealed(frame, names.digest(frame), b"", len(content))
-    key = hmac.digest(secret, _CHUNK + b"\0" + blake3(frame).digest(), hashlib.sha256)
-    blob = AESGCM(key).encrypt(_ZERO_NONCE, frame, _CHUNK)
-    return Sealed(blob, names.digest(blob), key, len(content))
+        return Sealed(frame, found.hexdigest(), b"", len(content))
+    key = hmac.digest(secret, _CHUNK + b"\0" + found.digest(), hashlib.sha256)
+    return Sealed(AESGCM(key).encrypt(_ZERO_NONCE, frame, _CHUNK), found.hexdigest(), key, len(content))
 
 
-def open_chunk(blob: bytes, key: bytes, length: int) -> bytes:
+def open_chunk(blob: bytes | memoryview, key: bytes, length: int, id: str) -> bytes:
     """The chunk's content. Raises RegistryMiss: another key, another blob, another length."""
+    if not key and blake3(blob).hexdigest() != id:
+        raise RegistryMiss("damaged", "a chunk is another one than was signed")
     frame = _decrypted(blob, key, _ZERO_NONCE, _CHUNK, "a chunk") if key else blob
     return _decompressed(frame, length, "a chunk")
 
@@ -124,7 +125,7 @@ def _kek(private: X25519PrivateKey, public: X25519PublicKey, salt: bytes, namesp
     return HKDF(hashes.SHA256(), KEY_BYTES, salt=salt, info=info).derive(shared)
 
 
-def _decrypted(blob: bytes, key: bytes, nonce: bytes, bound_to: bytes, what: str) -> bytes:
+def _decrypted(blob: bytes | memoryview, key: bytes, nonce: bytes, bound_to: bytes, what: str) -> bytes:
     try:
         return AESGCM(key).decrypt(nonce, blob, bound_to)
     except (InvalidTag, ValueError) as error:
@@ -140,7 +141,7 @@ def _compressed(content: bytes | memoryview) -> bytes:
     return frame
 
 
-def _decompressed(frame: bytes, length: int, what: str, *, exactly: bool = True) -> bytes:
+def _decompressed(frame: bytes | memoryview, length: int, what: str, *, exactly: bool = True) -> bytes:
     """Never more bytes than length, whatever the frame says of itself."""
     if not hasattr(_THREAD, "decompressor"):
         _THREAD.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)

@@ -116,15 +116,21 @@ class Transport:
             self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
-    def stream(self, path: str, *, scope: str, size: int) -> bytes:
-        """A body of size bytes; one that breaks off is continued there (RFC 9110, Range). Raises RegistryError."""
+    def stream(self, path: str, *, scope: str, size: int, offset: int = 0, whole: bool = True) -> bytes:
+        """A body of size bytes; one that breaks off is continued there (RFC 9110, Range). Raises RegistryError.
+
+        `whole` False: the part of it from offset on.
+        """
         buffer = bytearray(size)
         view = memoryview(buffer)
         got = 0
         for turn in range(self._tries):
             try:
-                wanted = {"Range": f"bytes={got}-{size - 1}"} if got else {}
+                wanted = {"Range": f"bytes={offset + got}-{offset + size - 1}"} if got or not whole else {}
                 response = self._once("GET", path, scope, wanted, None)
+                if response.status == 200 and not whole:
+                    response.close()
+                    raise RegistryError(f"{self.base}: it knows no ranges")
                 if response.status == 200 and got:
                     got = 0  # a registry without ranges begins anew
                 if response.status not in (200, 206):
