@@ -30,7 +30,6 @@ DOCS = Path(__file__).parent.parent / "docs" / "registry.md"
         ("[registry]\nparallel = 0", "registry.parallel: expected a whole number from 1 to 64, got 0"),
         ("[registry]\nmirrors = ['mirror']", "registry.mirrors: expected a list of https://HOST[:PORT]"),
         ("[registry.trust]\nmodels = '/x'", "registry.trust: expected absolute paths by namespace"),
-        ("[registry]\nserve_listen = '127.0.0.1:1'", "registry.serve_listen: needs serve_certificate, "),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:

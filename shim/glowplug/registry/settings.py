@@ -50,12 +50,6 @@ class RegistrySettings:
     """Requests at the same time."""
     max_age_s: float = 0.0
     """What was pushed longer ago is not taken in; 0: no limit."""
-    serve_listen: str = ""
-    """ADDRESS:PORT where other nodes may fetch from this one; "": nowhere."""
-    serve_certificate: str = ""
-    serve_key: str = ""
-    serve_client_ca: str = ""
-    """Authorities whose certificates may fetch."""
 
     @property
     def is_configured(self) -> bool:
@@ -78,7 +72,6 @@ _REPOSITORY = re.compile(
 )
 _MIRROR = re.compile(r"https?://[^/\s]+/?")
 _FILES = ("credentials", "ca", "certificate", "key", "fleet_secret", "sign_key")
-_SERVED = ("serve_certificate", "serve_key", "serve_client_ca")
 _TABLES = ("trust", "recipients", "identities")
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -99,9 +92,8 @@ _RULES: Mapping[str, Rule] = {
     "max_age_s": (lambda value: type(value) in (int, float) and value >= 0, "0 or more seconds"),
     "plain": (lambda value: isinstance(value, bool), "true or false"),
     "tls": (lambda value: isinstance(value, bool), "true or false"),
-    "serve_listen": (lambda value: isinstance(value, str), "ADDRESS:PORT with an IP address"),
     **dict.fromkeys(
-        (*_FILES, *_SERVED),
+        _FILES,
         (lambda value: isinstance(value, str) and (not value or value.startswith("/")), "an absolute path"),
     ),
     **dict.fromkeys(
@@ -138,8 +130,6 @@ def problems(plain: object) -> Iterator[str]:
         fits, form = _RULES[name]
         if not fits(value):
             yield f"registry.{name}: expected {form}, got {value!r}"
-    if plain.get("serve_listen") and not all(plain.get(name) for name in _SERVED):
-        yield f"registry.serve_listen: needs {', '.join(_SERVED)}: checkpoints are served to known nodes alone"
 
 
 def _is_paths(value: object) -> bool:
