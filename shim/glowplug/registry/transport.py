@@ -24,6 +24,7 @@ from glowplug.registry.credentials import Credentials
 TRIES = 5
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _BACK_OFF_S = 0.25
+_RENEWALS = 2  # of a token in one request: a new one may have expired on its way
 _LONGEST_WAIT_S = 10.0
 _ANSWER_LIMIT = 1 << 20  # bytes of a token's answer, or of an error's
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
@@ -175,7 +176,7 @@ class Transport:
             raise RegistryError(f"{self.base}: it leads to an address that is neither http nor https")
         sent = {"User-Agent": f"glowplug/{__version__}", **headers}
         same_host = urlsplit(url).netloc == urlsplit(self.base).netloc
-        for renewed in (False, True):
+        for renewals_left in reversed(range(_RENEWALS + 1)):
             with self._lock:
                 token = self._tokens.get(scope)
             authorised = {"Authorization": token} if token and same_host else {}
@@ -187,7 +188,7 @@ class Transport:
                 preload_content=False,
                 redirect=method != "PUT",
             )
-            if response.status != 401 or renewed or not same_host:
+            if response.status != 401 or not renewals_left or not same_host:
                 return response
             challenge = response.headers.get("WWW-Authenticate", "")
             response.drain_conn()
