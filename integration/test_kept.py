@@ -9,10 +9,12 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from glowplug.containerd.cri_specs import Mount
+from integration import differ
 from integration.captured import capture, records
 from integration.images import REPOSITORY
 from integration.kubelet import PodDirectory
@@ -109,24 +111,34 @@ def said(container: Container) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """`said`: what the checks say in the first pod after its capture, and in two that were restored; `differs`: what
+    the kernel says otherwise of those two than of the first before its capture."""
+
+    said: list[dict[str, str]]
+    differs: list[list[str]]
+
+
 @pytest.fixture(scope="module")
-def restored(node: Node) -> Iterator[list[dict[str, str]]]:
-    """What the checks say in the first pod after its capture, and in two that were restored."""
+def restored(node: Node) -> Iterator[Told]:
     node.ensure_agent()
     pods = Pods(node)
     case = secrets.token_hex(4)
     try:
         pod, container = start(node, pods, KEPT, case)
         serving(container)
+        facts = differ.of(container.pid)
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
-        told = [said(container)]
+        told = Told([said(container)], [])
         pod.remove()
         for _ in range(2):
             pod, container = start(node, pods, KEPT, case)
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
-            told.append(said(container))
+            told.differs.append(differ.differences(facts, differ.of(container.pid)))
+            told.said.append(said(container))
             pod.remove()
         yield told
     finally:
@@ -151,8 +163,13 @@ def serving(container: Container) -> None:
 
 @pytest.mark.parametrize("program", KEPT)
 @pytest.mark.parametrize("turn", [0, 1, 2], ids=["captured", "restored", "restored-again"])
-def test_it_is_as_it_was(restored: list[dict[str, str]], program: str, turn: int) -> None:
-    assert restored[turn][program] == ""
+def test_it_is_as_it_was(restored: Told, program: str, turn: int) -> None:
+    assert restored.said[turn][program] == ""
+
+
+@pytest.mark.parametrize("turn", [0, 1], ids=["restored", "restored-again"])
+def test_the_kernel_says_the_same_of_each_process(restored: Told, turn: int) -> None:
+    assert not restored.differs[turn], "\n".join(restored.differs[turn])
 
 
 @pytest.mark.parametrize(("program", "named"), REFUSED.items())
