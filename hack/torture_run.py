@@ -27,7 +27,7 @@ def main(kills: int | None, restores: int | None, seed: int, kind: tuple[str, ..
     with Torture(seed, kind or KINDS) as torture:
         run = torture.kills if kills else torture.restores
         report = run(kills or restores or 0, began + seconds, say)
-    show(report, kills or restores or 0, time.monotonic() - began)
+        show(report, kills or restores or 0, time.monotonic() - began)
     sys.exit(1 if report.bad else 0)
 
 
