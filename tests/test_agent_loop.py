@@ -25,6 +25,7 @@ from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.resolve import Resolver
 from glowplug.cache.store import Store
+from glowplug.capture import judged
 from glowplug.config import Config
 from glowplug.containerd import methods
 from glowplug.containerd.client import Containerd
@@ -249,6 +250,28 @@ def test_a_warm_up_pod_whose_annotations_can_t_be_understood_ends(
     runs(served, workload.pid)
     agent()
     assert workload.wait(WITHIN_S) == -signal.SIGKILL
+
+
+def test_what_an_agent_decided_the_next_one_puts_on_record_no_more(
+    served: Served, agent: Made, workload: subprocess.Popen[bytes]
+) -> None:
+    serve(served, containers="main", ready="garbage")
+    runs(served, workload.pid)
+
+    def refusals() -> list[str]:
+        found = [json.loads(file.read_text()) for file in Path(paths.spool()).glob("*.json")]
+        return [one["result"] for one in found if one.get("event") == "capture"]
+
+    def asked() -> int:
+        return len([one for one in served.requests if isinstance(one, tasks_pb2.GetRequest)])
+
+    first = agent()
+    until(lambda: judged.is_decided(ID))
+    first.close()
+    before = asked()
+    agent()
+    until(lambda: asked() > before)
+    assert refusals() == ["refused"]
 
 
 def test_a_container_that_went_is_forgotten_with_its_judgement(served: Served, agent: Made) -> None:

@@ -28,7 +28,10 @@ PAUSES = "room"
 
 def main() -> int:
     """The exit status: 0 with an answer on the output, UNDONE where it was told to stop."""
-    task = capture_task.of(json.load(sys.stdin))
+    said = sys.stdin.read()
+    if not said:
+        return UNDONE  # the agent was killed before it could say what is to be captured
+    task = capture_task.of(json.loads(said))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         answer = run(task)

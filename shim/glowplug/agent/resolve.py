@@ -76,7 +76,8 @@ class Resolver:
     ) -> Judgement:
         """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
         known = judged.of(record.id)
-        if known is not None and known.spec == judgements.spec_hash(self._salt, spec):
+        # What could not be told in time, on a busy node, may be told now.
+        if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
             return known
         chosen = is_chosen(facts, self._config.capture_containers)
         made = judged.judge(self._containerd, record, spec, facts, self._salt, chosen=chosen)

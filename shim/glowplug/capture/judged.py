@@ -6,6 +6,7 @@ The files are root's alone and go with the node's boot. A container without one 
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import HostError
 from glowplug.host import seccomp
 
+DECIDED = ".decided"
 LIMIT = 4 << 20
 """Of a spec or a runc state, in bytes: more is none that containerd wrote."""
 
@@ -54,10 +56,25 @@ def keep(judgement: Judgement) -> None:
     """Write it down, whole or not at all. Raises OSError."""
     path = paths.judgement(judgement.container)
     os.makedirs(paths.judgements(), 0o700, exist_ok=True)
-    aside = f"{path}.{os.getpid()}.new"
+    aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
         file.write(judgements.dumps(judgement))
     os.rename(aside, path)
+
+
+def decide(container: str) -> None:
+    """Its capture is decided, one way or the other: an agent that begins anew leaves it alone. Raises OSError."""
+    os.makedirs(paths.judgements(), 0o700, exist_ok=True)
+    os.close(os.open(_decided(container), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def is_decided(container: str) -> bool:
+    """Whether `decide` was called for it."""
+    return os.path.exists(_decided(container))
+
+
+def _decided(container: str) -> str:
+    return f"{paths.judgements()}/{container}{DECIDED}"
 
 
 def of(container: str) -> Judgement | None:
@@ -71,17 +88,18 @@ def of(container: str) -> Judgement | None:
 
 def forget(container: str) -> None:
     """The container is gone."""
-    with contextlib.suppress(OSError):
-        os.unlink(paths.judgement(container))
+    for path in (paths.judgement(container), _decided(container)):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def all_kept() -> list[str]:
-    """The ids of the containers that have one."""
+    """The ids of the containers of which something is kept."""
     try:
         names = os.listdir(paths.judgements())
     except FileNotFoundError:
         return []
-    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def spec_in(directory: str) -> dict[str, Any]:

@@ -93,10 +93,12 @@ def capture(parts: Parts, row: Row) -> Next:
         return SETTLED  # the agent ends; the next one finds the container again
     if answer["result"] == capture_told.CAPTURED:
         parts.learned.captured(case.judgement)
+        parts.decided(case.candidate)
         return SETTLED
     if answer.get("passing") is True and time.monotonic() < case.until:
         case.tries += 1
         return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
+    parts.decided(case.candidate)
     if not has_ended(case.running.pid):
         parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
     if answer.get("told") is False:

@@ -12,7 +12,7 @@ from glowplug.agent.loop.parts import Parts, since
 from glowplug.agent.loop.row import FOREIGN, GONE, NEVER, SETTLED, Case, Next, Row, State
 from glowplug.agent.policy import is_chosen
 from glowplug.agent.running import Running, look_up
-from glowplug.capture import weights
+from glowplug.capture import judged, weights
 from glowplug.checkpoint import bundle
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
@@ -21,9 +21,9 @@ from glowplug.host import process
 from glowplug.registry import fleet
 
 NOT_YET_S = 2.0
+"""Until a container that should run, and does not, is looked at again."""
 UNREAD_S = 1.0
 """Weights that are being read are asked for again after so long."""
-"""Until a container that should run, and does not, is looked at again."""
 GIVEN_UP_AFTER_S = 30.0
 """Then it is left to the list."""
 
@@ -84,7 +84,8 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
     try:
         policy = candidates.asked(candidate, config)
     except CaptureRefused as refused:
-        parts.refused(slim, refused)
+        if not judged.is_decided(candidate.id):
+            parts.refused(slim, refused)
         if config.mode == "on":
             wanted = policies.wanted(candidate.facts, policies.when(config.capture))
             parts.end_if_wanted(slim, wanted, captured=candidate.restored)
@@ -92,6 +93,8 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
     if candidate.restored:
         row.case = Case(slim, policy, running, None, until=0.0)
         return Next(State.WAKING, 0.0)
+    if judged.is_decided(candidate.id) and policy.when not in ("any-time", "once-and-exit"):
+        return SETTLED  # by an agent before this one; by now it serves
     try:
         candidates.require_wanted(candidate, policy, config)
         found = candidates.identify(

@@ -1,5 +1,6 @@
 """What the steps of the loop work with, and how they report what they decided."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from glowplug.agent.resolve import Resolver
 from glowplug.agent.running import look_up
 from glowplug.agent.turn import request
 from glowplug.cache.store import Store
+from glowplug.capture import judged
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import CaptureRefused, GlowplugError
 from glowplug.host import ending
+
+log = logging.getLogger("glowplug.agent")
 
 UNWANTED = ("never", "off", "old")
 """Reasons of who wants no capture: nothing failed, and nothing is to be mended."""
@@ -44,6 +48,7 @@ class Parts:
             self.not_needed(candidate, str(error))
             return
         capture_told.not_captured(request(candidate), error, "agent", candidate.facts.sandbox_uid)
+        self.decided(candidate)
 
     def not_needed(self, candidate: Candidate, why: str) -> None:
         """Nobody will capture it: put on record."""
@@ -51,6 +56,14 @@ class Parts:
         capture_told.not_needed(
             facts.sandbox_namespace, facts.sandbox_name, facts.container_name, why, facts.sandbox_uid
         )
+        self.decided(candidate)
+
+    def decided(self, candidate: Candidate) -> None:
+        """The next agent leaves it alone: what serves by then is not captured, and nothing is put on record twice."""
+        try:
+            judged.decide(candidate.id)
+        except OSError as error:
+            log.warning("container %s: the next agent will decide on its capture again: %s", candidate.id, error)
 
     def end_if_wanted(self, candidate: Candidate, when: When, *, captured: bool = True) -> None:
         """Of a pod that is there to be captured once: its work is done, or can't be. Raises ContainerdError."""
