@@ -1,5 +1,6 @@
 """Volumes that a tenant can write to: read beneath their root, within limits, or unknown at once with the reason."""
 
+import json
 import os
 import signal
 import socket
@@ -15,8 +16,9 @@ import pytest
 from glowplug.capture import readers, volume_answers
 from glowplug.capture.readers import Readers
 from glowplug.capture.volume_files import Budget, Unreadable, Volume
-from glowplug.checkpoint import mounts
+from glowplug.checkpoint import content, mounts
 from glowplug.checkpoint.noise import SandboxFacts
+from glowplug.layer import mountinfo
 
 POD = SandboxFacts(name="web", namespace="models", uid="0c5f2a8e-6a53-4a0e-9a55-6d6d2a1b7c11")
 SOON = 10.0
@@ -134,6 +136,18 @@ def test_a_link_within_a_volume_is_what_it_says(tmp_path: Path) -> None:
         (directory / "current").symlink_to(target)
     assert told(one, mounts.CONTENT_OR_BACKING) != told(other, mounts.CONTENT_OR_BACKING)
     assert told(one, mounts.CONTENT_OR_BACKING) == told(one, mounts.CONTENT_OR_BACKING)
+
+
+def test_a_subpath_that_is_one_file_is_its_bytes(tmp_path: Path) -> None:
+    def file(name: str, text: str, mode: int = 0o644) -> str | None:
+        path = subpath(tmp_path / name).parent / "1"
+        path.write_text(text)
+        path.chmod(mode)
+        return told(path, mounts.CONTENT_OR_BACKING)
+
+    assert file("1", "one") == file("2", "one")
+    assert file("1a", "one") != file("3", "two")
+    assert file("1b", "one") != file("4", "one", 0o600)
 
 
 def test_a_config_map_is_read_through_its_links_and_no_further(tmp_path: Path) -> None:
@@ -273,6 +287,31 @@ def test_a_large_volume_is_its_file_system_whatever_the_device(disk: Callable[[s
     assert one and "/dev/" not in one
     assert "1111111122223333" in one.replace("-", "")
     assert one != told(disk("2", "99999999-2222-3333-4444-555555555555"), mounts.BACKING)
+
+
+def test_a_large_subpath_is_the_volume_behind_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PV A and PV B, attached in turn as /dev/sdb with the same subPath, are two."""
+
+    def attached(handle: str) -> str | None:
+        pod = tmp_path / handle
+        directory = subpath(pod)
+        with (directory / "model").open("wb") as file:
+            file.truncate(content.LIMIT + 1)
+        volume = pod / "pods" / POD.uid / "volumes" / "kubernetes.io~csi" / "pv"
+        volume.mkdir(parents=True)
+        (volume / "vol_data.json").write_text(json.dumps({"driverName": "disk", "volumeHandle": handle}))
+        lines = (
+            f"30 1 8:16 / {volume}/mount rw - ext4 /dev/sdb rw",
+            f"31 1 8:16 /model {directory} rw - ext4 /dev/sdb rw",
+            f"32 1 8:32 / {tmp_path}/elsewhere rw - ext4 /dev/sdc rw",
+        )
+        found = [mountinfo.Mount(line.encode()) for line in lines]
+        monkeypatch.setattr(mountinfo, "read", lambda: found)
+        return told(directory, mounts.CONTENT_OR_BACKING)
+
+    one = attached("a")
+    assert one and "/dev/" not in one and one.endswith(" /model")
+    assert one != attached("b")
 
 
 # -- processes that read --

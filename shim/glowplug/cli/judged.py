@@ -77,7 +77,10 @@ class Judging:
         return Judged(
             spec.sandbox_namespace,
             against,
-            tuple(found.key.unknown.items()),
+            tuple(
+                (part, what + found.files.because(part.removeprefix("mount ")))
+                for part, what in found.key.unknown.items()
+            ),
             tuple(nearest_first(candidates)),
             chosen.id if chosen else None,
             why,
