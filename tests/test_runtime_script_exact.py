@@ -162,6 +162,8 @@ def test_of_a_variable_that_is_given_twice_the_first_arrives(call: Caller) -> No
         [b"LC_ALL=xx_NOWHERE.UTF-8", b"LANG=xx_NOWHERE.UTF-8"],
         [b"POSIXLY_CORRECT=1"],
         [b"IFS=/-=", b"OPTIND=none"],
+        [b"IFS=:=", b"PWD=:="],
+        [b"IFS=:=:", b"OPTIND=:=:", b"PWD=--"],
     ],
     ids=lambda env: repr(env)[:50],
 )
@@ -261,3 +263,8 @@ def test_runc_is_never_the_script_itself(tmp_path: Path) -> None:
     (tmp_path / "ours/runc").symlink_to(SCRIPT)
     assert answer(f"{tmp_path}/ours:{other}") == f"{other}/runc --version"
     assert answer(f"{tmp_path}/ours:{other}", tmp_path / "ours/runc") == f"{other}/runc --version"
+
+
+def test_the_first_line_is_one_that_the_kernel_takes_whole() -> None:
+    """It reads 256 bytes of a program (BINPRM_BUF_SIZE), and cuts without a word what is longer."""
+    assert len(SCRIPT.read_bytes().partition(b"\n")[0]) < 255
