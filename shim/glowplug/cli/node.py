@@ -61,13 +61,24 @@ def node() -> None:
 
 @node.command()
 @_with(*_PLACE, *_RESTART, *_BUILT_ON)
-def install(runtime: str | None, base: str | None, **place: Any) -> None:
+@click.option(
+    "--huge-shm",
+    is_flag=True,
+    help="Huge pages for shared memory (shmem_enabled = advise); uninstall puts it back.",
+)
+def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any) -> None:
     """Add the handler to containerd's configuration and restart containerd; put all back where that fails."""
     from glowplug.node.install import install as installed
 
     require_root("containerd's configuration is root's")
-    for line in installed(Place(**place), runtime, base):
+    chosen = Place(**place)
+    for line in installed(chosen, runtime, base):
         screen.line(line)
+    if huge_shm:
+        from glowplug.node import huge_shm as huge
+
+        for line in huge.turn_on(chosen.prefix):
+            screen.line(line)
 
 
 @node.command()
@@ -119,6 +130,7 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
 def uninstall(force: bool, purge: bool, **place: Any) -> None:
     """Take the handler out: containerd's configuration is what it was before, to the byte."""
     from glowplug import config as settings
+    from glowplug.node import huge_shm
     from glowplug.node import purge as purged
     from glowplug.node.uninstall import uninstall as taken_out
 
@@ -129,7 +141,7 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
         purged.require_no_agent()
         purged.require_no_other(chosen)
     lines, unused = taken_out(chosen, force=force)
-    for line in lines:
+    for line in [*lines, *huge_shm.put_back(chosen.prefix)]:
         screen.line(line)
     if unused:
         _unlabel()
