@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from integration.waiting import wait_until
 from tests.containerd_served import Served
 
 from glowplug.agent import handler_watch
@@ -100,6 +101,21 @@ def test_an_untouched_file_of_an_active_handler_is_not_worked_on(served: Served,
     watch.look()
     assert [one.reason for one in reports] == ["HandlerMissing"]
     assert "was changed in its file" in reports[0].message
+
+
+def test_an_answer_that_is_none_does_not_end_the_watch(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handler_watch, "LOOKS_EVERY_S", 0.01)
+    conditions = [cri_pb2.RuntimeCondition(type="RuntimeReady", status=True)]
+    status = cri_pb2.RuntimeStatus(conditions=conditions)
+    served.answer(methods.CRI_STATUS, cri_pb2.StatusResponse(status=status, info={"config": "{"}))
+    watch = HandlerWatch(served.socket, str(tmp_path))
+    watch.start()
+    wait_until(lambda: "can't be looked at" in caplog.text, 20, "the error logged")
+    has(served, glowplug=OURS)
+    wait_until(lambda: watch.active, 20, "the handler seen")
+    watch.stop()
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

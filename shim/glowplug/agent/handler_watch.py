@@ -90,7 +90,10 @@ class HandlerWatch(threading.Thread):
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopping.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception:  # a thread that ended would leave the handler unwatched, and nobody would know
+                log.exception("the handler can't be looked at")
             self._stopping.wait(LOOKS_EVERY_S)
 
     def look(self) -> None:
