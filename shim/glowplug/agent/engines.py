@@ -2,7 +2,7 @@
 
 A preset is a port, a path that says that the server serves, and requests in their order. It is the engine's own API
 that parks it: what an answer has to be stands beside each request, so that a server that only says 200 is not taken
-for one that sleeps. A node's configuration may add presets of its own (docs/engines.md).
+for one that sleeps. Another engine is another row of PRESETS; a pod can do the same by hooks of its own.
 """
 
 from __future__ import annotations
