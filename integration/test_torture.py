@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from integration.torture import KINDS, UNDISTURBED, Torture
+from integration.torture import UNDISTURBED, Torture
 
 KILLS = 50
 
@@ -18,4 +18,4 @@ def test_fifty_kills_at_random_moments() -> None:
         report = torture.kills(KILLS, time.monotonic() + 1100, lambda one: None)
     assert report.bad == []
     assert len(report.tries) == KILLS + UNDISTURBED
-    assert len({one.killed for one in report.tries} & set(KINDS)) >= len(KINDS) - 1
+    assert {"python", "sh", "runc", "criu"} <= {one.killed for one in report.tries}

@@ -225,7 +225,7 @@ class Torture:
                 continue
             elif "runtime/main.py" in line:
                 yield pid, "python"
-            elif "glowplug-runtime" in " ".join(words[:2]):
+            elif any(word.endswith("glowplug-runtime") for word in words):
                 yield pid, "sh"
             elif "runc" in words[0]:
                 if "restore" in words:  # a plain `runc create` that is killed fails, with us and without
