@@ -129,7 +129,9 @@ class Registry:
             self.tokens.server_close()
 
     def start(self) -> None:
-        """Until it answers."""
+        """Until it answers; nothing to do where it runs."""
+        if self._process:
+            return
         with open(f"{self.directory}/registry.json", "w") as file:
             json.dump(self._config(), file)  # JSON is YAML
         with open(f"{self.directory}/registry.log", "ab") as log:
