@@ -77,6 +77,7 @@ def segment() -> Callable[[], object]:
                 same[directory] = file.read(16) == memory[:16]
         listed = [name for directory in renamed for name in os.listdir(directory)]
         return {
+            "name": held.name,  # kept: its end would take the buffer away
             "token": bytes(buffer[:16]).hex(),
             "same": same,
             "left": [x for x in listed if "link_remap" in x],
