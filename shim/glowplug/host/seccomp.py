@@ -4,7 +4,6 @@ The agent looks once, when it starts, and leaves a note in the run directory; wh
 a note runc knows it, as every distribution's does. HOT: the runtime imports this at every create.
 """
 
-import contextlib
 import os
 
 from glowplug import paths
@@ -13,12 +12,13 @@ from glowplug import paths
 def note(is_known: bool) -> None:
     """Raises OSError."""
     os.makedirs(paths.RUN_DIR, 0o755, exist_ok=True)
-    if is_known:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(paths.no_seccomp())
-    else:
+    if not is_known:
         with open(paths.no_seccomp(), "w"):
-            pass
+            return
+    try:  # contextlib costs a create half of all its imports
+        os.unlink(paths.no_seccomp())
+    except FileNotFoundError:
+        return
 
 
 def machine() -> str:
