@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from glowplug.containerd.cri_specs import Mount
 from integration.images import PYTHON
-from integration.pods import Container, Pods
+from integration.pods import Container, Pods, generated_name
 
 FILES = int(os.environ.get("GLOWPLUG_HOSTILE_FILES", "20000"))
 """In a volume of many; 10^6 where somebody has the time."""
@@ -38,7 +38,7 @@ Hostile = Callable[[Pods], Container]
 def _run(pods: Pods, said: Mapping[str, str], mounts: Callable[[str], tuple[Mount, ...]] | None = None) -> Container:
     own = {f"glowplug.dev/{name.replace('_', '-')}": text for name, text in said.items()}
     annotations = {"glowplug.dev/containers": "main", **own}
-    pod = pods.run(name=f"evil-{secrets.token_hex(3)}", namespace="evil", annotations=annotations)
+    pod = pods.run(name=generated_name("evil"), namespace="evil", annotations=annotations)
     root = f"{pods.node.names.state}/kubelet/pods/{pod.spec.uid}/volume-subpaths/data/main"
     os.makedirs(root)
     program = (f"/{PYTHON}", "-c", f"print('{'a' * 64}!', flush=True)\n{DRIP}")

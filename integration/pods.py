@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,16 @@ from integration.waiting import wait_until
 PORT = 8000
 SERVES_WITHIN_S = 60.0
 ASKED_WITHIN_S = 20.0
+
+
+def generated_name(prefix: str) -> str:
+    """As Kubernetes calls a pod that a controller makes (apimachinery, pkg/util/rand): it says nothing of the pod.
+
+    The first character is a letter: five digits would be an ordinal, and a name with an ordinal is identity.
+    """
+    letters = "bcdfghjklmnpqrstvwxz"
+    draw = random.SystemRandom()
+    return f"{prefix}-{draw.choice(letters)}{''.join(draw.choices(letters + '2456789', k=4))}"
 
 
 @dataclass(frozen=True, slots=True)

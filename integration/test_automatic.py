@@ -10,7 +10,7 @@ import pytest
 from glowplug.containerd.cri_specs import Security
 from integration.captured import outcome, records
 from integration.node import Node
-from integration.pods import Container, Pod, Pods
+from integration.pods import Container, Pod, Pods, generated_name
 from integration.waiting import wait_until
 
 READY = "glowplug.dev/ready"
@@ -30,7 +30,7 @@ def env(**more: str) -> dict[str, str]:
 
 
 def started(pods: Pods, environment: Mapping[str, str], said: Mapping[str, str], **fields: Any) -> Container:
-    pod = pods.run(name=f"auto-{secrets.token_hex(3)}", annotations=said)
+    pod = pods.run(name=generated_name("auto"), annotations=said)
     container = pod.container(env=environment, **fields)
     container.start()
     return container

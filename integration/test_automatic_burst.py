@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from integration.captured import records
 from integration.node import Node
-from integration.pods import Container, Pods
+from integration.pods import Container, Pods, generated_name
 from integration.test_automatic import annotated, env
 from integration.waiting import wait_until
 
@@ -31,7 +31,7 @@ def test_a_burst_of_pods_is_captured_once(agent: Node, pods: Pods) -> None:
     environment = env(WORKLOAD_WORK="2000000")
 
     def run(number: int) -> Container:
-        pod = pods.run(name=f"burst-{number}", annotations=annotated())
+        pod = pods.run(name=generated_name("burst"), annotations=annotated())
         container = pod.container(env=environment)
         container.start()
         return container

@@ -144,7 +144,7 @@ def test_a_bundle_is_told_what_the_agent_would_answer(
     """As it was made, and as it lies there after a cold start, which has edited it (docs/edits.md)."""
     monkeypatch.setattr(paths, "RUN_DIR", agent.names.run_dir)
     for model, matches in (("llama-3", True), ("another", False)):
-        pod = pods.run(name=f"asked-{model}", namespace=NAMESPACE)
+        pod = pods.run(name=f"{model}-asked", namespace=NAMESPACE)
         container = pod.container(env={**web.fields["env"], "MODEL": model})
         agent.stop_agent()
         container.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 from glowplug.containerd.cri_specs import Mount
 from integration.captured import outcome
 from integration.node import Node
-from integration.pods import Container, Pods
+from integration.pods import Container, Pods, generated_name
 from integration.test_automatic import annotated, capture_of
 from integration.test_hooks import ENGINE
 from integration.waiting import wait_until
@@ -14,7 +14,7 @@ from integration.waiting import wait_until
 
 def started(pods: Pods, environment: dict[str, str], model: Path) -> Container:
     said = {**annotated(engine="vllm", weights="reload"), "glowplug.dev/ready": ""}
-    pod = pods.run(name=f"weights-{secrets.token_hex(3)}", annotations=said)
+    pod = pods.run(name=generated_name("weights"), annotations=said)
     mount = Mount(container_path="/models", host_path=str(model), readonly=True)
     container = pod.container(env=environment, command=ENGINE, mounts=(mount,))
     container.start()

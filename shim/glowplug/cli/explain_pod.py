@@ -79,13 +79,23 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 "see `crictl ps -a` and `glowplug history`"
             )
         judging = Judging(settings, containerd, opened.store(settings))
+        own = {name: tuple(start for start in starts if start.container == name) for name in names}
+        # In a pod where some containers are captured, the others; in any other pod every container is compared.
+        left_out = {
+            name
+            for name, record in records.items()
+            if container is None and _is_of_no_interest(record, own[name], settings)
+        }
+        if left_out == set(names):
+            left_out = set()
         explained = []
         for name in names:
-            record, own = records.get(name), tuple(start for start in starts if start.container == name)
-            if container is None and record is not None and _is_of_no_interest(record, own, settings):
-                explained.append(Explained(name, record.id, "", own, None, _NOT_CAPTURED))
+            if name in left_out:
+                explained.append(Explained(name, records[name].id, "", own[name], None, _NOT_CAPTURED))
             else:
-                explained.append(_explained(containerd, judging, name, record, own, unreachable))
+                explained.append(
+                    _explained(containerd, judging, name, records.get(name), own[name], unreachable)
+                )
         # What is captured comes first: an init container or a sidecar is rarely what was asked about.
         return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
 
