@@ -184,7 +184,7 @@ class Pod:
     def __init__(self, node: Node, workload: Workload) -> None:
         self._node = node
         self.workload = workload
-        self.name = f"{workload.name}-{uuid.uuid4().hex[:6]}"
+        self.name = f"{workload.name}-x{uuid.uuid4().hex[:5]}"  # digits alone would be an ordinal: identity
         self.id = uuid.uuid4().hex * 2
         self._sandbox_id = uuid.uuid4().hex * 2
         self._uid = str(uuid.uuid4())
@@ -268,6 +268,7 @@ class Pod:
             wait_until(lambda: not self.alive(), 30, f"the end of {self.name}")
             self._runtime("delete", "--force", self.id)
         self._node.daemon.containers.pop(self.id, None)
+        self._node.daemon.containers.pop(self._sandbox_id, None)
         for target in (f"{self.bundle}/rootfs", self._shm):
             subprocess.run(["umount", target], capture_output=True, timeout=30)
         if self._sandbox is not None:
@@ -294,13 +295,13 @@ class Pod:
         config = self._spec(self._sandbox.pid)
         with open(f"{self.bundle}/config.json", "w") as file:
             json.dump(config, file)
-        labels = {
-            "io.cri-containerd.kind": "container",
-            "io.kubernetes.pod.namespace": NAMESPACE,
-            "io.kubernetes.pod.name": self.name,
-            "io.kubernetes.container.name": self.workload.name,
-        }
-        node.daemon.containers[self.id] = Known(self.id, config, labels, overlay)
+        pod = {"io.kubernetes.pod.namespace": NAMESPACE, "io.kubernetes.pod.name": self.name}
+        own = {"io.cri-containerd.kind": "container", "io.kubernetes.container.name": self.workload.name}
+        node.daemon.containers[self.id] = Known(self.id, config, pod | own, overlay)
+        # The pod's sysctls stand in its sandbox's spec: there are none.
+        node.daemon.containers[self._sandbox_id] = Known(
+            self._sandbox_id, config, {**pod, "io.cri-containerd.kind": "sandbox"}, overlay
+        )
 
     def _spec(self, sandbox: int) -> dict[str, Any]:
         cri = "io.kubernetes.cri."
