@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from glowplug.runtime import argv
+
 SHIM = Path(__file__).parent.parent / "shim"
 
 RECORDER = """#!{python} -IS
@@ -449,3 +451,18 @@ def test_an_attempt_and_no_python_is_no_runc(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("{}")
     called = Called(tmp_path, arguments, NO_PYTHON)
     assert (called.status, called.err, called.seen) == (1, b"", {})
+
+
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [(verb, option) for verb in ("create", "checkpoint") for option in argv.VERB_VALUES[verb]],
+)
+def test_the_value_of_an_option_is_not_the_id(tmp_path: Path, verb: str, option: str) -> None:
+    """A path there is no id, and what has none goes to runc: Python would never see the verb."""
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\nexit 90\n")
+    python.chmod(0o755)
+    (tmp_path / "record.json").write_text("{}")
+    arguments = ["--root", "/r", verb, f"-{option}" if len(option) == 1 else f"--{option}", "/a/path", "an-id"]
+    called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"], "GLOWPLUG_PYTHON": str(python)})
+    assert (called.status, called.seen) == (0, {})
