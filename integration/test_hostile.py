@@ -12,7 +12,7 @@ import pytest
 from integration import hostile
 from integration.captured import outcome, records
 from integration.node import Node
-from integration.pods import Container, Pods
+from integration.pods import Container, Pods, generated_name
 from integration.test_automatic import annotated, capture_of, captures, env, started
 from integration.waiting import wait_until
 
@@ -40,7 +40,9 @@ def test_while_they_hang_others_are_prepared_captured_restored_and_woken(
 ) -> None:
     environment = env()
     said = annotated(after_restore="exec:touch /data/woken")
-    first = started(pods, environment, said)
+    first = pods.run(name=generated_name("first"), annotations=said).container(env=environment)
+    wait_until(lambda: os.path.exists(f"{agent.names.run_dir}/prepared/{first.id}"), WITHIN_S, "its decision")
+    first.start()
     (start,) = [one for one in records(agent, first.id) if "outcome" in one]
     assert start["outcome"] == "cold:no-checkpoint"
     assert "total_s" not in start  # it was decided ahead: no Python ran
