@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -50,9 +51,19 @@ class Kills:
         self.process.send_signal(number)
 
 
+# A shell that does, also where these tests run in the background of one, which ignores it for what it starts there.
+MINDS_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv("/bin/sh", ["sh", "-c", sys.argv[1]])
+"""
+
+
 def stopped(command: str, monkeypatch: pytest.MonkeyPatch, wait: bool = False) -> Kills:
     monkeypatch.setattr(stop, "GRACE_S", 0.2)
-    process = subprocess.Popen(["/bin/sh", "-c", f"{command}; echo; exec sleep 60"], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", MINDS_SIGINT, f"{command}; echo; exec sleep 60"], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     with process.stdout as said:
         said.readline()
