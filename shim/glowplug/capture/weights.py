@@ -217,11 +217,15 @@ def _load() -> dict[str, str]:
     return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
 
 
+_KEEPING = threading.Lock()
+
+
 def _keep(known: Mapping[str, str]) -> None:
     aside = f"{paths.weights()}.{os.getpid()}.new"
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        json.dump({**_load(), **known}, file)
-    os.rename(aside, paths.weights())
+    with _KEEPING:  # a start's thread and the reader's
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            json.dump({**_load(), **known}, file)
+        os.rename(aside, paths.weights())
 
 
 class _Reader:
