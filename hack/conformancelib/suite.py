@@ -25,6 +25,16 @@ LEFT_OUT = ("seccomp-notify.bats", "seccomp-notify-compat.bats", "mounts_sshfs.b
 _RESULT = re.compile(r"^(not ok|ok) \d+ (.*?)(?: # skip.*| in \d+m?s(?:ec)?)?$")
 
 
+# runc's tests write CRIU's configuration into /etc/criu, and every other CRIU of the machine would read it.
+OWN_ETC = (
+    *("unshare", "--mount", "--propagation", "private", "sh", "-ec"),
+    "mount -t tmpfs tmpfs /mnt; mkdir /mnt/upper /mnt/work; "
+    "mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc; umount -l /mnt; "
+    'exec "$@"',
+    "sh",
+)
+
+
 class Suite:
     """The tests of one version of runc, in a directory of our own."""
 
@@ -65,7 +75,7 @@ class Suite:
         }
         with _terminal() as terminal:
             done = subprocess.run(
-                ["bats", "--tap", *arguments],
+                [*OWN_ETC, "bats", "--tap", *arguments],
                 cwd=self.directory,
                 env=environment,
                 stdin=terminal,
