@@ -60,8 +60,10 @@ def outcomes() -> list[dict[str, object]]:
 def test_one_that_was_not_let_go_is_undone(left: Left) -> None:
     left.in_runc()
     left.pid_file.write_text("1")
+    aside = left.pid_file.with_name(f".{left.pid_file.name}")  # of a runc killed before the rename
+    aside.write_text("1")
     assert left.take_back() == take_back.UNDONE
-    assert not left.state.exists() and not left.pid_file.exists()
+    assert not left.state.exists() and not left.pid_file.exists() and not aside.exists()
     assert [one["outcome"] for one in outcomes()] == ["fallback:killed"]
     assert attempt.names() == []
 

@@ -120,8 +120,12 @@ def give_back_rootfs(left: Attempt, create_follows: bool) -> None:
 
 def remove_files(left: Attempt, left_s: float) -> None:
     if left.facts.pid_file:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(left.facts.pid_file)
+        # runc writes it as a hidden file and renames that (utils_linux.go, createPidFile). A runc that was killed
+        # between the two leaves the hidden one, and the next create of runc then refuses: file exists.
+        directory, name = os.path.split(left.facts.pid_file)
+        for path in (left.facts.pid_file, f"{directory}/.{name}"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
     if left.facts.bundle:
         _remove(paths.restore_bundle(left.facts.bundle))
     if left.facts.cache:
