@@ -4,6 +4,7 @@ One reader for both ends: a capture writes these facts into the manifest, a rest
 Standard library only.
 """
 
+import errno
 import os
 import signal
 import stat
@@ -288,8 +289,10 @@ def start_ticks(pid: int) -> int:
 
     With the pid it names one process for good, as runc's record does (init_process_start).
     """
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[19])
+    started = process_life.start_time(pid)
+    if started is None:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"/proc/{pid}/stat")
+    return started
 
 
 def started_at(pid: int) -> float:
