@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from glowplug.host import descriptors, process, scheduling, socket_state
+from glowplug.host import descriptors, proc, process, scheduling, socket_state
 
 Facts = dict[str, str]
 """`PID/field` → what it says."""
@@ -61,7 +61,7 @@ def differences(before: Facts, after: Facts) -> list[str]:
 
 
 def _process(pid: int) -> Iterator[tuple[str, str]]:
-    for name, value in process._status(pid).items():
+    for name, value in proc.status(pid).items():
         yield f"status/{name}", value
     for name, value in process.limits(pid).items():
         yield f"limits/{name}", value
@@ -89,7 +89,7 @@ def _thread(thread: int, cpus: set[int]) -> Iterator[tuple[str, str]]:
     yield f"{at}/policy", str(os.sched_getscheduler(thread))
     yield f"{at}/priority", str(os.sched_getparam(thread).sched_priority)
     yield f"{at}/nice", str(os.getpriority(os.PRIO_PROCESS, thread))
-    status = process._status(thread)
+    status = proc.status(thread)
     for name in ("SigBlk", "CapEff", "CapPrm", "NoNewPrivs", "Seccomp", "Uid", "Gid"):
         yield f"{at}/{name}", status.get(name, "")
 
@@ -150,7 +150,7 @@ def _descriptor(one: descriptors.Descriptor) -> Iterator[tuple[str, str]]:
 
 
 def _inner(pid: int) -> int:
-    return int(process._status(pid)["NSpid"].split()[-1])
+    return int(proc.status(pid)["NSpid"].split()[-1])
 
 
 def _read(path: str) -> str:

@@ -19,6 +19,7 @@ from glowplug.capture.subject import Subject
 from glowplug.checkpoint import bundle
 from glowplug.cuda import gang, undumpable
 from glowplug.errors import CudaError, GlowplugError, HostError, UsageError
+from glowplug.host import proc
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -164,7 +165,7 @@ def test_the_first_memory_limit_above_a_process_is_found(
 ) -> None:
     mount = hierarchy(tmp_path, *limited, v2=v2)
     assert gpu._has_memory(mount)
-    assert gpu._limited([row.split(":", 2)], [mount]) == f"{mount}/{found}"
+    assert gpu._limited([proc.cgroup(row)], [mount]) == f"{mount}/{found}"
 
 
 @pytest.mark.parametrize(
@@ -175,8 +176,8 @@ def test_a_memory_limit_that_can_not_be_told_is_an_error(row: str, v2: bool, tmp
     """As where this process has a cgroup namespace of its own."""
     mount = hierarchy(tmp_path, "pod", "pod/c1", v2=v2)
     with pytest.raises(HostError, match="wanted the container's memory cgroup"):
-        gpu._limited([row.split(":", 2)], [mount])
+        gpu._limited([proc.cgroup(row)], [mount])
 
 
 def test_a_node_without_the_memory_controller_sets_no_limit() -> None:
-    assert gpu._limited([["0", "", "/pod/c1"]], []) == ""
+    assert gpu._limited([proc.cgroup("0::/pod/c1")], []) == ""

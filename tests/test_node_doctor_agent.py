@@ -13,17 +13,15 @@ from glowplug.errors import HostError
 from glowplug.node.doctor import agent
 from glowplug.node.doctor.asked import Asked
 
-STATUS = "Name:\tglowplug\nNoNewPrivs:\t1\nSeccomp:\t{}\nSeccomp_filters:\t1\n"
-
 
 @pytest.mark.parametrize(("mode", "level"), [("0", "ok"), ("1", "wrong"), ("2", "wrong")])
 def test_a_filter_is_wrong(mode: str, level: str) -> None:
-    assert agent.judge_seccomp(7, STATUS.format(mode)).level == level
+    assert agent.judge_seccomp(7, {"Name": "glowplug", "Seccomp": mode}).level == level
 
 
 def test_a_kernel_that_does_not_say_is_not_known() -> None:
     with pytest.raises(HostError):
-        agent.judge_seccomp(7, "Name:\tglowplug\n")
+        agent.judge_seccomp(7, {"Name": "glowplug"})
 
 
 def test_the_process_is_the_one_behind_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

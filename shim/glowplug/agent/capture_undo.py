@@ -21,7 +21,7 @@ from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import CudaError, HookError, RuncError
-from glowplug.host import process
+from glowplug.host import proc, process
 
 log = logging.getLogger("glowplug.agent")
 
@@ -60,9 +60,7 @@ def _dump_works(container: str) -> bool:
     """Whether `runc checkpoint` of this capture runs: its pid stands in the scratch directory."""
     try:
         with open(f"{paths.capture_scratch(container)}/dump.pid") as file:
-            pid = int(file.read())
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return container.encode() in file.read().split(b"\0")
+            return container in proc.command_line(int(file.read()))
     except (OSError, ValueError):
         return False
 

@@ -15,6 +15,7 @@ from glowplug.capture.real_user import Ids
 from glowplug.capture.runc import Runc
 from glowplug.criu import config
 from glowplug.errors import CriuError, UsageError
+from glowplug.host import proc
 
 DUMP_DEADLINE_S = 600.0
 POLL_S = 0.005
@@ -74,11 +75,7 @@ def dump(
 def _holder(said: str) -> str:
     """`process 4711 (nginx): ` where CRIU says which one it was at."""
     pid = known_errors.process(said)
-    try:
-        with open(f"/proc/{pid}/comm", errors="backslashreplace") as file:
-            return f"process {pid} ({file.read().strip()}): "
-    except OSError:
-        return ""
+    return f"process {pid} ({proc.name(pid)}): " if pid else ""
 
 
 def _wait_for(child: subprocess.Popen[bytes] | None) -> None:

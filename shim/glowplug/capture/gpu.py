@@ -15,7 +15,7 @@ from glowplug.cuda.facts import Device
 from glowplug.cuda.gang import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import HostError, UsageError
-from glowplug.host import cgroup
+from glowplug.host import cgroup, proc
 
 LOCK_S = 10.0
 CHECKPOINT_S = 180.0
@@ -114,16 +114,14 @@ def _memory_cgroup(pid: int) -> str:
 
     Raises HostError where it can't be told: what is left of a limit that nobody saw is not known.
     """
-    with open(f"/proc/{pid}/cgroup") as lines:
-        rows = [line.rstrip("\n").split(":", 2) for line in lines]  # proc_pid_cgroup(5)
-    return _limited(rows, [mount for mount in cgroup.mountpoints() if _has_memory(mount)])
+    return _limited(proc.cgroups(pid), [mount for mount in cgroup.mountpoints() if _has_memory(mount)])
 
 
-def _limited(rows: list[list[str]], mounts: list[str]) -> str:
+def _limited(rows: list[proc.Cgroup], mounts: list[str]) -> str:
     for mount in mounts:
         is_unified = os.path.exists(f"{mount}/cgroup.controllers")
-        for _, controllers, path in rows:
-            if controllers if is_unified else "memory" not in controllers.split(","):
+        for controllers, path in rows:
+            if controllers if is_unified else "memory" not in controllers:
                 continue
             directory = f"{mount}{path.rstrip('/')}"
             if not os.path.isdir(directory):

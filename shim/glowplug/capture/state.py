@@ -7,7 +7,7 @@ import json
 import os
 
 from glowplug.capture.unix_names import Names
-from glowplug.host import descriptors, process, scheduling, socket_state, timerfds
+from glowplug.host import descriptors, proc, process, scheduling, socket_state, timerfds
 
 NAME = "state.json"
 
@@ -16,7 +16,7 @@ State = dict[str, object]
 
 def read(pids: list[int], names: Names, oom_score_adj: int | None) -> State:
     """Of the frozen processes `pids`. oom_score_adj: the container's own, which a restore sets in the new pod."""
-    inner = {pid: _inner(pid) for pid in pids}
+    inner = {pid: proc.number_inside(pid) for pid in pids}
     cpus = scheduling.allowed_cpus(pids[0])
     known = socket_state.known_groups(pids[0])
     return {
@@ -50,10 +50,10 @@ def _process(pid: int, cpus: set[int], oom_score_adj: int | None) -> State:
     if oom_score_adj is not None and own != oom_score_adj:
         found["oom_score_adj"] = own
     threads = []
-    for thread in sorted(int(name) for name in os.listdir(f"/proc/{pid}/task")):
+    for thread in proc.tasks(pid):
         told = _thread(thread, cpus)
         if told:
-            threads.append({"tid": _inner(thread), **told})
+            threads.append({"tid": proc.number_inside(thread), **told})
     return found | ({"threads": threads} if threads else {})
 
 
@@ -92,9 +92,3 @@ def _socket(one: descriptors.Descriptor, known: list[tuple[str, int, str]]) -> S
         return {}
     found = {name: value for name, value in found.items() if value}
     return {"kind": list(of), **found} if found else {}
-
-
-def _inner(pid: int) -> int:
-    """Its number in the container."""
-    with open(f"/proc/{pid}/status", errors="backslashreplace") as lines:
-        return next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))

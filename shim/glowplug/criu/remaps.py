@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from glowplug.criu import images
 from glowplug.errors import ImageError
+from glowplug.host import proc
 
 # images/regfile.proto, remap-file-path.proto, fdinfo.proto, pstree.proto, core.proto, mm.proto, vma.proto
 _FILE_REG, _REG_NAME = 3, 6
@@ -91,13 +92,4 @@ def _memory(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]:
 
 def _host_pids(pids: Iterable[int]) -> dict[int, int]:
     """Pid in the innermost pid namespace to host pid."""
-    found = {}
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-                inner = next((line.split()[-1] for line in file if line.startswith("NSpid:")), None)
-        except OSError:
-            continue
-        if inner is not None:
-            found[int(inner)] = pid
-    return found
+    return {inside: pid for pid in pids if (inside := proc.number_inside(pid))}

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from glowplug.criu import calls
 from glowplug.criu.pieces import Piece, mapped
+from glowplug.host import proc
 
 LEAST = 128 << 20
 """Bytes of shared memory that are worth a process."""
@@ -193,12 +194,10 @@ def _shared_mappings(pid: int) -> list[_Mapping]:
 def _memory_cgroup(pid: int) -> str:
     """The directory of a process's memory cgroup (cgroups(7), /proc/PID/cgroup). Raises OSError."""
     unified = ""
-    with open(f"/proc/{pid}/cgroup") as lines:
-        for line in lines:
-            number, controllers, path = line.rstrip("\n").split(":", 2)
-            if "memory" in controllers.split(","):
-                return f"/sys/fs/cgroup/memory{path}"
-            unified = f"/sys/fs/cgroup{path}" if number == "0" else unified
+    for controllers, path in proc.cgroups(pid):
+        if "memory" in controllers:
+            return f"/sys/fs/cgroup/memory{path}"
+        unified = unified if controllers else f"/sys/fs/cgroup{path}"
     return unified
 
 

@@ -16,9 +16,8 @@ import os
 import signal
 import time
 
-from glowplug.cuda import processes
 from glowplug.errors import CudaError
-from glowplug.host import ptrace
+from glowplug.host import proc, ptrace
 from glowplug.host.ptrace import (
     PTRACE_CONT,
     PTRACE_DETACH,
@@ -62,10 +61,10 @@ class Hold:
         """
         deadline = time.monotonic() + timeout
         self._pids.append(pid)
-        while fresh := [tid for tid in processes.threads(pid) if tid not in self._held]:
+        while fresh := [tid for tid in proc.tasks(pid) if tid not in self._held]:
             for tid in fresh:
                 self._seize_thread(tid, deadline)
-        if not processes.threads(pid):
+        if not proc.tasks(pid):
             raise CudaError(f"wanted process {pid} to hold its threads, found it gone")
         os.kill(pid, signal.SIGCONT)  # or the restore thread would go back into the group stop that CRIU left
 

@@ -5,9 +5,8 @@ An open /dev/nvidia* is no sign: a checkpointed process has none, and a monitor 
 
 from __future__ import annotations
 
-import os
-
 from glowplug.errors import CudaError
+from glowplug.host import proc
 
 _LIBRARY = "/libcuda.so."
 
@@ -37,14 +36,10 @@ def namespace_pid(pid: int) -> int:
 
     Raises CudaError when there is no such process.
     """
-    try:
-        with open(f"/proc/{pid}/status", errors="surrogateescape") as status:
-            for line in status:
-                if line.startswith("NSpid:"):
-                    return int(line.split()[-1])
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise CudaError(f"wanted process {pid} alive, found none") from error
-    raise CudaError(f"wanted NSpid in /proc/{pid}/status, found none: the kernel has no PID namespaces")
+    number = proc.number_inside(pid)
+    if not number:
+        raise CudaError(f"process {pid} has ended")
+    return number
 
 
 def by_namespace_pid(pids: list[int], wanted: list[int]) -> list[int]:
@@ -60,47 +55,3 @@ def by_namespace_pid(pids: list[int], wanted: list[int]) -> list[int]:
             f"wanted the restored CUDA processes {wanted} of the container, found none as {missing}"
         )
     return [known[pid] for pid in wanted]
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or a zombie that nobody has taken in."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def name(pid: int) -> str:
-    """The process's comm, or `?` when it is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", errors="replace") as comm:
-            return comm.read().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return "?"
-
-
-def command_line(pid: int) -> str:
-    """The process's arguments with spaces between, "" when it is gone."""
-    try:
-        with open(f"/proc/{pid}/cmdline", errors="replace") as line:
-            return line.read().replace("\0", " ").strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def parent(pid: int) -> int:
-    """The PID of the process's parent, 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def threads(pid: int) -> list[int]:
-    """The TIDs of a process, none when it is gone."""
-    try:
-        return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
-    except (FileNotFoundError, ProcessLookupError):
-        return []

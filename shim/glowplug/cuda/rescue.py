@@ -16,8 +16,9 @@ import time
 if __name__ == "__main__":  # -I leaves our own package off the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from glowplug.cuda import gang, processes
+from glowplug.cuda import gang
 from glowplug.errors import CudaError
+from glowplug.host import process
 
 _CALLS_END = 300.0
 _BACK = 300.0
@@ -68,10 +69,10 @@ def main(choice: str, library: str, program: str, workers: str, pids: str) -> in
         return 0
     deadline = time.monotonic() + _CALLS_END
     callers = [int(pid) for pid in workers.split(",")]
-    while not all(map(processes.ended, callers)) and time.monotonic() < deadline:
+    while not all(map(process.is_zombie, callers)) and time.monotonic() < deadline:
         time.sleep(0.02)
     with gang.Gang(choice, library, program) as crew:
-        crew.enlist([pid for pid in map(int, pids.split(",")) if not processes.ended(pid)])
+        crew.enlist([pid for pid in map(int, pids.split(",")) if not process.is_zombie(pid)])
         crew.recover(_BACK)
     return 0
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from glowplug.cuda import facts
 from glowplug.errors import HostError, UsageError
+from glowplug.host import memory
 
 MARGIN = 256 << 20
 """Bytes that stay free beside the device memory: the driver's and CRIU's own."""
@@ -46,7 +47,10 @@ def limits(memory_cgroup: str) -> list[Limit]:
     memory_cgroup: the directory of the memory controller (v1) or of the unified hierarchy (v2). File cache
     that is not in use counts as left. Raises HostError.
     """
-    found = [Limit("the node's available memory", _available())]
+    left = memory.available()
+    if left is None:
+        raise HostError("how much memory the node has left can't be known: /proc/meminfo does not say")
+    found = [Limit("the node's available memory", left)]
     directory = memory_cgroup.rstrip("/")
     while limit := _limit(directory):
         if limit.left >= 0:
@@ -66,14 +70,6 @@ def require(wanted: int, available: Iterable[Limit]) -> None:
                 f"into host memory and wants {_mib(wanted + MARGIN)}, found {_mib(limit.left)} left in "
                 f"{limit.name}: raise the memory limit or free memory"
             )
-
-
-def _available() -> int:
-    with open("/proc/meminfo") as lines:
-        for line in lines:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    raise HostError("wanted MemAvailable in /proc/meminfo, found none")
 
 
 _FILES = (

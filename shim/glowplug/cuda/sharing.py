@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from glowplug.cuda import processes
 from glowplug.cuda.undumpable import Undumpable, objects
+from glowplug.host import proc
 
 IPC_DRIVER = 610
 """The first driver that restores processes that share (NVIDIA/cuda-checkpoint#56)."""
@@ -24,7 +25,7 @@ def by_ipc(pids: list[int]) -> list[Undumpable]:
     return [
         Undumpable(
             pid,
-            processes.name(pid),
+            proc.name(pid),
             what,
             f"memory shared through CUDA IPC, which a driver before {IPC_DRIVER} can't restore",
         )
@@ -47,7 +48,7 @@ def by_nccl(devices: Mapping[int, set[int]], env: Mapping[str, str]) -> list[Und
     return [
         Undumpable(
             pid,
-            processes.name(pid),
+            proc.name(pid),
             "NCCL, with processes on other GPUs beside it",
             f"a driver before {IPC_DRIVER} can't restore what they may share; set {needed} for the container",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from glowplug.cuda import gang, processes, rescue
 from glowplug.errors import CudaError
+from glowplug.host import proc
 
 _UNLOCK = 10.0
 
@@ -48,7 +49,7 @@ class Suspension:
         self.without = self._gang.enlist(candidates)
         states = self._gang.states(_UNLOCK)
         elsewhere = [
-            f"{pid} ({processes.name(pid)}) is {state}" for pid, state in states.items() if state != "running"
+            f"{pid} ({proc.name(pid)}) is {state}" for pid, state in states.items() if state != "running"
         ]
         if elsewhere:
             raise CudaError(

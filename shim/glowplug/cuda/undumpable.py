@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from glowplug.cuda import processes
+from glowplug.host import proc
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def beside(pids: Iterable[int], said: Mapping[int, str], holders: Collection[int
     for pid in pids:
         nodes = sorted(what for what in objects(pid) if what.startswith(_NODE))
         why = _beside(pid, holders) if nodes else ""
-        found += [Undumpable(pid, processes.name(pid), what, why) for what in nodes]
+        found += [Undumpable(pid, proc.name(pid), what, why) for what in nodes]
     return [
         replace(one, why=f"{one.why}; the driver says: {said[one.pid]}") if one.pid in said else one
         for one in found
@@ -92,13 +92,13 @@ def beside(pids: Iterable[int], said: Mapping[int, str], holders: Collection[int
 
 
 def _beside(pid: int, holders: Collection[int]) -> str:
-    if "compile_worker" in processes.command_line(pid):
+    if "compile_worker" in " ".join(proc.command_line(pid)):
         return _COMPILE_WORKER
-    above = processes.parent(pid)
+    above = proc.parent(pid)
     while above > 1:
         if above in holders:
             return _FORK.format(holder=above)
-        above = processes.parent(above)
+        above = proc.parent(above)
     return _OTHER_MEANS
 
 
@@ -113,7 +113,7 @@ def _of(pid: int, table: tuple[tuple[str, str], ...]) -> list[Undumpable]:
         for beginning, why in table:
             if what.startswith(beginning):
                 found[what] = why
-    return [Undumpable(pid, processes.name(pid), what, why) for what, why in sorted(found.items())]
+    return [Undumpable(pid, proc.name(pid), what, why) for what, why in sorted(found.items())]
 
 
 def _descriptors(pid: int) -> list[str]:

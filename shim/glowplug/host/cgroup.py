@@ -11,6 +11,7 @@ import signal
 import time
 
 from glowplug.errors import HostError
+from glowplug.host import proc
 
 KILL_DEADLINE_S = 10.0
 POLL_S = 0.01
@@ -139,14 +140,7 @@ def _thaw(directory: str) -> None:
 
 
 def _named(pids: set[int]) -> str:
-    names = []
-    for pid in sorted(pids)[:8]:
-        try:
-            with open(f"/proc/{pid}/comm") as comm:
-                names.append(f"{pid} ({comm.read().strip()})")
-        except OSError:
-            names.append(str(pid))
-    return ", ".join(names)
+    return ", ".join(f"{pid} ({proc.name(pid)})" for pid in sorted(pids)[:8])
 
 
 def remove(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:

@@ -18,7 +18,7 @@ import time
 if __name__ == "__main__":  # -I leaves our own package off the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from glowplug.host import ptrace
+from glowplug.host import proc, ptrace
 
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
 STOPS_WITHIN_S = 5.0
@@ -93,14 +93,14 @@ def main(pid: int) -> None:
 def _stopped_thread(pid: int) -> int:
     """Of a process whose first thread has ended, another one."""
     refused = ProcessLookupError("no thread of it can be stopped")
-    for name in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
+    for other in proc.tasks(pid):
         try:
-            ptrace.call(ptrace.PTRACE_SEIZE, int(name), 0, 0)
-            ptrace.call(ptrace.PTRACE_INTERRUPT, int(name), 0, 0)
+            ptrace.call(ptrace.PTRACE_SEIZE, other, 0, 0)
+            ptrace.call(ptrace.PTRACE_INTERRUPT, other, 0, 0)
         except OSError:
             continue
-        if os.WIFSTOPPED(_waited(int(name))):
-            return int(name)
+        if os.WIFSTOPPED(_waited(other)):
+            return other
     raise refused
 
 

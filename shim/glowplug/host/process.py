@@ -1,4 +1,4 @@
-"""What a process may do and what it is held by, as the kernel says it (proc_pid_status(5), proc_pid_limits(5)).
+"""What a process may do and what it is held by, as the kernel says it (proc_pidproc.status(5), proc_pid_limits(5)).
 
 One reader for both ends: a capture writes these facts into the manifest, a restore compares them.
 Standard library only.
@@ -10,10 +10,10 @@ import signal
 import stat
 import time
 
-from glowplug.host import process_life
+from glowplug.host import proc, process_life
 
 PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
-SIGKILL_BIT = 1 << 8  # of the masks in proc_pid_status(5)
+SIGKILL_BIT = 1 << 8  # of the masks in proc_pidproc.status(5)
 
 NUMBERS = {"Uid": "uids", "Gid": "gids", "Groups": "groups"}
 CAPABILITIES = {
@@ -32,7 +32,7 @@ def credentials(pid: int) -> dict[str, object]:
 
     Raises OSError when there is no such process.
     """
-    status = _status(pid)
+    status = proc.status(pid)
     return {
         "pid": int(status["NSpid"].split()[-1]),
         "parent": _number_of(int(status["PPid"]), status),
@@ -50,20 +50,15 @@ def credentials(pid: int) -> dict[str, object]:
 def _number_of(parent: int, child: dict[str, str]) -> int:
     """The parent's pid in the child's PID namespace; 0 where it is outside."""
     try:
-        numbers = _status(parent)["NSpid"].split()
+        numbers = proc.status(parent)["NSpid"].split()
     except OSError:
         return 0
     return int(numbers[-1]) if len(numbers) == len(child["NSpid"].split()) else 0
 
 
-def _status(pid: int | str) -> dict[str, str]:
-    with open(f"/proc/{pid}/status", errors="backslashreplace") as lines:
-        return {field: value.strip() for field, _, value in (line.partition(":") for line in lines)}
-
-
 def effective_capabilities(pid: int | str) -> int:
     """As a set of bits (capabilities(7)); `pid` may be "self"."""
-    return int(_status(pid)["CapEff"], 16)
+    return int(proc.status(pid)["CapEff"], 16)
 
 
 def limits(pid: int) -> dict[str, str]:
@@ -97,18 +92,10 @@ def set_oom_score_adj(pid: int, value: int) -> None:
         file.write(str(value))
 
 
-def number_inside(pid: int) -> int:
-    """Its pid in the innermost PID namespace; 0 where there is no such process."""
-    try:
-        return int(_status(pid)["NSpid"].split()[-1])
-    except OSError:
-        return 0
-
-
 def is_zombie(pid: int) -> bool:
     """Whether all that is left of it is its exit status, or nothing at all."""
     try:
-        return _status(pid)["State"][0] in "ZX"
+        return proc.status(pid)["State"][0] in "ZX"
     except OSError:
         return True
 
@@ -116,7 +103,7 @@ def is_zombie(pid: int) -> bool:
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped it (SIGSTOP, SIGTSTP and their like)."""
     try:
-        return _status(pid)["State"][0] == "T"
+        return proc.status(pid)["State"][0] == "T"
     except OSError:
         return False
 
@@ -126,7 +113,7 @@ def is_alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
-        status = _status(pid)
+        status = proc.status(pid)
     except OSError:
         return False
     is_there = fields[0] not in (b"Z", b"X", b"x") and not int(fields[6]) & PF_EXITING
@@ -144,14 +131,14 @@ def killed_by(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             status = int(stat.read().rpartition(b")")[2].split()[49])
-        return status & 0x7F or (int(signal.SIGKILL) if _has_sigkill(_status(pid)) else 0)
+        return status & 0x7F or (int(signal.SIGKILL) if _has_sigkill(proc.status(pid)) else 0)
     except OSError:
         return 0
 
 
 def handles(pid: int, number: int) -> bool:
-    """Whether the process has a handler of its own for this signal (SigCgt in proc_pid_status(5))."""
-    return bool(int(_status(pid)["SigCgt"], 16) >> (number - 1) & 1)
+    """Whether the process has a handler of its own for this signal (SigCgt in proc_pidproc.status(5))."""
+    return bool(int(proc.status(pid)["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def has_helper(pid: int) -> bool:
@@ -164,9 +151,9 @@ def activity(pid: int) -> tuple[int, bool]:
     """How often its threads have been switched in and out so far, and whether all of them sleep until something
     comes (state S): a process that waits for good does neither."""
     switches, waits = 0, True
-    for task in tasks(pid):
+    for task in proc.tasks(pid):
         try:
-            status = _status(f"{pid}/task/{task}")
+            status = proc.status(f"{pid}/task/{task}")
         except OSError:
             continue
         switches += int(status["voluntary_ctxt_switches"]) + int(status["nonvoluntary_ctxt_switches"])
@@ -174,18 +161,10 @@ def activity(pid: int) -> tuple[int, bool]:
     return switches, waits
 
 
-def tasks(pid: int) -> list[int]:
-    """The numbers of its threads; none when there is no such process."""
-    try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
-
-
 def is_here(pid: int) -> bool:
     """Whether the process is in this PID namespace itself, and in none below it; False where it is gone."""
     try:
-        return len(_status(pid)["NSpid"].split()) == 1
+        return len(proc.status(pid)["NSpid"].split()) == 1
     except (OSError, KeyError):
         return False
 
@@ -212,7 +191,7 @@ def started_with(variable: str, value: str) -> list[tuple[int, int]]:
 def children(pid: int) -> list[int]:
     """Of all its threads (/proc/PID/task/TID/children); none when there is no such process."""
     found: list[int] = []
-    for task in tasks(pid):
+    for task in proc.tasks(pid):
         try:
             with open(f"/proc/{pid}/task/{task}/children") as listed:
                 found.extend(int(word) for word in listed.read().split())
@@ -231,7 +210,7 @@ def tree(root: int) -> list[int]:
 
 def members(root: int) -> dict[int, int]:
     """A process and its descendants: pid in its own PID namespace → pid here."""
-    return {inside: pid for pid in tree(root) if (inside := number_inside(pid))}
+    return {inside: pid for pid in tree(root) if (inside := proc.number_inside(pid))}
 
 
 def written_files(pid: int) -> set[str]:

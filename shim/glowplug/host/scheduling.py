@@ -7,6 +7,8 @@ import ctypes
 import os
 import platform
 
+from glowplug.host import proc
+
 IOPRIO_WHO_PROCESS = 1
 DEFAULT_SLACK_NS = 50_000  # init_task; see PR_SET_TIMERSLACK in prctl(2)
 
@@ -112,11 +114,9 @@ def numbers(text: str) -> set[int]:
 
 
 def _cpusets(pid: int) -> list[str]:
-    with open(f"/proc/{pid}/cgroup") as lines:
-        rows = [line.rstrip("\n").split(":", 2) for line in lines]
     found = []
-    for _, controllers, path in rows:
-        if "cpuset" in controllers.split(","):
+    for controllers, path in proc.cgroups(pid):
+        if "cpuset" in controllers:
             found.append(f"/sys/fs/cgroup/cpuset{path}/cpuset.effective_cpus")
             found.append(f"/sys/fs/cgroup/cpuset{path}/cpuset.cpus")
         elif not controllers:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Collection, Iterator
 
 from glowplug.errors import LayerError
+from glowplug.host import removal
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -103,7 +104,7 @@ def remove(name: str, dir_fd: int | None = None) -> None:
     except IsADirectoryError:
         above, slash, last = name.rstrip("/").rpartition("/")
         with Descent(f"{above}{slash}.", dir_fd) as place:  # the dot: what is above may be reached by a link
-            _down(place, last, _mount_id(place.fd))
+            _down(place, last, removal.mount_id(place.fd))
             empty(place)
             place.up()
             os.rmdir(last, dir_fd=place.fd)
@@ -111,20 +112,14 @@ def remove(name: str, dir_fd: int | None = None) -> None:
 
 def _down(place: Descent, name: str, mount: int) -> None:
     place.down(name)
-    if _mount_id(place.fd) != mount:
+    if removal.mount_id(place.fd) != mount:
         raise LayerError(f"something is mounted at {name!r}, below a directory that is to be removed")
-
-
-def _mount_id(fd: int) -> int:
-    """The mount that an open file lies on (proc_pid_fdinfo(5)); the device number would not tell a bind mount."""
-    with open(f"/proc/self/fdinfo/{fd}") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def empty(place: Descent) -> None:
     """Remove everything in the directory `place` is in, and return to it."""
     depth = len(place.names)
-    mount = _mount_id(place.fd)
+    mount = removal.mount_id(place.fd)
     waiting = [_unlink_files(place.fd)]
     while True:
         if waiting[-1]:

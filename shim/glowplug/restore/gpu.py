@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterable
 
 from glowplug.cuda import devnodes, resume, uuids
-from glowplug.host import process
+from glowplug.host import proc, process
 
 
 class Gpu:
@@ -38,7 +38,7 @@ class Gpu:
         self._resumption.go()
         for pid in self._tree:
             with contextlib.suppress(ProcessLookupError):
-                if process.number_inside(pid) not in self._stopped:
+                if proc.number_inside(pid) not in self._stopped:
                     os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:

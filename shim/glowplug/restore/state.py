@@ -11,7 +11,7 @@ import json
 import os
 
 from glowplug.errors import CriuError
-from glowplug.host import descriptors, process, scheduling, socket_state, timerfds
+from glowplug.host import descriptors, proc, process, scheduling, socket_state, timerfds
 from glowplug.layer import beneath
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def _process(one: State, pid: int) -> None:
     if wanted and scheduling.core_filter(pid) != wanted:
         scheduling.set_core_filter(pid, wanted)
     if one.get("threads"):
-        threads = _threads(pid)
+        threads = {proc.number_inside(thread): thread for thread in proc.tasks(pid)}
         for told in one["threads"]:
             if told["tid"] in threads:
                 _thread(told, threads[told["tid"]])
@@ -144,13 +144,3 @@ def _link_again(root: str, name: str, other: str) -> None:
     finally:
         os.close(source)
         os.close(target)
-
-
-def _threads(pid: int) -> dict[int, int]:
-    """Number in the container → number here."""
-    found = {}
-    for name in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{name}/status", errors="backslashreplace") as lines:
-            inner = next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))
-        found[inner] = int(name)
-    return found

@@ -74,7 +74,7 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
         runc.kill(container)
         raise
     finally:
-        if paused and not processes.ended(init):
+        if paused and not process.is_zombie(init):
             runc.pause(container)
 
 
@@ -85,7 +85,7 @@ def _refuse(found: list[undumpable.Undumpable]) -> None:
 
 def _give_back(runc: Runc, container: str, init: int, suspension: Suspension) -> None:
     """CUDA, to a container that is still there: without --leave-running a dump ends it."""
-    if processes.ended(init):
+    if process.is_zombie(init):
         suspension.forget()
         return
     if runc.status(container) == "paused":

@@ -4,19 +4,18 @@ Only a thread that can gain no privileges, or has CAP_SYS_ADMIN, can give up rig
 others nobody is asked. Where it can't be told (host/landlock_probe.py), the capture goes on: docs/edits.md says so.
 """
 
-import os
 import subprocess
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
-from glowplug.host import landlock_probe, process
+from glowplug.host import landlock_probe, proc, process
 
 _SYS_ADMIN = 1 << 21
 
 
 def restricted(tree: Tree) -> Iterator[Refusal]:
     """For each process with such a thread."""
-    of = {thread: pid for pid in tree.pids if _can_be(pid) for thread in _threads(pid)}
+    of = {thread: pid for pid in tree.pids if _can_be(pid) for thread in proc.tasks(pid)}
     if not of or not landlock_probe.can_be_asked():
         return
     try:
@@ -34,19 +33,11 @@ def restricted(tree: Tree) -> Iterator[Refusal]:
 def _can_be(pid: int) -> bool:
     """That of its first thread; privileges that can't be gained are all threads' own, so each is looked at."""
     try:
-        return any(_may_restrict(thread) for thread in _threads(pid))
+        return any(_may_restrict(thread) for thread in proc.tasks(pid))
     except OSError:
         return False
 
 
 def _may_restrict(thread: int) -> bool:
-    with open(f"/proc/{thread}/status") as lines:
-        no_new = any(line.split() == ["NoNewPrivs:", "1"] for line in lines)
+    no_new = proc.status(thread).get("NoNewPrivs") == "1"
     return no_new or bool(process.effective_capabilities(thread) & _SYS_ADMIN)
-
-
-def _threads(pid: int) -> list[int]:
-    try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []

@@ -1,11 +1,11 @@
 """Threads that CRIU could not stop: it would wait ten seconds for them, and the pod be frozen as long."""
 
-import os
 import platform
 import time
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.host import proc
 
 # A thread that reads a disk is in the same state, for a moment.
 PATIENCE_S = 0.5
@@ -18,7 +18,7 @@ _VFORKS = {"x86_64": ("58", "56", "435"), "aarch64": ("220", "435")}
 def traced(tree: Tree) -> Iterator[Refusal]:
     """A thread has one tracer at most, and CRIU has to be it."""
     for pid in tree.pids:
-        for thread in _threads(pid):
+        for thread in proc.tasks(pid):
             tracer = int(_status(thread).get("TracerPid", "0"))
             if tracer:
                 yield Refusal(
@@ -31,7 +31,7 @@ def traced(tree: Tree) -> Iterator[Refusal]:
 def stuck(tree: Tree) -> Iterator[Refusal]:
     """A parent in vfork(2) waits, deaf to signals, until its child executes a program or ends."""
     until = time.monotonic() + PATIENCE_S
-    waiting = [(pid, thread) for pid in tree.pids for thread in _threads(pid) if _is_deaf(thread)]
+    waiting = [(pid, thread) for pid in tree.pids for thread in proc.tasks(pid) if _is_deaf(thread)]
     while waiting and time.monotonic() < until:
         time.sleep(POLL_S)
         waiting = [(pid, thread) for pid, thread in waiting if _is_deaf(thread)]
@@ -50,17 +50,9 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
             )
 
 
-def _threads(pid: int) -> list[int]:
-    try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
-
-
 def _status(thread: int) -> dict[str, str]:
     try:
-        with open(f"/proc/{thread}/status", errors="backslashreplace") as lines:
-            return {field: value.strip() for field, _, value in (line.partition(":") for line in lines)}
+        return proc.status(thread)
     except OSError:
         return {}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from glowplug.host import descriptors
+from glowplug.host import descriptors, proc
 from glowplug.host.descriptors import Descriptor
 
 
@@ -39,8 +39,4 @@ class Tree:
 
 def named(pid: int) -> str:
     """`process 4711 (nginx)`, with the node's pid."""
-    try:
-        with open(f"/proc/{pid}/comm", errors="backslashreplace") as file:
-            return f"process {pid} ({file.read().strip()})"
-    except OSError:
-        return f"process {pid}"
+    return f"process {pid} ({proc.name(pid)})"

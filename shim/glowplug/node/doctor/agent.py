@@ -3,9 +3,11 @@
 import socket
 import struct
 import time
+from collections.abc import Mapping
 
 from glowplug import paths
 from glowplug.errors import HostError
+from glowplug.host import proc
 from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, wrong
 from glowplug.runtime import ask
@@ -29,18 +31,17 @@ def seccomp(_: Asked) -> Finding:
     """Of the agent's own process, not of this shell: one under a filter may suspend no other process's."""
     pid = _agent_pid()
     try:
-        with open(f"/proc/{pid}/status") as file:
-            return judge_seccomp(pid, file.read())
+        return judge_seccomp(pid, proc.status(pid))
     except OSError as error:
         raise HostError(f"/proc/{pid}/status can't be read: {error.strerror}") from None
 
 
-def judge_seccomp(pid: int, status: str) -> Finding:
+def judge_seccomp(pid: int, status: Mapping[str, str]) -> Finding:
     """`status`: its /proc/PID/status. HostError where that says nothing of seccomp."""
-    modes = [line.split()[1] for line in status.splitlines() if line.startswith("Seccomp:")]
-    if not modes:
+    mode = status.get("Seccomp")
+    if mode is None:
         raise HostError("this kernel does not say whether a process has a seccomp filter")
-    if modes[0] == "0":
+    if mode == "0":
         return ok(f"none, process {pid}")
     return wrong(
         f"process {pid} has a seccomp filter: every capture fails (`suspending seccomp failed`)",
