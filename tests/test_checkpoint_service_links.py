@@ -64,7 +64,30 @@ def test_services_that_are_named_like_each_other_s_variables_are_told_apart() ->
     assert groups(env) == dict(zip(ODD, odd, strict=True))
 
 
-ODD = ("A_SERVICE", "B_PORT", "C_SERVICE_PORT_X", "D_PORT_80_TCP_E")
+ODD = ("A_SERVICE", "B_PORT", "C", "C_SERVICE_PORT_X", "D_PORT_80_TCP_E", "DB_2", "2", "3SCALE", "X_80", "X")
+
+
+def test_a_port_of_two_protocols_and_others_with_names() -> None:
+    """As kube-dns has them; the variables of the second port name the first one nowhere."""
+    group = links(
+        "DNS_SERVICE_HOST=10.96.0.10",
+        "DNS_SERVICE_PORT=53",
+        "DNS_SERVICE_PORT_DNS=53",
+        "DNS_SERVICE_PORT_DNS_TCP=53",
+        "DNS_SERVICE_PORT_METRICS=9153",
+        "DNS_PORT=udp://10.96.0.10:53",
+    )
+    for port, protocol in (("53", "udp"), ("53", "tcp"), ("9153", "tcp")):
+        name = f"DNS_PORT_{port}_{protocol.upper()}"
+        group |= links(
+            f"{name}={protocol}://10.96.0.10:{port}",
+            f"{name}_PROTO={protocol}",
+            f"{name}_PORT={port}",
+            f"{name}_ADDR=10.96.0.10",
+        )
+    assert groups(group) == {"DNS": group}
+    for name in group:
+        assert groups(group | {name: "1"}) == {}, name
 
 
 class Counting(dict[str, str]):

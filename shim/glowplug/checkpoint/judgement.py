@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from glowplug.checkpoint import mounts
@@ -156,7 +156,15 @@ def spec_hash(salt: bytes, spec: Mapping[str, object]) -> str:
 
 def dumps(judgement: Judgement) -> str:
     """The JSON form."""
-    return json.dumps({"format": FORMAT, **asdict(judgement)})
+    plain = _shallow(judgement)
+    return json.dumps(
+        {"format": FORMAT, **plain, "key": _shallow(judgement.key), "files": _shallow(judgement.files)}
+    )
+
+
+def _shallow(of: Judgement | WorkloadKey | MountedFiles) -> dict[str, Any]:
+    """As dataclasses.asdict, which copies every value below: a key may have thousands."""
+    return {one.name: getattr(of, one.name) for one in fields(of)}
 
 
 def loads(text: str | bytes) -> Judgement:

@@ -22,7 +22,7 @@ from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import Device
 
-RULES_VERSION = 3  # raised whenever the same bundle would give another key: old checkpoints then miss
+RULES_VERSION = 4  # raised whenever the same bundle would give another key: old checkpoints then miss
 SALT_BYTES = 16  # the least
 
 IGNORE_ENV = OWN_ANNOTATIONS + "ignore-env"
@@ -97,17 +97,28 @@ class _Asked:
         return which_gpu.has_nvidia(device.path for device in self.bundle.devices)
 
     @cached_property
-    def env(self) -> dict[str, list[str]]:
-        """Each variable's values; whoever sets one twice has two."""
+    def env(self) -> dict[str, str]:
+        """Each variable with its value; of one that is set more than once the last, and all are in `repeated`."""
+        return {name: value for name, _, value in (entry.partition("=") for entry in self.bundle.env)}
+
+    @cached_property
+    def repeated(self) -> dict[str, list[str]]:
+        """The values of each variable that is set more than once."""
+        if len(self.env) == len(self.bundle.env):
+            return {}
         values: dict[str, list[str]] = {}
         for entry in self.bundle.env:
             name, _, value = entry.partition("=")
             values.setdefault(name, []).append(value)
-        return values
+        return {name: several for name, several in values.items() if len(several) > 1}
 
     @cached_property
     def links(self) -> dict[str, service_links.Group]:
-        return service_links.groups({name: one[0] for name, one in self.env.items() if len(one) == 1})
+        if not self.repeated:
+            return service_links.groups(self.env)
+        return service_links.groups(
+            {name: value for name, value in self.env.items() if name not in self.repeated}
+        )
 
 
 _NONE: Mapping[str, str] = {}
@@ -152,9 +163,7 @@ def workload_key(
         parts,
         unknown,
         {
-            "service_links": {
-                prefix: _link_group(asked, prefix, group) for prefix, group in asked.links.items()
-            },
+            "service_links": _link_groups(asked),
             "account": asked.keyed("account", account_uid) if account_uid else None,
             "namespace": asked.keyed("namespace", namespace_uid) if namespace_uid else None,
             "volumes": {
@@ -165,8 +174,15 @@ def workload_key(
     )
 
 
-def _link_group(asked: _Asked, prefix: str, group: service_links.Group) -> str:
-    return asked.keyed("link", prefix, "\0".join([f"{name}={group[name]}" for name in sorted(group)]))
+def _link_groups(asked: _Asked) -> Value:
+    """A keyed hash of each. There may be a thousand, so the keyed state is copied and not made anew."""
+    state = hashlib.blake2b(b"link\0", digest_size=16, key=_key_of(asked.salt))
+    found = {}
+    for prefix, group in asked.links.items():
+        one = state.copy()
+        one.update("\0".join([f"{name}={group[name]}" for name in sorted(group)]).encode())
+        found[prefix] = one.hexdigest()
+    return found
 
 
 def shown_settings(bundle: BundleFacts) -> dict[str, str]:
@@ -216,7 +232,7 @@ def _env(asked: _Asked) -> Value:
     return {
         name: "<ignored>"
         if any(fnmatchcase(name, pattern) for pattern in ignored)
-        else _one(asked, name, asked.env[name])
+        else _one(asked, name, asked.repeated.get(name) or [asked.env[name]])
         for name in sorted(asked.env.keys() - links)
     }
 

@@ -14,8 +14,9 @@ Group = dict[str, str]  # variable → value
 
 _HOST = "_SERVICE_HOST"
 _NAMED_PORT = "_SERVICE_PORT_"
-_PREFIX = re.compile(r"[A-Z_][A-Z0-9_]*")
+_PREFIX = re.compile(r"[A-Z0-9_]+")
 _PROTOCOLS = ("_TCP", "_UDP", "_SCTP")
+_NUMBERS = tuple(f"{protocol}_PORT" for protocol in _PROTOCOLS)
 
 
 def groups(env: Mapping[str, str]) -> dict[str, Group]:
@@ -23,23 +24,62 @@ def groups(env: Mapping[str, str]) -> dict[str, Group]:
 
     All variables of a group must be there and agree on the address and the ports; else none of it is a link.
     """
-    prefixes = {name.removesuffix(_HOST) for name in env if name.endswith(_HOST)}
-    prefixes = {prefix for prefix in prefixes if _PREFIX.fullmatch(prefix)}
-    if not prefixes:
+    prefixes = [name.removesuffix(_HOST) for name in env if name.endswith(_HOST)]
+    found = {prefix: group for prefix in prefixes if (group := _first_port(env, prefix))}
+    for prefix in _add_more(env, found) if found else ():
+        del found[prefix]
+    return found
+
+
+def _first_port(env: Mapping[str, str], prefix: str) -> Group:
+    """The seven variables of a service's first port; {} where they are not all there and agree.
+
+    Most services have no other port, so these are looked up by name and nothing is searched for.
+    """
+    host, port, url = (env.get(prefix + name, "") for name in (_HOST, "_SERVICE_PORT", "_PORT"))
+    protocol = url.partition(":")[0]
+    if f"_{protocol.upper()}" not in _PROTOCOLS or not port.isdecimal():
         return {}
-    ports: dict[str, set[tuple[str, str]]] = {prefix: set() for prefix in prefixes}
-    named: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
-    for name in env:
-        if name.endswith(_PROTOCOLS):
-            head, port, protocol = name.rsplit("_", 2) if name.count("_") > 1 else ("", "", "")
-            if head.endswith("_PORT") and port.isdecimal() and head[:-5] in prefixes:
-                ports[head[:-5]].add((port, protocol))
-        elif _NAMED_PORT in name:
-            for prefix in _before(name, _NAMED_PORT):
-                if prefix in prefixes:
-                    named[prefix].append(name)
-    found = ((prefix, _group(env, prefix, ports[prefix], named[prefix])) for prefix in prefixes)
-    return {prefix: group for prefix, group in found if group}
+    link = _link(host, port, protocol, prefix)
+    if not link.items() <= env.items() or url not in link.values():
+        return {}
+    if not _PREFIX.fullmatch(prefix) or not _is_ip(host):
+        return {}
+    return {prefix + _HOST: host, f"{prefix}_SERVICE_PORT": port, f"{prefix}_PORT": url, **link}
+
+
+def _add_more(env: Mapping[str, str], found: dict[str, Group]) -> set[str]:
+    """Put the variables of further and of named ports into their groups; the prefixes of groups that disagree."""
+    rest = env.keys() - {name for group in found.values() for name in group}
+    wrong = set()
+    for name in rest:
+        prefix, port, protocol = _parsed(name)
+        if prefix in found:
+            link = _link(found[prefix][prefix + _HOST], port, protocol.lower(), prefix)
+            if not link.items() <= env.items():
+                wrong.add(prefix)
+            found[prefix] |= link
+    for name in rest:
+        named = [prefix for prefix in _before(name, _NAMED_PORT) if prefix in found]
+        theirs = [prefix for prefix in named if env[name] in _ports(found[prefix])]
+        for prefix in theirs:
+            found[prefix][name] = env[name]
+        if not theirs:
+            wrong.update(named)
+    return wrong
+
+
+def _ports(group: Group) -> set[str]:
+    return {value for name, value in group.items() if name.endswith(_NUMBERS)}
+
+
+def _parsed(name: str) -> tuple[str, str, str]:
+    """Of X_PORT_80_TCP: X, 80, TCP; three times "" of any other name."""
+    if name.endswith(_PROTOCOLS) and name.count("_") > 2:
+        head, port, protocol = name.rsplit("_", 2)
+        if head.endswith("_PORT") and port.isdecimal():
+            return head.removesuffix("_PORT"), port, protocol
+    return "", "", ""
 
 
 def _before(name: str, part: str) -> list[str]:
@@ -51,26 +91,12 @@ def _before(name: str, part: str) -> list[str]:
     return found
 
 
-def _group(env: Mapping[str, str], prefix: str, ports: set[tuple[str, str]], named: list[str]) -> Group:
-    host, first = env[f"{prefix}{_HOST}"], env.get(f"{prefix}_SERVICE_PORT", "")
-    numbers = {port for port, _ in ports}
-    if not _is_ip(host) or first not in numbers or any(env[name] not in numbers for name in named):
-        return {}
-    wanted = {f"{prefix}{_HOST}": host, f"{prefix}_SERVICE_PORT": first}
-    for port, protocol in ports:
-        wanted |= _link(host, port, protocol, f"{prefix}_PORT_{port}_{protocol}")
-    urls = {wanted[f"{prefix}_PORT_{port}_{protocol}"] for port, protocol in ports if port == first}
-    url = env.get(f"{prefix}_PORT")
-    if url not in urls or any(env.get(name) != value for name, value in wanted.items()):
-        return {}
-    return {**wanted, **{name: env[name] for name in named}, f"{prefix}_PORT": url}
-
-
-def _link(host: str, port: str, protocol: str, name: str) -> Group:
-    address = f"[{host}]" if ":" in host else host
+def _link(host: str, port: str, protocol: str, prefix: str) -> Group:
+    """The four variables of a port; `protocol` in small letters."""
+    name = f"{prefix}_PORT_{port}_{protocol.upper()}"
     return {
-        name: f"{protocol.lower()}://{address}:{port}",
-        f"{name}_PROTO": protocol.lower(),
+        name: f"{protocol}://[{host}]:{port}" if ":" in host else f"{protocol}://{host}:{port}",
+        f"{name}_PROTO": protocol,
         f"{name}_PORT": port,
         f"{name}_ADDR": host,
     }
