@@ -26,7 +26,9 @@ PROCESSORS = len(os.sched_getaffinity(0))
 
 @click.command()
 @click.option("--pods", "count", default=50, show_default=True, type=click.IntRange(2), help="In a burst.")
-@click.option("--at-once", default=PROCESSORS, show_default=True, type=click.IntRange(1), help="Starts at a time.")
+@click.option(
+    "--at-once", default=PROCESSORS, show_default=True, type=click.IntRange(1), help="Starts at a time."
+)
 @click.option("--turns", default=2, show_default=True, type=click.IntRange(1), help="Bursts of each handler.")
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(count: int, at_once: int, turns: int, file: str | None) -> None:
@@ -39,7 +41,10 @@ def main(count: int, at_once: int, turns: int, file: str | None) -> None:
         for turn in range(turns + 1):
             for handler, seconds in found.items():
                 warm_up = turn == 0
-                made = [pods.run(name=f"burst-{number}", handler=handler) for number in range(2 if warm_up else count)]
+                made = [
+                    pods.run(name=f"burst-{number}", handler=handler)
+                    for number in range(2 if warm_up else count)
+                ]
                 with ThreadPoolExecutor(at_once) as starters:
                     took = list(starters.map(_start, made))
                 if not warm_up:

@@ -22,7 +22,9 @@ from integration.pods import Pods
 
 
 @click.command()
-@click.option("--runs", default=15, show_default=True, type=click.IntRange(3), help="Of each, after a warm-up.")
+@click.option(
+    "--runs", default=15, show_default=True, type=click.IntRange(3), help="Of each, after a warm-up."
+)
 @click.option("--environment-kb", default=0, show_default=True, type=click.IntRange(0, 1000))
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(runs: int, environment_kb: int, file: str | None) -> None:
@@ -42,7 +44,9 @@ def main(runs: int, environment_kb: int, file: str | None) -> None:
         "runs": runs,
     }
     for name, found in (("StartContainer", starts), ("runc state", verbs)):
-        print(f"{name:15} runc {_median(found['runc']):6.1f} ms   glowplug {_median(found['glowplug']):6.1f} ms")
+        print(
+            f"{name:15} runc {_median(found['runc']):6.1f} ms   glowplug {_median(found['glowplug']):6.1f} ms"
+        )
     print(json.dumps(figures))
     if file:
         with open(file, "w") as opened:

@@ -26,7 +26,10 @@ TURNS = 3
 
 @click.command()
 @click.option(
-    "--runc-source", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
+    "--runc-source",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
 )
 @click.option("--files", multiple=True, metavar="NAME.bats", help="Only these; all of them by default.")
 @click.option("--ways", multiple=True, type=click.Choice(programs.WAYS), help="Only these; all by default.")
@@ -51,7 +54,9 @@ def main(runc_source: Path, files: tuple[str, ...], ways: tuple[str, ...], repor
     total = sum(map(len, differing.values()))
     print(json.dumps({"runc": _version(runc), "counts": counts, "differing": differing}))
     if report:
-        Path(report).write_text(json.dumps({"runc": _version(runc), "counts": counts, "differing": differing}))
+        Path(report).write_text(
+            json.dumps({"runc": _version(runc), "counts": counts, "differing": differing})
+        )
     sys.exit(1 if total else 0)
 
 

@@ -35,7 +35,9 @@ while True:
 Hostile = Callable[[Pods], Container]
 
 
-def _run(pods: Pods, said: Mapping[str, str], mounts: Callable[[str], tuple[Mount, ...]] | None = None) -> Container:
+def _run(
+    pods: Pods, said: Mapping[str, str], mounts: Callable[[str], tuple[Mount, ...]] | None = None
+) -> Container:
     own = {f"glowplug.dev/{name.replace('_', '-')}": text for name, text in said.items()}
     annotations = {"glowplug.dev/containers": "main", **own}
     pod = pods.run(name=generated_name("evil"), namespace="evil", annotations=annotations)
@@ -100,6 +102,11 @@ def dripping(pods: Pods) -> Container:
 def hanging_hook(pods: Pods) -> Container:
     """Before its capture, for as long as it may."""
     return _run(pods, {"ready": "tcp://:8000", "before_capture": "exec:sleep 590", "hook_timeout": "10m"})
+
+
+def peaceful(pods: Pods) -> Container:
+    """For comparison: the same program in a pod of the same kind, of which nobody has to ask anything."""
+    return _run(pods, {"ready": "tcp://:8000", "capture": "never"})
 
 
 ALL: dict[str, Hostile] = {

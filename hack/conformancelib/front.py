@@ -1,6 +1,6 @@
 """In front of a runtime: gives the bundle CRI's annotations, and makes `run` of create and start.
 
-    front.py PROGRAM WAY ARGUMENT…
+front.py PROGRAM WAY ARGUMENT…
 """
 
 import contextlib
@@ -72,7 +72,9 @@ def annotate(bundle: str) -> dict[str, object]:
 def run(program: str, command: Command, has_terminal: bool) -> int:
     """`run` as create, start, and where it is not detached, the wait for the end, and delete."""
     is_detached = "-d" in command.options or "--detach" in command.options
-    options = [option for option in command.options if option not in ("-d", "--detach", "--keep", "--no-subreaper")]
+    options = [
+        option for option in command.options if option not in ("-d", "--detach", "--keep", "--no-subreaper")
+    ]
     ids = command.words
     if not is_detached and has_terminal:
         return subprocess.call([program, *command.globals, "run", *command.options, *ids])

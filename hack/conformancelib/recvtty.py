@@ -1,6 +1,6 @@
 """Takes the terminals that a runtime sends to a console socket, and reads them to nowhere, as runc's recvtty does.
 
-    recvtty.py --pid-file FILE --mode null SOCKET
+recvtty.py --pid-file FILE --mode null SOCKET
 """
 
 import contextlib

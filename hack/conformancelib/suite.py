@@ -129,14 +129,29 @@ def _ends(said: str) -> dict[str, str]:
 def _image(directory: Path) -> Path:
     """A root file system of busybox alone, as a tar archive."""
     root = directory / "image"
-    for name in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr/bin", "usr/sbin", "sbin", "var"):
+    for name in (
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "proc",
+        "root",
+        "sys",
+        "tmp",
+        "usr/bin",
+        "usr/sbin",
+        "sbin",
+        "var",
+    ):
         (root / name).mkdir(parents=True, exist_ok=True)
     shutil.copy(BUSYBOX, root / "bin/busybox")
     listed = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True, timeout=60)
     for applet in listed.stdout.split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")
+    (root / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
+    )
     (root / "etc/group").write_text("root:x:0:\nnobody:x:65534:\n")
     (root / "tmp").chmod(0o1777)
     archive = directory / "image.tar"
