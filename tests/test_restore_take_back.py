@@ -14,6 +14,7 @@ from glowplug import paths
 from glowplug.agent import sweep
 from glowplug.errors import HostError
 from glowplug.host import process_life
+from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, take_back, undo, unmount
 from glowplug.restore.attempt import Attempt, Facts
 
@@ -148,7 +149,9 @@ def test_another_process_with_runc_s_number_is_left_alone(left: Left) -> None:
 
 
 def test_what_the_runtime_said_of_its_failure_is_the_outcome(left: Left) -> None:
-    left.attempt.note_failure({"outcome": "fallback:memory", "detail": "short", "phases": {"memory": 1.5}})
+    failed = Outcome("fallback:memory", "short")
+    failed.phases = {"memory": 1.5}
+    left.attempt.note_failure(failed)
     left.take_back()
     (found,) = outcomes()
     assert (found["outcome"], found["detail"], found["phases"]) == ("fallback:memory", "short", {"memory": 1.5})

@@ -22,6 +22,8 @@ import time
 
 from glowplug import paths
 from glowplug.host import process_life
+from glowplug.outcomes import outcome
+from glowplug.outcomes.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,15 +156,17 @@ class Attempt:
     def is_complete(self) -> bool:
         return os.path.lexists(f"{self.directory}/done")
 
-    def note_failure(self, said: "dict[str, object]") -> None:
+    def note_failure(self, became: Outcome) -> None:
         """What the outcome will say, once it is taken back. One that can't be written is not the start's business."""
         try:
-            _write(f"{self.directory}/failed.json", json.dumps(said))
+            _write(f"{self.directory}/failed.json", json.dumps(became.to_json()))
         except OSError:
             return
 
-    def failure(self) -> "dict[str, object] | None":
-        return _object(f"{self.directory}/failed.json")
+    def failure(self) -> Outcome | None:
+        """As it was noted; None where it was not, or can't be read."""
+        fields = _object(f"{self.directory}/failed.json")
+        return outcome.from_json(fields) if fields is not None else None
 
     @property
     def is_reported(self) -> bool:

@@ -4,11 +4,12 @@ Used by the runtime: standard library only.
 """
 
 from glowplug.outcomes import spool
+from glowplug.outcomes.outcome import Outcome
 from glowplug.restore.attempt import Attempt
 
 
-def once(ended: Attempt, said: dict[str, object]) -> None:
-    """said: the outcome and what belongs to it. A runtime that is killed right here may make two of it, never none."""
+def once(ended: Attempt, became: Outcome) -> None:
+    """A runtime that is killed right here may make two of it, never none."""
     if not ended.is_reported:
-        spool.append({"container_id": ended.id, **ended.facts.start, **said})
+        spool.append({"container_id": ended.id, **ended.facts.start, **became.to_json()})
         ended.note_reported()

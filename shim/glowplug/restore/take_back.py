@@ -11,6 +11,7 @@ import time
 
 from glowplug import paths
 from glowplug.host import cgroup, process, process_life
+from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, report, tidy, undo
 from glowplug.restore.attempt import Attempt, Facts
 
@@ -34,7 +35,7 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
         _write_pid_file(left.facts, left.opened())
         left.complete()
     if left.is_complete:
-        report.once(left, {"outcome": "restored", "detail": "what restored it was killed when it ran already"})
+        report.once(left, Outcome("restored", "what restored it was killed when it ran already"))
         remaining = tidy.tidy(left)
         if remaining:
             left.release()
@@ -42,14 +43,10 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
             left.finish()
         return RESTORED
     remaining = undo.undo(left, deadline_s, create_follows=create_follows)
-    said: dict[str, object] = {
-        "outcome": "fallback:killed",
-        "detail": "the runtime was killed during the restore",
-        **(left.failure() or {}),
-    }
+    became = left.failure() or Outcome("fallback:killed", "the runtime was killed during the restore")
     if remaining:
-        said["detail"] = f"{said['detail']}; left behind: {'; '.join(remaining)}"
-    report.once(left, said)
+        became.detail = f"{became.detail}; left behind: {'; '.join(remaining)}"
+    report.once(left, became)
     left.finish()
     return UNDONE
 

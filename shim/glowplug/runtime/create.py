@@ -10,14 +10,13 @@ import time
 from glowplug import jsontext, paths
 from glowplug.checkpoint import bundle, eligible
 from glowplug.errors import GlowplugError
+from glowplug.outcomes.outcome import Outcome
 from glowplug.runtime import ask, edit, outcome, take_back
 from glowplug.runtime.argv import Command
-from glowplug.runtime.status import DONE, RUNC
+from glowplug.runtime.status import RUNC
 
 NOT_AT_A_RESTORE = ("console-socket", "no-pivot", "pidfd-socket", "preserve-fds")
 """Options of `runc create` that `runc restore` does not have, or does otherwise."""
-
-Said = dict[str, object]
 
 
 def run(runc: str, command: Command) -> int:
@@ -35,18 +34,15 @@ def run(runc: str, command: Command) -> int:
     against: list[tuple[str, str]] | None = None
     try:
         against = eligible.ineligible(facts)
-        said = _start(runc, command, spec, facts, against, began)
+        status, became = _start(runc, command, spec, facts, against, began)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
-        said = {"outcome": "cold:internal-error", "detail": f"{type(error).__name__}: {error}"}
-    if said is None:
-        return DONE
-    if "outcome" in said:
-        outcome.append(
-            {**outcome.names(command.container, facts), **said, "total_s": round(time.monotonic() - began, 4)}
-        )
-    if against == []:
+        status, became = RUNC, Outcome("cold:internal-error", f"{type(error).__name__}: {error}")
+    if became is not None:
+        became.total_s = round(time.monotonic() - began, 4)
+        outcome.append({**outcome.names(command.container, facts), **became.to_json()})
+    if status == RUNC and against == []:
         _edit(command.bundle, spec)
-    return RUNC
+    return status
 
 
 def _edit(directory: str, spec: dict[str, object]) -> None:
@@ -64,39 +60,46 @@ def _start(
     facts: bundle.BundleFacts,
     against: list[tuple[str, str]],
     began: float,
-) -> Said | None:
+) -> tuple[int, Outcome | None]:
     """Anything left of an earlier try in this pod? Eligible? A match? Then restore.
 
-    The outcome of a cold start; None where the container was restored.
+    DONE or RUNC, and an outcome that has yet to be recorded.
     """
-    beside = take_back.abandoned_in(facts.sandbox_id, command.container)
-    noted: Said = {"left_behind": beside} if beside else {}
+    left_behind = take_back.abandoned_in(facts.sandbox_id, command.container)
+    answer = _match(command, facts, against)
+    if isinstance(answer, Outcome):
+        answer.left_behind = left_behind
+        return RUNC, answer
+    from glowplug.runtime import restore_container
+
+    return restore_container.run(runc, command, spec, facts, answer, began, left_behind)
+
+
+def _match(
+    command: Command, facts: bundle.BundleFacts, against: list[tuple[str, str]]
+) -> Outcome | dict[str, object]:
+    """The agent's answer where that is a match; else the outcome of a cold start."""
     for slug, sentence in against:
-        return {"outcome": f"cold:{slug}", "detail": sentence, **noted}
+        return Outcome(f"cold:{slug}", sentence)
     for option in NOT_AT_A_RESTORE:
         if option in command.options or option in command.flags:
-            detail = f"runc restore can't do what --{option} asks for"
-            return {"outcome": "cold:runc-options", "detail": detail, **noted}
+            return Outcome("cold:runc-options", f"runc restore can't do what --{option} asks for")
     if not _is_placed(command, facts.cgroups_path):
-        detail = "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc"
-        return {"outcome": "cold:relative-cgroup", "detail": detail, **noted}
+        return Outcome(
+            "cold:relative-cgroup",
+            "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc",
+        )
     try:
         answer = ask.plan(
             {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
         )
     except ask.NoAnswer as error:
-        return {"outcome": f"cold:{error.slug}", "detail": error.detail, **noted}
+        return Outcome(f"cold:{error.slug}", error.detail)
     if "error" in answer:
-        return {"outcome": "cold:agent-error", "detail": answer["error"], **noted}
+        return Outcome("cold:agent-error", str(answer["error"]))
     if answer.get("verdict") != "match":
-        return {
-            "outcome": f"cold:{answer.get('slug', 'agent-bad-response')}",
-            "detail": answer.get("detail"),
-            **noted,
-        }
-    from glowplug.runtime import restore_container
-
-    return restore_container.run(runc, command, spec, facts, answer, began, noted)
+        return Outcome(f"cold:{answer.get('slug', 'agent-bad-response')}", str(answer.get("detail") or ""))
+    return answer
 
 
 def _is_placed(command: Command, cgroups_path: str) -> bool:

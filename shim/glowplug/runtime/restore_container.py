@@ -8,18 +8,18 @@ import time
 
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.host import process_life
+from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, pipeline, report, steps, supervised, tidy
 from glowplug.restore.plan import BadPlan, Plan
 from glowplug.restore.result import Reporter
 from glowplug.runtime import own
 from glowplug.runtime.argv import Command
+from glowplug.runtime.status import DONE, RUNC
 
 CONTAINER_STDIO = (7, 8, 9)
 DEADLINE_S = 60.0
 GRACE_S = 5.0
 """So much later than we kill it the process that restores would give up by itself."""
-
-Said = dict[str, object]
 
 
 def run(
@@ -27,63 +27,63 @@ def run(
     command: Command,
     spec: dict[str, object],
     facts: BundleFacts,
-    answer: Said,
+    answer: dict[str, object],
     began: float,
-    noted: Said,
-) -> Said | None:
-    """None where it is restored. Else what is said of a cold start: nothing where taking it back will say it.
+    left_behind: str,
+) -> tuple[int, Outcome | None]:
+    """DONE where it is restored, else RUNC; and an outcome that taking back will not record.
 
-    answer: the agent's. began: time.monotonic() when `create` was called. noted: what goes into each outcome.
+    answer: the agent's. began: time.monotonic() when `create` was called. left_behind: goes into each outcome.
     Raises OSError where there can be no attempt; nothing was changed then.
     """
     process_life.die_with_parent(os.getppid())
     try:
         plan = Plan(answer)
     except BadPlan as error:
-        return {"outcome": "cold:agent-bad-response", "detail": str(error), **noted}
-    resolved_s = round(time.monotonic() - began, 4)
+        refused = Outcome("cold:agent-bad-response", str(error))
+        refused.left_behind = left_behind
+        return RUNC, refused
+    resolved_s = _since(began)
     trial = attempt.begin(own.facts(runc, command, facts, plan.cache, plan.checkpoint))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
     work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until + GRACE_S, new_keyring)
-
+    became = Outcome("restored")
+    became.left_behind = left_behind
+    became.phases = {"resolve": resolved_s}
     try:
-        return _restore(trial, plan, work, until, resolved_s, began, noted)
+        return _restore(trial, plan, work, until, began, became), None
     except Exception as error:  # noqa: BLE001 - promise 1: whatever it was, the script takes back what is there
-        failed = {"outcome": "fallback:internal-error", "detail": f"{type(error).__name__}: {error}"}
-        trial.note_failure({**noted, **failed})
-        return {}
+        became.slug, became.detail = "fallback:internal-error", f"{type(error).__name__}: {error}"
+        trial.note_failure(became)
+        return RUNC, None
 
 
 def _restore(
-    trial: attempt.Attempt,
-    plan: Plan,
-    work: steps.Work,
-    until: float,
-    resolved_s: float,
-    began: float,
-    noted: Said,
-) -> Said | None:
+    trial: attempt.Attempt, plan: Plan, work: steps.Work, until: float, began: float, became: Outcome
+) -> int:
     def restore(reporter: Reporter) -> int:
         return pipeline.run(work, reporter)
 
     result, failure = supervised.run(restore, until)
-    said: Said = {
-        **noted,
-        "checkpoint": plan.checkpoint,
-        "unread_bytes": plan.unread_bytes,
-        "phases": {"resolve": resolved_s, **result.phases},
-    }
+    became.checkpoint, became.unread_bytes = plan.checkpoint, plan.unread_bytes
+    became.phases |= result.phases
     if failure is not None:
-        said |= {"outcome": f"fallback:{failure.stage}", "detail": failure.detail}
-        trial.note_failure({**said, "total_s": round(time.monotonic() - began, 4)})
-        return {}
+        became.slug, became.detail = f"fallback:{failure.stage}", failure.detail
+        became.total_s = _since(began)
+        trial.note_failure(became)
+        return RUNC
     trial.complete()
     keep = time.monotonic()
     remaining = tidy.tidy(trial)
-    said["phases"] = {"resolve": resolved_s, **result.phases, "keep": round(time.monotonic() - keep, 4)}
-    said |= {"outcome": "restored", "memory_bytes": result.memory_bytes}
-    report.once(trial, {**said, "total_s": round(time.monotonic() - began, 4)})
+    became.phases["keep"] = _since(keep)
+    became.memory_bytes = result.memory_bytes
+    became.total_s = _since(began)
+    report.once(trial, became)
     if not remaining:
         trial.finish()
-    return None
+    return DONE
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 4)

@@ -8,6 +8,7 @@ import os
 
 from glowplug import jsontext, paths
 from glowplug.errors import GlowplugError
+from glowplug.outcomes.outcome import Outcome
 from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, REFUSED, RUNC
@@ -32,7 +33,7 @@ def run(runc: str, command: Command) -> int:
     except (GlowplugError, OSError, ValueError) as error:
         why = f"an interrupted restore of this container can't be taken back: {error}"
         if left is not None:
-            report.once(left, {"outcome": "fallback:cleanup", "detail": why})
+            report.once(left, Outcome("fallback:cleanup", why))
             left.release()
         outcome.tell_containerd(command.options.get("log"), why)
         return REFUSED
@@ -45,8 +46,8 @@ def _ended_without(command: Command) -> int:
         return RUNC
     if os.path.exists(paths.marker(command.root, command.container)):
         return DONE
-    said = {"outcome": "cold:killed", "detail": "the runtime was killed before it had begun to restore"}
-    outcome.append({**_names(command), **said})
+    killed = Outcome("cold:killed", "the runtime was killed before it had begun to restore")
+    outcome.append({**_names(command), **killed.to_json()})
     return RUNC
 
 

@@ -1,0 +1,60 @@
+"""What became of one start, as far as its runtime knows.
+
+HOT: standard library only.
+"""
+
+
+class Outcome:
+    """`slug`: `restored`, `cold:…` or `fallback:…` (docs/matching.md). All else may be missing.
+
+    `detail`: a sentence, "" where there is nothing to say. `left_behind`: what an earlier restore in the pod left and
+    could not be taken back. Of a restore: `checkpoint`, `unread_bytes` (of it, when it began), `phases` (seconds by
+    step), `memory_bytes` (loaded), `total_s` (since `create` was called).
+    """
+
+    __slots__ = (
+        "checkpoint",
+        "detail",
+        "left_behind",
+        "memory_bytes",
+        "phases",
+        "slug",
+        "total_s",
+        "unread_bytes",
+    )
+
+    def __init__(self, slug: str, detail: str = "") -> None:
+        self.slug = slug
+        self.detail = detail
+        self.left_behind = ""
+        self.checkpoint = ""
+        self.unread_bytes: float | None = None
+        self.phases: dict[str, float] = {}
+        self.memory_bytes: int | None = None
+        self.total_s: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields of its record: those that there are."""
+        found: dict[str, object] = {"outcome": self.slug}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name != "slug" and value not in ("", None, {}):
+                found[name] = value
+        return found
+
+
+def from_json(fields: dict[str, object]) -> Outcome | None:
+    """What to_json() gave, from a file that may be damaged; None where it says no outcome."""
+    slug = fields.get("outcome")
+    if not isinstance(slug, str):
+        return None
+    found = Outcome(slug)
+    for name in ("detail", "left_behind", "checkpoint"):
+        value = fields.get(name)
+        setattr(found, name, value if isinstance(value, str) else "")
+    for name in ("unread_bytes", "memory_bytes", "total_s"):
+        value = fields.get(name)
+        setattr(found, name, value if isinstance(value, (int, float)) else None)
+    phases = fields.get("phases")
+    found.phases = phases if isinstance(phases, dict) else {}
+    return found
