@@ -43,7 +43,7 @@ def _run(
     pod = pods.run(name=generated_name("evil"), namespace="evil", annotations=annotations)
     root = f"{pods.node.names.state}/kubelet/pods/{pod.spec.uid}/volume-subpaths/data/main"
     os.makedirs(root)
-    program = (f"/{PYTHON}", "-c", f"print('{'a' * 64}!', flush=True)\n{DRIP}")
+    program = (f"/{PYTHON}", "-c", f"{first}\n{DRIP}")
     container = pod.container(
         command=program, env={"CASE": secrets.token_hex(4)}, mounts=mounts(root) if mounts else ()
     )
@@ -94,6 +94,16 @@ def expression(pods: Pods) -> Container:
     return _run(pods, {"ready": "log:^(a+)+$"})
 
 
+def slow_expression(pods: Pods) -> Container:
+    """One that takes long even where nothing backtracks, on lines without an end."""
+    return _run(pods, {"ready": "log:(.{1,100}a){9}c"}, first=SPEAK)
+
+
+def large_expression(pods: Pods) -> Container:
+    """One that takes long to compile."""
+    return _run(pods, {"ready": r"log:(?i)" + r"\pL" * 320})
+
+
 def dripping(pods: Pods) -> Container:
     """A server that answers a byte at a time."""
     return _run(pods, {"ready": "http://:8000/health"})
@@ -110,7 +120,17 @@ def peaceful(pods: Pods) -> Container:
 
 
 ALL: dict[str, Hostile] = {
-    one.__name__: one for one in (fifo, device_and_loop, many_files, expression, dripping, hanging_hook)
+    one.__name__: one
+    for one in (
+        fifo,
+        device_and_loop,
+        many_files,
+        expression,
+        slow_expression,
+        large_expression,
+        dripping,
+        hanging_hook,
+    )
 }
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import pytest
 from tests import drawn  # noqa: F401
 
+KEPT = {"glowplug.capture.readers": "READERS", "glowplug.agent.logwatch": "MATCHERS"}
+
 
 @pytest.fixture(autouse=True)
-def _no_reader_left() -> Iterator[None]:
-    """The process that reads volumes, which an agent keeps ready, is no child of the next test's."""
+def _no_worker_left() -> Iterator[None]:
+    """The processes that an agent keeps ready are no children of the next test's."""
     yield
-    readers = sys.modules.get("glowplug.capture.readers")
-    if readers is not None:
-        readers.READERS.close()
+    for module, name in KEPT.items():
+        if module in sys.modules:
+            getattr(sys.modules[module], name).close()

@@ -60,5 +60,5 @@ def test_a_command_that_leaves_somebody_behind_is_waited_for_in_vain_and_not_for
     with pytest.raises(HookError, match="wanted the command to end within 1 s"):
         run(served, "exec:wake", 0.5)
     with Cri(served.socket) as cri:
-        assert not ready.question(policy.ready("exec:test -e /up"), RUNNING, cri, 0.0)(0.0)
+        assert not ready.question(policy.ready("exec:test -e /up"), RUNNING, cri, 0.0, "models")(0.0)
     assert not served.stopping.is_set()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import stat
 import subprocess
@@ -18,6 +17,7 @@ from glowplug.capture.readers import Readers
 from glowplug.capture.volume_files import Budget, Unreadable, Volume
 from glowplug.checkpoint import content, mounts
 from glowplug.checkpoint.noise import SandboxFacts
+from glowplug.host import workers
 from glowplug.layer import mountinfo
 
 POD = SandboxFacts(name="web", namespace="models", uid="0c5f2a8e-6a53-4a0e-9a55-6d6d2a1b7c11")
@@ -289,7 +289,9 @@ def test_a_large_volume_is_its_file_system_whatever_the_device(disk: Callable[[s
     assert one != told(disk("2", "99999999-2222-3333-4444-555555555555"), mounts.BACKING)
 
 
-def test_a_large_subpath_is_the_volume_behind_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_subpath_is_the_volume_behind_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PV A and PV B, attached in turn as /dev/sdb with the same subPath, are two."""
 
     def attached(handle: str) -> str | None:
@@ -321,9 +323,7 @@ def test_a_large_subpath_is_the_volume_behind_its_device(tmp_path: Path, monkeyp
 def pool() -> Iterator[Readers]:
     found = Readers()
     yield found
-    for reader in [*found._idle, *found._busy]:
-        reader.end()
-        reader._process.wait(SOON)
+    found.close()
 
 
 def ask(
@@ -333,55 +333,41 @@ def ask(
     return answer.text or f"({answer.why})"
 
 
-def test_answers_come_from_a_process_that_stays_for_the_next(pool: Readers, tmp_path: Path) -> None:
+def test_answers_come_from_readers(pool: Readers, tmp_path: Path) -> None:
     assert ask(pool, str(tmp_path)) == told(tmp_path, mounts.STATE)
-    (reader,) = pool._idle
     assert ask(pool, f"{tmp_path}/gone") == "(No such file or directory)"
-    assert pool._idle == [reader]
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers that hang, as on a dead file server: they never answer, but for one question before."""
-    hang = 'import sys, time\nprint()\nprint(\'["first", ""]\', flush=True)\ntime.sleep(1000)'
-    monkeypatch.setattr(readers, "_PROGRAM", hang)
+    (tmp_path / "hanging.py").write_text(
+        'import time\ndef main():\n print()\n print(\'["first", ""]\', flush=True)\n time.sleep(1000)\n'
+    )
+    monkeypatch.setattr(workers, "_SOURCES", str(tmp_path))
+    monkeypatch.setattr(readers, "READER", "hanging")
 
 
-@pytest.mark.usefixtures("stopped")
-def test_a_volume_that_hangs_is_unknown_and_what_came_before_is_not(pool: Readers) -> None:
+@pytest.mark.usefixtures("hanging")
+def test_a_volume_that_hangs_is_unknown_and_what_came_before_is_not() -> None:
+    pool = Readers()
     questions = [("/a", mounts.STATE), ("/dead", mounts.STATE), ("/c", mounts.STATE)]
     answers = pool.ask("models", questions, POD, None, 1.0)
     assert [answer.text for answer in answers] == ["first", None, None]
-    assert answers[1].why == "not read in time"
-    (reader,) = pool._busy
-    assert reader._process.wait(SOON) == -signal.SIGKILL
+    assert answers[1].why == readers.TOO_LATE
+    pool.close()
 
 
-@pytest.mark.usefixtures("stopped")
-def test_an_owner_whose_volumes_hang_takes_nobody_else_s_readers(
-    pool: Readers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readers._Reader, "is_gone", lambda _: False)  # the kernel does not let them go
-    for _ in range(readers.MOST_OF_ONE):
-        assert ask(pool, "/dead", owner="hostile", deadline_s=0.5) == "first"
-        pool.ask("hostile", [("/a", mounts.STATE)] * 2, POD, None, 0.01)
-    assert ask(pool, "/dead", owner="hostile") == f"({readers.TOO_MANY})"
-    assert ask(pool, "/a", owner="models") == "first"
-
-
-def test_a_reader_that_died_is_replaced(pool: Readers, tmp_path: Path) -> None:
-    assert ask(pool, str(tmp_path))
-    (reader,) = pool._idle
-    reader._process.kill()
-    reader._process.wait(SOON)
-    assert ask(pool, str(tmp_path)) == told(tmp_path, mounts.STATE)
+def test_an_owner_with_too_many_is_told(pool: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool._workers, "_most_of_one", 0)
+    assert ask(pool, "/dead") == f"({readers.TOO_MANY})"
 
 
 def test_a_reader_imports_nothing_of_others() -> None:
     """It is started while a container waits."""
     program = "import sys; sys.path.insert(0, sys.argv[1]); import glowplug.capture.volume_reader; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-IS", "-c", program, readers._SOURCES], capture_output=True, text=True, check=True
+        [sys.executable, "-IS", "-c", program, workers._SOURCES], capture_output=True, text=True, check=True
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert loaded - {"glowplug"} <= set(sys.stdlib_module_names) | {

@@ -25,10 +25,11 @@ LATEST_S = 1.0
 Ask = Callable[[float], bool]
 """Asked with the time, in time.monotonic() seconds, by which it has to answer."""
 
-def question(wanted: Ready, running: Running, cri: Cri, began: float) -> Ask:
-    """What to ask. `began`: when the container was started, in time.monotonic() seconds."""
+
+def question(wanted: Ready, running: Running, cri: Cri, began: float, owner: str) -> Ask:
+    """What to ask. `began`: when the container was started, in time.monotonic() seconds; `owner`: its namespace."""
     if wanted.kind == "log":
-        return LogWatch(running.log, wanted.regex).ask
+        return LogWatch(running.log, wanted.regex, owner).ask
     if wanted.kind == "after":
         return lambda _: time.monotonic() >= began + wanted.seconds
     asks: dict[str, Ask] = {

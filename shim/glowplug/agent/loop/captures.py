@@ -45,7 +45,10 @@ def _asked(parts: Parts, row: Row, case: Case) -> Next:
     wanted, started = case.policy.ready, case.candidate.started
     assert wanted is not None  # or it would not wait
     if case.ask is None:
-        case.ask = ready.question(wanted, case.running, parts.cri, began if started is None else started)
+        owner = case.candidate.facts.sandbox_namespace
+        case.ask = ready.question(
+            wanted, case.running, parts.cri, began if started is None else started, owner
+        )
         if started is not None and began - started < SEEN_AT_ONCE_S:
             case.last_no = began
     first, case.asked = not case.asked, True

@@ -1,0 +1,93 @@
+"""Processes that answer questions and can be killed: what hangs is over at its deadline, and is nobody else's."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glowplug.host import workers
+from glowplug.host.workers import TooManyWorkers, Workers
+
+SOON_S = 30.0
+
+PROGRAM = """
+import os, sys, time
+
+def main():
+    print(flush=True)
+    for line in sys.stdin:
+        word = line.strip()
+        if word == "die":
+            os.kill(os.getpid(), 9)
+        print(os.getpid(), flush=True)
+        if word == "hang":
+            time.sleep(1000)
+        print(word, flush=True)
+"""
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    (tmp_path / "worker_program.py").write_text(PROGRAM)
+    monkeypatch.setattr(workers, "_SOURCES", str(tmp_path))
+    found = Workers("worker_program", most=6, most_of_one=2)
+    yield found
+    found.close()
+
+
+def ask(pool: Workers, word: str, owner: str = "one", deadline_s: float = SOON_S) -> list[str]:
+    return pool.ask(owner, word, 2, deadline_s).lines
+
+
+def test_one_that_answers_stays_for_the_next(pool: Workers) -> None:
+    first, second = ask(pool, "a"), ask(pool, "b", owner="other")
+    assert first[0] == second[0]
+    assert (first[1], second[1]) == ("a", "b")
+
+
+def test_one_that_hangs_is_killed_at_the_deadline_and_what_it_said_before_counts(pool: Workers) -> None:
+    assert ask(pool, "a")
+    (pid,) = ask(pool, "hang", deadline_s=0.5)
+    until = time.monotonic() + SOON_S
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
+        ask(pool, "b")  # who asks next finds that it is gone
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_another_is_ready_while_one_hangs(pool: Workers) -> None:
+    """So that nobody else waits for an interpreter's start."""
+    assert ask(pool, "a")
+    assert len(ask(pool, "hang", deadline_s=0.5)) == 1
+    assert [worker.is_gone() for worker in pool._idle] == [False]
+
+
+def test_an_owner_whose_questions_hang_has_a_few_and_takes_nobody_else_s(
+    pool: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers._Worker, "is_gone", lambda _: False)  # the kernel does not let them go
+    for _ in range(2):
+        ask(pool, "hang", owner="hostile", deadline_s=0.2)
+    with pytest.raises(TooManyWorkers):
+        ask(pool, "a", owner="hostile")
+    assert ask(pool, "a", owner="models")[1] == "a"
+
+
+def test_how_one_ended_is_told(pool: Workers) -> None:
+    answered = pool.ask("one", "die", 2, SOON_S)
+    assert (answered.lines, answered.status) == ([], -signal.SIGKILL)
+
+
+def test_one_that_died_meanwhile_is_replaced(pool: Workers) -> None:
+    pid = int(ask(pool, "a")[0])
+    os.kill(pid, signal.SIGKILL)
+    pool._idle[0].wait(SOON_S)
+    assert ask(pool, "b")[1] == "b"
+
+
+def test_niceness_is_set(tmp_path: Path, pool: Workers) -> None:
+    nice = Workers("worker_program", most=1, most_of_one=1, niceness=7)
+    assert os.getpriority(os.PRIO_PROCESS, int(ask(nice, "a")[0])) == 7
+    nice.close()
