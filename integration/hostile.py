@@ -35,8 +35,22 @@ while True:
 Hostile = Callable[[Pods], Container]
 
 
+SPEAK = """
+import random, threading, time
+def speak():
+    while True:
+        print("".join(random.choices("ab", k=60000)), flush=True)
+        time.sleep(0.2)
+threading.Thread(target=speak, daemon=True).start()
+"""
+
+
 def _run(
-    pods: Pods, said: Mapping[str, str], mounts: Callable[[str], tuple[Mount, ...]] | None = None
+    pods: Pods,
+    said: Mapping[str, str],
+    mounts: Callable[[str], tuple[Mount, ...]] | None = None,
+    *,
+    first: str = f"print('{'a' * 64}!', flush=True)",
 ) -> Container:
     own = {f"glowplug.dev/{name.replace('_', '-')}": text for name, text in said.items()}
     annotations = {"glowplug.dev/containers": "main", **own}
