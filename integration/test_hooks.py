@@ -254,7 +254,7 @@ def test_ready_is_what_its_pod_says(asked: Container, agent: Node) -> None:
         "after:1ms": True,
         "after:1h": False,
     }.items():
-        ask = ready.question(policy.ready(text), running, asked.pod.cri, time.monotonic() - 1)
+        ask = ready.question(policy.ready(text), running, asked.pod.cri, time.monotonic() - 1, "default")
         assert ask(time.monotonic() + 5) is expected, text
 
 
@@ -266,4 +266,4 @@ def test_a_pod_in_the_hosts_network_is_not_asked_over_it(agent: Node, pods: Pods
         running = Running(container.id, container.pid, network, "")
         for text in ("http://:8000/health", "tcp://:8000"):
             with pytest.raises(GlowplugError, match="hostNetwork"):
-                ready.question(policy.ready(text), running, pod.cri, 0.0)(time.monotonic() + 5)
+                ready.question(policy.ready(text), running, pod.cri, 0.0, "default")(time.monotonic() + 5)
