@@ -143,6 +143,7 @@ def glowplug_config(names: Names, criu: str, settings: Mapping[str, object]) -> 
         "runc_root": names.runc_root,
         "runc": runc_program(),
         "criu": criu,
+        "trial": "never",  # every capture of a test is the first of its workload; those that try ask for it
         "failure_backoff": False,  # a test fails many restores of one workload in a row, and wants each
         **settings,
     }

@@ -8,12 +8,12 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount
+from glowplug.containerd.cri_specs import Mount, Security
 from integration import differ
 from integration.captured import capture, records
 from integration.images import REPOSITORY
@@ -24,6 +24,9 @@ from integration.waiting import wait_until
 
 STARTS_WITHIN_S, ANSWERS_WITHIN_S = 30.0, 60.0
 PROGRAMS = f"{REPOSITORY}/integration/programs"
+
+TRIED = {"glowplug.dev/trial": "always"}
+NET_ADMIN = Security(add_capabilities=("NET_ADMIN",))
 
 KEPT = (
     "timers:never_read",
@@ -43,10 +46,13 @@ KEPT = (
     "multicast:of_one_source",
     "multicast:ipv6",
     "multicast:interface",
+    "addresses:of_the_pod",
+    "addresses:of_a_group",
     "volumes:watched_file",
     "volumes:watched_directory",
     "volumes:working_directory",
     "volumes:watched_scratch",
+    "volumes:followed_file",
 )
 
 # Program → what the refusal has to name.
@@ -61,15 +67,28 @@ REFUSED = {
     "queues:then_closed_for_writing": "bytes still to be read: try again",
     "queues:closed_by_its_writer": "bytes still to be read: try again",
     "refused:peer_outside": "outside of the container",
+    "addresses:freely_bound": "bound to 192.0.2.9, which is not the address",
+    "addresses:transparent": "bound to 192.0.2.10, which is not the address",
+    "addresses:given_to_itself": "bound to 10.250.9.9, which is not the address",
+    "addresses:connected_to_itself": "bound to 10.250.9.9, which is not the address",
     "refused:landlocked": "gave up rights by Landlock",
     "refused:landlocked_child": "gave up rights by Landlock",
     "refused:landlocked_thread": "gave up rights by Landlock",
 }
 
 
+def node_volume(node: Node) -> str:
+    """A directory of the node that pods mount (hostPath)."""
+    return f"{node.names.state}/node-volume"
+
+
 def mounts(node: Node, pod: Pod) -> tuple[Mount, ...]:
     directory = PodDirectory(node, pod.spec.uid)
+    os.makedirs(node_volume(node), exist_ok=True)
+    with open(f"{node_volume(node)}/log", "w") as file:
+        file.write("one\n")
     return (
+        Mount(container_path="/node", host_path=node_volume(node), readonly=True),
         Mount(container_path="/programs", host_path=PROGRAMS, readonly=True),
         directory.config_map("settings", {"a.conf": "one"}, "/etc/settings"),
         directory.empty_dir("scratch", "/scratch"),
@@ -77,7 +96,14 @@ def mounts(node: Node, pod: Pod) -> tuple[Mount, ...]:
 
 
 def start(
-    node: Node, pods: Pods, names: tuple[str, ...], case: str, annotations: dict[str, str] | None = None
+    node: Node,
+    pods: Pods,
+    names: tuple[str, ...],
+    case: str,
+    annotations: Mapping[str, str] | None = None,
+    security: Security | None = None,
+    *,
+    write_on: bool = False,
 ) -> tuple[Pod, Container]:
     pod = pods.run(name="kept", annotations=annotations or {})
     container = pod.container(
@@ -85,7 +111,11 @@ def start(
         env={"CASE": case, "PYTHONDONTWRITEBYTECODE": "1"},
         mounts=mounts(node, pod),
         annotations=annotations or {},
+        security=security or Security(),
     )
+    if write_on:
+        with open(f"{node_volume(node)}/log", "a") as file:
+            file.write("two\n")
     container.start()
     return pod, container
 
@@ -126,15 +156,16 @@ def restored(node: Node) -> Iterator[Told]:
     pods = Pods(node)
     case = secrets.token_hex(4)
     try:
-        pod, container = start(node, pods, KEPT, case)
+        pod, container = start(node, pods, KEPT, case, TRIED)
         serving(container)
         facts = differ.of(container.pid)
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["trial"] == "passed", done.stdout
         told = Told([said(container)], [])
         pod.remove()
         for _ in range(2):
-            pod, container = start(node, pods, KEPT, case)
+            pod, container = start(node, pods, KEPT, case, TRIED, write_on=True)
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
             told.differs.append(differ.differences(facts, differ.of(container.pid)))
@@ -177,7 +208,8 @@ def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str)
     """In one line that says who and what, with the container as it was and nothing in the cache."""
     allowed = {"glowplug.dev/mptcp": "allow"} if "mptcp" in program else None
     with socket.socket(socket.AF_UNIX) as neighbour:
-        pod, container = start(agent, pods, (program,), secrets.token_hex(4), allowed)
+        security = NET_ADMIN if program.startswith("addresses:") else None
+        pod, container = start(agent, pods, (program,), secrets.token_hex(4), allowed, security)
         if program == "refused:peer_outside":
             listen(neighbour, PodDirectory(agent, pod.spec.uid).empty_dir("scratch", "").host_path)
         serving(container)  # no check is run: it may change what is to be refused

@@ -5,7 +5,7 @@ import os
 import select
 
 libc = ctypes.CDLL(None, use_errno=True)
-CONFIG, SCRATCH = "/etc/settings", "/scratch"
+CONFIG, SCRATCH, NODE = "/etc/settings", "/scratch", "/node"
 
 
 def _watch(path):
@@ -60,3 +60,18 @@ def watched_scratch():
         _fires(directory_watch, lambda: os.listdir(f"{SCRATCH}/below")),
     ]
     return lambda: [check() for check in checks]
+
+
+def followed_file():
+    """As a log is followed, on a volume that does not travel."""
+    fd = os.open(f"{NODE}/log", os.O_RDONLY)
+    assert os.read(fd, 64) == b"one\n"
+
+    def check():
+        with open(f"{NODE}/log") as file:
+            file.seek(4)
+            rest = file.read().encode()
+        assert os.read(fd, 64) == rest, "another place in the file"
+        os.lseek(fd, 4, os.SEEK_SET)
+
+    return check

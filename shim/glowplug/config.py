@@ -56,6 +56,9 @@ class Config:
     """Of pods that say nothing with glowplug.dev/containers: gpu, the containers with a GPU, or all."""
     sharing: str = ""
     """Which namespaces take whose shared checkpoints without asking: "models:team-a,team-b base:*"."""
+    trial: str = "first"
+    """Of pods that say nothing with glowplug.dev/trial: whether a fresh checkpoint is restored once, where nobody sees
+    it, before it is published: always; first, where the cache has none of that workload; never."""
     captures_at_once: int = 1
     """So many containers of the node are captured by the agent at the same time."""
     ready_deadline_s: float = 1800.0
@@ -181,6 +184,7 @@ _RULES: Mapping[str, Rule] = {
     "mode": _one_of("on", "observe", "off"),
     "capture": _one_of("ready", "any-time", "never", "once-and-exit"),
     "capture_containers": _one_of("gpu", "all"),
+    "trial": _one_of("always", "first", "never"),
     "captures_at_once": _MORE_THAN_0,
     "ready_deadline_s": _MORE_THAN_0,
     "capture_max_age_s": _MORE_THAN_0,

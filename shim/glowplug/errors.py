@@ -45,6 +45,12 @@ class CriuError(GlowplugError):
     """CRIU is missing, too old, or failed."""
 
 
+class NotRestorable(CriuError):
+    """A fresh checkpoint whose trial failed through its own fault: it is not published."""
+
+    slug = "not-restorable"
+
+
 class RuncError(GlowplugError):
     """runc is missing or failed."""
 

@@ -53,6 +53,20 @@ def attempt(container: str) -> str:
     return f"{attempts()}/{container}"
 
 
+TRIAL = "glowplug-trial-"
+"""Begins the name of each restore that is a trial of a fresh checkpoint (restore/trial), and of its cgroup."""
+
+
+def trial_id(container: str) -> str:
+    """The made-up container of a trial: one at a time for each container that is captured."""
+    return f"{TRIAL}{container}"
+
+
+def trial_place(cache: str, container: str) -> str:
+    """Everything that a trial puts down, on the cache's file system; gone when it has ended."""
+    return f"{cache}/views/{trial_id(container)}.place"
+
+
 def captures() -> str:
     """Lock files of captures under way, one per container."""
     return f"{RUN_DIR}/captures"

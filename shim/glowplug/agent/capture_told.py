@@ -5,6 +5,7 @@ From there it reaches the history, the log, the metrics, and the pod's readiness
 
 from collections.abc import Sequence
 
+from glowplug.capture.preflight.require import MOMENTARY
 from glowplug.capture.request import Request, Result
 from glowplug.errors import GlowplugError, UsageError
 from glowplug.runtime import outcome
@@ -13,7 +14,7 @@ CAPTURED = "captured"
 REFUSED = "refused"
 FAILED = "failed"
 NOT_NEEDED = "not-needed"
-PASSING = frozenset(("under-way", "slot", "no-room"))
+PASSING = frozenset(("under-way", "slot", "no-room", *MOMENTARY))
 """Slugs of refusals that speak of the moment only: the agent tries again after a while, and says nothing yet."""
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
 
@@ -27,6 +28,7 @@ def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] 
         "pause_s": result.pause_s,
         "predicted_pause_s": result.predicted_pause_s,
         "phases": result.phases,
+        **({"trial": result.trial} if result.trial else {}),
         **({"detail": "; ".join(trouble)} if trouble else {}),
     }
     return _append(CAPTURED, by, result.namespace, result.pod, result.container, {"pod_uid": pod_uid, **said})
@@ -37,7 +39,9 @@ def not_captured(
 ) -> bool:
     """Refused where nothing was touched, else failed; the container runs on either way."""
     kind = REFUSED if isinstance(error, UsageError) else FAILED
+    slug = getattr(error, "slug", "")
     said: dict[str, object] = {"pod_uid": pod_uid, "detail": "; ".join((str(error), *trouble))}
+    said |= {"slug": slug} if slug else {}
     return _append(kind, by, request.namespace, request.pod, request.container or "", said)
 
 

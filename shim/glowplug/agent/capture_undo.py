@@ -16,6 +16,7 @@ from glowplug.agent import capture_task, hooks
 from glowplug.agent.capture_journal import Journal
 from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running
+from glowplug.capture import trial
 from glowplug.capture.runc import Runc
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
@@ -50,6 +51,7 @@ def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> 
                 give_cuda_back(running.pid)
             if after is not None:
                 _wake(after, timeout_s, running, containerd, cri)
+    trial.undo(journal.container)
     shutil.rmtree(paths.capture_scratch(journal.container), ignore_errors=True)
     _remove_lock(journal.container)
     journal.finish()

@@ -19,7 +19,7 @@ from glowplug.capture import pipeline
 from glowplug.capture.request import Result
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
-from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, UsageError
+from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, NotRestorable, UsageError
 from glowplug.host import ending
 
 PAUSES = "room"
@@ -137,7 +137,7 @@ def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[
     capture_told.not_captured(task.request, error, "agent", task.pod_uid, trouble)
     slug = (
         error.slug
-        if isinstance(error, CaptureRefused)
+        if isinstance(error, CaptureRefused | NotRestorable)
         else "refused"
         if isinstance(error, UsageError)
         else ""

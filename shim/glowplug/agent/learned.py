@@ -98,7 +98,8 @@ class Learned:
             )
         raise CaptureRefused(
             "tried-before",
-            f"{known.failed_captures} captures of this workload came to nothing: see `glowplug history --captures`; "
+            f"{known.failed_captures} captures of this workload came to nothing"
+            f"{f' ({known.why})' if known.why else ''}: see `glowplug history --captures`; "
             f"the next one is tried in {left}",
         )
 

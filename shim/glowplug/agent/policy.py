@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from glowplug.agent import engines
+from glowplug.capture import trial
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.eligible import containers_named
 from glowplug.checkpoint.requirements import asks_for_gpu
@@ -109,6 +110,7 @@ def of(facts: BundleFacts, default: When) -> Policy:
     engine = _preset(found)
     asked: When = found.get(CAPTURE, when) or default
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
+    found.get(trial.TRIAL, trial.policy)  # the capture's
     return Policy(
         when=asked,
         ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),

@@ -44,7 +44,7 @@ def restores_running() -> int:
 def _restores(held: set[_Inode]) -> Iterator[UnderWay]:
     for directory in _entries(paths.attempts()):
         since = _held_since(f"{directory}/{LOCK}", held)
-        if since is not None:
+        if since is not None and not os.path.basename(directory).startswith(paths.TRIAL):
             written = progress.read(f"{directory}/{PROGRESS}")
             yield UnderWay(RESTORE, _container_of(directory), since, written)
 

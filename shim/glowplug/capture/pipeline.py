@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from glowplug.capture import (
     since_start,
     state,
     subject,
+    trial,
     unix_names,
     volumes,
 )
@@ -52,6 +53,7 @@ from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
 from glowplug.layer import shm, tree
+from glowplug.podnet import interfaces
 from glowplug.registry import fleet
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Work:
     ids: Ids | None = None
     watched: tuple[str, ...] = ()
     unix_names: Names = field(default_factory=Names)
+    addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     state: dict[str, object] = field(default_factory=dict)
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
@@ -148,6 +151,7 @@ def make_room(work: Work) -> None:
     work.draft = work.open.enter_context(work.store.draft(needed))
     work.scratch = work.open.enter_context(_scratch(work.subject.record.id))
     work.watched = watches.paths(work.subject.pids)
+    work.addresses = interfaces.places(interfaces.read(f"/proc/{work.subject.init}/ns/net"))
 
 
 def freeze(work: Work) -> None:
@@ -203,14 +207,20 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
 
 def settle(work: Work) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
-    assert work.draft is not None and work.subject is not None
-    renewed = volumes.renewed(work.subject.bundle)
-    fixups.apply(f"{work.draft.path}/images", renewed, work.unix_names.now)
+    assert work.draft is not None and work.subject is not None and work.found is not None
+    renewed, own = volumes.renewed(work.subject.bundle), volumes.staying(work.subject.bundle, work.found)
+    fixups.apply(f"{work.draft.path}/images", renewed, own, work.unix_names.now, work.addresses)
     if work.request.canary:
         with open(f"{work.draft.path}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
     state.write(work.state, f"{work.draft.path}/images")
     rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
+
+
+def try_it(work: Work) -> None:
+    """The checkpoint restored where nobody sees it, and held at the gate: what can't be restored is not published."""
+    work.result.trial = trial.run(work)
+    work.report("trial", work.result.trial)
 
 
 def publish(work: Work) -> None:
@@ -237,6 +247,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("room", make_room),
     ("freeze", freeze),
     ("settle", settle),
+    ("trial", try_it),
     ("publish", publish),
     ("stop", stop),
 )

@@ -30,7 +30,8 @@ class Request:
 
 @dataclass(slots=True)
 class Result:
-    """Sizes in bytes, times in seconds. `pause_s`: how long the container stood still."""
+    """Sizes in bytes, times in seconds. `pause_s`: how long the container stood still. `trial`: what came of the trial
+    of its checkpoint (capture/trial.py), "" where there was none."""
 
     checkpoint: str = ""
     namespace: str = ""
@@ -39,4 +40,5 @@ class Result:
     predicted_pause_s: float = 0.0
     pause_s: float = 0.0
     bytes: int = 0
+    trial: str = ""
     phases: dict[str, float] = field(default_factory=dict)

@@ -45,6 +45,7 @@ NEUTRAL_SETTINGS = frozenset(
         "restore",
         "restored-signal",
         "share",
+        "trial",
     )
 )
 

@@ -32,8 +32,25 @@ def _cells(record: Record) -> tuple[str, ...]:
     return (
         screen.clock(fields.number(record, "time") or 0.0)[5:],
         "/".join(fields.text(record, name) for name in ("namespace", "pod", "container")),
-        fields.text(record, "result"),
+        _result(record),
         f"by the {fields.text(record, 'by')}",
         "" if pause_s is None else f"paused {screen.seconds(pause_s)}",
         screen.short(fields.text(record, "checkpoint") or None),
+        _trial(fields.text(record, "trial")),
     )
+
+
+def said(record: Record) -> str:
+    """`failed (not-restorable) at 12:00:01: why`."""
+    at = screen.clock(fields.number(record, "time") or 0.0)
+    detail = fields.text(record, "detail") or _trial(fields.text(record, "trial"))
+    return f"{_result(record)} at {at}{f': {detail}' if detail else ''}"
+
+
+def _result(record: Record) -> str:
+    slug = fields.text(record, "slug")
+    return fields.text(record, "result") + (f" ({slug})" if slug else "")
+
+
+def _trial(said: str) -> str:
+    return f"trial {said}" if said else ""

@@ -1,12 +1,14 @@
 """`explain POD`: what happened at the start of each of its containers, and the verdict now."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from glowplug.agent import record as fields
 from glowplug.agent.policy import is_chosen
+from glowplug.agent.record import Record
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.worth import Prediction
-from glowplug.cli import history, judged, opened, phases, reasons, screen, timeline_text
+from glowplug.cli import captures, history, judged, opened, phases, reasons, screen, starts, timeline_text
 from glowplug.cli.judged import Judged, Judging
 from glowplug.cli.starts import Start
 from glowplug.config import Config
@@ -30,7 +32,8 @@ _NOT_CAPTURED = (
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One container. `starts`: on record, the oldest first. `judged` None: `not_judged` says why."""
+    """One container. `starts`: on record, the oldest first. `judged` None: `not_judged` says why. `capture`: the last
+    one of it on record."""
 
     container: str
     id: str
@@ -38,6 +41,7 @@ class Explained:
     starts: tuple[Start, ...]
     judged: Judged | None
     not_judged: str
+    capture: Record | None = None
 
 
 def run(
@@ -57,21 +61,23 @@ def run(
 
 def find(settings: Config, namespace: str, pod: str, container: str | None) -> list[Explained]:
     """Each container of the pod, or the one named, as its latest attempt."""
-    starts = [
+    recorded = history.records(settings.cache)
+    began = [
         start
-        for start in history.read(settings.cache)
+        for start in starts.of(recorded)
         if (start.namespace, start.pod) == (namespace, pod) and container in (None, start.container)
     ]
+    last = {fields.text(one, "container"): one for one in captures.of(recorded, namespace, pod)}
     with Containerd(
         settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
     ) as containerd:
         try:
             records, unreachable = _records(containerd, namespace, pod, container), ""
         except ContainerdError as error:
-            if not starts:
+            if not began:
                 raise
             records, unreachable = {}, str(error)
-        names = sorted(records.keys() | {start.container for start in starts})
+        names = sorted(records.keys() | {start.container for start in began})
         if not names:
             wanted = "/".join(part for part in (namespace, pod, container) if part)
             raise UsageError(
@@ -79,7 +85,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 "see `crictl ps -a` and `glowplug history`"
             )
         judging = Judging(settings, containerd, opened.store(settings))
-        own = {name: tuple(start for start in starts if start.container == name) for name in names}
+        own = {name: tuple(start for start in began if start.container == name) for name in names}
         # In a pod where some containers are captured, the others; in any other pod every container is compared.
         left_out = {
             name
@@ -97,6 +103,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                     _explained(containerd, judging, name, records.get(name), own[name], unreachable)
                 )
         # What is captured comes first: an init container or a sidecar is rarely what was asked about.
+        explained = [replace(one, capture=last.get(one.container) or last.get("")) for one in explained]
         return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
 
 
@@ -143,6 +150,8 @@ def _show(namespace: str, pod: str, one: Explained, everything: bool) -> None:
     state = f", {one.state}" if one.state else ""
     screen.line(f"{namespace}/{pod}/{one.container}: container {one.id[:12]}{state}")
     _show_start(one)
+    if one.capture is not None:
+        screen.line(f"  capture:    {captures.said(one.capture)}")
     screen.line()
     if one.judged is None:
         screen.line(f"verdict now: none: {one.not_judged}")
@@ -209,4 +218,5 @@ def _plain(one: Explained) -> dict[str, object]:
         "earlier_starts": len(one.starts) - (1 if start else 0),
         "verdict": judged.plain(one.judged) if one.judged else None,
         "not_judged": one.not_judged or None,
+        "capture": dict(one.capture) if one.capture else None,
     }

@@ -6,6 +6,7 @@ only the root of a namespace stays (cgroups.py).
 
 import json
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from glowplug.criu import cgroups, sockets
@@ -16,15 +17,19 @@ NAME = "settled.json"
 
 class Settled(NamedTuple):
     """`addresses`: the old pod's, to which sockets are bound: each needs one of the new pod's in its place.
-    `cgroup_namespace`: the processes have one of their own (see `config.restore`)."""
+    `cgroup_namespace`: the processes have one of their own (see `config.restore`). `places`: of the addresses the
+    interface, and which one of its family there; of checkpoints of an older Glowplug none."""
 
     addresses: tuple[str, ...]
     cgroup_namespace: bool
+    places: Mapping[str, tuple[str, int]]
 
 
-def settle(images_dir: str) -> Settled:
-    """Called once on a fresh dump, which it changes. Raises ImageError, OSError."""
-    found = Settled(sockets.settle(images_dir).addresses, cgroups.settle(images_dir))
+def settle(images_dir: str, places: Mapping[str, tuple[str, int]]) -> Settled:
+    """Called once on a fresh dump, which it changes. places: of the pod's addresses. Raises ImageError, OSError."""
+    bound = sockets.settle(images_dir).addresses
+    own = {address: places[address] for address in bound if address in places}
+    found = Settled(tuple(own), cgroups.settle(images_dir), own)
     with open(os.path.join(images_dir, NAME), "w", encoding="ascii") as file:
         json.dump(found._asdict(), file)
     return found
@@ -35,6 +40,7 @@ def read(images_dir: str) -> Settled:
     try:
         with open(os.path.join(images_dir, NAME), encoding="ascii") as file:
             told = json.load(file)
-        return Settled(tuple(map(str, told["addresses"])), bool(told["cgroup_namespace"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"wanted {NAME} beside the images, found: {error}") from error
+        places = {str(at): (str(name), int(nth)) for at, (name, nth) in told.get("places", {}).items()}
+        return Settled(tuple(map(str, told["addresses"])), bool(told["cgroup_namespace"]), places)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImageError(f"{NAME} beside the images can't be read: {error}") from error

@@ -44,7 +44,7 @@ class Census(NamedTuple):
     listening: int
     """Listening TCP sockets."""
     addresses: tuple[str, ...]
-    """Local addresses of sockets, but for wildcard and loopback: `rebind` needs a new one for each."""
+    """Local addresses of sockets, but for wildcard, loopback and multicast: some are the old pod's."""
 
 
 class _End(NamedTuple):
@@ -77,7 +77,7 @@ def settle(images_dir: str) -> Census:
         elif sock.integer(_STATE) == _TCP_LISTEN and sock.integer(_PROTO) == _TCP:
             listening += 1
         address = _plain(_address(sock, _SRC_ADDR))
-        if sock.integer(_SRC_PORT) and not (address.is_unspecified or address.is_loopback):
+        if sock.integer(_SRC_PORT) and not _is_anybodys(address):
             addresses.add(str(address))
     if closed:
         images.store(images_dir, "files.img", "files", entries)
@@ -89,9 +89,9 @@ def settle(images_dir: str) -> Census:
 def rebind(images_dir: str, into: str, addresses: Mapping[str, str]) -> int:
     """Give sockets bound to an address of the old pod the new pod's address; how many were changed.
 
-    addresses: old address to new one, for every address that the census named. The changed files.img is
-    written to the directory ``into`` (see `images.view`). Raises ImageError, also when the new address is
-    of another family or one is missing: CRIU could not bind it.
+    addresses: old address to new one; other addresses stay (one that was bound with IP_FREEBIND is nobody's). The
+    changed files.img is written to the directory ``into`` (see `images.view`). Raises ImageError, also when the new
+    address is of another family: CRIU could not bind it.
     """
     wanted = {ipaddress.ip_address(old): ipaddress.ip_address(new) for old, new in addresses.items()}
     entries = images.load(images_dir, "files.img", "files")
@@ -101,10 +101,8 @@ def rebind(images_dir: str, into: str, addresses: Mapping[str, str]) -> int:
         if sock is None or not sock.integer(_SRC_PORT):
             continue
         local = _address(sock, _SRC_ADDR)
-        if _plain(local).is_unspecified or _plain(local).is_loopback:
-            continue
         if _plain(local) not in wanted:
-            raise ImageError(f"a socket is bound to {local}, which is none of the old pod's known addresses")
+            continue
         for field in (_SRC_ADDR, _DST_ADDR):
             address = _address(sock, field)
             new = wanted.get(_plain(address))
@@ -115,6 +113,10 @@ def rebind(images_dir: str, into: str, addresses: Mapping[str, str]) -> int:
     if changed:
         images.store(into, "files.img", "files", entries)
     return changed
+
+
+def _is_anybodys(address: Address) -> bool:
+    return address.is_unspecified or address.is_loopback or address.is_multicast
 
 
 def _connected(sock: Message) -> bool:

@@ -18,6 +18,9 @@ MS_MANDLOCK = 0x40
 MS_DIRSYNC = 0x80
 MS_NOSYMFOLLOW = 0x100
 MS_NOATIME = 0x400
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
 MS_NODIRATIME = 0x800
 MS_RELATIME = 0x200000
 MS_STRICTATIME = 0x1000000
@@ -29,6 +32,7 @@ RENAME_EXCHANGE = 0x2
 
 AT_FDCWD = -100
 CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
 FICLONE = 0x40049409
 
 # The kernel copies one page of mount options, its NUL included.
@@ -84,6 +88,12 @@ def mount_from(directory: str, source: str, target: str, fstype: str, flags: int
     done.acquire()
     if failed:
         raise failed[0]
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    if _libc.unshare(flags) < 0:
+        raise _error("")
 
 
 def umount2(target: str, flags: int) -> None:

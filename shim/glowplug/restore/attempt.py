@@ -43,7 +43,8 @@ class Facts:
     """What a stranger needs in order to take an attempt back. All are values that JSON holds.
 
     `root`: runc's --root. `script`: pid and start of the process that called us, which will run `runc create` if we
-    don't restore. `start`: the fields that every outcome of this start has. `marked`: the checkpoint.
+    don't restore. `start`: the fields that every outcome of this start has. `trial`: no container waits for it: a fresh
+    checkpoint is tried in `bundle`, a place of its own that goes with it (restore/trial).
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Facts:
         "script",
         "start",
         "systemd_cgroup",
+        "trial",
     )
 
     def __init__(self, **fields: object) -> None:
@@ -75,6 +77,7 @@ class Facts:
         self.runc = _text(fields, "runc")
         self.sandbox = _text(fields, "sandbox")
         self.systemd_cgroup = fields.get("systemd_cgroup") is True
+        self.trial = fields.get("trial") is True
         script, start = fields.get("script"), fields.get("start")
         self.script = [int(number) for number in script] if isinstance(script, list) else []
         self.start: dict[str, object] = start if isinstance(start, dict) else {}

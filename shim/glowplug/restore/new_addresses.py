@@ -3,27 +3,49 @@
 import ipaddress
 import os
 
+from glowplug.criu.settled import Settled
 from glowplug.errors import CriuError
 from glowplug.podnet import addresses
 
 
-def instead_of(old: tuple[str, ...], spec: dict[str, object]) -> dict[str, str]:
-    """Old to new, by family. Raises CriuError where it is not plain which one takes an old one's place."""
-    if not old:
+def instead_of(old: Settled, spec: dict[str, object]) -> dict[str, str]:
+    """Old to new: the one of the same interface, and the same one of its family there. Raises CriuError, OSError.
+
+    Of a checkpoint of an older Glowplug, which says no interfaces, the only one of its family.
+    """
+    if not old.addresses:
         return {}
-    new = _of_pod(spec)
-    found = {}
-    for address in old:
-        family = ipaddress.ip_address(address).version
-        rivals = [other for other in old if ipaddress.ip_address(other).version == family]
-        there = [other for other in new if other.version == family]
-        if len(rivals) != 1 or len(there) != 1:
-            raise CriuError(
-                f"a socket is bound to {address}: wanted one IPv{family} address in the old and in the new pod, "
-                f"found {len(rivals)} and {len(there)}; bind it to the wildcard address"
-            )
-        found[address] = str(there[0])
-    return found
+    from glowplug.podnet import interfaces  # which few restores have a use for
+
+    new = interfaces.places(interfaces.read(_network(spec)))
+    return {address: _instead(address, old, new) for address in old.addresses}
+
+
+def _instead(address: str, old: Settled, new: dict[str, tuple[str, int]]) -> str:
+    version = ipaddress.ip_address(address).version
+    there = [other for other in new if ipaddress.ip_address(other).version == version]
+    place = old.places.get(address)
+    same = [other for other in there if new[other] == place]
+    if same:
+        return same[0]
+    rivals = [other for other in old.addresses if ipaddress.ip_address(other).version == version]
+    if len(rivals) == len(there) == 1:
+        return there[0]
+    where = f" of {place[0]}" if place else ""
+    raise CriuError(
+        f"a socket is bound to {address}{where}, and which of the new pod's {len(there)} IPv{version} addresses takes "
+        "its place can't be told: bind it to the wildcard address"
+    )
+
+
+def _network(spec: dict[str, object]) -> str:
+    """The file of the network namespace that the spec joins. Raises CriuError."""
+    linux = spec.get("linux")
+    namespaces = linux.get("namespaces") if isinstance(linux, dict) else None
+    for namespace in namespaces if isinstance(namespaces, list) else []:
+        if namespace.get("type") == "network" and namespace.get("path"):
+            return str(namespace["path"])
+    raise CriuError("the new pod's addresses can't be read: its spec joins no network")
 
 
 def of_pod(spec: dict[str, object]) -> list[str]:

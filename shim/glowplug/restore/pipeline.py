@@ -1,13 +1,16 @@
 """Running the steps of a restore: each one timed and reported as it begins, the first failure named."""
 
 import time
+from collections.abc import Callable, Iterable
 
 from glowplug.errors import GlowplugError
 from glowplug.restore import steps
 from glowplug.restore.result import Reporter, Result
 
+Steps = Iterable[tuple[str, Callable[[steps.Work], None]]]
 
-def run(work: steps.Work, reporter: Reporter) -> int:
+
+def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int:
     """Take every step, and say how it went; the exit status of the process that restores.
 
     A part of a step that was measured on its own is a step of its own in what is said, and does not count in the
@@ -16,7 +19,7 @@ def run(work: steps.Work, reporter: Reporter) -> int:
     result = Result()
     work.begin_part = reporter.step
     try:
-        for stage, step in steps.STEPS:
+        for stage, step in taken:
             before = time.monotonic()
             reporter.step(stage)
             try:

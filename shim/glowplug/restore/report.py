@@ -9,7 +9,7 @@ from glowplug.restore.attempt import Attempt
 
 
 def once(ended: Attempt, became: Outcome) -> None:
-    """A runtime that is killed right here may make two of it, never none."""
-    if not ended.is_reported:
+    """A runtime that is killed right here may make two of it, never none. A trial is no start, and has no outcome."""
+    if not ended.is_reported and not ended.facts.trial:
         spool.append({"container_id": ended.id, **ended.facts.start, **became.to_json()})
         ended.note_reported()

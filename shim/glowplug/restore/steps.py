@@ -198,7 +198,7 @@ def view(work: Work) -> None:
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)
     work.settled = settled.read(stored)
-    addresses = new_addresses.instead_of(work.settled.addresses, work.spec)
+    addresses = new_addresses.instead_of(work.settled, work.spec)
     if addresses:
         sockets.rebind(stored, into, addresses)
     images.view(stored, into)
@@ -235,6 +235,15 @@ def spec(work: Work) -> None:
 def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
     is held at the gate; without CUDA it is let go there."""
+    run_runc(work, _at_gate)
+    work.begin_part("health")
+    if not process.is_alive(health.init_pid(work.attempt)):
+        raise CriuError("the container's first process died as soon as it ran")
+
+
+def run_runc(work: Work, at_gate: Callable[[Work, gate.Gate, Callable[[], bool]], None]) -> None:
+    """`runc restore` to its end. `at_gate`: called once, with the gate and what says whether runc has ended, to wait
+    for the tree and to let it go. Raises CriuError."""
     facts = work.attempt.facts
     state.inherit(state.read(work.checkpoint))
     criu_path = work.plan.criu
@@ -267,7 +276,7 @@ def criu(work: Work) -> None:
             work.left_s(),
             given,
             env,
-            meanwhile=lambda is_over: _at_gate(work, held_at, is_over),
+            meanwhile=lambda is_over: at_gate(work, held_at, is_over),
             record=work.attempt.runc_record,
             any_cpu=True,
         )
@@ -278,9 +287,6 @@ def criu(work: Work) -> None:
         raise CriuError(known_errors.explained(said))
     if not held_at.was_opened:
         raise CriuError("the restored tree did not stand at the gate: its script was killed")
-    work.begin_part("health")
-    if not process.is_alive(health.init_pid(work.attempt)):
-        raise CriuError("the container's first process died as soon as it ran")
 
 
 def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> None:

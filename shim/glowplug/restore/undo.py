@@ -130,6 +130,8 @@ def remove_files(left: Attempt, left_s: float) -> None:
         _remove(paths.restore_bundle(left.facts.bundle))
     if left.facts.cache:
         _remove(left.view)
+    if left.facts.trial and left.facts.bundle:
+        _remove(left.facts.bundle)
 
 
 def _try(step: "Callable[[Attempt, float], None]", left: Attempt, left_s: float, remaining: list[str]) -> None:

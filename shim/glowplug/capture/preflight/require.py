@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from glowplug.capture.preflight import (
+    addresses,
     closing,
     files,
     landlock,
@@ -21,6 +22,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     memory.sealed,
     memory.programs,
     sockets.unsupported,
+    addresses.foreign,
     unix_sockets.nameless,
     unix_peers.outside,
     closing.connections,

@@ -1,0 +1,157 @@
+"""The interfaces of a network namespace with their addresses: read, and made anew in a namespace of one's own.
+
+Over rtnetlink(7), with the few messages that this takes. What is made has the names and addresses of what was read
+and leads nowhere: a dummy drops its packets, a bridge without ports has nobody to give them to.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from glowplug.podnet import inside
+
+LOOPBACK = "lo"
+
+_NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
+_REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_ERROR, _DONE = 2, 3
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFF_UP = 0x1
+_IFA_F_NODAD = 0x02
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+_BUFFER = 1 << 16
+_KINDS = (b"dummy", b"bridge")
+
+Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+class Interface(NamedTuple):
+    """`addresses`: with their prefixes, in the kernel's order: the first of each family is the main one."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+def read(namespace: str) -> tuple[Interface, ...]:
+    """Of the namespace file, such as /proc/PID/ns/net, without the loopback. Raises OSError, HostError for our own."""
+    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asked:
+        names: dict[int, str] = {}
+        for _, message in _dump(asked, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+            index = _LINK.unpack_from(message)[2]
+            names[index] = _attributes(message, _LINK.size)[_IFLA_IFNAME].rstrip(b"\0").decode()
+        found: dict[str, list[str]] = {name: [] for name in names.values()}
+        for _, message in _dump(asked, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+            family, prefix, _, _, index = _ADDRESS.unpack_from(message)
+            said = _attributes(message, _ADDRESS.size)
+            packed = said.get(_IFA_LOCAL) or said.get(_IFA_ADDRESS)
+            if packed and family in (socket.AF_INET, socket.AF_INET6) and index in names:
+                found[names[index]].append(f"{ipaddress.ip_address(packed)}/{prefix}")
+    return tuple(Interface(name, tuple(listed)) for name, listed in found.items() if name != LOOPBACK)
+
+
+def places(interfaces: Iterable[Interface]) -> dict[str, tuple[str, int]]:
+    """Address → its interface, and which one of its family it is there; without those that a link gives itself."""
+    found = {}
+    for interface in interfaces:
+        counted = {4: 0, 6: 0}
+        for text in interface.addresses:
+            address = ipaddress.ip_interface(text).ip
+            if not address.is_link_local:
+                found[str(address)] = (interface.name, counted[address.version])
+                counted[address.version] += 1
+    return found
+
+
+def main_ones(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
+    """Each with the first address of a family, which is what another pod has there."""
+    first = {address for address, (_, nth) in places(interfaces).items() if nth == 0}
+    return tuple(
+        Interface(one.name, tuple(text for text in one.addresses if text.partition("/")[0] in first))
+        for one in interfaces
+    )
+
+
+def make(interfaces: tuple[Interface, ...]) -> None:
+    """In the namespace of this thread, a new one, with its loopback up. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asked:
+        _up(asked, LOOPBACK)
+        for interface in interfaces:
+            _create(asked, interface.name)
+            _up(asked, interface.name)
+            for address in interface.addresses:
+                _add(asked, interface.name, ipaddress.ip_interface(address))
+
+
+def _create(asked: socket.socket, name: str) -> None:
+    """Of the first kind that this kernel has. Raises OSError."""
+    for kind in _KINDS:
+        info = _attribute(_IFLA_LINKINFO, _attribute(_IFLA_INFO_KIND, kind))
+        named = _attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        try:
+            _ask(asked, _NEWLINK, _CREATE | _EXCLUSIVE, _LINK.pack(0, 0, 0, 0, 0) + named + info)
+            break
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP or kind == _KINDS[-1]:
+                raise
+
+
+def _up(asked: socket.socket, name: str) -> None:
+    _ask(asked, _NEWLINK, 0, _LINK.pack(0, 0, socket.if_nametoindex(name), _IFF_UP, _IFF_UP))
+
+
+def _add(asked: socket.socket, name: str, address: Address) -> None:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    header = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, socket.if_nametoindex(name))
+    packed = address.ip.packed
+    flags = _attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
+    try:
+        body = header + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed) + flags
+        _ask(asked, _NEWADDR, _CREATE, body)
+    except FileExistsError:
+        return  # an IPv6 address of its own that the kernel makes of the interface's
+
+
+def _ask(asked: socket.socket, kind: int, flags: int, body: bytes) -> None:
+    """One request and its acknowledgement. Raises OSError."""
+    asked.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
+    data = asked.recv(_BUFFER)
+    number = -int(struct.unpack_from("=i", data, _HEADER.size)[0])
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _dump(asked: socket.socket, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+    asked.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
+    while True:
+        data = asked.recv(_BUFFER)
+        at = 0
+        while at < len(data):
+            length, said, *_ = _HEADER.unpack_from(data, at)
+            if said == _DONE:
+                return
+            if said == _ERROR:
+                number = -int(struct.unpack_from("=i", data, at + _HEADER.size)[0])
+                raise OSError(number, os.strerror(number))
+            yield said, data[at + _HEADER.size : at + length]
+            at += (length + 3) & ~3
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _attributes(message: bytes, at: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        found[kind & 0x3FFF] = message[at + _ATTRIBUTE.size : at + length]
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return found

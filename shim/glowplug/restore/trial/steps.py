@@ -1,0 +1,131 @@
+"""The steps of a trial, in order: those of a restore, in a place of their own, up to the checks at the gate."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from glowplug.criu.gate import Gate
+from glowplug.host import process
+from glowplug.restore import steps
+from glowplug.restore.at_gate import steps as at_gate
+from glowplug.restore.at_gate.held import Held
+from glowplug.restore.attempt import Attempt
+from glowplug.restore.plan import Plan
+from glowplug.restore.trial import place
+from glowplug.restore.trial.task import Task
+
+OF_THE_POD = {"network": "net", "ipc": "ipc", "uts": "uts"}
+
+
+class _Stood(Exception):
+    """All of it has stood at the gate, and was what it should be."""
+
+
+class Trial(steps.Work):
+    """`task`: what is tried. `pod`: type of a namespace → its file."""
+
+    __slots__ = ("pod", "task")
+
+    def __init__(self, attempt: Attempt, task: Task, pod: Mapping[str, str], until: float) -> None:
+        plan = Plan({"cache": task.cache, "checkpoint": "trial", "criu": task.criu, "uts": pod["uts"]})
+        super().__init__(attempt, plan, dict(task.spec), _pipes(), until)
+        self.manifest = {"processes": list(task.processes)}
+        self.task = task
+        self.pod = pod
+
+    @property
+    def checkpoint(self) -> str:
+        """The draft's directory."""
+        return self.task.draft
+
+
+def made(work: steps.Work) -> None:
+    place.enter(_of(work).attempt.facts.bundle)
+
+
+def layer(work: steps.Work) -> None:
+    place.rootfs(_of(work).task, work.attempt)
+
+
+def volumes(work: steps.Work) -> None:
+    trial = _of(work)
+    sources = place.volumes(trial.task, trial.attempt)
+    trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.facts.cgroups_path)
+
+
+def criu(work: steps.Work) -> None:
+    """`runc restore`, which is killed with its tree once that has stood at the gate."""
+    with contextlib.suppress(_Stood):
+        steps.run_runc(work, _at_gate)
+
+
+def _at_gate(work: steps.Work, held_at: Gate, is_over: Callable[[], bool]) -> None:
+    """The checks that a restore makes there; then the end of all of it. Raises _Stood, and what a check raises."""
+    init = held_at.wait(work.until, is_over)
+    if init is None:
+        return
+    members = process.members(init)
+    held = Held(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
+    try:
+        for name, step in CHECKS:
+            before = time.monotonic()
+            work.begin_part(name)
+            step(held)
+            work.measured[name] = round(time.monotonic() - before, 4)
+        work.begin_part("criu")
+        held_at.require_held()
+    finally:
+        # Before CRIU dies: a process whose tracer ends goes on.
+        for pid in (init, *members.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    raise _Stood
+
+
+def _spec(
+    spec: Mapping[str, Any], sources: Mapping[str, str], pod: Mapping[str, str], cgroups_path: str
+) -> dict[str, Any]:
+    """The captured container's, in the namespaces of no pod, a cgroup of its own, and without what acts on others."""
+    linux = dict(spec.get("linux") or {})
+    linux["namespaces"] = [
+        {**one, "path": pod[one["type"]]} if one.get("type") in pod else one
+        for one in linux.get("namespaces") or ()
+    ]
+    linux["cgroupsPath"] = cgroups_path
+    linux["resources"] = {"devices": (linux.get("resources") or {}).get("devices") or []}
+    for name in ("sysctl", "intelRdt"):
+        linux.pop(name, None)
+    mounts = [
+        {**mount, "source": source}
+        if (source := sources.get(os.path.normpath(mount["destination"])))
+        else mount
+        for mount in spec.get("mounts") or ()
+    ]
+    return {**spec, "linux": linux, "mounts": mounts, "hooks": {}}
+
+
+def _pipes() -> tuple[int, int, int]:
+    """What a container has for its stdio: nothing to read, and pipes that hold what CRIU puts into them."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return null, os.pipe()[1], os.pipe()[1]
+
+
+def _of(work: steps.Work) -> Trial:
+    assert isinstance(work, Trial)
+    return work
+
+
+CHECKS = tuple(one for one in at_gate.STEPS if one[0] in ("state", "health"))
+
+STEPS: tuple[tuple[str, Callable[[steps.Work], None]], ...] = (
+    ("place", made),
+    ("layer", layer),
+    ("volumes", volumes),
+    ("announce", steps.announced),
+    ("view", steps.view),
+    ("spec", steps.spec),
+    ("criu", criu),
+)
