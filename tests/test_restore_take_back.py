@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,23 @@ def test_what_the_runtime_said_of_its_failure_is_the_outcome(left: Left) -> None
     left.take_back()
     (found,) = outcomes()
     assert (found["outcome"], found["detail"], found["phases"]) == ("fallback:memory", "short", {"memory": 1.5})
+
+
+def test_how_the_rootfs_was_mounted_is_known_whole_or_not_at_all(left: Left) -> None:
+    """Whoever writes it may be killed at any moment, and an attempt that can't be taken back refuses every create."""
+    for number in range(40):
+        with suppress(FileNotFoundError):
+            os.unlink(left.attempt.rootfs_record)
+        writer = os.fork()
+        if writer == 0:
+            while True:
+                left.attempt.note_rootfs({"target": str(left.bundle), "options": "lowerdir=/a" * 400})
+        time.sleep(0.001 + 0.0005 * (number % 10))
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        if os.path.exists(left.attempt.rootfs_record):
+            assert json.loads(Path(left.attempt.rootfs_record).read_text())["target"] == str(left.bundle)
+    assert left.take_back(create_follows=False) == take_back.UNDONE
 
 
 def test_nothing_is_removed_across_a_mount(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,9 @@ def turn_on(prefix: str, setting: str = SETTING, at_boot: str = AT_BOOT) -> list
     record = _record(prefix)
     try:
         if not os.path.exists(record):
-            with open(record, "w") as file:
+            with open(f"{record}.new", "w") as file:
                 json.dump({"before": before}, file)
+            os.rename(f"{record}.new", record)
         with open(at_boot, "w") as file:
             file.write(f"w {setting} - - - - {ADVISE}\n")
         with open(setting, "w") as file:

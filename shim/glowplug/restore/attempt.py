@@ -27,7 +27,7 @@ from glowplug.outcomes.outcome import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 JOURNAL = "journal.json"
 LOCK = "lock"
@@ -107,6 +107,10 @@ class Attempt:
     def rootfs_record(self) -> str:
         """How the rootfs was mounted (mount(2)'s source, flags, options), should it have to be mounted again."""
         return f"{self.directory}/rootfs.json"
+
+    def note_rootfs(self, recipe: "Mapping[str, object]") -> None:
+        """Whole, or not at all: one who is killed meanwhile has changed nothing yet. Raises OSError."""
+        _write(self.rootfs_record, json.dumps(recipe))
 
     @property
     def layer_record(self) -> str:

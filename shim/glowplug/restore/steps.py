@@ -131,8 +131,7 @@ def layer(work: Work) -> None:
     with open(f"{work.checkpoint}/layer/index.json") as file:
         index = json.load(file)
     mount = overlay.find(work.attempt.facts.rootfs)
-    with open(work.attempt.rootfs_record, "w") as file:
-        json.dump(mount.recipe(), file)
+    work.attempt.note_rootfs(mount.recipe())
     with overlay.Unmounted(mount):
         tree.apply(
             f"{work.checkpoint}/layer/tree",
