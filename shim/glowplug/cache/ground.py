@@ -18,7 +18,10 @@ def prepare(root: str) -> None:
     """
     _require_unused(root)
     _private(root)
-    for path in (layout.checkpoints, layout.drafts, layout.trash, layout.states, layout.leases):
+    for path in (
+        *(layout.checkpoints, layout.drafts, layout.trash, layout.states, layout.leases),
+        layout.compile_caches,
+    ):
         _private(path(root))
 
 

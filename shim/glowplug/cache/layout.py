@@ -5,6 +5,7 @@
     trash/<name>/         taken out of checkpoints/, being deleted
     state/<id>.json       what changes about a checkpoint: pin, quarantine, early exits; under state/lock
     leases/<id>.lock      locked (flock) by whoever uses the checkpoint; its mtime is the last use
+    compile/<name>        a compile cache in one file (pack.py), published by rename; its mtime is the last use
     lock                  held (flock) for a moment by whoever changes the store
     salt                  key of the keyed hashes in manifests
 
@@ -106,6 +107,14 @@ def leases(root: str) -> str:
 
 def lease(root: str, checkpoint_id: str) -> str:
     return f"{root}/leases/{require_id(checkpoint_id)}.lock"
+
+
+def compile_caches(root: str) -> str:
+    return f"{root}/compile"
+
+
+def compile_cache(root: str, name: str) -> str:
+    return f"{root}/compile/{require_id(name)}"
 
 
 def store_lock(root: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from glowplug.cache import (
     check,
+    compile_caches,
     disk,
     draft,
     evict,
@@ -182,6 +183,12 @@ class Store:
             opened.abandon()
         return checkpoint_id
 
+    def keep_compile_cache(self, opened: Draft, name: str) -> None:
+        """The pack that lies in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
+        with _told("a compile cache can't be kept"), locking.held(layout.store_lock(self.root)):
+            compile_caches.move_in(self.root, f"{opened.path}/{name}", name)
+            opened.abandon()
+
     def abandon(self, opened: Draft) -> None:
         """Deletes a draft that will not be published."""
         opened.abandon()
@@ -256,7 +263,7 @@ class Store:
             removed = []
             for eviction in self._patient(self._plan(), patience_s):
                 with locking.held(layout.store_lock(self.root)):
-                    trashed = moves.take_out(self.root, eviction[0], spare_pinned=True)
+                    trashed = self._take_out(eviction[0])
                 if trashed is not None:
                     disk.delete(trashed)
                     removed.append(eviction)
@@ -281,10 +288,16 @@ class Store:
     def _make_room(self, size: int, to_write: int, besides: str) -> None:
         """Evicts until size more bytes fit. Under the store's lock. Raises CacheError, nothing evicted."""
         while evictions := evict.make_room(self._held(), self.limits, self._room(besides), size, to_write):
-            for checkpoint_id, _, _ in evictions:
-                trashed = moves.take_out(self.root, checkpoint_id, spare_pinned=True)
+            for evicted, _, _ in evictions:
+                trashed = self._take_out(evicted)
                 if trashed is not None:
                     disk.delete(trashed)
+
+    def _take_out(self, evicted: str) -> str | None:
+        """As moves.take_out, which spares pinned ones. Under the store's lock."""
+        if compile_caches.is_compile_cache(evicted):
+            return compile_caches.take_out(self.root, evicted)
+        return moves.take_out(self.root, evicted, spare_pinned=True)
 
     def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
         """Reads the state, changes it, writes it, with no other writer between."""
@@ -319,6 +332,9 @@ class Store:
 
     def _held(self) -> Iterator[evict.Held]:
         for held in self._unspared():
+            if compile_caches.is_compile_cache(held.id):
+                yield held  # an open file is read to its end, whoever takes its name away
+                continue
             found = self.state(held.id)
             yield replace(
                 held,
@@ -328,7 +344,7 @@ class Store:
             )
 
     def _unspared(self) -> Iterator[evict.Held]:
-        """As if nothing were pinned, leased or quarantined: what is known of each without reading a file."""
+        """As if nothing were pinned, leased or quarantined: what is known of each without reading its files."""
         for entry in self.index.all():
             known = entry.namespace is not None and entry.key_digest is not None
             yield evict.Held(
@@ -338,6 +354,7 @@ class Store:
                 last_used=self.last_used(entry.id),
                 workload=(str(entry.namespace), str(entry.key_digest)) if known else None,
             )
+        yield from compile_caches.held(self.root)
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""Compile caches in the store: found, counted and evicted beside the checkpoints (pack.py says what is in one)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from glowplug.cache import disk, layout, pack, sweep
+from glowplug.cache.evict import Held
+from glowplug.errors import CacheError
+
+PREFIX = "compile/"
+"""Begins the id of one where it stands beside checkpoints."""
+
+_BLOCK = 512
+
+
+def is_compile_cache(held_id: str) -> bool:
+    """Whether the id is one's, and no checkpoint's."""
+    return held_id.startswith(PREFIX)
+
+
+def find(root: str, name: str) -> str | None:
+    """The pack of that name, where there is one."""
+    path = layout.compile_cache(root, name)
+    return path if os.path.isfile(path) else None
+
+
+def move_in(root: str, written: str, name: str) -> None:
+    """A pack that is written and on the disk takes its place, and that of an older one. Raises OSError."""
+    os.rename(written, layout.compile_cache(root, name))
+    disk.sync(layout.compile_caches(root))
+
+
+def held(root: str) -> Iterator[Held]:
+    """Each as the eviction sees it. What is no pack any more is of no workload, and goes when its time comes."""
+    for name in sorted(os.listdir(layout.compile_caches(root))):
+        with suppress(FileNotFoundError):
+            status = os.lstat(f"{layout.compile_caches(root)}/{name}")
+            namespace, key, created = _whose(f"{layout.compile_caches(root)}/{name}")
+            yield Held(
+                id=f"{PREFIX}{name}",
+                bytes=status.st_blocks * _BLOCK,
+                created=created,
+                last_used=status.st_mtime,
+                workload=(f"{PREFIX}{namespace}", key) if key else None,
+            )
+
+
+def _whose(path: str) -> tuple[str, str, float]:
+    try:
+        descriptor = pack.open_pack(path)
+        try:
+            header = pack.read_header(descriptor)
+        finally:
+            os.close(descriptor)
+    except CacheError:
+        return "", "", 0.0
+    created = header.get("created")
+    return (
+        str(header.get("namespace")),
+        str(header.get("key")),
+        created if isinstance(created, float) else 0.0,
+    )
+
+
+def take_out(root: str, held_id: str) -> str | None:
+    """Where in the trash it lies now; None where it went before. Hold the store's lock. Raises OSError."""
+    path = f"{layout.compile_caches(root)}/{held_id.removeprefix(PREFIX)}"
+    return sweep.to_trash(root, path) if os.path.lexists(path) else None

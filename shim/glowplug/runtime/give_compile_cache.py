@@ -1,0 +1,120 @@
+"""A compile cache that the node has kept, put into the root file system of a container that starts cold.
+
+Into the mounted root file system, so into the container's own layer: what is kept stays as it is, and what the
+container changes goes with it. No process of the container runs yet, so nobody is at work there besides us. What the
+image has stays. Each file is whole or not there; what goes wrong ends it, and the start goes on.
+"""
+
+import contextlib
+import os
+import time
+
+from glowplug.cache import pack
+from glowplug.errors import CacheError
+from glowplug.host.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+
+WITHIN_S = 10.0
+_RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Said = dict[str, object]
+
+
+def give(path: str, rootfs: str) -> Said:
+    """What the outcome says of it: `files`, `bytes`, `seconds`, and `detail` where not all was given. Raises nothing.
+
+    path: the pack. rootfs: where the root file system is mounted.
+    """
+    began = time.monotonic()
+    given = [0, 0]
+    said: Said = {}
+    try:
+        _give(path, rootfs, began + WITHIN_S, given)
+    except CacheError as error:
+        said["detail"] = f"{error}: removed"
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
+        said["detail"] = str(error) or type(error).__name__
+    return {"files": given[0], "bytes": given[1], "seconds": round(time.monotonic() - began, 4), **said}
+
+
+def _give(path: str, rootfs: str, until: float, given: list[int]) -> None:
+    descriptor = pack.open_pack(path)
+    try:
+        index = pack.read_index(descriptor)
+        os.utime(descriptor)  # its last use
+        root = os.open(rootfs, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _require_mounted(root, rootfs)
+            _fill(descriptor, index, root, until, given)
+        finally:
+            os.close(root)
+    finally:
+        os.close(descriptor)
+
+
+def _require_mounted(root: int, rootfs: str) -> None:
+    """Raises OSError where nothing is mounted there: then it is no container's layer."""
+    if os.fstat(root).st_dev == os.stat(os.path.dirname(rootfs.rstrip("/")) or "/").st_dev:
+        raise OSError(f"{rootfs} is not mounted")
+
+
+def _fill(descriptor: int, index: pack.Index, root: int, until: float, given: list[int]) -> None:
+    for directory in index.directories:
+        _make_directory(root, directory)
+    above, opened = "", -1
+    try:
+        for file in index.files:
+            if time.monotonic() > until:
+                raise TimeoutError(f"not all of it could be copied within {WITHIN_S:g} s")
+            parent, _, name = file.path.rpartition("/")
+            if opened < 0 or parent != above:
+                if opened >= 0:
+                    os.close(opened)
+                    opened = -1
+                above, opened = parent, openat2(root, parent or ".", _DIRECTORY, 0, _RESOLVE)
+            given[0] += _copy(descriptor, file, opened, name, given)
+    finally:
+        if opened >= 0:
+            os.close(opened)
+
+
+def _make_directory(root: int, directory: pack.Directory) -> None:
+    above, _, name = directory.path.rpartition("/")
+    parent = openat2(root, above or ".", _DIRECTORY, 0, _RESOLVE)
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        os.chown(name, directory.uid, directory.gid, dir_fd=parent, follow_symlinks=False)
+        os.chmod(name, directory.mode, dir_fd=parent)
+    except FileExistsError:
+        return
+    finally:
+        os.close(parent)
+
+
+def _copy(descriptor: int, file: pack.File, directory: int, name: str, given: list[int]) -> int:
+    """1, or 0 where such a file is there."""
+    try:
+        target = os.open(name, _CREATE, 0o600, dir_fd=directory)
+    except FileExistsError:
+        return 0
+    try:
+        pack.copy_out(descriptor, file, target)
+        os.fchown(target, file.uid, file.gid)
+        os.fchmod(target, file.mode)
+        os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+    except BaseException:
+        os.unlink(name, dir_fd=directory)
+        raise
+    finally:
+        os.close(target)
+    given[1] += file.size
+    return 1
