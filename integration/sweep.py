@@ -39,7 +39,8 @@ def sweep(names: Names) -> list[str]:
     _unmount(names)
     for directory in processes.cgroups_named(names.cgroup_parent):
         for parent, _, _ in os.walk(directory, topdown=False):
-            os.rmdir(parent)
+            with contextlib.suppress(FileNotFoundError):  # another session sweeps, too
+                os.rmdir(parent)
     if os.path.exists(f"/sys/class/net/{names.bridge}"):
         subprocess.run(["ip", "link", "delete", names.bridge], check=True)
     shutil.rmtree(names.state)
