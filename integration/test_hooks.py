@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from glowplug.agent import policy, ready
-from glowplug.agent.loop import wake
+from glowplug.agent import hooks, policy, ready
 from glowplug.agent.running import Running
 from glowplug.cache.store import Store
 from glowplug.containerd.cri_specs import Namespaces
@@ -165,6 +164,31 @@ def test_an_engine_that_does_not_wake_is_ended_and_starts_cold(
     assert second.ended().exit_code == 137
 
 
+def test_a_wake_that_fails_at_first_is_tried_again(agent: Node, pods: Pods) -> None:
+    """After the capture, and in each copy."""
+    environment = {"CASE": secrets.token_hex(4), "FAIL_WAKE": "1"}
+    said = {**annotated(engine="vllm"), "glowplug.dev/ready": ""}
+    first = engine(pods, environment, said)
+    found = capture_of(agent, first.pod)
+    assert (found["result"], found.get("detail")) == ("captured", None), found
+    assert complete(first) == ANSWER
+    second = engine(pods, environment, said)
+    (told_of,) = hooks_after_restore(agent, second)
+    assert (told_of["result"], told_of["tries"]) == ("done", 2)
+    assert complete(second) == ANSWER
+
+
+def test_one_that_sleeps_for_its_capture_and_never_wakes_is_ended(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4), "FAIL_WAKE": "1000"}
+    said = {**annotated(engine="vllm", hook_timeout="1s"), "glowplug.dev/ready": ""}
+    first = engine(pods, environment, said)
+    found = capture_of(agent, first.pod)
+    assert found["result"] == "captured"
+    assert 'the engine answered 500: {"error": "out of memory"}' in found["detail"]
+    assert found["detail"].endswith("can't be woken, so it is ended")
+    assert first.ended(WAKES_WITHIN_S).exit_code == 128 + 9
+
+
 def hooks_after_restore(node: Node, container: Container) -> list[dict[str, Any]]:
     def found() -> list[dict[str, Any]]:
         return [one for one in records(node, container.id) if one.get("event") == "after-restore"]
@@ -212,7 +236,7 @@ def test_one_that_can_not_be_woken_is_ended_and_starts_cold(agent: Node, pods: P
     second = engine(pods, environment, said)
     assert second.ended(WAKES_WITHIN_S).exit_code == 128 + 9
     (found,) = hooks_after_restore(agent, second)
-    assert (found["result"], found["tries"]) == ("failed", wake.TRIES)
+    assert (found["result"], found["tries"]) == ("failed", hooks.TRIES)
     again = second.pod.container(env=environment, command=ENGINE, attempt=1)
     again.start()
     assert outcome(agent, again) == "cold:restored-before"

@@ -16,11 +16,11 @@ from google.protobuf.empty_pb2 import Empty
 from tests.containerd_served import Served, refuse
 
 from glowplug import paths
+from glowplug.agent import hooks
 from glowplug.agent.capture_child import Children
 from glowplug.agent.history import History
 from glowplug.agent.learned import Learned
 from glowplug.agent.loop import loop as loops
-from glowplug.agent.loop import wake
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.resolve import Resolver
@@ -43,7 +43,7 @@ Made = Callable[[], Loop]
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A containerd that has one container of our handler, made and not started."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(wake, "AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr(hooks, "WAKE_AGAIN_S", 0.01)
     monkeypatch.setattr(loops, "LIST_AGAIN_S", 0.05)
     server = Served(f"{tmp_path}/socket")
     server.answer(methods.GET_TASK, refuse(grpc.StatusCode.NOT_FOUND, "no task"))
@@ -219,7 +219,7 @@ def test_one_that_can_not_be_woken_is_ended_so_that_it_starts_cold(
     agent()
     assert workload.wait(WITHIN_S) == -signal.SIGKILL
     assert told() == ["failed"]
-    assert len(signals(served)) == wake.TRIES
+    assert len(signals(served)) == hooks.TRIES
 
 
 def test_a_hook_that_hangs_holds_up_no_list_and_no_agent_that_stops(

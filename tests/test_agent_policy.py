@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glowplug.agent import policy
-from glowplug.agent.engines import PRESETS, Step
 from glowplug.agent.policy import BadAnnotation, Hook, Policy, Ready
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.engines import PRESETS, Step
 
 GPU = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
 

@@ -8,11 +8,11 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from glowplug import paths
+from glowplug import paths, presets
 from glowplug.cache.evict import Limits
 from glowplug.checkpoint import sharing
 from glowplug.errors import UsageError
@@ -78,6 +78,8 @@ class Config:
     """Of this node in Kubernetes; "": $NODE_NAME, else the host name."""
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     """The table [registry]: where checkpoints come from and go to (docs/registry.md)."""
+    presets: Mapping[str, Any] = field(default_factory=dict)
+    """The table [presets]: engines that a pod may name besides vllm and sglang (docs/engines.md)."""
 
     def __post_init__(self) -> None:
         """A table as TOML or JSON has it becomes its settings."""
@@ -139,8 +141,8 @@ def problems(values: Mapping[str, object]) -> list[str]:
         if key not in known:
             found.append(f"{key}: no such key; there are: {', '.join(sorted(known))}")
             continue
-        if key == "registry":
-            found.extend(settings.problems(value))
+        if key in _TABLES:
+            found.extend(_TABLES[key](value))
             continue
         rule, wanted = _RULES.get(key) or _rule_of_type(known[key])
         if not _has_type(value, known[key]):
@@ -190,6 +192,11 @@ _RULES: Mapping[str, Rule] = {
     "capture_max_age_s": _MORE_THAN_0,
 }
 """What a value must be besides its type. A string without a rule here is an absolute path."""
+
+_TABLES: Mapping[str, Callable[[object], Iterable[str]]] = {
+    "registry": settings.problems,
+    "presets": presets.problems,
+}
 
 _TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 

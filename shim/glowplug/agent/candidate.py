@@ -6,7 +6,7 @@
 import os
 from dataclasses import dataclass
 
-from glowplug import paths
+from glowplug import paths, presets
 from glowplug.agent import policy
 from glowplug.agent.policy import BadAnnotation, Policy
 from glowplug.capture import identity, judged, since_start
@@ -63,7 +63,7 @@ def _facts(root: str, record: ContainerRecord) -> BundleFacts:
 def asked(candidate: Candidate, config: Config) -> Policy:
     """What its pod wants. Raises CaptureRefused for annotations that can't be understood."""
     try:
-        return policy.of(candidate.facts, policy.when(config.capture))
+        return policy.of(candidate.facts, policy.when(config.capture), presets.known(config.presets))
     except BadAnnotation as error:
         raise CaptureRefused("bad-annotation", str(error)) from None
 
@@ -83,13 +83,16 @@ def require_wanted(candidate: Candidate, wanted: Policy, config: Config) -> None
         )
 
 
-def identify(containerd: Containerd, candidate: Candidate, pid: int, salt: bytes) -> Judgement:
+def identify(
+    containerd: Containerd, candidate: Candidate, pid: int, salt: bytes, config: Config
+) -> Judgement:
     """What was decided at its start. `pid`: of its first process.
 
     Raises CaptureRefused where it is not eligible or nobody knows, ContainerdError, HostError.
     """
     spec = judged.spec_of(candidate.runc_root, candidate.id)
-    found = since_start.judgement(containerd, candidate.record, spec, salt, pid)
+    extras = presets.extras(config.presets, candidate.facts)
+    found = since_start.judgement(containerd, candidate.record, spec, salt, pid, extras)
     for slug, sentence in found.objections():
         raise CaptureRefused(slug, sentence)
     return found

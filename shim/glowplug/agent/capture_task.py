@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from glowplug.agent.engines import Step
 from glowplug.agent.policy import Canary, Hook
 from glowplug.agent.running import Running
 from glowplug.capture.request import Request
 from glowplug.config import Config
+from glowplug.engines import Step
 
 UNDONE = 143
 """Exit status of a process that was told to stop and has undone its capture."""

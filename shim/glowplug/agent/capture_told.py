@@ -3,7 +3,7 @@
 From there it reaches the history, the log, the metrics, and the pod's readiness gate (agent/intake.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from glowplug.capture.preflight.require import MOMENTARY
 from glowplug.capture.request import Request, Result
@@ -14,6 +14,9 @@ CAPTURED = "captured"
 REFUSED = "refused"
 FAILED = "failed"
 NOT_NEEDED = "not-needed"
+COMPILE_CACHE = "compile-cache"
+KEPT = "kept"
+NOT_KEPT = "not-kept"
 PASSING = frozenset(("under-way", "slot", "no-room", *MOMENTARY))
 """Slugs of refusals that speak of the moment only: the agent tries again after a while, and says nothing yet."""
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
@@ -31,7 +34,16 @@ def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] 
         **({"trial": result.trial} if result.trial else {}),
         **({"detail": "; ".join(trouble)} if trouble else {}),
     }
+    if result.compile_cache:
+        named = {"namespace": result.namespace, "pod": result.pod, "container": result.container}
+        compile_cache({"container_id": result.container_id, **named}, result.compile_cache)
     return _append(CAPTURED, by, result.namespace, result.pod, result.container, {"pod_uid": pod_uid, **said})
+
+
+def compile_cache(named: Mapping[str, object], said: Mapping[str, object]) -> bool:
+    """What was kept of a container's compile caches (capture/compile_cache.keep). `named`: whose they are."""
+    result = NOT_KEPT if "detail" in said else KEPT
+    return outcome.append({"event": COMPILE_CACHE, **named, "result": result, **said})
 
 
 def not_captured(

@@ -9,12 +9,14 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from glowplug.agent import canary, capture_journal, capture_slots, capture_task, capture_told, hooks
 from glowplug.agent.capture_journal import Journal
 from glowplug.agent.capture_task import UNDONE, Task
+from glowplug.agent.running import has_ended
 from glowplug.capture import pipeline
 from glowplug.capture.request import Result
 from glowplug.containerd.client import Containerd
@@ -112,19 +114,40 @@ def _hooked(
     """The hook before; and, whatever became of that and of the capture, the one after. `trouble`: what that one met."""
     after = asdict(task.after) if task.after else None
     journal.step("before-capture", after=after)
+    is_asleep = False
     try:
         if task.before:
             hooks.run(task.before, task.running, containerd, cri, task.hook_timeout_s)
+            is_asleep = task.before.kind == "engine"
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         journal.step("after-capture")
         if task.after:
-            try:
-                hooks.run(task.after, task.running, containerd, cri, task.hook_timeout_s)
-            except HookError as error:
-                trouble.append(f"after-capture: {error}")
+            _after(task, containerd, cri, trouble, is_asleep=is_asleep)
         journal.step("told", after=None)
+
+
+def _after(task: Task, containerd: Containerd, cri: Cri, trouble: list[str], *, is_asleep: bool) -> None:
+    """The hook after. Of an engine that was put to sleep it is tried again, and one that can't be woken is ended: it
+    would answer its probe and nobody else.
+    """
+    assert task.after is not None
+    until = time.monotonic() + 2 * task.hook_timeout_s
+    for number in range(hooks.TRIES if is_asleep else 1):
+        if number:
+            time.sleep(hooks.again_after_s(number))
+        try:
+            hooks.run(task.after, task.running, containerd, cri, task.hook_timeout_s)
+            return
+        except HookError as error:
+            failure = f"after-capture: {error}"
+        if time.monotonic() >= until or has_ended(task.running):
+            break
+    trouble.append(failure)
+    if is_asleep:
+        trouble.append("it was put to sleep for the capture and can't be woken, so it is ended")
+        ending.kill(task.running.pid)
 
 
 def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:

@@ -8,11 +8,11 @@ from contextlib import closing
 
 import grpc
 
-from glowplug.agent.engines import Step
 from glowplug.agent.policy import Hook
 from glowplug.agent.running import Running, connect
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
+from glowplug.engines import Step
 from glowplug.errors import ContainerdError, HookError, HostError
 from glowplug.podnet import http
 
@@ -20,6 +20,15 @@ AGAIN_AFTER_S = 0.1
 QUOTED_BYTES = 300
 EXEC_GRACE_S = 5.0
 """Besides a command's own time, for containerd's part in it."""
+TRIES = 5
+"""Of a hook that wakes an engine."""
+WAKE_AGAIN_S = 1.0
+WAKE_AGAIN_AT_MOST_S = 8.0
+
+
+def again_after_s(tries: int) -> float:
+    """Seconds until the next try, after so many that failed."""
+    return min(WAKE_AGAIN_AT_MOST_S, WAKE_AGAIN_S * float(2 ** (tries - 1)))
 
 
 def run(hook: Hook, running: Running, containerd: Containerd, cri: Cri, timeout_s: float) -> dict[str, float]:

@@ -11,11 +11,13 @@ import shlex
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from glowplug.agent import engines
+from glowplug import engines
 from glowplug.capture import trial
+from glowplug.checkpoint import compile_cache
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.eligible import containers_named
 from glowplug.checkpoint.requirements import asks_for_gpu
@@ -44,6 +46,7 @@ LONGEST_BODY = 16384
 DEFAULT_TOLERANCE = 0.1
 """Of log-probabilities: SGLang's differ by up to 0.02 between two equal requests to one process."""
 
+Presets = Mapping[str, Mapping[str, engines.Preset]]
 When = Literal["ready", "any-time", "never", "once-and-exit"]
 Value = TypeVar("Value")
 
@@ -104,13 +107,14 @@ class Policy:
     canary: Canary | None = None
 
 
-def of(facts: BundleFacts, default: When) -> Policy:
-    """Raises BadAnnotation for the first annotation that can't be understood."""
+def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> Policy:
+    """`known`: the presets. Raises BadAnnotation for the first annotation that can't be understood."""
     found = _Annotations(facts.annotations, facts.container_name)
-    engine = _preset(found)
+    engine = _preset(found, known)
     asked: When = found.get(CAPTURE, when) or default
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
     found.get(trial.TRIAL, trial.policy)  # the capture's
+    found.get(compile_cache.NAME, compile_cache.parse)
     return Policy(
         when=asked,
         ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
@@ -230,14 +234,16 @@ def when(text: str) -> When:
     raise ValueError("ready, any-time, never or once-and-exit")
 
 
-def _preset(found: _Annotations) -> engines.Preset | None:
+def _preset(found: _Annotations, known: Presets) -> engines.Preset | None:
     """The preset that the pod names, for the weights that it wants parked or read again."""
-    how = found.get(WEIGHTS, _weights)
-    named = found.get(ENGINE, _engine)
+    how = found.get(WEIGHTS, _weights) or engines.KEEP
+    named = found.get(ENGINE, partial(_engine, known=known))
     if named is None:
         return None
-    presets, port = named
-    preset = presets[how or engines.KEEP]
+    ways, port = named
+    preset = ways.get(how)
+    if preset is None:
+        raise BadAnnotation(f"{OWN_ANNOTATIONS}{WEIGHTS}: the preset of its engine has {', '.join(ways)} alone")
     return replace(preset, port=port) if port else preset
 
 
@@ -268,15 +274,13 @@ def _tolerance(text: str) -> float:
     return float(text)
 
 
-def _engine(text: str) -> tuple[Mapping[str, engines.Preset], int]:
+def _engine(text: str, known: Presets) -> tuple[Mapping[str, engines.Preset], int]:
     """The engine's presets, and another port than its usual one or 0. Raises ValueError."""
     name, colon, port = text.partition(":")
-    known = engines.PRESETS.get(name)
-    if known is None:
-        raise ValueError(
-            f"{' or '.join(engines.PRESETS)}, and :PORT behind it for another port than its usual one"
-        )
-    return known, _port(port) if colon else 0
+    ways = known.get(name)
+    if ways is None:
+        raise ValueError(f"{' or '.join(known)}, and :PORT behind it for another port than its usual one")
+    return ways, _port(port) if colon else 0
 
 
 def _weights(text: str) -> str:

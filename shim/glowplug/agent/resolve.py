@@ -7,7 +7,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from glowplug import presets
 from glowplug.agent import gpus, intake
+from glowplug.agent.compile_caches import CompileCaches
 from glowplug.agent.history import History
 from glowplug.agent.judge import JUDGED, Judge
 from glowplug.agent.learned import Learned
@@ -60,6 +62,7 @@ class Resolver:
         history.tellers.append(rates.tell)
         self.verdicts = Judge(config, containerd, store, host, rates)
         self._salt = fleet.salt(config.registry, store)
+        self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
         store.index.all()  # read now what else the first question would wait for
         READERS.warm()
 
@@ -80,7 +83,8 @@ class Resolver:
         if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
             return known
         chosen = is_chosen(facts, self._config.capture_containers)
-        made = judged.judge(self._containerd, record, spec, facts, self._salt, chosen=chosen)
+        extras = presets.extras(self._config.presets, facts)
+        made = judged.judge(self._containerd, record, spec, facts, self._salt, extras, chosen=chosen)
         try:
             judged.keep(made)
         except OSError as error:
@@ -90,7 +94,19 @@ class Resolver:
     def judge(
         self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
     ) -> Answer:
-        """The answer for a container that is about to be started. `config`: what `spec` was read from."""
+        """The answer for a container that is about to be started. `config`: what `spec` was read from.
+
+        With a miss, `compile_cache`: what its cold start is to find (runtime/give_compile_cache.py).
+        """
+        answer = self._judge(record, config, spec)
+        if answer["verdict"] != "miss" or not self.compile_caches.asked(spec):
+            return answer
+        pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
+        return {**answer, "compile_cache": pack} if pack else answer
+
+    def _judge(
+        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
+    ) -> Answer:
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         intake.take_in(self._store, self._history)

@@ -1,5 +1,7 @@
 """A container that runs, as far as it is asked whether it is ready, and told of a capture."""
 
+import os
+import select
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +34,20 @@ def look_up(containerd: Containerd, record: ContainerRecord, facts: BundleFacts)
         return None
     log = record.cri.log_path if record.cri else ""
     return Running(record.id, task.pid, facts.namespaces.get("network", ""), log)
+
+
+def has_ended(running: Running) -> bool:
+    """A pidfd is readable once its process has ended (pidfd_open(2))."""
+    try:
+        process = os.pidfd_open(running.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        return bool(poll.poll(0))
+    finally:
+        os.close(process)
 
 
 def connect(running: Running, port: int, until: float) -> socket.socket:

@@ -4,6 +4,7 @@ The runtime takes those of its own pod back at the next create; the agent does i
 
 import logging
 
+from glowplug.cache.compile_caches import is_compile_cache
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError
 from glowplug.restore import attempt, take_back
@@ -20,8 +21,9 @@ def run(store: Store) -> None:
     try:
         for line in store.sweep():
             log.info("%s", line)
-        for checkpoint, why, size in store.gc(patience_s=PATIENCE_S):
-            log.info("removed checkpoint %s (%d bytes): %s", checkpoint, size, why)
+        for removed, why, size in store.gc(patience_s=PATIENCE_S):
+            what = "" if is_compile_cache(removed) else "checkpoint "
+            log.info("removed %s%s (%d bytes): %s", what, removed, size, why)
     except CacheError as error:
         log.error("%s", error)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from glowplug.cache.digest import FileEntry
 from glowplug.checkpoint import key, requirements
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
+from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.host import facts
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
     assert work.subject is not None and work.found is not None and work.layer is not None
     bundle = work.subject.bundle
     gpus, cuda = (work.gpu.gpus, work.gpu.namespace_pids) if work.gpu else ((), ())
-    host = facts.read(".".join(str(number) for number in work.criu_version))
     listed = {
         path: File(str(file["kind"]), int(file["size"]), str(file["digest"])) for path, file in files.items()
     }
@@ -34,7 +34,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         shared=bundle.annotations.get(SHARE) == "cluster",
         image_name=bundle.image_name,
         key=Key(work.found.key.digest, work.found.key.parts, work.found.key.conditions),
-        requirements=requirements.require(host, requirements.given(bundle, gpus)),
+        requirements=row(work),
         processes=tuple(_process(found, cuda) for found in work.processes),
         files=listed,
         sizes=_sizes(listed, work.gpu.device_bytes if work.gpu else 0),
@@ -47,6 +47,14 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         settings=key.shown_settings(bundle),
         gpus=gpus,
     )
+
+
+def row(work: "Work") -> HostRequirements:
+    """What the container needs of a node: what it has here. Raises HostError."""
+    assert work.subject is not None
+    host = facts.read(".".join(str(number) for number in work.criu_version))
+    gpus = work.gpu.gpus if work.gpu else ()
+    return requirements.require(host, requirements.given(work.subject.bundle, gpus))
 
 
 def _process(found: Mapping[str, object], cuda: tuple[int, ...]) -> Process:

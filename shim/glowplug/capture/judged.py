@@ -21,6 +21,8 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import HostError
 from glowplug.host import seccomp
 
+_NONE: Mapping[str, str] = {}
+
 DECIDED = ".decided"
 LIMIT = 4 << 20
 """Of a spec or a runc state, in bytes: more is none that containerd wrote."""
@@ -32,12 +34,13 @@ def judge(
     spec: Mapping[str, Any],
     facts: BundleFacts,
     salt: bytes,
+    extras: Mapping[str, str | None] = _NONE,
     *,
     chosen: bool = True,
     runs: bool = False,
 ) -> Judgement:
-    """The judgement, now. `runs`: it was started already. Raises ContainerdError."""
-    found = identity.of(containerd, record, facts, salt, runs=runs)
+    """The judgement, now. `runs`: it was started already. `extras`: as identity.of has them. Raises ContainerdError."""
+    found = identity.of(containerd, record, facts, salt, runs=runs, extras=extras)
     edited = withheld.without(dict(spec), seccomp.machine())
     return judgements.make(
         record.id,

@@ -14,11 +14,12 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from glowplug import paths
+from glowplug import paths, presets
 from glowplug.cache import digest
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
 from glowplug.capture import (
+    compile_cache,
     describe,
     frozen,
     hook_mounts,
@@ -113,11 +114,13 @@ def find(work: Work) -> None:
     work.criu_version = program.version(work.config.criu)
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init)
+    extras = presets.extras(work.config.presets, found.bundle)
+    work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
     subject.require_eligible(found, work.found)
     preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
     work.ids = real_user.of(found.pids)
     work.subject = found
+    work.result.container_id = found.record.id
     work.result.namespace = found.bundle.sandbox_namespace
     work.result.pod = found.bundle.sandbox_name
     work.result.container = found.bundle.container_name
@@ -234,6 +237,17 @@ def publish(work: Work) -> None:
         pass  # a cold start that was decided before this counts no longer
 
 
+def keep_compile_cache(work: Work) -> None:
+    """Where its pod asks for it; the checkpoint is published whatever becomes of that."""
+    assert work.subject is not None and work.found is not None
+    found = work.subject
+    row = describe.row(work)
+    container = compile_cache.Container(found.bundle, found.init, found.upper)
+    work.result.compile_cache = compile_cache.keep(
+        work.store, _salt(work), work.found.key.digest, row, container
+    )
+
+
 def stop(work: Work) -> None:
     """With --stop: the container ends."""
     assert work.subject is not None
@@ -249,6 +263,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("settle", settle),
     ("trial", try_it),
     ("publish", publish),
+    ("compile-cache", keep_compile_cache),
     ("stop", stop),
 )
 

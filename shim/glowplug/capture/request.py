@@ -31,7 +31,9 @@ class Request:
 @dataclass(slots=True)
 class Result:
     """Sizes in bytes, times in seconds. `pause_s`: how long the container stood still. `trial`: what came of the trial
-    of its checkpoint (capture/trial.py), "" where there was none."""
+    of its checkpoint (capture/trial.py), "" where there was none. `compile_cache`: what was kept of its compile caches
+    (compile_cache.Kept, or the reason for nothing); empty where its pod asks for none.
+    """
 
     checkpoint: str = ""
     namespace: str = ""
@@ -42,3 +44,5 @@ class Result:
     bytes: int = 0
     trial: str = ""
     phases: dict[str, float] = field(default_factory=dict)
+    compile_cache: dict[str, object] = field(default_factory=dict)
+    container_id: str = ""

@@ -27,24 +27,38 @@ SERVICE_ACCOUNT = "/kube-api-access-"
 
 SHOWN = 4
 
+Extras = Mapping[str, str | None]
+_NONE: Mapping[str, str] = {}
+
 
 def judgement(
-    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], salt: bytes, init: int
+    containerd: Containerd,
+    record: ContainerRecord,
+    spec: Mapping[str, Any],
+    salt: bytes,
+    init: int,
+    extras: Extras = _NONE,
 ) -> Judgement:
-    """The judgement of its start. `spec`: of its bundle; `init`: its first process, a host pid.
+    """The judgement of its start. `spec`: of its bundle; `init`: its first process, a host pid; `extras`: as
+    identity.of has them.
 
     Raises CaptureRefused where nobody can say how it was then; ContainerdError.
     """
     known = judged.of(record.id)
     if known is not None and known.is_of(judgements.spec_hash(salt, spec)):
         if list(known.key.unknown) == [weights.UNKNOWN]:
-            return _with_weights(containerd, record, known, salt, init)
+            return _with_weights(containerd, record, known, salt, init, extras)
         return known
-    return _late(containerd, record, spec, salt, init)
+    return _late(containerd, record, spec, salt, init, extras)
 
 
 def require(
-    containerd: Containerd, record: ContainerRecord, spec: Mapping[str, Any], salt: bytes, init: int
+    containerd: Containerd,
+    record: ContainerRecord,
+    spec: Mapping[str, Any],
+    salt: bytes,
+    init: int,
+    extras: Extras = _NONE,
 ) -> Judgement:
     """The same, for a capture at this moment. Raises CaptureRefused where something is not as it was."""
     facts, recorded = bundle.read(dict(spec)), bundle.read(dict(record.spec))
@@ -59,8 +73,8 @@ def require(
             "changed",
             f"its {', '.join(resized)} changed since its start: a pod that starts with the new limits is captured",
         )
-    known = judgement(containerd, record, spec, salt, init)
-    now = identity.of(containerd, record, facts, salt, runs=True).key
+    known = judgement(containerd, record, spec, salt, init, extras)
+    now = identity.of(containerd, record, facts, salt, runs=True, extras=extras).key
     # Our own edit of the spec is in the bundle, not in what was judged; a spec's hash says that all else is equal.
     different = judgements.changed(known.key, now, ignored=("seccomp",))
     if different and not known.objections():
@@ -73,7 +87,12 @@ def require(
 
 
 def _with_weights(
-    containerd: Containerd, record: ContainerRecord, known: Judgement, salt: bytes, init: int
+    containerd: Containerd,
+    record: ContainerRecord,
+    known: Judgement,
+    salt: bytes,
+    init: int,
+    extras: Extras,
 ) -> Judgement:
     """Of one whose weights were not read yet at its start: they are now, where they are as they were then."""
     facts = bundle.read(dict(record.spec))
@@ -84,7 +103,7 @@ def _with_weights(
         raise CaptureRefused(
             "changed", "its weights changed since its start: a pod that is started now is captured"
         )
-    now = identity.of(containerd, record, facts, salt, runs=True).key
+    now = identity.of(containerd, record, facts, salt, runs=True, extras=extras).key
     different = judgements.changed(known.key, now, ignored=("seccomp", "extras"))
     if different or now.unknown:
         raise CaptureRefused("changed", f"not as it was at its start: {_named([*different, *now.unknown])}")
@@ -106,6 +125,7 @@ def _late(
     spec: Mapping[str, Any],
     salt: bytes,
     init: int,
+    extras: Extras,
 ) -> Judgement:
     """Of one that was made while no agent ran: as it is now, where that is as it was."""
     recorded = bundle.read(dict(record.spec))
@@ -122,7 +142,7 @@ def _late(
             "changed",
             f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again",
         )
-    return judged.judge(containerd, record, record.spec, recorded, salt, runs=True)
+    return judged.judge(containerd, record, record.spec, recorded, salt, extras, runs=True)
 
 
 def _newer_volumes(facts: BundleFacts, started: float) -> list[str]:

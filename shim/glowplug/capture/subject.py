@@ -51,7 +51,7 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
         )
     spec = judged.spec_of(identity.runc_root(config, record), record.id)
     facts = bundle.read(spec)
-    upper = _upper(containerd, record)
+    upper = upper_of(containerd, record)
     pids = process.tree(task.pid)
     shm_directory = mounts.shared_memory(facts)
     return Subject(
@@ -168,7 +168,8 @@ def _named(request: Request) -> str:
     return "/".join(part for part in (request.namespace, request.pod, request.container) if part)
 
 
-def _upper(containerd: Containerd, record: ContainerRecord) -> str:
+def upper_of(containerd: Containerd, record: ContainerRecord) -> str:
+    """The upper directory of its root file system. Raises ContainerdError."""
     for mount in containerd.rootfs_mounts(record):
         for option in mount.options:
             if option.startswith("upperdir="):

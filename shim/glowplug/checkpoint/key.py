@@ -51,7 +51,7 @@ NEUTRAL_SETTINGS = frozenset(
 
 # Those that may name a container: glowplug.dev/ready.server.
 PER_CONTAINER = frozenset(
-    ("after-restore", "before-capture", "canary", "canary-body", "engine", "ready", "weights")
+    ("after-restore", "before-capture", "canary", "canary-body", "compile-cache", "engine", "ready", "weights")
 )
 
 # What a manifest may hold in the open.

@@ -171,6 +171,7 @@ def _show_start(one: Explained) -> None:
         ("checkpoint", start.checkpoint or ""),
         ("took", screen.seconds(start.total_s)),
         ("memory", timeline_text.memory(start)),
+        ("compiled", f"compile cache {start.compile_cache}" if start.compile_cache else ""),
         ("hook", f"after-restore {start.hook}" if start.hook else ""),
         ("ran", screen.seconds(start.ran_s)),
         ("earlier", f"{len(one.starts) - 1} on record: `glowplug history`" if len(one.starts) > 1 else ""),

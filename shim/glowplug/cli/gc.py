@@ -2,6 +2,8 @@
 
 import click
 
+from glowplug.cache.compile_caches import is_compile_cache
+from glowplug.cache.evict import Eviction
 from glowplug.cli import opened, options, screen
 from glowplug.cli.root import require_root
 
@@ -11,7 +13,7 @@ from glowplug.cli.root import require_root
 @options.as_json
 @options.config
 def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
-    """Remove what is over the cache's limits, the least recently used first.
+    """Remove what is over the cache's limits, the least recently used first; compile caches too (compile/ID).
 
     Pinned checkpoints and those in use stay.
     """
@@ -28,5 +30,11 @@ def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
         screen.line(f"{verb} {checkpoint}, {screen.size(count)}: {why}")
     freed = screen.size(sum(count for _, _, count in evictions))
     screen.line(
-        f"{verb} {len(evictions)} checkpoints, {freed}" if evictions else f"{verb} nothing: within the limits"
+        f"{verb} {_counted(evictions)}, {freed}" if evictions else f"{verb} nothing: within the limits"
     )
+
+
+def _counted(evictions: list[Eviction]) -> str:
+    caches = sum(is_compile_cache(id) for id, _, _ in evictions)
+    both = ((len(evictions) - caches, "checkpoints"), (caches, "compile caches"))
+    return " and ".join(f"{count} {what}" for count, what in both if count)

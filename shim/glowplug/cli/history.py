@@ -104,7 +104,8 @@ def _show_details(found: list[Start], rows: list[tuple[str, ...]]) -> None:
         screen.line("  ".join(cell for cell in cells if cell))
         hook = f"after-restore {start.hook}" if start.hook else ""
         ran = f"ran {screen.seconds(start.ran_s)}" if start.ran_s is not None else ""
-        for known in filter(None, (start.detail, hook, ran)):
+        compiled = f"compile cache {start.compile_cache}" if start.compile_cache else ""
+        for known in filter(None, (start.detail, compiled, hook, ran)):
             screen.line(f"    {known}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from glowplug import presets
 from glowplug.agent import history
 from glowplug.agent.judge import Judge
 from glowplug.agent.rates import Rates
@@ -65,7 +66,9 @@ class Judging:
         Of one that was judged at its create, those answers are taken; of others they are given now.
         """
         known = kept.of(record.id) if exists else None
-        found = known or identity.of(self._containerd, record, spec, self.salt)
+        found = known or identity.of(
+            self._containerd, record, spec, self.salt, extras=presets.extras(self._settings.presets, spec)
+        )
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
         entries = self.store.index.of_namespace(
             spec.sandbox_namespace, self.accepts(spec.annotations, spec.sandbox_namespace)

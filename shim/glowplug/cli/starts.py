@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from glowplug.agent import capture_told
 from glowplug.agent import record as fields
 from glowplug.agent.record import Record
 
@@ -13,7 +14,7 @@ class Start:
 
     `memory_bytes`: large memory that was written besides CRIU's; `memory_rate`: bytes per second of that.
     `ran_s`: from the restore to the container's end, for a restored container that ended. `hook`: what became of the
-    one after the restore, "done" or "failed: …".
+    one after the restore, "done" or "failed: …". `compile_cache`: what its start was given, and what was kept.
     """
 
     time: float
@@ -30,6 +31,7 @@ class Start:
     memory_rate: float | None = None
     ran_s: float | None = None
     hook: str = ""
+    compile_cache: str = ""
 
 
 def of(records: Iterable[Record]) -> list[Start]:
@@ -46,6 +48,8 @@ def of(records: Iterable[Record]) -> list[Start]:
             found[at] = replace(found[at], ran_s=fields.number(record, "ran_s"))
         elif record.get("event") == "after-restore" and at is not None:
             found[at] = replace(found[at], hook=_hook(record))
+        elif record.get("event") == "compile-cache" and at is not None:
+            found[at] = replace(found[at], compile_cache=_joined(found[at].compile_cache, _kept(record)))
         elif "outcome" in record:
             last[container] = len(found)
             found.append(_start(record, container))
@@ -54,6 +58,30 @@ def of(records: Iterable[Record]) -> list[Start]:
 
 def _hook(record: Record) -> str:
     return ": ".join(filter(None, (fields.text(record, "result"), fields.text(record, "detail"))))
+
+
+def _given(record: Record) -> str:
+    """What the outcome of a cold start says of the compile cache that it was given."""
+    given = record.get("compile_cache")
+    return f"given {_amount(given)}" if isinstance(given, dict) else ""
+
+
+def _kept(record: Record) -> str:
+    kept = fields.text(record, "result") == capture_told.KEPT
+    return f"kept {_amount(record)}" if kept else f"not kept: {fields.text(record, 'detail')}"
+
+
+def _amount(said: Record) -> str:
+    """Files, bytes and seconds, and the reason where that is not all."""
+    files, size = fields.number(said, "files"), fields.number(said, "bytes")
+    took_s, detail = fields.number(said, "seconds"), fields.text(said, "detail")
+    amount = f"{files:.0f} files, {(size or 0) / 1e6:.1f} MB" if files else ""
+    took = f" in {took_s:.2f} s" if took_s is not None and files else ""
+    return f"{amount}{took}{': ' if detail else ''}{detail}"
+
+
+def _joined(*said: str) -> str:
+    return "; ".join(filter(None, said))
 
 
 def _named(starts: list[Start]) -> list[Start]:
@@ -80,4 +108,5 @@ def _start(record: Record, container: str) -> Start:
         phases=fields.phases(record),
         memory_bytes=fields.number(record, "memory_bytes") or None,
         memory_rate=fields.memory_rate(record),
+        compile_cache=_given(record),
     )

@@ -1,18 +1,15 @@
 """The steps of a container that is to be captured: asked whether it is ready, and captured in a process of its own."""
 
-import os
-import select
 import time
 
-from glowplug.agent import capture_told, held, ready, turn
+from glowplug.agent import capture_told, held, turn
+from glowplug.agent.loop import keeping
+from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
-from glowplug.agent.ready import ASKED_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
+from glowplug.agent.running import has_ended
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 
-SEEN_AT_ONCE_S = 1.0
-SLOW_S = 0.2
-"""A question that took longer is asked from then on where it holds up no other."""
 AGAIN_AFTER_S = 5.0
 AGAIN_AT_MOST_S = 120.0
 
@@ -34,35 +31,20 @@ def ask(parts: Parts, row: Row) -> Next:
 
 
 def _asked(parts: Parts, row: Row, case: Case) -> Next:
-    if has_ended(case.running.pid):
+    if has_ended(case.running):
         return SETTLED
     if _is_held(parts, case):
-        return SETTLED
+        return keeping.rest(parts, case)
     began = time.monotonic()
     if began >= case.until:
         limit_s = parts.config.ready_deadline_s
         raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (ready_deadline_s)")
-    wanted, started = case.policy.ready, case.candidate.started
-    assert wanted is not None  # or it would not wait
-    if case.ask is None:
-        owner = case.candidate.facts.sandbox_namespace
-        case.ask = ready.question(
-            wanted, case.running, parts.cri, began if started is None else started, owner
-        )
-        if started is not None and began - started < SEEN_AT_ONCE_S:
-            case.last_no = began
-    first, case.asked = not case.asked, True
-    is_ready = case.ask(min(case.until, began + ASKED_WITHIN_S))
-    now = time.monotonic()
-    row.slow = now - began > SLOW_S
-    if is_ready:
+    first = not case.asked
+    if is_ready(parts, row, case):
         if first:
             _require_young(parts, case)
         return Next(State.READY, 0.0)
-    case.last_no = now
-    soonest = SOONEST_EXEC_S if wanted.kind == "exec" else SOONEST_S
-    waited = now - (case.until - parts.config.ready_deadline_s)
-    return Next(State.WAITING, min(LATEST_S, max(soonest, waited / 50)))
+    return Next(State.WAITING, asked_again_s(parts, case))
 
 
 def _require_young(parts: Parts, case: Case) -> None:
@@ -82,8 +64,10 @@ def capture(parts: Parts, row: Row) -> Next:
     case = row.case
     assert case is not None and case.judgement is not None
     try:
-        if has_ended(case.running.pid) or _is_held(parts, case):
+        if has_ended(case.running):
             return SETTLED
+        if _is_held(parts, case):
+            return keeping.rest(parts, case)
         parts.learned.require_capture(case.judgement.workload)
         cold_s = turn.cold_start_s(case.policy.ready, case.candidate.started, case.last_no, time.monotonic())
         task = turn.task(case.candidate, case.policy, case.running, parts.config, cold_s)
@@ -102,13 +86,13 @@ def capture(parts: Parts, row: Row) -> Next:
         case.tries += 1
         return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
     parts.decided(case.candidate)
-    if not has_ended(case.running.pid):
+    if not has_ended(case.running):
         parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
     if answer.get("told") is False:
         broken = GlowplugError(str(answer["detail"]))
         capture_told.not_captured(task.request, broken, "agent", task.pod_uid)
         parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
-    return SETTLED
+    return keeping.rest(parts, case)
 
 
 def _is_held(parts: Parts, case: Case) -> bool:
@@ -127,17 +111,3 @@ def _given_up(parts: Parts, case: Case, error: Exception) -> Next:
     parts.refused(case.candidate, known)
     parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
     return SETTLED
-
-
-def has_ended(pid: int) -> bool:
-    """A pidfd is readable once its process has ended (pidfd_open(2))."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        poll = select.poll()
-        poll.register(process, select.POLLIN)
-        return bool(poll.poll(0))
-    finally:
-        os.close(process)

@@ -8,6 +8,7 @@ from glowplug.agent import candidate as candidates
 from glowplug.agent import policy as policies
 from glowplug.agent import prepare
 from glowplug.agent.candidate import Candidate
+from glowplug.agent.loop import keeping
 from glowplug.agent.loop.parts import Parts, since
 from glowplug.agent.loop.row import FOREIGN, GONE, NEVER, SETTLED, Case, Next, Row, State
 from glowplug.agent.policy import is_chosen
@@ -95,10 +96,11 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         return Next(State.WAKING, 0.0)
     if judged.is_decided(candidate.id) and policy.when not in ("any-time", "once-and-exit"):
         return SETTLED  # by an agent before this one; by now it serves
+    until = time.monotonic() + config.ready_deadline_s
     try:
         candidates.require_wanted(candidate, policy, config)
         found = candidates.identify(
-            parts.containerd, candidate, running.pid, fleet.salt(config.registry, parts.store)
+            parts.containerd, candidate, running.pid, fleet.salt(config.registry, parts.store), config
         )
         parts.learned.require_capture(found.workload)
         if config.mode == "observe":
@@ -111,8 +113,9 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         parts.refused(slim, refused)
         if config.mode == "on":
             parts.end_if_wanted(slim, policy.when, captured=False)
-        return SETTLED
-    row.case = Case(slim, policy, running, found, until=time.monotonic() + config.ready_deadline_s)
+        row.case = Case(slim, policy, running, None, until)
+        return keeping.rest(parts, row.case)
+    row.case = Case(slim, policy, running, found, until)
     return Next(State.WAITING, 0.0)
 
 

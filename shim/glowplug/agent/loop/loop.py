@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from glowplug.agent import capture_journal, prepare
-from glowplug.agent.loop import captures, look, wake
+from glowplug.agent.loop import captures, keeping, look, wake
 from glowplug.agent.loop.events import CREATE, DELETE, EXIT, START
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.parts import Parts
@@ -33,6 +33,7 @@ STEPS: dict[State, Step] = {
     State.CREATED: look.consider,
     State.WAITING: captures.ask,
     State.CAPTURING: captures.capture,
+    State.KEEPING: keeping.keep,
     State.WAKING: wake.wake,
 }
 
@@ -164,7 +165,7 @@ class Loop(threading.Thread):
             return self._capturing
         if row.state is State.WAKING:
             return self._waking
-        return self._slow if row.slow else self._quick
+        return self._slow if row.slow or row.state is State.KEEPING else self._quick
 
     def _is_its_turn(self, row: Row) -> bool:
         """One of a workload at a time; as many that pause a container as there are slots. Those that wait for their own

@@ -1,9 +1,11 @@
 """One container in the agent's table: its state, when it is looked at next, and what is known of it so far.
 
     new ──→ created ──→ waiting ⇄ ready ──→ capturing ──→ settled
+      │         │          └─────→ keeping ←────┘
       │         └─────→ waking ─────────────────────────→ settled
       └──→ foreign
 
+`keeping`: it is not captured, and once it is ready its compile caches are kept; then it is settled.
 `settled`: nothing is to be done for it any more. `foreign`: none of ours. A container id has one life, so neither is
 ever left, but with the container.
 """
@@ -34,6 +36,7 @@ class State(StrEnum):
     WAITING = "waiting"
     READY = "ready"
     CAPTURING = "capturing"
+    KEEPING = "keeping"
     WAKING = "waking"
     SETTLED = "settled"
     FOREIGN = "foreign"
@@ -44,7 +47,7 @@ class Case:
     """A container that waits for its capture or its waking: what the steps have found out about it.
 
     All times in time.monotonic() seconds. `until`: it is given up then. `last_no`: when it was last seen not to be
-    ready. `tries`: that came to nothing. `judgement` None: it was restored, and is to be woken.
+    ready. `tries`: that came to nothing. `judgement` None: it was restored, and is to be woken, or was not judged.
     """
 
     candidate: Candidate

@@ -12,9 +12,9 @@ import time
 
 from glowplug import paths
 from glowplug.agent import canary, hooks
-from glowplug.agent.loop.captures import has_ended
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.running import has_ended
 from glowplug.cache import layout
 from glowplug.cache.state import FOREVER
 from glowplug.errors import CacheError, CanaryError, HookError
@@ -26,9 +26,6 @@ log = logging.getLogger("glowplug.agent")
 
 EVENT = "after-restore"
 DONE, NONE, FAILED = "done", "none", "failed"
-TRIES = 5
-AGAIN_AFTER_S = 1.0
-AGAIN_AT_MOST_S = 8.0
 
 
 def is_due(case: Case) -> bool:
@@ -41,7 +38,7 @@ def wake(parts: Parts, row: Row) -> Next:
     """One try. Raises ContainerdError, OSError."""
     case = row.case
     assert case is not None
-    if has_ended(case.running.pid):
+    if has_ended(case.running):
         return SETTLED
     if not is_due(case):
         parts.end_if_wanted(case.candidate, case.policy.when)
@@ -91,11 +88,11 @@ def _quarantine(parts: Parts, case: Case, error: CanaryError) -> None:
 def _failed(case: Case, error: HookError) -> Next:
     case.tries += 1
     candidate = case.candidate
-    if has_ended(case.running.pid):
+    if has_ended(case.running):
         return SETTLED
-    if case.tries < TRIES and time.monotonic() < case.until:
+    if case.tries < hooks.TRIES and time.monotonic() < case.until:
         log.warning("container %s: try %d to wake it failed: %s", candidate.id, case.tries, error)
-        return Next(State.WAKING, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
+        return Next(State.WAKING, hooks.again_after_s(case.tries))
     return _ended(case, error)
 
 

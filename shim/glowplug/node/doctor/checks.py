@@ -69,6 +69,7 @@ CHECKS = (
     Check("cache", privacy.cache),
     Check("cache: room", disk.room, must=False),
     Check("cache: speed", disk.speed, must=False),
+    Check("cache: compiled", disk.compile_caches, must=False),
     Check("programs", privacy.programs),
     Check("NVIDIA driver", gpu.driver),
     Check("NVML", gpu.nvml),

@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from glowplug.cache import layout
 from glowplug.config import free_floor
 from glowplug.errors import HostError
 from glowplug.node.doctor.asked import Asked
@@ -54,6 +55,16 @@ def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -
     )
     mend = "glowplug gc, or a larger disk, or a lower free_floor_bytes"
     return warning(text, needed, mend)
+
+
+def compile_caches(asked: Asked) -> Finding:
+    """How many are kept, and what they take. OSError: they can't be looked at."""
+    try:
+        entries = list(os.scandir(layout.compile_caches(asked.settings.cache)))
+    except FileNotFoundError:
+        entries = []
+    taken = sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    return ok(f"{len(entries)} kept, {taken / 1e6:.0f} MB" if entries else "none kept")
 
 
 def speed(asked: Asked) -> Finding:

@@ -1,0 +1,39 @@
+"""The step of a container that is not captured, whose pod wants its compile caches kept: once it is ready, they are.
+
+Not before: what an engine has written by then is what its start compiles. And not at its end, which may be in the
+middle of a file.
+"""
+
+import time
+
+from glowplug.agent.loop.asking import asked_again_s, is_ready
+from glowplug.agent.loop.parts import Parts
+from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.running import has_ended
+from glowplug.capture import judged
+from glowplug.errors import ContainerdError, GlowplugError
+
+
+def rest(parts: Parts, case: Case) -> Next:
+    """What is left to be done for a container that is not captured (any more)."""
+    asks = case.policy.ready is not None and parts.resolver.compile_caches.asked(case.candidate.facts)
+    return Next(State.KEEPING, 0.0) if asks else SETTLED
+
+
+def keep(parts: Parts, row: Row) -> Next:
+    """One question whether it is ready; then its caches are kept. Raises ContainerdError."""
+    case = row.case
+    assert case is not None
+    if has_ended(case.running) or time.monotonic() >= case.until:
+        return SETTLED
+    try:
+        if not is_ready(parts, row, case):
+            return Next(State.KEEPING, asked_again_s(parts, case))
+    except ContainerdError:
+        raise
+    except (GlowplugError, OSError):
+        return SETTLED
+    known = judged.of(case.candidate.id)
+    digest = known.key.digest if known else ""
+    parts.resolver.compile_caches.keep(parts.containerd, case.candidate, case.running.pid, digest)
+    return SETTLED
