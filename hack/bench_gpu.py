@@ -71,7 +71,7 @@ def main(gib: float, pinned_gib: float, turns: int, scratch: str, fake: bool, ou
     try:
         if library:
             os.environ.update(setup.build_fake(library))
-        gpu = "" if library else setup.gpu_nodes()[0]
+        gpu = (setup.FAKE_GPUS if library else setup.gpu_nodes())[0]
         print(
             f"{len(os.sched_getaffinity(0))} processors; huge pages: {_setting()}; {_gpu(fake)}", flush=True
         )
@@ -149,7 +149,7 @@ def _measure(
     os.makedirs(f"{folder}/container")
     stock, memory = f"{folder}/stock", f"{folder}/memory"
     ours = stock if turns == 1 else f"{folder}/ours"  # one turn: rewritten in place, half the room
-    workload = setup.workload(gpu, library, kind, "gigabytes.py")
+    workload = setup.workload([gpu], library, kind, "gigabytes.py")
     workload.args += [kind, str(gib)]
     with BareCuda(f"{folder}/container", workload) as container:
         container.start()

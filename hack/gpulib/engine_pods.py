@@ -9,19 +9,20 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hack.gpulib import cri, netns, spec
-from hack.gpulib.pods import REPOSITORY, WORKLOADS, Failed
+from hack.gpulib import cri, engine_images, netns, spec
+from hack.gpulib import engine_questions as questions
+from hack.gpulib.engine_images import CACHE, LOOPBACK
+from hack.gpulib.pods import WORKLOADS, Failed
 from hack.gpulib.setup import HANDED_THROUGH, Setup
 from integration.captured import records
 from integration.kubelet import PodDirectory
 from integration.node import Node
-from integration.oci_archive import ImageConfig, LayerTar, write_archive
+from integration.oci_archive import ImageConfig, write_archive
 from integration.pods import Container, Pod, Pods
 
 from glowplug.config import Config
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 PROGRAMS = cri.PROGRAMS
 IMAGE = "glowplug.test/engine:{}"
 PORT = 8000
-CACHE = "/root/.cache"
 CACHES = {
     "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
     "TORCHINDUCTOR_CACHE_DIR": f"{CACHE}/inductor",
@@ -54,32 +54,10 @@ ENV = {
     "VLLM_SERVER_DEV_MODE": "1",
 }
 SEVERAL_GPUS = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
-PROMPT = [5, 17, 99, 200, 31]
-TOKENS = 16
-VLLM = (
-    "/v1/completions",
-    {
-        "model": "m",  # the name under which serve.sh serves any model
-        "prompt": PROMPT,
-        "max_tokens": TOKENS,
-        "temperature": 0,
-        "ignore_eos": True,
-        "logprobs": 1,
-        "return_tokens_as_token_ids": True,
-    },
-)
-SGLANG = (
-    "/generate",
-    {
-        "input_ids": PROMPT,
-        "sampling_params": {"max_new_tokens": TOKENS, "temperature": 0, "ignore_eos": True},
-        "return_logprob": True,
-    },
-)
-LOOPBACK = "/etc/vllm-loopback"
-LOADER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/nsswitch.conf")
 ASKED_S = 60.0
 POLL_S = 0.01
+
+Answer = TypeVar("Answer")
 
 
 class Place:
@@ -116,7 +94,7 @@ class Place:
         self.node = self._open.enter_context(Node(settings={"criu": found, floor: 1 << 30}))
         self._open.callback(self._show_agent)
         self._base = f"{self.node.names.state}/base.tar"
-        _make_base(self._base)
+        engine_images.make_base(self._base)
         self._image = self._import("base", [self._base])
         self.node.start_agent()
         self._pods = Pods(self.node)
@@ -138,7 +116,8 @@ class Place:
     def fields(self, pod: Pod, gpus: list[str]) -> dict[str, Any]:
         """The fields of ContainerSpec."""
         if self.setup.fake:
-            made = self.setup.workload("engine", "engine.py", env={"ENGINE_WEIGHTS": self.chosen.weights})
+            env = {"ENGINE_WEIGHTS": self.chosen.weights, "ENGINE_GPUS": str(len(gpus))}
+            made = self.setup.workload("engine", "engine.py", gpus=gpus, env=env)
             given, args, env = made.devices, made.args, made.env
             mounts = [
                 Mount(container_path=one["destination"], host_path=one["source"], readonly=True)
@@ -150,7 +129,7 @@ class Place:
             mounts = [Mount(container_path="/weights", host_path=self.model, readonly=True)]
         directory = PodDirectory(self.node, pod.spec.uid)
         if self.has_middleware:
-            mounts.append(directory.config_map("loopback", {"loopback.py": middleware()}, LOOPBACK))
+            mounts.append(directory.config_map("loopback", {"loopback.py": engine_images.middleware()}, LOOPBACK))
         host = [WORKLOADS, *cri.host_directories()]
         mounts += [
             Mount(container_path="/check" if path == WORKLOADS else path, host_path=path, readonly=True)
@@ -194,11 +173,7 @@ class Place:
     def caches_of(self, pod: EnginePod, kept: str) -> str:
         """A layer with what this pod has compiled; `kept`: a directory that it stays in, or ""."""
         layer = f"{kept or self.node.names.state}/{self.engine}.tar"
-        os.makedirs(os.path.dirname(layer), exist_ok=True)
-        root = f"/proc/{pod.container.pid}/root"
-        with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
-            if os.path.isdir(f"{root}{CACHE}"):
-                tar.add(f"{root}{CACHE}", CACHE.lstrip("/"), filter=_without_sockets)
+        engine_images.pack_caches(f"/proc/{pod.container.pid}/root", layer)
         return layer
 
     def bake(self, layer: str) -> None:
@@ -222,7 +197,7 @@ class EnginePod:
     def __init__(self, place: Place, gpus: list[str], capture: str) -> None:
         self.place = place
         engine = "vllm" if place.engine == "vllm" else f"{place.engine}:{PORT}"
-        path, question = SGLANG if self._speaks_sglang else VLLM
+        path, question = self._question
         said = {
             "capture": capture,
             "engine": engine,
@@ -285,26 +260,29 @@ class EnginePod:
 
     def answer(self, within_s: float) -> dict[str, Any]:
         """Token ids, their log-probabilities and the text, for one fixed question. Raises Failed."""
-        ask = _ask_sglang if self._speaks_sglang else _ask_vllm
-        try:
-            return ask(self, within_s)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Failed(f"no answer to the question: {error!r}") from error
+        path, question = self._question
+        read = questions.of_sglang if self._speaks_sglang else questions.of_vllm
+        return self._asked(path, question, read, within_s)
 
     def text(self, within_s: float) -> str:
         """The text alone, as most clients ask for it. Raises Failed."""
-        path, question = SGLANG if self._speaks_sglang else VLLM
-        asked = {
-            name: value
-            for name, value in question.items()
-            if "logprob" not in name and "tokens_as" not in name
-        }
+        asked = questions.without_logprobs(self._question)
+        return self._asked(self._question[0], asked, questions.text_of, within_s)
+
+    def _asked(
+        self, path: str, question: dict[str, Any], read: Callable[[bytes], Answer], within_s: float
+    ) -> Answer:
         try:
-            _, body = self.call("POST", path, asked, within_s)
-            answer = json.loads(body)
-            return str(answer["text"] if self._speaks_sglang else answer["choices"][0]["text"])
+            status, body = self.call("POST", path, question, within_s)
+            if status != 200:
+                raise Failed(f"{path}: {status} {body[:300]!r}")
+            return read(body)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Failed(f"no answer to the question: {error!r}") from error
+
+    @property
+    def _question(self) -> questions.Question:
+        return questions.SGLANG if self._speaks_sglang else questions.VLLM
 
     @property
     def _speaks_sglang(self) -> bool:
@@ -375,50 +353,3 @@ class EnginePod:
                         f"waited for {what}, the container ended: {status}; its log ends: {self.log()[-1500:]}"
                     )
             time.sleep(POLL_S)
-
-
-def _ask_vllm(pod: EnginePod, within_s: float) -> dict[str, Any]:
-    status, body = pod.call("POST", *VLLM, within_s)
-    if status != 200:
-        raise Failed(f"{VLLM[0]}: {status} {body[:300]!r}")
-    choice = json.loads(body)["choices"][0]
-    found = choice["logprobs"]
-    return {"ids": found["tokens"], "logprobs": found["token_logprobs"], "text": choice["text"]}
-
-
-def _ask_sglang(pod: EnginePod, within_s: float) -> dict[str, Any]:
-    status, body = pod.call("POST", *SGLANG, within_s)
-    if status != 200:
-        raise Failed(f"{SGLANG[0]}: {status} {body[:300]!r}")
-    answer = json.loads(body)
-    found = answer["meta_info"]["output_token_logprobs"]
-    return {"ids": [one[1] for one in found], "logprobs": [one[0] for one in found], "text": answer["text"]}
-
-
-def middleware() -> str:
-    """The file that docs/examples mounts from a ConfigMap."""
-    with open(f"{REPOSITORY}/docs/examples/vllm-loopback.yaml") as file:
-        block = file.read().split("loopback.py: |\n", 1)[1].split("\n---", 1)[0]
-    return "\n".join(line[4:] for line in block.splitlines()) + "\n"
-
-
-def _make_base(layer: str) -> None:
-    """What an image of the engine has besides the host's /usr and /opt."""
-    with LayerTar(layer) as tar:
-        for name in (*cri.SKELETON, "weights", LOOPBACK.lstrip("/"), "etc/alternatives"):
-            tar.directory(name)
-        for name in ("bin", "sbin", "lib", "lib64"):
-            tar.link(name, f"usr/{name}")
-        tar.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n")
-        tar.file("etc/group", b"root:x:0:\n")
-        for path in LOADER_FILES:
-            if os.path.exists(path):
-                with open(path, "rb") as file:
-                    tar.file(path.lstrip("/"), file.read())
-        for entry in os.scandir("/etc/alternatives") if os.path.isdir("/etc/alternatives") else ():
-            if entry.is_symlink():
-                tar.link(f"etc/alternatives/{entry.name}", os.readlink(entry.path))
-
-
-def _without_sockets(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return entry if entry.isfile() or entry.isdir() or entry.issym() or entry.islnk() else None

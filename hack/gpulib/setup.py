@@ -23,7 +23,8 @@ HANDED_THROUGH = (
     "TORCH_SYMM_MEM_DISABLE_MULTICAST",
     "NVSHMEM_DISABLE_NVLS",
 )
-FAKE_UUID = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
+FAKE_UUIDS = tuple(f"GPU-aaaaaaaa-0000-0000-0000-00000000000{number}" for number in (1, 2))
+FAKE_GPUS = [f"/dev/nvidia{minor}" for minor in range(len(FAKE_UUIDS))]
 
 
 @dataclass(slots=True)
@@ -43,12 +44,13 @@ class Setup:
         program: str,
         *,
         gpu: int = 0,
+        gpus: list[str] | None = None,
         env: dict[str, str] | None = None,
         mounts: list[dict[str, Any]] | None = None,
     ) -> Workload:
-        """A program of workloads/ in a container that is given one GPU."""
-        path = "" if self.fake else self.gpus[gpu]
-        return workload(path, self.fake, name, program, env=env, mounts=mounts)
+        """A program of workloads/ in a container that is given one GPU, or those with the device nodes `gpus`."""
+        paths = [self.gpus[gpu]] if gpus is None else gpus
+        return workload(paths, self.fake, name, program, env=env, mounts=mounts)
 
     def fail_restores(self, failing: bool) -> None:
         """Whether the fake driver fails every CUDA restore."""
@@ -84,7 +86,7 @@ class Setup:
 
 
 def workload(
-    gpu: str,
+    gpus: list[str],
     fake: str,
     name: str,
     program: str,
@@ -92,13 +94,15 @@ def workload(
     env: dict[str, str] | None = None,
     mounts: list[dict[str, Any]] | None = None,
 ) -> Workload:
-    """A program of workloads/ in a container that is given the GPU with this device node, or the fake driver."""
+    """A program of workloads/ in a container that is given the GPUs with these device nodes. `fake`: the fake driver's
+    folder, or "".
+    """
     if fake:
-        devices = [spec.device("/dev/nvidia0", (195, 0))]
+        devices = [spec.device(path, (195, FAKE_GPUS.index(path))) for path in gpus]
         given = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
         more = [spec.bind(fake, "/fake")]
     else:
-        devices = [spec.device(path) for path in spec.nvidia_nodes([gpu])]
+        devices = [spec.device(path) for path in spec.nvidia_nodes(gpus)]
         given = {name: os.environ[name] for name in HANDED_THROUGH if name in os.environ}
         more = []
     python = os.path.realpath(sys.executable) if fake else sys.executable
@@ -112,9 +116,12 @@ def workload(
 
 
 def fake_script() -> str:
-    """One H100, as far as anybody asks."""
-    gpu = f'gpu 0 {FAKE_UUID} 0 "NVIDIA H100 80GB HBM3" 85520809984 1000000 9.0 -\n'
-    return "driver 580.159.04\ncuda 13000\n" + gpu
+    """Two H100, as far as anybody asks."""
+    gpus = (
+        f'gpu {minor} {uuid} {minor} "NVIDIA H100 80GB HBM3" 85520809984 1000000 9.0 -\n'
+        for minor, uuid in enumerate(FAKE_UUIDS)
+    )
+    return "driver 580.159.04\ncuda 13000\n" + "".join(gpus)
 
 
 def build_fake(folder: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 The API server has the driver's library mapped and uses no GPU. It starts, by spawn (so with multiprocessing's resource
 tracker and named semaphores), an engine core that holds CUDA, which forks an idle compile worker before it does. They
 talk over a Unix stream socket in /tmp, as over ZMQ's ipc, and share a segment and a lock. The engine core writes over
-its environment, as setproctitle does.
+its environment, as setproctitle does. With ENGINE_GPUS there are so many of them, as workers of tensor parallelism.
 """
 
 from __future__ import annotations
@@ -84,7 +84,22 @@ def write_over_environment() -> None:
 
 
 class Engine:
-    """The core as the API server sees it."""
+    """The cores as the API server sees them: all are told the same, and have to agree."""
+
+    def __init__(self, gpus: int) -> None:
+        self._lock = threading.Lock()
+        self._cores = [Remote() for _ in range(gpus)]
+
+    def call(self, method: str, given: Any = None) -> Any:
+        with self._lock:
+            answers = [one.call(method, given) for one in self._cores]
+        tokens = [str(one["token"]) for one in answers if "token" in one]
+        assert all({**one, "token": ""} == {**answers[0], "token": ""} for one in answers)
+        return {**answers[0], **({"token": "-".join(tokens)} if tokens else {})}
+
+
+class Remote:
+    """One core."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -98,13 +113,11 @@ class Engine:
             self._process = spawn.Process(target=core, args=given, daemon=True)
             self._process.start()
             self._lines = listener.accept()[0].makefile("rw")
-        self._lock = threading.Lock()
 
-    def call(self, method: str, given: Any = None) -> Any:
-        with self._lock:
-            self._lines.write(json.dumps([method, given]) + "\n")
-            self._lines.flush()
-            return json.loads(self._lines.readline())
+    def call(self, method: str, given: Any) -> Any:
+        self._lines.write(json.dumps([method, given]) + "\n")
+        self._lines.flush()
+        return json.loads(self._lines.readline())
 
 
 def handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
@@ -170,7 +183,7 @@ def main() -> None:
     """The API server: it maps the driver's library, and no more of the GPU."""
     library = ctypes.CDLL(LIBRARY) if LIBRARY else None
     time.sleep(float(os.environ.get("ENGINE_LOADS_S", "6")))  # what a restore has to be faster than
-    ThreadingHTTPServer(("0.0.0.0", 8000), handler(Engine())).serve_forever()
+    ThreadingHTTPServer(("0.0.0.0", 8000), handler(Engine(int(os.environ.get("ENGINE_GPUS", "1"))))).serve_forever()
     del library
 
 
