@@ -4,9 +4,11 @@ import json
 import os
 import secrets
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from glowplug.cache import pack
+from glowplug.containerd.cri_specs import Mount
 from integration.captured import outcome, records
 from integration.images import PYTHON
 from integration.node import GLOWPLUG, Node
@@ -20,11 +22,17 @@ ALL = 4
 COLD = {"ready": "http://:8000/health", "compile_cache": "node", "capture": "never"}
 
 
-def started(pods: Pods, environment: dict[str, str], namespace: str = "default", **said: str) -> Container:
+def started(
+    pods: Pods,
+    environment: dict[str, str],
+    namespace: str = "default",
+    mounts: tuple[Mount, ...] = (),
+    **said: str,
+) -> Container:
     pod = pods.run(
         name=generated_name("cache"), namespace=namespace, annotations=annotated(**{**COLD, **said})
     )
-    container = pod.container(env=environment, command=COMPILER)
+    container = pod.container(env=environment, command=COMPILER, mounts=mounts)
     container.start()
     container.serves()
     return container
@@ -72,6 +80,19 @@ def test_a_second_cold_start_compiles_nothing(agent: Node, pods: Pods) -> None:
     assert len(compiled(started(pods, environment))["found"]) == ALL
 
 
+def test_weights_that_are_still_being_read_at_the_start_keep_nothing_back(
+    agent: Node, pods: Pods, tmp_path: Path
+) -> None:
+    """They are part of the key: without them nobody knows whose the caches are."""
+    (tmp_path / "model.safetensors").write_bytes(secrets.token_bytes(1000))
+    mount = Mount(container_path="/models", host_path=str(tmp_path), readonly=True)
+    environment = {"CASE": secrets.token_hex(4)}
+    first = started(pods, environment, weights="reload", mounts=(mount,))
+    assert kept_of(agent, first)["result"] == "kept"
+    second = started(pods, environment, weights="reload", mounts=(mount,))
+    assert compiled(second)["compiled"] == []
+
+
 def explained(node: Node, container: Container) -> str:
     command = [GLOWPLUG, "explain", "--config", node.names.config, container.pod.spec.name]
     return subprocess.run(
@@ -97,7 +118,7 @@ def test_other_namespaces_other_workloads_and_who_does_not_ask_are_given_nothing
 def test_a_capture_keeps_them_and_a_copy_has_them_in_its_own_layer(agent: Node, pods: Pods) -> None:
     """Also a capture of a container that was itself given them."""
     environment = {"CASE": secrets.token_hex(4), "CACHE": "/srv/kernels", "SLOW_S": "2"}
-    said = {"compile_cache": "node: /srv/kernels", "capture": "ready"}
+    said: dict[str, Any] = {"compile_cache": "node: /srv/kernels", "capture": "ready"}
     first = started(pods, environment, **said)
     checkpoint = capture_of(agent, first.pod)["checkpoint"]
     assert kept_of(agent, first)["files"] == ALL + 1

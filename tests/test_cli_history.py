@@ -84,6 +84,20 @@ def test_what_became_of_the_hook_after_the_restore_is_shown(node: Node) -> None:
     assert "after-restore done" in node.run("timeline", "d1").out
 
 
+def test_what_a_cold_start_was_given_and_what_was_kept_is_shown(node: Node) -> None:
+    given = {"files": 4, "bytes": 2_500_000, "seconds": 0.0312, "detail": "not all of it"}
+    node.started(2.0, "cold:no-checkpoint", compile_cache=given)
+    said = {"time": 3.0, "container_id": "c0" * 32, "event": "compile-cache"}
+    node.spooled("3.0-1", {**said, "result": "kept", "files": 5, "bytes": 3_000_000})
+    node.started(4.0, "cold:no-checkpoint", container_id="d1" * 32)
+    node.spooled(
+        "5.0-1", {**said, "time": 5.0, "container_id": "d1" * 32, "result": "not-kept", "detail": "no"}
+    )
+    shown = node.run("history", "--detail").out
+    assert "    compile cache given 4 files, 2.5 MB in 0.03 s: not all of it; kept 5 files, 3.0 MB\n" in shown
+    assert "    compile cache not kept: no\n" in shown
+
+
 def test_records_that_are_none_of_ours_are_left_out(node: Node) -> None:
     node.started(1.0, "restored")
     for number, content in enumerate(

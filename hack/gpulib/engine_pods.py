@@ -204,6 +204,7 @@ class EnginePod:
             "weights": place.chosen.weights,
             "hook-timeout": "2m",
             "weights-path": "/weights",  # not the host's /usr and /opt, which are mounted too
+            "compile-cache": "node",
             "canary": f"http-post://:{PORT}{path}",
             "canary-body": json.dumps(question),
         }

@@ -1,9 +1,10 @@
 """Checks (h) to (l): a stock inference engine in pods of a real containerd, captured by the agent itself through the
 pod's annotations alone, then restored.
 
-Each reports, as JSON lines while it runs: a cold start with empty compile caches, one with warm caches (they lie in the
-image), the capture, and each restore with its phases. Seconds count from StartContainer, in which runc's `create` is,
-to the first correct answer. Every wait has an end, and the whole check has one.
+Each reports, as JSON lines while it runs: a cold start with empty compile caches, one with warm caches (the node has
+kept them: glowplug.dev/compile-cache), the capture, and each restore with its phases. Seconds count from
+StartContainer, in which runc's `create` is, to the first correct answer. Every wait has an end, and the whole check
+has one.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
     elif not chosen.skip_empty:
         with place.pod(gpus, capture="never") as pod:
             found["cold_empty_s"], first = _cold(chosen, pod, "cold, empty caches")
-            place.bake(place.caches_of(pod, chosen.caches))
+            _keep_caches(chosen, place, pod)
     with place.pod(gpus, capture="ready") as pod:
         found["cold_warm_s"] = _ready(chosen, pod, "cold, warm caches")
         found |= _captured(chosen, pod)
@@ -147,6 +148,17 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
             "the instance that was captured answered otherwise, once it was awake again, than the one before it"
         )
     return found
+
+
+def _keep_caches(chosen: Options, place: Place, pod: EnginePod) -> None:
+    """What this pod has compiled: kept by the agent for the next one; where it is not, in that one's image."""
+    kept = pod.event("compile-cache", chosen.left_s(AWAKE_S))
+    said = {name: kept.get(name) for name in ("result", "files", "bytes", "left_out", "detail")}
+    chosen.say("compile caches kept", **said)
+    if chosen.caches or kept["result"] != "kept":
+        layer = place.caches_of(pod, chosen.caches)
+        if kept["result"] != "kept":
+            place.bake(layer)
 
 
 def _cold(chosen: Options, pod: EnginePod, what: str) -> tuple[float, Any]:

@@ -179,10 +179,21 @@ def handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def compile_once() -> None:
+    """As torch.compile: what was compiled before is found in the cache."""
+    path = f"{os.environ.get('VLLM_CACHE_ROOT') or os.path.expanduser('~/.cache/vllm')}/compiled"
+    if not os.path.exists(path):
+        time.sleep(float(os.environ.get("ENGINE_COMPILES_S", "2")))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write("compiled")
+
+
 def main() -> None:
     """The API server: it maps the driver's library, and no more of the GPU."""
     library = ctypes.CDLL(LIBRARY) if LIBRARY else None
-    time.sleep(float(os.environ.get("ENGINE_LOADS_S", "6")))  # what a restore has to be faster than
+    time.sleep(float(os.environ.get("ENGINE_LOADS_S", "4")))  # what a restore has to be faster than
+    compile_once()
     ThreadingHTTPServer(("0.0.0.0", 8000), handler(Engine(int(os.environ.get("ENGINE_GPUS", "1"))))).serve_forever()
     del library
 

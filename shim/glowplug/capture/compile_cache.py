@@ -87,7 +87,7 @@ def save(store: Store, name: str, key_digest: str, container: Container) -> Kept
         descriptor = os.open(f"{draft.path}/{name}", flags, 0o600)
         try:
             writer = pack.Writer(descriptor, container.facts.sandbox_namespace, key_digest, time.time())
-            kept = _written(writer, container, directories)
+            kept = written(writer, container.upper, directories, _busy(container.init))
             writer.finish()
         finally:
             os.close(descriptor)
@@ -180,14 +180,20 @@ def _require_bounded(files: int, size: int) -> None:
         )
 
 
-def _written(writer: pack.Writer, container: Container, directories: list[str]) -> Kept:
-    busy: set[str] = set()
-    for pid in process.tree(container.init):
-        busy.update(process.written_files(pid))
+def _busy(init: int) -> set[str]:
+    """Files that a process of the container may write to, as the container names them."""
+    found: set[str] = set()
+    for pid in process.tree(init):
+        found.update(process.written_files(pid))
+    return found
+
+
+def written(writer: pack.Writer, upper: str, directories: list[str], busy: set[str]) -> Kept:
+    """What is complete of those directories, into a pack. `busy`: files that are not."""
     size = left_out = 0
     known: set[str] = set()
     for directory in directories:
-        for place, name, status in _walk(container.upper, directory):
+        for place, name, status in _walk(upper, directory):
             path = "/".join((*place.names, name)) if name else "/".join(place.names)
             if stat.S_ISDIR(status.st_mode):
                 if path not in known:

@@ -5,13 +5,19 @@ middle of a file.
 """
 
 import time
+from dataclasses import replace
 
+from glowplug.agent import candidate as candidates
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
 from glowplug.agent.running import has_ended
-from glowplug.capture import judged
-from glowplug.errors import ContainerdError, GlowplugError
+from glowplug.capture import weights
+from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
+from glowplug.registry import fleet
+
+UNREAD_S = 1.0
+"""Weights that are being read are asked for again after so long."""
 
 
 def rest(parts: Parts, case: Case) -> Next:
@@ -33,7 +39,23 @@ def keep(parts: Parts, row: Row) -> Next:
         raise
     except (GlowplugError, OSError):
         return SETTLED
-    known = judged.of(case.candidate.id)
-    digest = known.key.digest if known else ""
+    try:
+        digest = _key(parts, case)
+    except weights.Unread:
+        return Next(State.KEEPING, UNREAD_S)
     parts.resolver.compile_caches.keep(parts.containerd, case.candidate, case.running.pid, digest)
     return SETTLED
+
+
+def _key(parts: Parts, case: Case) -> str:
+    """The digest of its workload key; "" where that can't be told. Raises weights.Unread, ContainerdError."""
+    config = parts.config
+    candidate = replace(case.candidate, record=parts.containerd.container(case.candidate.id))
+    try:
+        salt = fleet.salt(config.registry, parts.store)
+        found = candidates.identify(parts.containerd, candidate, case.running.pid, salt, config)
+    except weights.Unread:
+        raise
+    except CaptureRefused:
+        return ""
+    return found.key.digest

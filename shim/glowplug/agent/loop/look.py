@@ -23,8 +23,6 @@ from glowplug.registry import fleet
 
 NOT_YET_S = 2.0
 """Until a container that should run, and does not, is looked at again."""
-UNREAD_S = 1.0
-"""Weights that are being read are asked for again after so long."""
 GIVEN_UP_AFTER_S = 30.0
 """Then it is left to the list."""
 
@@ -108,7 +106,7 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
                 "observed", "would be captured once it is ready; the node only observes (mode)"
             )
     except weights.Unread:
-        return Next(State.CREATED, UNREAD_S)
+        return Next(State.CREATED, keeping.UNREAD_S)
     except CaptureRefused as refused:
         parts.refused(slim, refused)
         if config.mode == "on":
