@@ -147,10 +147,10 @@ class Place:
         chosen = self.chosen
         serve = ["/bin/bash", f"{self.pack}/serve.sh", "/weights", "--sleep", "--", "--host", "0.0.0.0"]
         if self.engine == "sglang":
-            serve += ["--mem-fraction-static", chosen.memory]
+            serve += ["--mem-fraction-static", chosen.gpu_share]
             serve += ["--enable-weights-cpu-backup"] if chosen.weights == "keep" else []
             return [*serve, *chosen.more]
-        serve += ["--gpu-memory-utilization", chosen.memory, "--middleware", "loopback.LoopbackOnly"]
+        serve += ["--gpu-memory-utilization", chosen.gpu_share, "--middleware", "loopback.LoopbackOnly"]
         if chosen.weights == "reload" and chosen.load_format:
             serve += ["--load-format", chosen.load_format]
         if gpus > 1:

@@ -27,6 +27,9 @@ from hack.gpulib.pods import Failed, Skipped
 from hack.gpulib.setup import Setup
 
 SHAPES = {"0.6b": "0.6B", "8b": "8B", "32b": "32B", "tiny": "tiny"}
+WEIGHTS_GB = {"0.6b": 1.5, "8b": 16.4, "32b": 65.6, "tiny": 0.1}
+GPU_SHARE = {"32b": "0.92"}
+"""Of a GPU of 80 GB: the weights and the least of a KV cache fit. For smaller shapes half of it is plenty."""
 MODEL_S = 240.0
 COLD_S = 300.0
 CAPTURE_S = 150.0
@@ -46,7 +49,7 @@ class Options:
     sglang: str = "/opt/sglang"
     models: str = "/dev/shm"
     load_format: str = "instanttensor"
-    memory: str = "0.5"
+    memory: str = ""
     more: tuple[str, ...] = ()
     restores: int = RESTORES
     within_s: float = 570.0
@@ -55,6 +58,11 @@ class Options:
     huge: str = ""
     lines: str = ""
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def gpu_share(self) -> str:
+        """Of the GPU's memory, for the engine: as asked for, or what the shape needs."""
+        return self.memory or GPU_SHARE.get(self.shape, "0.5")
 
     def left_s(self, most: float) -> float:
         """Seconds for the next step: so many at most, and no more than the check has. Raises Failed without any."""
@@ -255,6 +263,7 @@ def _model(chosen: Options, pack: str) -> str:
     folder = f"{chosen.models}/{size}"
     if os.path.exists(f"{folder}/config.json"):
         return folder
+    require_room(chosen)
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, f"{pack}/mkmodel.py", folder, size],
@@ -266,6 +275,23 @@ def _model(chosen: Options, pack: str) -> str:
         raise Failed(f"the model {size} could not be made: {done.stderr[-2000:]}")
     chosen.say("model", folder=folder, s=round(time.monotonic() - began, 1))
     return folder
+
+
+def require_room(chosen: Options) -> None:
+    """Raises Failed where the weights, and what of them a checkpoint holds, are more than this machine has room for."""
+    weights = WEIGHTS_GB[chosen.shape] * 1e9
+    found = os.statvfs(chosen.models)
+    free = found.f_bavail * found.f_frsize
+    if free < weights:
+        has, needs = f"{free / 1e9:.0f} GB", f"{weights / 1e9:.0f} GB"
+        raise Failed(f"{chosen.models} has {has} free, the shape {chosen.shape} needs {needs}")
+    # Parked weights are in the container's memory and in the checkpoint, beside the model's own file.
+    needed = weights * (3 if chosen.weights == "keep" else 1)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if memory < needed:
+        raise Failed(
+            f"{memory / 1e9:.0f} GB of memory, {chosen.weights} of the shape {chosen.shape} needs {needed / 1e9:.0f} GB"
+        )
 
 
 HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
