@@ -93,6 +93,15 @@ def test_weights_that_are_still_being_read_at_the_start_keep_nothing_back(
     assert compiled(second)["compiled"] == []
 
 
+def test_a_pod_that_turned_restores_off_is_warm_all_the_same(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4)}
+    said: dict[str, Any] = {"restore": "off", "capture": "ready"}
+    kept_of(agent, started(pods, environment, **said))
+    second = started(pods, environment, **said)
+    assert outcome(agent, second) == "cold:off"
+    assert compiled(second)["compiled"] == []
+
+
 def explained(node: Node, container: Container) -> str:
     command = [GLOWPLUG, "explain", "--config", node.names.config, container.pod.spec.name]
     return subprocess.run(

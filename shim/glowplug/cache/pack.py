@@ -188,8 +188,10 @@ class Writer:
         return size
 
     def finish(self) -> None:
-        """The index, and all of it on the disk."""
+        """The index, and all of it on the disk. Raises CacheError where the names are too many."""
         text = jsontext.dumps({"directories": self._directories, "files": self._files}).encode()
+        if len(text) > LONGEST_INDEX:
+            raise CacheError(f"the names of a compile cache take {len(text)} bytes, at most {LONGEST_INDEX} are kept")
         self._write(text + b"%016x%08x" % (len(text), zlib.crc32(text)))
         os.fsync(self._descriptor)
 

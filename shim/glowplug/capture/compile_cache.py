@@ -24,6 +24,8 @@ from glowplug.layer.descent import Descent
 
 MOST_BYTES = 1 << 30
 MOST_FILES = 20_000
+MOST_DEPTH = 40
+"""Of directories below the root; what lies deeper is left out."""
 _MOST_NAMES = 4 * MOST_FILES
 _INDEX_BYTES = 512
 """Room for a file's line in the index."""
@@ -195,8 +197,9 @@ def written(writer: pack.Writer, upper: str, directories: list[str], busy: set[s
     for directory in directories:
         for place, name, status in _walk(upper, directory):
             path = "/".join((*place.names, name)) if name else "/".join(place.names)
-            if stat.S_ISDIR(status.st_mode):
+            if not name:
                 if path not in known:
+                    _require_bounded(len(known) + 1, size)
                     writer.directory(path, status)
                     known.add(path)
                 continue
@@ -247,6 +250,7 @@ def _walk(upper: str, directory: str) -> Iterator[tuple[Descent, str, os.stat_re
             seen += 1
             if seen > _MOST_NAMES:
                 _require_bounded(seen, 0)
+            is_directory = is_directory and len(place.names) < MOST_DEPTH
             try:
                 if is_directory:
                     place.down(name)

@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.eligible import COMPILE_CACHE
 from glowplug.checkpoint.key import keyed
 from glowplug.checkpoint.requirements import HostRequirements
 
 NAME = "compile-cache"
-ANNOTATION = OWN_ANNOTATIONS + NAME
 FORM = "node, or node: and absolute directories of the container, with commas between them"
 LONGEST = 4096
 
@@ -54,7 +54,7 @@ PLACES = (
 def asked(facts: BundleFacts) -> tuple[str, ...] | None:
     """Directories that the pod adds to PLACES; None where it asks for nothing. Raises ValueError with the form."""
     text = facts.annotations.get(
-        f"{ANNOTATION}.{facts.container_name}", facts.annotations.get(ANNOTATION, "")
+        f"{COMPILE_CACHE}.{facts.container_name}", facts.annotations.get(COMPILE_CACHE, "")
     )
     return parse(text.strip()) if text.strip() else None
 

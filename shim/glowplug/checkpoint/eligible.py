@@ -18,6 +18,8 @@ CONTAINERS = "glowplug.dev/containers"
 SNAPSHOTTER = "overlayfs"
 
 _RESTORE_VALUES = ("", "on", "off", "observe")
+COMPILE_CACHE = "glowplug.dev/compile-cache"
+_NEVER_WARM = ("sandbox", "not-cri", "bad-annotation", "not-selected", "user-namespace", "joined-namespace")
 _HOOKS_THAT_RUN = ("prestart", "createRuntime", "poststop")
 _NVIDIA_LEGACY_HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
 _LAYER_HOOK_PROGRAMS = ("nvidia-cdi-hook", "nvidia-ctk")
@@ -35,6 +37,14 @@ _LAYER_HOOK_WORK = (
 def ineligible(facts: BundleFacts) -> list[tuple[str, str]]:
     """Every (slug, sentence) that speaks against this container, in the table's order; empty: eligible."""
     return [(slug, sentence) for slug, sentence, speaks_against in RULES if speaks_against(facts)]
+
+
+def may_be_warm(facts: BundleFacts, against: list[tuple[str, str]]) -> bool:
+    """Whether a container that is not restored may find its compile caches, where its pod asks for that (an annotation
+    `glowplug.dev/compile-cache`): not where nobody can say whose it is, or its files have other owners than here.
+    """
+    asks = any(name.startswith(COMPILE_CACHE) for name in facts.annotations)
+    return asks and not any(slug in _NEVER_WARM for slug, _ in against)
 
 
 def _is_turned_off(facts: BundleFacts) -> bool:

@@ -9,11 +9,13 @@ class Outcome:
 
     `detail`: a sentence, "" where there is nothing to say. `left_behind`: what an earlier restore in the pod left and
     could not be taken back. Of a restore: `checkpoint`, `unread_bytes` (of it, when it began), `phases` (seconds by
-    step), `memory_bytes` (loaded), `total_s` (since `create` was called).
+    step), `memory_bytes` (loaded), `total_s` (since `create` was called). Of a cold start: `compile_cache`, what it found
+    of an earlier one (runtime/give_compile_cache.py).
     """
 
     __slots__ = (
         "checkpoint",
+        "compile_cache",
         "detail",
         "left_behind",
         "memory_bytes",
@@ -28,6 +30,7 @@ class Outcome:
         self.detail = detail
         self.left_behind = ""
         self.checkpoint = ""
+        self.compile_cache: dict[str, object] = {}
         self.unread_bytes: float | None = None
         self.phases: dict[str, float] = {}
         self.memory_bytes: int | None = None
@@ -57,4 +60,6 @@ def from_json(fields: dict[str, object]) -> Outcome | None:
         setattr(found, name, value if isinstance(value, (int, float)) else None)
     phases = fields.get("phases")
     found.phases = phases if isinstance(phases, dict) else {}
+    given = fields.get("compile_cache")
+    found.compile_cache = given if isinstance(given, dict) else {}
     return found

@@ -79,8 +79,16 @@ def _match(
     command: Command, facts: bundle.BundleFacts, against: list[tuple[str, str]]
 ) -> Outcome | dict[str, object]:
     """The agent's answer where that is a match; else the outcome of a cold start."""
+    question: dict[str, object] = {
+        "op": "resolve",
+        "container": command.container,
+        "bundle": os.path.abspath(command.bundle),
+    }
     for slug, sentence in against:
-        return Outcome(f"cold:{slug}", sentence)
+        never = Outcome(f"cold:{slug}", sentence)
+        if eligible.may_be_warm(facts, against):
+            never.compile_cache = _warmed(command.bundle, facts, question)
+        return never
     for option in NOT_AT_A_RESTORE:
         if option in command.options or option in command.flags:
             return Outcome("cold:runc-options", f"runc restore can't do what --{option} asks for")
@@ -90,16 +98,36 @@ def _match(
             "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc",
         )
     try:
-        answer = ask.plan(
-            {"op": "resolve", "container": command.container, "bundle": os.path.abspath(command.bundle)}
-        )
+        answer = ask.plan(question)
     except ask.NoAnswer as error:
         return Outcome(f"cold:{error.slug}", error.detail)
     if "error" in answer:
         return Outcome("cold:agent-error", str(answer["error"]))
     if answer.get("verdict") != "match":
-        return Outcome(f"cold:{answer.get('slug', 'agent-bad-response')}", str(answer.get("detail") or ""))
+        missed = Outcome(f"cold:{answer.get('slug', 'agent-bad-response')}", str(answer.get("detail") or ""))
+        missed.compile_cache = _compile_cache(command.bundle, facts, answer)
+        return missed
     return answer
+
+
+def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, object]) -> dict[str, object]:
+    """Of a container that is never restored: what its cold start finds of an earlier one."""
+    try:
+        return _compile_cache(directory, facts, ask.ask(question))
+    except ask.NoAnswer:
+        return {}
+
+
+def _compile_cache(
+    directory: str, facts: bundle.BundleFacts, answer: dict[str, object]
+) -> dict[str, object]:
+    """What the container's cold start finds of an earlier one, put there (give_compile_cache.give)."""
+    pack = answer.get("compile_cache")
+    if not isinstance(pack, str):
+        return {}
+    from glowplug.runtime import give_compile_cache
+
+    return give_compile_cache.give(pack, os.path.join(directory, facts.rootfs))
 
 
 def _is_placed(command: Command, cgroups_path: str) -> bool:

@@ -5,14 +5,14 @@ middle of a file.
 """
 
 import time
-from dataclasses import replace
 
-from glowplug.agent import candidate as candidates
+from glowplug import presets
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
 from glowplug.agent.running import has_ended
-from glowplug.capture import weights
+from glowplug.capture import judged, since_start, weights
+from glowplug.checkpoint import eligible
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 from glowplug.registry import fleet
 
@@ -48,12 +48,22 @@ def keep(parts: Parts, row: Row) -> Next:
 
 
 def _key(parts: Parts, case: Case) -> str:
-    """The digest of its workload key; "" where that can't be told. Raises weights.Unread, ContainerdError."""
-    config = parts.config
-    candidate = replace(case.candidate, record=parts.containerd.container(case.candidate.id))
+    """The digest of its workload key, also of one that is never restored; "" where that can't be told.
+
+    Raises weights.Unread, ContainerdError, HostError.
+    """
+    candidate, config = case.candidate, parts.config
+    if not eligible.may_be_warm(candidate.facts, eligible.ineligible(candidate.facts)):
+        return ""
     try:
-        salt = fleet.salt(config.registry, parts.store)
-        found = candidates.identify(parts.containerd, candidate, case.running.pid, salt, config)
+        found = since_start.judgement(
+            parts.containerd,
+            parts.containerd.container(candidate.id),
+            judged.spec_of(candidate.runc_root, candidate.id),
+            fleet.salt(config.registry, parts.store),
+            case.running.pid,
+            presets.extras(config.presets, candidate.facts),
+        )
     except weights.Unread:
         raise
     except CaptureRefused:
