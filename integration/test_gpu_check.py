@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,17 +24,29 @@ def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
     f: `checkpoint` of a paused container; g: in pods of a real containerd;
     h, i: engines that the agent captures through annotations alone.
     """
-    results = tmp_path / "results.json"
+    assert checked(tmp_path, check)[check]["ok"] is True
+
+
+def test_engines_on_two_gpus_and_in_turns_hold_on_the_fake_driver(tmp_path: Path) -> None:
+    """j: a core on each of two GPUs; k: restored on the GPU that it was not captured on; l: in turns."""
+    found = checked(tmp_path, "j,k,l", "--skip-empty", "--restores", "1")
+    assert [found[name]["ok"] for name in "jkl"] == [True] * 3
+
+
+def checked(scratch: Path, only: str, *more: str) -> dict[str, Any]:
+    """The results of a run that held."""
+    results = scratch / "results.json"
     done = subprocess.run(
         [
             sys.executable,
             f"{REPOSITORY}/hack/gpu-check",
-            *("--fake", "--only", check, "--json", str(results)),
-            *("--criu", CRIU, "--scratch", str(tmp_path)),
+            *("--fake", "--only", only, "--json", str(results)),
+            *("--criu", CRIU, "--scratch", str(scratch), *more),
         ],
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(results.read_text())[check]["ok"] is True
+    found: dict[str, Any] = json.loads(results.read_text())
+    return found

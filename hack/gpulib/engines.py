@@ -34,7 +34,7 @@ MODEL_S = 240.0
 COLD_S = 300.0
 CAPTURE_S = 150.0
 AWAKE_S = 60.0
-RESTORES = 3
+RESTORES, EIGHT = 3, 8
 LOGPROB_BOUND = 0.05
 """How far a log-probability may be from the first answer's: kernels that add in another order, no more."""
 
@@ -51,7 +51,7 @@ class Options:
     load_format: str = "instanttensor"
     memory: str = ""
     more: tuple[str, ...] = ()
-    restores: int = RESTORES
+    restores: int | None = None
     within_s: float = 570.0
     skip_empty: bool = False
     caches: str = ""
@@ -109,7 +109,7 @@ def other_gpu(setup: Setup) -> dict[str, Any]:
 def eight(setup: Setup) -> dict[str, Any]:
     """(l) Eight restores of vLLM in turns from one checkpoint."""
     made = setup.engines or Options()
-    setup.engines = replace(made, restores=8)
+    setup.engines = replace(made, restores=made.restores or EIGHT)
     return _run(setup, "vllm", gpus=setup.gpus[:1])
 
 
@@ -143,7 +143,7 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
         first = answer  # of the instance that was captured: what its copies have to say
         _routes_are_private(chosen, pod)
     restored = []
-    for number in range(chosen.restores):
+    for number in range(chosen.restores or RESTORES):
         with place.pod(restore_on, capture="ready") as pod:
             restored.append(_restored(chosen, pod, first, number + 1))
     found["restored_s"] = [one["first_answer_s"] for one in restored]

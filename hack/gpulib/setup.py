@@ -116,12 +116,12 @@ def workload(
 
 
 def fake_script() -> str:
-    """Two H100, as far as anybody asks."""
+    """Two H100, as far as anybody asks; a container could open those that it is given."""
     gpus = (
         f'gpu {minor} {uuid} {minor} "NVIDIA H100 80GB HBM3" 85520809984 1000000 9.0 -\n'
         for minor, uuid in enumerate(FAKE_UUIDS)
     )
-    return "driver 580.159.04\ncuda 13000\n" + "".join(gpus)
+    return "driver 580.159.04\ncuda 13000\napart\n" + "".join(gpus)
 
 
 def build_fake(folder: str) -> dict[str, str]:

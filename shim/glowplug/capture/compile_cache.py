@@ -153,7 +153,7 @@ def _on_root_file_system(root: str, path: str) -> Iterator[str]:
             top = beneath.open_beneath(root, "/", os.O_PATH | os.O_DIRECTORY)
             try:
                 real = os.readlink(f"/proc/self/fd/{descriptor}")
-                if removal.mount_id(descriptor) == descent.mount_id(top) and real not in ("/", ""):
+                if removal.mount_id(descriptor) == removal.mount_id(top) and real not in ("/", ""):
                     yield real
             finally:
                 os.close(top)
