@@ -266,6 +266,12 @@ def test_small_pages_are_mended_where_they_are() -> None:
         [word.rpartition("/")[2] for word in mend.replace(";", " ").split() if "/" in word] for mend in mends
     )
     assert (private, other, both) == (["enabled"], ["shmem_enabled"], ["enabled", "shmem_enabled"])
+    assert "--huge-shm" not in mends[0] and "node install --huge-shm" in mends[1]
+
+
+def test_what_small_pages_of_shared_memory_cost_is_said_with_the_settings_name() -> None:
+    found = memory.judge_huge_pages("[madvise]", "always advise [never]\n")
+    assert "shmem_enabled at advise" in found.needed and "4.9 s, not in 9.0" in found.needed
 
 
 @pytest.mark.parametrize(
