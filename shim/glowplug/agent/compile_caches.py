@@ -43,7 +43,7 @@ class CompileCaches:
         facts = candidate.facts
         try:
             container = saving.Container(facts, init, subject.upper_of(containerd, candidate.record))
-            said = saving.keep(self._store, self._salt, key_digest, self._row(facts), container)
+            said = saving.keep(self._store, self._salt, key_digest, lambda: self._row(facts), container)
         except GlowplugError as error:
             said = {"detail": str(error)}
         capture_told.compile_cache(outcome.names(candidate.id, facts), said)

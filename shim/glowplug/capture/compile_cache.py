@@ -8,7 +8,7 @@ process may write to, none that changed while it was read. All else than a regul
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -57,7 +57,7 @@ class Container:
 
 
 def keep(
-    store: Store, salt: bytes, key_digest: str, row: HostRequirements, container: Container
+    store: Store, salt: bytes, key_digest: str, row: Callable[[], HostRequirements], container: Container
 ) -> dict[str, object]:
     """What a record says of it: `files`, `bytes`, `left_out`, or `detail`, why nothing is kept; empty where the pod
     asks for nothing. Whatever goes wrong is said there.
@@ -65,7 +65,7 @@ def keep(
     try:
         if compile_cache.asked(container.facts) is None:
             return {}
-        name = compile_cache.name(salt, container.facts.sandbox_namespace, key_digest, row)
+        name = compile_cache.name(salt, container.facts.sandbox_namespace, key_digest, row())
         if name is None:
             return {"detail": "its workload key, or what the node's code is compiled for, can't be told"}
         kept = save(store, name, key_digest, container)

@@ -241,10 +241,9 @@ def keep_compile_cache(work: Work) -> None:
     """Where its pod asks for it; the checkpoint is published whatever becomes of that."""
     assert work.subject is not None and work.found is not None
     found = work.subject
-    row = describe.row(work)
     container = compile_cache.Container(found.bundle, found.init, found.upper)
     work.result.compile_cache = compile_cache.keep(
-        work.store, _salt(work), work.found.key.digest, row, container
+        work.store, _salt(work), work.found.key.digest, lambda: describe.row(work), container
     )
 
 
