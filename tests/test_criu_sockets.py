@@ -176,3 +176,15 @@ def test_an_impossible_address_is_an_error(folder: str) -> None:
     dump(folder, sock)
     with pytest.raises(ImageError):
         sockets.settle(folder)
+
+
+@pytest.mark.parametrize("address", ["232.1.2.3:9020", "[ff02::1:9]:5353"])
+def test_an_address_of_every_pod_stays(folder: str, tmp_path: os.PathLike[str], address: str) -> None:
+    """A datagram socket bound to a group hears that group, and nothing else."""
+    group = socket(10, address, proto=UDP, state=CLOSE, v6=address.startswith("["))
+    dump(folder, group, socket(11, "10.1.2.3:80", proto=UDP, state=CLOSE))
+    assert sockets.settle(folder).addresses == ("10.1.2.3",)
+    assert sockets.rebind(folder, os.fspath(tmp_path), {"10.1.2.3": "10.1.2.4"}) == 1
+    entries = images.load(os.fspath(tmp_path), "files.img", "files")
+    found = entries[0].message(4)
+    assert found and found.integers(11) == group.integers(11)

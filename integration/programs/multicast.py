@@ -21,6 +21,7 @@ def of_one_source():
         request = struct.pack("I4x", socket.if_nametoindex("eth0")) + struct.pack("=HH4s120x", 2, 0, group)
         found = _filter(member, request)
         assert found == (1, ["10.9.9.9"]), found
+        assert member.getsockname() == ("232.1.2.3", 9020), member.getsockname()
 
     return check
 

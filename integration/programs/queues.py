@@ -100,3 +100,19 @@ def closed_by_its_writer():
             done.append(True)
 
     return check
+
+
+def segments():
+    """Over IPv4 and IPv6: as large as they were, and SO_REUSEPORT still off."""
+    pairs = [_connected(socket.AF_INET, "127.0.0.1"), _connected(socket.AF_INET6, "::1")]
+
+    def check():
+        for pair in pairs:
+            for one, other in (pair, pair[::-1]):
+                one.sendall(PIECE)
+                _drain(other, len(PIECE))
+                size = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+                assert size >= 16384, f"segments of {size} bytes"
+                assert not one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT), "SO_REUSEPORT is on"
+
+    return check

@@ -3,6 +3,7 @@
 It lies beside the images as state.json. Only what differs from what a restored process has anyway is in it.
 """
 
+import contextlib
 import json
 import os
 
@@ -34,6 +35,7 @@ def read(pids: list[int], names: Names, oom_score_adj: int | None) -> State:
             for one in descriptors.of(pids)
             if one.target == "anon_inode:[timerfd]" and (due := timerfds.due(one.pid, one.number))
         ],
+        "owners": _owners(pids, inner),
         "unix_links": names.others,
     }
 
@@ -42,6 +44,24 @@ def write(state: State, images_dir: str) -> None:
     """Raises OSError."""
     with open(os.path.join(images_dir, NAME), "w", encoding="ascii") as file:
         json.dump(state, file)
+
+
+def _owners(pids: list[int], inner: dict[int, int]) -> list[State]:
+    """Whose pipes and sockets are, where that is not root, as whom CRIU makes them all.
+
+    A pipe is asked for its owner when it is opened by /proc/PID/fd, a socket when another is bound to its address with
+    SO_REUSEPORT.
+    """
+    seen, found = set(), list[State]()
+    for one in descriptors.of(pids):
+        if not one.inode or one.inode in seen:
+            continue
+        seen.add(one.inode)
+        with contextlib.suppress(OSError):
+            of = os.stat(f"/proc/{one.pid}/fd/{one.number}")
+            if (of.st_uid, of.st_gid) != (0, 0):
+                found.append({"pid": inner[one.pid], "fd": one.number, "uid": of.st_uid, "gid": of.st_gid})
+    return found
 
 
 def _process(pid: int, cpus: set[int], oom_score_adj: int | None) -> State:
@@ -82,7 +102,7 @@ def _socket(one: descriptors.Descriptor, known: list[tuple[str, int, str]]) -> S
         with descriptors.borrowed(one.pid, one.number) as fd:
             of = socket_state.kind(fd)
             found: State = {
-                "options": socket_state.options(fd, of),
+                "options": socket_state.options(fd, of) | socket_state.changed_by_criu(fd, of),
                 "congestion": socket_state.congestion(fd, of),
                 "groups": socket_state.groups(fd, of, known),
                 "multicast_interface": socket_state.multicast_interface(fd, of),

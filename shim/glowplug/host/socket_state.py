@@ -12,12 +12,13 @@ import os
 import socket
 import struct
 
-SO_PROTOCOL, SO_DOMAIN = 38, 39
+SO_REUSEPORT, SO_PROTOCOL, SO_DOMAIN = 15, 38, 39
 SIOCOUTQ = 0x5411
 SIOCGIFCONF, SIOCGIFADDR, SIOCGIFINDEX = 0x8912, 0x8915, 0x8933
 IP_MULTICAST_IF, IPV6_MULTICAST_IF = 32, 17
+IP_OPTIONS, IPV6_DSTOPTS = 4, 59
 TCP_INFO, TCP_CONGESTION, TCP_RTO_MAX_MS = 11, 13, 44
-TCP_CLOSE, TCP_LISTEN = 7, 10
+TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN = 1, 7, 10
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 # Level → option → name. Integers that getsockopt gives as setsockopt takes them (linux/tcp.h, in.h, in6.h, udp.h,
@@ -25,11 +26,11 @@ _INET = (socket.AF_INET, socket.AF_INET6)
 # (TCP_QUICKACK, TCP_MAXSEG), and what can be set once only and before bind(2).
 _SOCKET = {
     5: "SO_DONTROUTE", 6: "SO_BROADCAST", 9: "SO_KEEPALIVE", 10: "SO_OOBINLINE", 11: "SO_NO_CHECK",
-    12: "SO_PRIORITY", 16: "SO_PASSCRED", 18: "SO_RCVLOWAT", 29: "SO_TIMESTAMP_OLD", 34: "SO_PASSSEC",
-    35: "SO_TIMESTAMPNS_OLD", 36: "SO_MARK", 37: "SO_TIMESTAMPING_OLD", 40: "SO_RXQ_OVFL", 42: "SO_PEEK_OFF",
-    43: "SO_NOFCS", 45: "SO_SELECT_ERR_QUEUE", 46: "SO_BUSY_POLL", 47: "SO_MAX_PACING_RATE",
-    49: "SO_INCOMING_CPU", 60: "SO_ZEROCOPY", 69: "SO_PREFER_BUSY_POLL", 70: "SO_BUSY_POLL_BUDGET",
-    76: "SO_PASSPIDFD",
+    12: "SO_PRIORITY", 15: "SO_REUSEPORT", 16: "SO_PASSCRED", 18: "SO_RCVLOWAT", 29: "SO_TIMESTAMP_OLD",
+    34: "SO_PASSSEC", 35: "SO_TIMESTAMPNS_OLD", 36: "SO_MARK", 37: "SO_TIMESTAMPING_OLD", 40: "SO_RXQ_OVFL",
+    42: "SO_PEEK_OFF", 43: "SO_NOFCS", 45: "SO_SELECT_ERR_QUEUE", 46: "SO_BUSY_POLL",
+    47: "SO_MAX_PACING_RATE", 49: "SO_INCOMING_CPU", 60: "SO_ZEROCOPY", 69: "SO_PREFER_BUSY_POLL",
+    70: "SO_BUSY_POLL_BUDGET", 76: "SO_PASSPIDFD",
 }  # fmt: skip
 _IP = {
     1: "IP_TOS", 2: "IP_TTL", 8: "IP_PKTINFO", 10: "IP_MTU_DISCOVER", 11: "IP_RECVERR", 12: "IP_RECVTTL",
@@ -93,6 +94,27 @@ def options(fd: int, of: Kind) -> dict[str, int]:
         return found
 
 
+def changed_by_criu(fd: int, of: Kind) -> dict[str, int]:
+    """By name, options of a TCP connection that CRIU sets so that it can bind its address, and leaves so."""
+    if of[2] != socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) in (TCP_CLOSE, TCP_LISTEN):
+        return {}
+    value = _get(fd, socket.SOL_SOCKET, SO_REUSEPORT)
+    return {} if value is None else {"SO_REUSEPORT": value}
+
+
+def measure_segments_anew(fd: int, of: Kind) -> None:
+    """Have a TCP connection look at its route again: in one that was repaired, segments stay as small as they are
+    before any option of the other end is known (536 bytes, RFC 9293), which CRIU restores too late.
+
+    Options of IP that are set, to none as well, make the kernel do so (net/ipv4/ip_sockglue.c, net/ipv6/
+    ipv6_sockglue.c).
+    """
+    level, number = (
+        (socket.IPPROTO_IP, IP_OPTIONS) if of[0] == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_DSTOPTS)
+    )
+    _libc.setsockopt(fd, level, number, None, 0)
+
+
 def set_options(fd: int, of: Kind, values: dict[str, int]) -> list[str]:
     """Set those that are not so already; the names of those that the kernel refuses."""
     refused = []
@@ -128,8 +150,15 @@ def has_unacknowledged(fd: int, of: Kind) -> bool:
 
 
 def try_again_soon(fd: int) -> None:
-    """Have a TCP socket try again each second at the least (Linux 6.15; older ones wait up to two minutes)."""
-    data = struct.pack("i", 1000)
+    """Have a TCP socket try again each second at the least (Linux 6.15; older ones wait up to two minutes).
+
+    No sooner than it was about to: a window of 0 that nobody confirmed for two such times ends the connection
+    (tcp_rtx_probe0_timed_out in net/ipv4/tcp_timer.c), and the times between tries grow while a restore is slow.
+    """
+    info, length = ctypes.create_string_buffer(12), ctypes.c_uint(12)
+    _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, info, ctypes.byref(length))
+    due_ms = struct.unpack_from("I", info.raw, 8)[0] // 1000  # tcpi_rto
+    data = struct.pack("i", max(1000, due_ms))
     _libc.setsockopt(fd, socket.IPPROTO_TCP, TCP_RTO_MAX_MS, data, len(data))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 
 from glowplug.errors import CriuError
 from glowplug.host import descriptors, proc, process, scheduling, socket_state, timerfds
@@ -59,6 +60,8 @@ def apply(state: State, tree: dict[int, int], root: str) -> None:
             _on_copy(one, tree, _socket)
         for one in state.get("timers", ()):
             _on_copy(one, tree, _timer)
+        for one in state.get("owners", ()):
+            _on_copy(one, tree, _owner)
         for name, other in state.get("unix_links", ()):
             _link_again(root, name, other)
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -109,6 +112,8 @@ def _socket(one: State, fd: int) -> None:
         refused.append("TCP_CONGESTION")
     if refused and not _is_closed(fd):
         raise ValueError(f"process {one['pid']}, descriptor {one['fd']}: {', '.join(refused)} can't be set")
+    if "SO_REUSEPORT" in one.get("options", {}) and socket_state.tcp_state(fd) == socket_state.TCP_ESTABLISHED:
+        socket_state.measure_segments_anew(fd, of)
     if one.get("has_unacknowledged"):  # see criu/tcp_queues.py
         socket_state.try_again_soon(fd)
     for group in one.get("groups", ()):
@@ -120,6 +125,11 @@ def _socket(one: State, fd: int) -> None:
 def _is_closed(fd: int) -> bool:
     """A TCP socket whose connection led outside: nothing of it counts any more."""
     return socket_state.tcp_state(fd) == socket_state.TCP_CLOSE
+
+
+def _owner(one: State, fd: int) -> None:
+    if stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK):
+        os.fchown(fd, one["uid"], one["gid"])
 
 
 def _timer(one: State, fd: int) -> None:
