@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -22,7 +23,7 @@ from integration.node import Node
 from integration.pods import PORT, Container, Pod, Pods
 from integration.waiting import wait_until
 
-STARTS_WITHIN_S, ANSWERS_WITHIN_S = 30.0, 60.0
+STARTS_WITHIN_S, ANSWERS_WITHIN_S, SETTLES_WITHIN_S = 30.0, 60.0, 3.0
 PROGRAMS = f"{REPOSITORY}/integration/programs"
 
 TRIED = {"glowplug.dev/trial": "always"}
@@ -39,6 +40,8 @@ KEPT = (
     "unix_names:datagrams",
     "queues:both_ways",
     "queues:a_small_buffer",
+    "queues:segments",
+    "owners:given_away",
     "scheduling:of_one_thread",
     "scheduling:of_a_child",
     "scheduling:memory_policy",
@@ -158,7 +161,7 @@ def restored(node: Node) -> Iterator[Told]:
     try:
         pod, container = start(node, pods, KEPT, case, TRIED)
         serving(container)
-        facts = differ.of(container.pid)
+        facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["trial"] == "passed", done.stdout
@@ -168,7 +171,7 @@ def restored(node: Node) -> Iterator[Told]:
             pod, container = start(node, pods, KEPT, case, TRIED, write_on=True)
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
-            told.differs.append(differ.differences(facts, differ.of(container.pid)))
+            told.differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
             told.said.append(said(container))
             pod.remove()
         yield told
