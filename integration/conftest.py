@@ -14,6 +14,13 @@ from integration.node import Node
 from integration.pods import Pods
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--zoo`: also those programs of integration/zoo that take long."""
+    parser.addoption(
+        "--zoo", action="store_true", help="all programs of integration/zoo, not only the quick ones"
+    )
+
+
 def pytest_configure() -> None:
     """End the session in order when it is terminated or interrupted, so that nodes are stopped.
 

@@ -1,0 +1,13 @@
+"""All programs of the zoo."""
+
+from integration.zoo import etcd, gunicorn, haproxy, nginx, openjdk, postgresql, rabbitmq, redis, supervisord
+
+PROGRAMS = tuple(
+    module.PROGRAM
+    for module in (redis, nginx, haproxy, supervisord, gunicorn, etcd, postgresql, openjdk, rabbitmq)
+)
+
+
+def packages(*, slow: bool) -> list[str]:
+    """Of the quick programs, or of those that take long."""
+    return sorted({package for one in PROGRAMS if one.slow is slow for package in one.packages})
