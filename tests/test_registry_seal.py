@@ -19,6 +19,19 @@ def test_a_chunk_comes_back(content: bytes) -> None:
     assert content not in sealed.blob or len(content) < 8
 
 
+@pytest.mark.parametrize("size", [4096, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 1 << 20])
+def test_what_does_not_get_smaller_is_framed_as_it_is(size: int) -> None:
+    content = os.urandom(size)
+    blocks = -(-size // (128 << 10))
+    sealed = seal.seal_chunk(content, None)
+    assert len(sealed.blob) == size + 9 + 3 * blocks
+    assert seal.open_chunk(sealed.blob, b"", size, sealed.id) == content
+
+
+def test_what_only_begins_like_noise_gets_smaller() -> None:
+    assert len(seal.seal_chunk(os.urandom(64 << 10) + bytes(64 << 10), None).blob) < 80 << 10
+
+
 def test_the_same_chunk_is_the_same_blob_in_its_namespace_alone() -> None:
     content = os.urandom(5000)
     assert seal.seal_chunk(content, SECRET) == seal.seal_chunk(content, SECRET)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 PAGE = 4096
 SMALLEST = 64 << 10
 LARGEST = 256 << 10
-PACK = 8 << 20
-"""Bytes of a pack, times the scale of all that is pushed: it is closed when it has as many."""
+PACK = 16 << 20
+"""Bytes of a pack, times the scale of all that is pushed, LARGEST_PACK at most: it is closed when it has as many."""
+LARGEST_PACK = 128 << 20
 LIMIT = 4 << 20
 """Bytes of the largest chunk that any file may have."""
 PACK_LIMIT = 256 << 20

@@ -1,17 +1,18 @@
 """One repository of a registry, by the distribution specification 1.1.
 
-What has a digest is compared with it before it is returned, and may come from a mirror or a peer; what has only a name
-(tags) comes from the registry itself, and from a mirror where the registry can't be reached.
+What has a digest is compared with it before it is returned, and may come from a mirror or another node; what has only
+a name (tags) comes from the registry itself, and from those where the registry can't be reached.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from glowplug.errors import RegistryError, RegistryMiss
-from glowplug.registry import names, oci
+from glowplug.registry import names, oci, peers
 from glowplug.registry.oci import Descriptor
-from glowplug.registry.transport import Answer, Transport
+from glowplug.registry.transport import Answer, Body, NotThere, Transport
 
 _MISSING = frozenset((404,))
 _ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
@@ -20,61 +21,98 @@ _UPLOADS = 5
 
 
 class Repository:
-    """Thread-safe. `path`: without the registry's host. `mirrors`: asked first for what has a digest."""
+    """Thread-safe. `path`: without the registry's host. `mirrors`: asked first for what has a digest.
 
-    def __init__(self, origin: Transport, path: str, mirrors: Sequence[Transport] = ()) -> None:
+    `nodes`: asked for it once `ask_nodes` knows which have it, and where the registry fails. `seen`: manifests and
+    small blobs that went through here, by digest or tag, where somebody wants to keep them (`remembers`).
+    """
+
+    def __init__(
+        self,
+        origin: Transport,
+        path: str,
+        mirrors: Sequence[Transport] = (),
+        nodes: Sequence[Transport] = (),
+        *,
+        remembers: bool = False,
+    ) -> None:
         self.path = path
         self.origin = origin
+        self.seen: dict[str, bytes] = {}
+        self._remembers = remembers
         self._mirrors = tuple(mirrors)
+        self._nodes = tuple(nodes)
+        self._having: tuple[Transport, ...] = ()
+        self._turn = itertools.count()
+        self._origin_fails = False
 
     # -- reading --
 
     def manifest(self, reference: str) -> bytes | None:
         """The bytes of a manifest, by tag or digest; None where there is none. Raises RegistryError, RegistryMiss."""
-        by_digest = names.is_digest(reference)
-        sources = (*self._mirrors, self.origin) if by_digest else (self.origin, *self._mirrors)
         failed: RegistryError | None = None
-        absent = False
-        for source in sources:
+        for source in self._sources(by_digest=names.is_digest(reference)):
             try:
                 found = self._get_manifest(source, reference)
             except RegistryError as error:
                 failed = failed or error
+                self._note_failure(source)
                 continue
             if found is not None:
+                self._remember(reference, found)
                 return found
-            absent = True
             if source is self.origin:
                 return None
-        if failed is not None and not absent:
+        if failed is not None:
             raise failed
         return None
 
+    def ask_nodes(self, manifest_digest: str) -> int:
+        """How many other nodes have an artifact: its blobs come from them from now on."""
+        self._having = tuple(peers.having(self._nodes, self.path, manifest_digest))
+        return len(self._having)
+
     def blob(self, wanted: Descriptor, limit: int) -> bytes:
-        """A blob's bytes. Raises RegistryMiss: too large, or another one from everywhere; RegistryError."""
+        """A small blob. Raises RegistryMiss: too large, or another one from everywhere; RegistryError."""
+        found = bytes(self.pack(wanted, limit))
+        self._remember(wanted.digest, found)
+        return found
+
+    def pack(self, wanted: Descriptor, limit: int) -> bytearray:
+        """As `blob`, in the buffer that it was read into."""
         if wanted.size > limit:
             raise RegistryMiss(
                 "damaged", f"a blob of {wanted.size} bytes, more than the {limit} that it may have"
             )
         failed: RegistryError | None = None
-        for source in (*self._mirrors, self.origin):
+        for source in self._sources(by_digest=True):
             try:
                 found = source.stream(
                     f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), size=wanted.size
                 )
-            except RegistryError as error:
+                if names.digest(found) == wanted.digest:
+                    return found
+                failed = RegistryMiss("damaged", f"{source.base} gave another blob for {wanted.digest}")
+            except NotThere as error:
                 failed = error
                 continue
-            if names.digest(found) == wanted.digest:
-                return found
-            failed = RegistryMiss("damaged", f"{source.base} gave another blob for {wanted.digest}")
+            except RegistryError as error:
+                failed = error
+            self._note_failure(source)
         assert failed is not None
         raise failed
 
-    def part(self, of: Descriptor, offset: int, size: int) -> bytes:
+    def part(self, of: Descriptor, offset: int, size: int) -> bytearray:
         """A piece of a blob, not verified: whoever asks has a way of telling whether it is the right one."""
         path = f"/v2/{self.path}/blobs/{of.digest}"
-        return self.origin.stream(path, scope=self._scope(), size=size, offset=offset, whole=False)
+        failed: RegistryError | None = None
+        for source in (self.origin, *self._having):
+            try:
+                return source.stream(path, scope=self._scope(), size=size, offset=offset, whole=False)
+            except RegistryError as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
 
     def tags(self) -> Iterator[str]:
         """All tags of the repository. Raises RegistryError."""
@@ -111,7 +149,12 @@ class Repository:
         path = f"/v2/{self.path}/blobs/{digest}"
         return self.origin.request("HEAD", path, scope=self._scope("pull,push"), fine=_MISSING).status == 200
 
-    def push_blob(self, content: bytes, digest: str) -> bool:
+    def push_small_blob(self, content: bytes, digest: str) -> bool:
+        """As `push_blob`."""
+        self._remember(digest, content)
+        return self.push_blob(content, digest)
+
+    def push_blob(self, content: Body, digest: str) -> bool:
         """Uploads a blob unless it is there; whether it was uploaded. Raises RegistryError.
 
         An upload that broke off is begun anew: registries do not say what became of it.
@@ -132,6 +175,7 @@ class Repository:
     def push_manifest(self, content: bytes, reference: str, kind: str = names.MANIFEST_TYPE) -> Answer:
         """Puts a manifest under a tag or its digest. Raises RegistryError."""
         path = f"/v2/{self.path}/manifests/{reference}"
+        self._remember(reference, content)
         return self.origin.request(
             "PUT", path, scope=self._scope("pull,push"), headers={"Content-Type": kind}, body=content
         )
@@ -146,6 +190,30 @@ class Repository:
             raise RegistryError(f"{self.origin.base}: deletion is turned off in the registry's configuration")
         return answer.status != 404
 
+    def _sources(self, *, by_digest: bool) -> list[Transport]:
+        """In the order in which they are asked; nodes that have it take turns, and are asked once."""
+        turn = next(self._turn) % len(self._having) if self._having else 0
+        having = (*self._having[turn:], *self._having[:turn])
+        others = [node for node in self._nodes if node not in having]
+        if self._origin_fails:
+            return [*having, *self._mirrors, *others, self.origin]
+        if by_digest:
+            return [*having, *self._mirrors, self.origin, *others]
+        return [self.origin, *self._mirrors, *having, *others]
+
+    def _note_failure(self, source: Transport) -> None:
+        """The registry is asked last from now on, a node no more."""
+        if source is self.origin:
+            self._origin_fails = True
+        else:
+            self._having = tuple(node for node in self._having if node is not source)
+            self._nodes = tuple(node for node in self._nodes if node is not source)
+
+    def _remember(self, reference: str, content: bytes) -> None:
+        if self._remembers:
+            self.seen[reference] = content
+            self.seen[names.digest(content)] = content
+
     def _get_manifest(self, source: Transport, reference: str) -> bytes | None:
         path = f"/v2/{self.path}/manifests/{reference}"
         answer = source.request(
@@ -157,7 +225,7 @@ class Repository:
             raise RegistryMiss("damaged", f"{source.base} gave another manifest for {reference}")
         return answer.body
 
-    def _upload(self, content: bytes, digest: str) -> None:
+    def _upload(self, content: Body, digest: str) -> None:
         scope = self._scope("pull,push")
         begun = self.origin.request("POST", f"/v2/{self.path}/blobs/uploads/", scope=scope, body=b"")
         location = begun.headers.get("Location", "")

@@ -50,7 +50,7 @@ def parts(listed: Index, packs: Sequence[Descriptor], there: Collection[int]) ->
 def fetch(repository: Repository, listed: Index, part: Part) -> Iterator[tuple[int, bytes]]:
     """The chunks of a part with their numbers, each verified. Raises RegistryError, RegistryMiss."""
     if part.is_whole:
-        content = repository.blob(part.pack, chunks.PACK_LIMIT)
+        content = repository.pack(part.pack, chunks.PACK_LIMIT)
     else:
         content = repository.part(part.pack, part.offset, part.size)
     view = memoryview(content)

@@ -1,5 +1,8 @@
 """The keys that the configuration names, read from their files: PEM, as openssl and cosign write it."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -11,25 +14,23 @@ from glowplug.registry.fleet import private_file
 from glowplug.registry.settings import Paths, RegistrySettings
 from glowplug.registry.signature import PrivateKey, PublicKey
 
+Key = TypeVar("Key")
+
+
+_SIGNING: tuple[type[PrivateKey], ...] = (EllipticCurvePrivateKey, Ed25519PrivateKey)
+_VERIFYING: tuple[type[PublicKey], ...] = (EllipticCurvePublicKey, Ed25519PublicKey)
+
 
 def signing(settings: RegistrySettings) -> PrivateKey:
     """The key that signs what is pushed. Raises UsageError."""
     if not settings.sign_key:
         raise UsageError("registry.sign_key is not set: what nobody signed no node takes in")
-    found = _private(settings.sign_key)
-    if not isinstance(found, EllipticCurvePrivateKey | Ed25519PrivateKey):
-        raise UsageError(f"{settings.sign_key}: expected an ECDSA or Ed25519 key, got another kind")
-    return found
+    return _of_kind(_SIGNING, _private, settings.sign_key)
 
 
 def trusted(settings: RegistrySettings, namespace: str) -> list[PublicKey]:
     """Whose signatures count for a namespace. Raises UsageError; none is an error, too."""
-    found = []
-    for path in _paths(settings.trust, namespace):
-        key = _public(path)
-        if not isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey):
-            raise UsageError(f"{path}: expected an ECDSA or Ed25519 key, got another kind")
-        found.append(key)
+    found = [_of_kind(_VERIFYING, _public, path) for path in _paths(settings.trust, namespace)]
     if not found:
         raise UsageError(f"registry.trust names no key for namespace {namespace}: nothing is taken in")
     return found
@@ -37,12 +38,7 @@ def trusted(settings: RegistrySettings, namespace: str) -> list[PublicKey]:
 
 def recipients(settings: RegistrySettings, namespace: str) -> list[X25519PublicKey]:
     """Who may read what is pushed of a namespace. Raises UsageError; none is an error, too."""
-    found = []
-    for path in _paths(settings.recipients, namespace):
-        key = _public(path)
-        if not isinstance(key, X25519PublicKey):
-            raise UsageError(f"{path}: expected an X25519 key, got another kind")
-        found.append(key)
+    found = [_of_kind((X25519PublicKey,), _public, path) for path in _paths(settings.recipients, namespace)]
     if not found:
         raise UsageError(
             f"registry.recipients names no key for namespace {namespace}: nobody could read it; "
@@ -53,12 +49,17 @@ def recipients(settings: RegistrySettings, namespace: str) -> list[X25519PublicK
 
 def identities(settings: RegistrySettings, namespace: str) -> list[X25519PrivateKey]:
     """What reads what is pulled of a namespace. Raises UsageError."""
-    found = []
-    for path in _paths(settings.identities, namespace):
-        key = _private(path)
-        if not isinstance(key, X25519PrivateKey):
-            raise UsageError(f"{path}: expected an X25519 key, got another kind")
-        found.append(key)
+    return [_of_kind((X25519PrivateKey,), _private, path) for path in _paths(settings.identities, namespace)]
+
+
+def _of_kind(kinds: tuple[type[Key], ...], load: Callable[[str], object], path: str) -> Key:
+    """The key of a file. Raises UsageError unless it is of one of these kinds."""
+    found = load(path)
+    if not isinstance(found, kinds):
+        expected = (
+            "an X25519 key" if kinds[0] in (X25519PrivateKey, X25519PublicKey) else "an ECDSA or Ed25519 key"
+        )
+        raise UsageError(f"{path}: expected {expected}, got another kind")
     return found
 
 

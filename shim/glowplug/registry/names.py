@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 
 from glowplug.checkpoint.requirements import HostRequirements
 
@@ -63,9 +64,17 @@ def signed_by_tag(tag: str) -> str:
     return f"sha256:{found[1]}" if found else ""
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | bytearray) -> str:
     """Of a blob, in the form of OCI."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return digest_of((content,))
+
+
+def digest_of(pieces: Iterable[bytes | bytearray]) -> str:
+    """Of a blob in pieces."""
+    state = hashlib.sha256()
+    for piece in pieces:
+        state.update(piece)
+    return f"sha256:{state.hexdigest()}"
 
 
 def key_tag(key_digest: str) -> str:

@@ -25,7 +25,8 @@ class Packer:
         self._parallel = parallel
         self._size = size
         self._kind = kind
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._bytes = 0
         self._numbers: dict[str, int | None] = {}
         self._packs: list[Descriptor | Future[tuple[Descriptor, bool]]] = []
         self._current = -1
@@ -46,10 +47,10 @@ class Packer:
         if self._current < 0:
             self._current = len(self._packs)
             self._packs.append(Descriptor(self._kind, "", 0))  # in its place until it is sent
-        offset = len(self._buffer)
-        self._buffer += piece
-        place = self._current, offset
-        if len(self._buffer) >= self._size:
+        place = self._current, self._bytes
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        if self._bytes >= self._size:
             self._close()
         return place
 
@@ -70,13 +71,13 @@ class Packer:
         under_way = [pack for pack in self._packs if isinstance(pack, Future) and not pack.done()]
         if len(under_way) >= self._parallel:
             under_way[0].result()  # no more of them in memory
-        self._packs[self._current] = self._pool.submit(self._send, bytes(self._buffer))
-        self._buffer.clear()
+        self._packs[self._current] = self._pool.submit(self._send, self._pieces, self._bytes)
+        self._pieces, self._bytes = [], 0
         self._current = -1
 
-    def _send(self, content: bytes) -> tuple[Descriptor, bool]:
-        digest = names.digest(content)
-        return Descriptor(self._kind, digest, len(content)), self._repository.push_blob(content, digest)
+    def _send(self, pieces: list[bytes], size: int) -> tuple[Descriptor, bool]:
+        digest = names.digest_of(pieces)
+        return Descriptor(self._kind, digest, size), self._repository.push_blob(pieces, digest)
 
     def _described(self, pack: "Descriptor | Future[tuple[Descriptor, bool]]") -> Descriptor:
         if isinstance(pack, Descriptor):

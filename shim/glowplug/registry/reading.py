@@ -63,8 +63,12 @@ def content(directory: str) -> Content:
     return Content(directory, tuple(entries), (tuple(small), *large))
 
 
-def pieces(found: Content, stream: int) -> Iterator[bytes | int]:
-    """The stream's chunks in order; a number is a hole of so many bytes. Raises OSError, RegistryError."""
+Piece = bytes | memoryview | int
+"""A chunk's content, or the length of a hole."""
+
+
+def pieces(found: Content, stream: int) -> Iterator[Piece]:
+    """The stream's chunks in order. Raises OSError, RegistryError."""
     files = found.streams[stream]
     if stream == 0:
         yield from _cut(_packed(found.directory, files), chunks.scale(sum(file.size for file in files)))
@@ -72,19 +76,34 @@ def pieces(found: Content, stream: int) -> Iterator[bytes | int]:
         yield from _of_file(f"{found.directory}/{files[0].path}", files[0].size)
 
 
-def _of_file(path: str, size: int) -> Iterator[bytes | int]:
+def _of_file(path: str, size: int) -> Iterator[Piece]:
     with open(os.open(path, _FLAGS), "rb", buffering=0) as file:
         at = 0
         for begin, end in _data(file.fileno(), size):
             if begin > at:
                 yield begin - at
-            yield from _cut(_read(file.fileno(), begin, end), chunks.scale(size))
+            yield from _cut_file(file.fileno(), begin, end, chunks.scale(size))
             at = end
         if at < size:
             yield size - at
 
 
-def _cut(parts: Iterator[bytes], factor: int) -> Iterator[bytes | int]:
+def _cut_file(descriptor: int, at: int, end: int, factor: int) -> Iterator[Piece]:
+    """The file's chunks from at to end, each a view of what was read; what a window leaves over is read again."""
+    while at < end:
+        size = min(_WINDOW, end - at)
+        window = memoryview(os.pread(descriptor, size, at))
+        if len(window) < size:
+            raise RegistryError("a file of the checkpoint ended early: verify the checkpoint")
+        begin = 0
+        for cut in chunks.cuts(window, factor, is_last=at + size == end):
+            piece = window[begin:cut]
+            yield len(piece) if _is_zero(piece) else piece
+            begin = cut
+        at += begin
+
+
+def _cut(parts: Iterator[bytes], factor: int) -> Iterator[Piece]:
     """Parts of any size, cut anew; pages of zeros alone are a hole."""
     rest = bytearray()
     ended = False
@@ -116,15 +135,6 @@ def _packed(directory: str, files: tuple[Entry, ...]) -> Iterator[bytes]:
         at = file.at[1] + file.size
 
 
-def _read(descriptor: int, begin: int, end: int) -> Iterator[bytes]:
-    while begin < end:
-        part = os.pread(descriptor, min(_WINDOW, end - begin), begin)
-        if not part:
-            raise RegistryError("a file of the checkpoint ended early: verify the checkpoint")
-        yield part
-        begin += len(part)
-
-
 def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Where the file has data (lseek(2), SEEK_DATA)."""
     at = 0
@@ -139,8 +149,8 @@ def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield begin, at
 
 
-def _is_zero(piece: bytes) -> bool:
-    return not piece[0] and not piece[-1] and piece.count(0) == len(piece)
+def _is_zero(piece: bytes | memoryview) -> bool:
+    return not piece[0] and not piece[-1] and bytes(piece).count(0) == len(piece)
 
 
 def _aligned(at: int, size: int) -> int:

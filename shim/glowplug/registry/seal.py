@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from glowplug.errors import RegistryMiss
+from glowplug.registry import frames
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -36,7 +37,7 @@ _CHUNK = b"glowplug chunk v1"
 _INDEX = b"glowplug index v1\0"
 _CONTENT_KEY = b"glowplug content key v1\0"
 _LEVEL, _QUICK_LEVEL = 1, -5
-_SAMPLE = 8 << 10  # bytes
+_SAMPLE = 4 << 10  # bytes
 _THREAD = threading.local()
 """zstd contexts are one thread's."""
 
@@ -68,6 +69,14 @@ def seal_chunk(content: bytes | memoryview, secret: bytes | None) -> Sealed:
         return Sealed(frame, found.hexdigest(), b"", len(content))
     key = hmac.digest(secret, _CHUNK + b"\0" + found.digest(), hashlib.sha256)
     return Sealed(AESGCM(key).encrypt(_ZERO_NONCE, frame, _CHUNK), found.hexdigest(), key, len(content))
+
+
+def seal_again(content: bytes, id: str, key: bytes) -> bytes:
+    """The blob that was made of a chunk before. Raises RegistryMiss where it is not the same one now."""
+    frame = _compressed(content)
+    if blake3(frame).hexdigest() != id:
+        raise RegistryMiss("damaged", "the chunk's content gives another frame now")
+    return AESGCM(key).encrypt(_ZERO_NONCE, frame, _CHUNK) if key else frame
 
 
 def open_chunk(blob: bytes | memoryview, key: bytes, length: int, id: str) -> bytes:
@@ -136,12 +145,15 @@ def _decrypted(blob: bytes | memoryview, key: bytes, nonce: bytes, bound_to: byt
 
 
 def _compressed(content: bytes | memoryview) -> bytes:
-    """What does not get smaller at its begin, such as weights, is packed by the quickest level: twice as fast."""
+    """What does not get smaller at its begin, middle and end, such as weights, is framed as it is."""
     if not hasattr(_THREAD, "compressors"):
         _THREAD.compressors = [zstandard.ZstdCompressor(level=level) for level in (_LEVEL, _QUICK_LEVEL)]
     usual, quick = _THREAD.compressors
-    begin = content[:_SAMPLE]
-    frame: bytes = (quick if len(quick.compress(begin)) >= len(begin) else usual).compress(content)
+    last = len(content) - _SAMPLE
+    samples = (content[at : at + _SAMPLE] for at in (0, last // 2, last) if at >= 0)
+    if last >= 0 and all(len(quick.compress(sample)) >= _SAMPLE for sample in samples):
+        return frames.raw(content)
+    frame: bytes = usual.compress(content)
     return frame
 
 

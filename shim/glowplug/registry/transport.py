@@ -9,7 +9,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -22,12 +22,22 @@ from glowplug.errors import RegistryError, RegistryMiss
 from glowplug.registry.credentials import Credentials
 
 TRIES = 5
+_NOT_FOUND = 404
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _BACK_OFF_S = 0.25
 _RENEWALS = 2  # of a token in one request: a new one may have expired on its way
 _LONGEST_WAIT_S = 10.0
 _ANSWER_LIMIT = 1 << 20  # bytes of a token's answer, or of an error's
+_READ = 1 << 20  # bytes taken from a connection at a time
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+
+
+Body = bytes | Sequence[bytes]
+"""Pieces are sent one behind the other, without a copy that joins them."""
+
+
+class NotThere(RegistryError):
+    """It answers, and does not have the blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,17 @@ class Transport:
         timeout_s: float = 30.0,
         tries: int = TRIES,
         sleep: Callable[[float], object] = time.sleep,
+        name: str = "",
+        redirects: bool = True,
     ) -> None:
+        """`name`: of the host, where `base` has its address: what its certificate is for."""
         tls = tls or Tls()
+        named: dict[str, Any] = {"server_hostname": name, "assert_hostname": name} if name else {}
         self.base = base.rstrip("/")
         self._credentials = credentials
         self._tries = tries
         self._sleep = sleep
+        self._redirects = redirects
         self._lock = threading.Lock()
         self._tokens: dict[str, str] = {}
         self._pool = urllib3.PoolManager(
@@ -78,6 +93,7 @@ class Transport:
             cert_file=tls.certificate or None,
             key_file=tls.key or None,
             blocksize=1 << 18,
+            **named,
         )
 
     def close(self) -> None:
@@ -91,7 +107,7 @@ class Transport:
         *,
         scope: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body | None = None,
         limit: int = _ANSWER_LIMIT,
         fine: frozenset[int] = frozenset(),
         tries: int = 0,
@@ -117,7 +133,7 @@ class Transport:
             self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
-    def stream(self, path: str, *, scope: str, size: int, offset: int = 0, whole: bool = True) -> bytes:
+    def stream(self, path: str, *, scope: str, size: int, offset: int = 0, whole: bool = True) -> bytearray:
         """A body of size bytes; one that breaks off is continued there (RFC 9110, Range). Raises RegistryError.
 
         `whole` False: the part of it from offset on.
@@ -138,7 +154,8 @@ class Transport:
                     content = _body(response, _ANSWER_LIMIT)
                     response.release_conn()
                     if response.status not in _PASSING or turn + 1 == self._tries:
-                        raise RegistryError(f"{self.base}: GET answered {response.status}{_told(content)}")
+                        kind = NotThere if response.status == _NOT_FOUND else RegistryError
+                        raise kind(f"{self.base}: GET answered {response.status}{_told(content)}")
                     self.wait(turn, response.headers.get("Retry-After"))
                     continue
                 said = response.headers.get("Content-Length", "")
@@ -158,7 +175,7 @@ class Transport:
                 finally:
                     response.close() if got < size else response.release_conn()
                 if got == size:
-                    return bytes(buffer)
+                    return buffer
             except (HTTPError, OSError) as error:
                 if turn + 1 == self._tries or _is_lasting(error):
                     raise RegistryError(f"{self.base}: {_why(error)}") from error
@@ -166,7 +183,7 @@ class Transport:
         raise RegistryError(f"{self.base}: a blob broke off after {got} of {size} bytes, {self._tries} times")
 
     def _once(
-        self, method: str, path: str, scope: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, path: str, scope: str, headers: Mapping[str, str], body: Body | None
     ) -> urllib3.BaseHTTPResponse:
         """One request; where it is not authorised, another one with a new token."""
         url = urljoin(self.base + "/", path)
@@ -175,6 +192,8 @@ class Transport:
         if urlsplit(url).scheme not in ("http", "https"):
             raise RegistryError(f"{self.base}: it leads to an address that is neither http nor https")
         sent = {"User-Agent": f"glowplug/{__version__}", **headers}
+        if body is not None and not isinstance(body, bytes):
+            sent["Content-Length"] = str(sum(map(len, body)))
         same_host = urlsplit(url).netloc == urlsplit(self.base).netloc
         for renewals_left in reversed(range(_RENEWALS + 1)):
             with self._lock:
@@ -186,7 +205,7 @@ class Transport:
                 body=body,
                 headers={**sent, **authorised},
                 preload_content=False,
-                redirect=method != "PUT",
+                redirect=method != "PUT" and self._redirects,
             )
             if response.status != 401 or not renewals_left or not same_host:
                 return response
@@ -254,7 +273,7 @@ def _body(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
 
 def _parts(response: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
     while limit > 0:
-        part = response.read(min(1 << 18, limit))
+        part = response.read(min(_READ, limit))
         if not part:
             return
         limit -= len(part)
