@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glowplug import config
+from glowplug import config, listen_address
 from glowplug.errors import UsageError
 
 
@@ -79,8 +79,8 @@ def test_the_first_one_is_told_with_the_number_of_the_others(tmp_path: Path) -> 
 
 
 def test_addresses_of_both_kinds() -> None:
-    assert config.address("127.0.0.1:9464") == ("127.0.0.1", 9464)
-    assert config.address("[::1]:9464") == ("::1", 9464)
+    assert listen_address.parse("127.0.0.1:9464") == ("127.0.0.1", 9464)
+    assert listen_address.parse("[::1]:9464") == ("::1", 9464)
 
 
 def test_the_docs_have_every_key_with_its_default() -> None:

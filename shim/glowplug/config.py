@@ -4,7 +4,6 @@ Agent's side only: the runtime reads no configuration, it is told what it needs 
 directory is the exception (GLOWPLUG_RUN_DIR): the two meet there.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from glowplug import paths, presets
+from glowplug import listen_address, paths, presets
 from glowplug.cache.evict import Limits
 from glowplug.checkpoint import sharing
 from glowplug.errors import UsageError
@@ -176,7 +175,10 @@ _RULES: Mapping[str, Rule] = {
     "free_floor_bytes": (lambda value: value >= -1, "0 or more, or -1 for a fifth of the file system"),
     "restore_deadline_s": (lambda value: 0 < value <= 60, "more than 0 and at most 60"),
     "log_format": (("logfmt", "json").__contains__, "logfmt or json"),
-    "metrics_listen": (lambda value: not value or _is_address(value), "ADDRESS:PORT with an IP address"),
+    "metrics_listen": (
+        lambda value: not value or listen_address.is_one(value),
+        "ADDRESS:PORT with an IP address",
+    ),
     "kubernetes": (
         lambda value: value in ("auto", "off") or _ABSOLUTE[0](value),
         "auto, off or an absolute path",
@@ -199,25 +201,6 @@ _TABLES: Mapping[str, Callable[[object], Iterable[str]]] = {
 }
 
 _TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def address(text: str) -> tuple[str, int]:
-    """127.0.0.1:9464 or [::1]:9464 in its two parts. Raises ValueError for anything else."""
-    host, _, port = text.rpartition(":")
-    found = ipaddress.ip_address(host[1:-1] if host[:1] + host[-1:] == "[]" else host)
-    if (found.version == 6) != host.startswith("[") or not port.isascii() or not port.isdigit():
-        raise ValueError(f"wanted ADDRESS:PORT, found {text!r}")
-    if not 0 < int(port) < 1 << 16:
-        raise ValueError(f"wanted a port from 1 to 65535, found {port}")
-    return str(found), int(port)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _rule_of_type(default: object) -> Rule:

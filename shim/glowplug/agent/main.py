@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from glowplug.agent import intake, logs, prepare, restart, service_manager, sweep
+from glowplug.agent import intake, logs, pod_labels, prepare, restart, service_manager, sweep
 from glowplug.agent.capture_child import Children
 from glowplug.agent.handler_watch import HandlerWatch
 from glowplug.agent.history import History
@@ -16,6 +16,7 @@ from glowplug.agent.loop.events import Events
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
+from glowplug.agent.peer_serving import PeerServing
 from glowplug.agent.prefetch import Prefetcher
 from glowplug.agent.registry_work import RegistryWork
 from glowplug.agent.resolve import Resolver
@@ -58,7 +59,7 @@ def run(config: Config) -> None:
         ExitStack() as opened,
     ):
         _greet(containerd)
-        registry = RegistryWork(config, store)
+        registry = RegistryWork(config, store, partial(pod_labels.of, cri))
         history.tellers.append(registry.tell)
         resolver = Resolver(config, containerd, store, history, host, learned, registry)
         _note_seccomp(config.runc)
@@ -82,6 +83,8 @@ def run(config: Config) -> None:
         for thread in (listening, *threads, watch):
             thread.start()
         registry.start()
+        peers = PeerServing(config)
+        peers.start()
         log.info("listening on %s", server.server_address)
         try:
             service_manager.ready()
@@ -98,6 +101,7 @@ def run(config: Config) -> None:
             events.stop()
             loop.close()
             registry.close()
+            peers.close()
             undo.close()
             tidy.close()
             prefetcher.close()

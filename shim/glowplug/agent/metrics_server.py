@@ -17,7 +17,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from glowplug import config
+from glowplug import listen_address
 from glowplug.errors import HostError
 
 log = logging.getLogger("glowplug.agent")
@@ -41,7 +41,7 @@ class MetricsServer(socketserver.TCPServer):
     allow_reuse_address = True
 
     def __init__(self, listen: str, registry: CollectorRegistry) -> None:
-        host, port = config.address(listen)
+        host, port = listen_address.parse(listen)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.registry = registry
         try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -24,13 +24,11 @@ from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.config import Config
 from glowplug.errors import CacheError, UsageError
-from glowplug.registry import lookups
-from glowplug.registry.settings import POLICIES
+from glowplug.registry import lookups, policy
 from glowplug.runtime import outcome
 
 log = logging.getLogger("glowplug.agent")
 
-POLICY = OWN_ANNOTATIONS + "registry"
 WAIT = OWN_ANNOTATIONS + "registry-wait"
 
 PULLS_AT_ONCE = 2
@@ -47,11 +45,16 @@ Miss = tuple[str, str, bool]
 """Slug, detail, and whether the start is to wait."""
 
 
+LabelsOf = Callable[[str, str], Mapping[str, str]]
+
+
 class RegistryWork:
     """Thread-safe. Does nothing where no registry is configured."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, labels: LabelsOf = lambda namespace, pod: {}) -> None:
+        """`labels`: of a pod, by namespace and name; a push takes them along for `glowplug warm`."""
         self._config = config
+        self._labels = labels
         self._store = store
         self._lock = threading.Lock()
         self._pulling: set[Key] = set()
@@ -98,7 +101,7 @@ class RegistryWork:
         if (
             not key_digest
             or self._config.mode != "on"
-            or policy(self._config, facts.annotations) not in ("pull", "both")
+            or not policy.may_come(self._config.registry, facts.annotations)
         ):
             return None
         key = namespace, key_digest
@@ -168,8 +171,9 @@ class RegistryWork:
         if layout.is_id(checkpoint):
             with contextlib.suppress(OSError):
                 os.makedirs(self._notes, 0o700, exist_ok=True)
-                with open(f"{self._notes}/{checkpoint}", "w"):
-                    pass
+                labels = self._labels(text(record, "namespace"), text(record, "pod"))
+                with open(f"{self._notes}/{checkpoint}", "w") as file:
+                    json.dump({"labels": dict(labels)}, file)
             self._push_later(checkpoint)
 
     @property
@@ -217,9 +221,17 @@ class RegistryWork:
         except (CacheError, ValueError):
             return None
         settings = plain.get("settings", {})
-        if policy(self._config, settings) not in ("push", "both"):
+        if not policy.may_leave(self._config.registry, settings):
             return None
-        return {"namespace": plain["namespace"]}
+        return {"namespace": plain["namespace"], "labels": self._noted_labels(checkpoint)}
+
+    def _noted_labels(self, checkpoint: str) -> dict[str, str]:
+        """Empty where an agent before wrote none, or was killed while it did."""
+        try:
+            with open(f"{self._notes}/{checkpoint}") as file:
+                return {str(name): str(value) for name, value in json.load(file)["labels"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
     def _is_there(self, checkpoint: str) -> bool:
         try:
@@ -278,14 +290,6 @@ _OF_TRUST = frozenset(
     )
 )
 """Slugs of look.py that are no slug of docs/matching.md: an outcome has "registry-" before them."""
-
-
-def policy(config: Config, annotations: Mapping[str, str]) -> str:
-    """off, push, pull or both: what the pod says, else the node. A word that is none of these is off."""
-    if not config.registry.is_configured:
-        return "off"
-    said = annotations.get(POLICY, config.registry.policy)
-    return said if said in POLICIES else "off"
 
 
 def _note(op: str, namespace: str, said: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from glowplug import listen_address
 from glowplug.agent import under_way
 from glowplug.agent.record import kind, number, text
 from glowplug.cli import history, opened, options, screen
@@ -115,10 +116,9 @@ def agent(trouble: list[str]) -> str:
 def _metrics(settings: Config, trouble: list[str]) -> str:
     if not settings.metrics_listen:
         return ""
-    from glowplug import config
 
     try:
-        socket.create_connection(config.address(settings.metrics_listen), ANSWERS_WITHIN_S).close()
+        socket.create_connection(listen_address.parse(settings.metrics_listen), ANSWERS_WITHIN_S).close()
     except OSError as error:
         trouble.append(f"nobody serves metrics on {settings.metrics_listen}: {error.strerror or error}")
     return f"http://{settings.metrics_listen}/metrics"

@@ -52,5 +52,5 @@ def _copy_signatures(source: Repository, target: Repository, digest: str) -> Non
 def _copy_blob(source: Repository, target: Repository, blob: Descriptor, limit: int) -> int:
     if target.has_blob(blob.digest):
         return 0
-    target.push_blob(source.blob(blob, limit), blob.digest)
+    target.push_blob(bytes(source.pack(blob, limit)), blob.digest)
     return blob.size

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from glowplug.errors import UsageError
-from glowplug.registry import credentials
+from glowplug.registry import credentials, peers
 from glowplug.registry.client import Repository
 from glowplug.registry.names import is_namespace
 from glowplug.registry.settings import RegistrySettings
 from glowplug.registry.transport import Tls, Transport
 
 _MIRROR_TRIES = 1
-"""A mirror or peer that fails is left out for this blob: the registry itself has it."""
+"""A mirror that fails is left out for this blob: the registry itself has it."""
 _MIRROR_TIMEOUT_S = 10.0
 
 
@@ -37,8 +37,9 @@ def repository(settings: RegistrySettings, namespace: str) -> Iterator[Repositor
         )
         for base in settings.mirrors
     ]
+    nodes = peers.transports(settings)
     try:
-        yield Repository(origin, settings.path(namespace), mirrors)
+        yield Repository(origin, settings.path(namespace), mirrors, nodes, remembers=bool(settings.serve))
     finally:
-        for one in (origin, *mirrors):
+        for one in (origin, *mirrors, *nodes):
             one.close()

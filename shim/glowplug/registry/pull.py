@@ -16,7 +16,7 @@ from glowplug import paths
 from glowplug.cache import draft
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
-from glowplug.registry import fetching, unsealing
+from glowplug.registry import fetching, kept, unsealing
 from glowplug.registry.client import Repository
 from glowplug.registry.fetching import Part
 from glowplug.registry.found import Found
@@ -52,6 +52,7 @@ def pull(
     checkpoint = found.config.checkpoint
     if store.index.get(checkpoint) is not None:
         return Pulled(checkpoint, found.digest, was_there=True)
+    repository.ask_nodes(found.digest)
     listed = unsealing.index_of(repository, settings, found)
     opened = store.resume(f"{draft.KEPT}{found.digest.removeprefix('sha256:')[:32]}", listed.bytes)
     try:
@@ -66,6 +67,8 @@ def pull(
         ) from error
     finally:
         opened.leave()
+    if settings.serve:
+        kept.keep_quietly(store.root, found.digest, repository.seen, listed)
     with suppress(OSError), open(paths.published(), "w"):
         pass  # a cold start that was decided before this counts no longer
     return Pulled(

@@ -23,6 +23,7 @@ from glowplug.registry import (
     config,
     fleet,
     index,
+    kept,
     keys,
     names,
     oci,
@@ -119,6 +120,8 @@ def push(
             annotations=oci.annotations(said, max(time.time(), before[1].pushed + 0.001 if before else 0.0)),
         )
         digest = publish(repository, settings, artifact, said, manifest, signer)
+        if settings.serve:
+            kept.keep_quietly(store.root, digest, repository.seen, found)
         return Pushed(
             checkpoint,
             digest,
@@ -242,7 +245,7 @@ def _contents(
     content = reading.content(directory)
     sent = _Sent(sum(entry.size for entry in content.entries), report, known)
     with ThreadPoolExecutor(parallel, thread_name_prefix="push") as pool:
-        size = chunks.PACK * chunks.scale(sent.all_bytes)
+        size = min(chunks.PACK * chunks.scale(sent.all_bytes), chunks.LARGEST_PACK)
         packer = Packer(repository, pool, parallel, size, kind)
         try:
             for number in range(len(content.streams)):
@@ -263,9 +266,9 @@ def _contents(
     )
 
 
-def _groups(pieces: Iterator[bytes | int]) -> Iterator[list[bytes | int]]:
+def _groups(pieces: Iterator[reading.Piece]) -> Iterator[list[reading.Piece]]:
     """Some megabytes at a time: a thread is not woken for less."""
-    group: list[bytes | int] = []
+    group: list[reading.Piece] = []
     size = 0
     for piece in pieces:
         group.append(piece)
@@ -277,7 +280,7 @@ def _groups(pieces: Iterator[bytes | int]) -> Iterator[list[bytes | int]]:
         yield group
 
 
-def _seal(secret: bytes | None, group: list[bytes | int]) -> list[seal.Sealed | int]:
+def _seal(secret: bytes | None, group: list[reading.Piece]) -> list[seal.Sealed | int]:
     return [piece if isinstance(piece, int) else seal.seal_chunk(piece, secret) for piece in group]
 
 
@@ -304,7 +307,7 @@ def _placed(sent: _Sent, packer: Packer, one: seal.Sealed | int) -> int:
 
 def _put(repository: Repository, kind: str, content: bytes) -> Descriptor:
     descriptor = oci.of_blob(kind, content)
-    repository.push_blob(content, descriptor.digest)
+    repository.push_small_blob(content, descriptor.digest)
     return descriptor
 
 
