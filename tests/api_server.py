@@ -4,6 +4,7 @@ It speaks the few endpoints that the agent uses, checks what a real one would (p
 preconditions), and keeps pods, nodes and events as it was told.
 """
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class ApiServer(ThreadingHTTPServer):
-    """`pods` by (namespace, name); `fails`: the status that every answer has, or 0; `fails_for`: what is in the paths
-    whose answer is 503; `forbids`: the request whose answer is 403; `requests`: those that were answered."""
+    """`pods`, `secrets` by (namespace, name); `fails`: the status that every answer has, or 0; `fails_for`: what is in
+    the paths whose answer is 503; `forbids`: the request whose answer is 403; `requests`: those that were answered."""
 
     daemon_threads = True
 
@@ -27,6 +28,7 @@ class ApiServer(ThreadingHTTPServer):
         self.pods: dict[tuple[str, str], dict[str, Any]] = {}
         self.nodes: dict[str, dict[str, Any]] = {"node-1": {"metadata": {"name": "node-1", "labels": {}}}}
         self.events: list[dict[str, Any]] = []
+        self.secrets: dict[tuple[str, str], dict[str, bytes]] = {}
         self.requests: list[str] = []
         self.fails = 0
         self.fails_for = ""
@@ -133,6 +135,12 @@ def respond(
             return 200, {"kind": "PodList", "items": list(server.pods.values())}
         case ("GET", "api", "v1", "nodes", name):
             return (200, server.nodes[name]) if name in server.nodes else _status(404)
+        case ("GET", "api", "v1", "namespaces", namespace, "secrets", name):
+            data = server.secrets.get((namespace, name))
+            if data is None:
+                return _status(404)
+            encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+            return 200, {"kind": "Secret", "data": encoded}
         case ("PATCH", "api", "v1", "nodes", name):
             assert content_type == MERGE
             _merge(server.nodes[name]["metadata"], body["metadata"])
@@ -141,7 +149,10 @@ def respond(
 
 
 def _create_event(server: ApiServer, namespace: str, body: dict[str, Any]) -> tuple[int, object]:
-    if body["metadata"]["namespace"] != namespace or body["involvedObject"].get("namespace", "default") != namespace:
+    if (
+        body["metadata"]["namespace"] != namespace
+        or body["involvedObject"].get("namespace", "default") != namespace
+    ):
         return _status(400)
     assert body["metadata"]["generateName"] and body["type"] in ("Normal", "Warning")
     server.events.append(body)

@@ -26,10 +26,29 @@ DOCS = Path(__file__).parent.parent / "docs" / "registry.md"
         ),
         ("[registry]\nrepository = 'host/Upper'", "registry.repository: expected HOST"),
         ("[registry]\npolicy = 'on'", "registry.policy: expected one of off, push, pull, both, got 'on'"),
-        ("[registry]\nca = 'ca.pem'", "registry.ca: expected an absolute path, got 'ca.pem'"),
+        (
+            "[registry]\nca = 'ca.pem'",
+            "registry.ca: expected an absolute path, or secret:NAMESPACE/NAME/KEY, got 'ca.pem'",
+        ),
         ("[registry]\nparallel = 0", "registry.parallel: expected a whole number from 1 to 64, got 0"),
         ("[registry]\nmirrors = ['mirror']", "registry.mirrors: expected a list of https://HOST[:PORT]"),
-        ("[registry.trust]\nmodels = '/x'", "registry.trust: expected absolute paths by namespace"),
+        (
+            "[registry]\nserve = 'host:1'",
+            "registry.serve: expected ADDRESS:PORT with an IP address, got 'host:1'",
+        ),
+        (
+            "[registry]\nserve_bytes_per_s = -1",
+            "registry.serve_bytes_per_s: expected 0 or more bytes, got -1",
+        ),
+        ("[registry]\npeers = ['http://a']", "registry.peers: expected a list of https://HOST[:PORT]"),
+        (
+            "[registry]\nserve = '0.0.0.0:1'\nkey = '/k'",
+            "registry.serve: nodes speak with each other by certificates: set peer_ca, certificate",
+        ),
+        (
+            "[registry.trust]\nmodels = '/x'",
+            "registry.trust: expected absolute paths, or Secrets, by namespace",
+        ),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -55,7 +74,7 @@ def test_the_docs_have_every_key_with_its_default() -> None:
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
     defaults = asdict(RegistrySettings())
     told = {key.strip(" `"): tomllib.loads(f"x = {default.strip(' `')}")["x"] for key, default in rows}
-    assert told == {**defaults, "mirrors": list(defaults["mirrors"])}
+    assert told == {**defaults, "mirrors": [], "peers": []}
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:

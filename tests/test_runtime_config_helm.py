@@ -24,7 +24,12 @@ VALUES: list[dict[str, Any]] = [
     {"runtimeClass": {"name": "fast", "nodeSelector": {"pool": "on"}}},
     {"runtimeClass": {"create": False}},
     {
-        "config": {"mode": "observe", "cache_limit_bytes": 100000000000, "registry": {"url": "x"}},
+        "config": {"mode": "observe", "cache_limit_bytes": 100000000000, "registry": {"repository": "x/y"}},
+        "registry": {
+            "nodeSecret": "glowplug-registry",
+            "secrets": ["glowplug-registry", "login"],
+            "warm": ["-n", "models"],
+        },
         "installArgs": ["--base", "nvidia"],
     },
 ]

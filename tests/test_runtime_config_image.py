@@ -23,6 +23,7 @@ from glowplug.node import templates
 
 REPOSITORY = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 IMAGE = f"{REPOSITORY}/runtime_config/image"
+KEY = b"-----BEGIN PRIVATE KEY-----\n\0\xff\n\n"
 
 # Runs what it is given after `--`, with paths of the node beneath a directory, and notes it.
 NSENTER = """#!/bin/sh
@@ -209,19 +210,31 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
         with open(f"{account}/{name}", "w") as file:
             file.write(f"the {name}")
     with open(f"{tmp_path}/config.json", "w") as file:
-        file.write('{"registry": {"url": "x"}, "mode": "observe", "cache_limit_bytes": 100000000000}')
+        file.write(
+            '{"registry": {"repository": "x/y", "trust": {"*": ["/k"]}}, "mode": "observe",'
+            ' "cache_limit_bytes": 100000000000}'
+        )
+    os.makedirs(f"{tmp_path}/keys")
+    with open(f"{tmp_path}/keys/sign.key", "wb") as binary:
+        binary.write(KEY)
     names = {"SETTINGS": "config.toml", "ACCESS": "access", "ACCOUNT": "account", "CONFIG": "config.json"}
+    names |= {"KEYS": "keys", "NODE_KEYS": "node/keys"}
     env = {name: f"{tmp_path}/{path}" for name, path in names.items()}
     env |= {"PREFIX": "/opt/glowplug", "NODE_NAME": "n1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     env |= {"KUBERNETES_SERVICE_PORT": "443", "PATH": os.environ["PATH"]}
-    body = f'node() {{ "$@"; }}\n{functions}\nhand_on; settings; echo "changed=$changed"; settings; echo "$changed"'
+    steps = 'hand_on; hand_on_keys; hand_on_keys; settings; echo "changed=$changed"; settings; echo "$changed"'
+    body = f'node() {{ "$@"; }}\n{functions}\n{steps}'
     run = ["sh", "-euc", body.replace("${0%/*}", IMAGE)]
     done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("changed=yes\n\n", "")
     with open(f"{tmp_path}/config.toml", "rb") as file:
         found = tomllib.load(file)
     assert found["kubernetes"] == f"{tmp_path}/access/kubeconfig" and found["node_name"] == "n1"
-    assert (found["mode"], found["registry"], found["cache_limit_bytes"]) == ("observe", {"url": "x"}, 10**11)
+    registry = {"repository": "x/y", "trust": {"*": ["/k"]}}
+    assert (found["mode"], found["registry"], found["cache_limit_bytes"]) == ("observe", registry, 10**11)
+    with open(f"{tmp_path}/node/keys/sign.key", "rb") as binary:
+        assert binary.read() == KEY
+    assert os.stat(f"{tmp_path}/node/keys/sign.key").st_mode & 0o777 == 0o600
     assert found["runc"] and found["criu"] == "/opt/glowplug/criu/bin/criu"
     with open(f"{tmp_path}/access/kubeconfig") as file:
         access = yaml.safe_load(file)
@@ -266,7 +279,13 @@ def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
 def test_other_words_are_refused(arguments: tuple[str, ...], installer: Installer) -> None:
     done = installer.run(*arguments)
     assert (done.status, done.on_node) == (2, [])
-    assert done.said.startswith("on-node: expected install, uninstall, status or watch, got ")
+    assert done.said.startswith("on-node: expected install, uninstall, status, watch, warm or registry, got ")
+
+
+def test_warm_and_registry_are_the_nodes(installer: Installer) -> None:
+    done = installer.run("warm", "-n", "models", "--label", "app=llama 3")
+    assert (done.status, done.on_node) == (0, ["/opt/glowplug/bin/glowplug warm -n models --label app=llama 3"])
+    assert installer.run("registry", "gc", "-n", "x", fails="/opt/glowplug/bin/glowplug registry gc -n x").status == 1
 
 
 def test_status_is_the_nodes(installer: Installer) -> None:

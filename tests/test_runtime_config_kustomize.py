@@ -51,7 +51,10 @@ def test_every_resource_is_there_and_valid() -> None:
     kubernetes_made.check(found.values())
 
 
-@pytest.mark.parametrize("folder", ["kustomize/base", "kustomize/uninstall", "runtimeclass"])
+FOLDERS = [*(f"kustomize/{name}" for name in ("base", "uninstall", "registry", "namespace-ended")), "runtimeclass"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_kustomization_is_one(folder: str) -> None:
     found = read(f"{folder}/kustomization.yaml")
     assert (found["apiVersion"], found["kind"]) == ("kustomize.config.k8s.io/v1beta1", "Kustomization")
@@ -59,14 +62,33 @@ def test_every_kustomization_is_one(folder: str) -> None:
     assert set(found) <= known
 
 
+@pytest.mark.parametrize("folder", ["kustomize/registry", "kustomize/namespace-ended"])
+def test_what_a_registry_needs_is_valid(folder: str) -> None:
+    kubernetes_made.check(resources(folder))
+
+
+def test_the_registry_s_files_say_what_the_chart_says() -> None:
+    values = {"registry": {"secrets": ["glowplug-registry"], "warm": ["-n", "models", "--label", "app=llama"]}}
+    made = kubernetes_made.by_name(test_runtime_config_helm.made(values))
+    found = kubernetes_made.by_name(resources("kustomize/registry"))
+    warm, theirs = found["DaemonSet", "glowplug-warm"], made["DaemonSet", "glowplug-warm"]
+    pod, their_pod = warm["spec"]["template"]["spec"], theirs["spec"]["template"]["spec"]
+    assert pod["initContainers"][0]["args"] == their_pod["initContainers"][0]["args"]
+    for one in (*pod["initContainers"], *pod["containers"], *their_pod["initContainers"], *their_pod["containers"]):
+        one.pop("image")
+    assert warm["spec"] == theirs["spec"]
+    assert found["ClusterRole", "glowplug-registry"]["rules"] == made["ClusterRole", "glowplug-agent"]["rules"][-1:]
+
+
 def test_patches_hit_what_is_there() -> None:
     installer = kubernetes_made.by_name(resources("kustomize/base"))[INSTALLER]
-    for patch in read("kustomize/uninstall/kustomization.yaml")["patches"]:
-        assert (patch["target"]["kind"], patch["target"]["name"]) == INSTALLER
-        for change in yaml.safe_load(patch["patch"]):
-            at: Any = installer
-            for step in change["path"].strip("/").split("/"):
-                at = at[int(step)] if isinstance(at, list) else at[step]
+    for folder in ("uninstall", "registry"):
+        for patch in read(f"kustomize/{folder}/kustomization.yaml")["patches"]:
+            assert (patch["target"]["kind"], patch["target"]["name"]) == INSTALLER
+            for change in yaml.safe_load(patch["patch"]):
+                at: Any = installer
+                for step in change["path"].strip("/").removesuffix("/-").split("/"):
+                    at = at[int(step)] if isinstance(at, list) else at[step]
 
 
 @pytest.mark.parametrize(

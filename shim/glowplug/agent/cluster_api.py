@@ -4,6 +4,7 @@ The only module that imports it: the client is an extra of its own (glowplug[kub
 of RBAC stands in docs/observability.md.
 """
 
+import base64
 import datetime
 import json
 import os
@@ -173,6 +174,14 @@ class Api:
         metadata = self._read(self._core.read_node, node).get("metadata")
         labels = metadata.get("labels") if isinstance(metadata, dict) else None
         return dict(labels) if isinstance(labels, dict) else {}
+
+    def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """The data of a Secret, by key."""
+        data = self._read(self._core.read_namespaced_secret, name, namespace).get("data") or {}
+        try:
+            return {str(key): base64.b64decode(value, validate=True) for key, value in data.items()}
+        except (ValueError, TypeError, AttributeError):
+            raise KubernetesError(f"Secret {namespace}/{name}: its data are not base64") from None
 
     def label(self, node: str, labels: Mapping[str, str | None]) -> None:
         """Set labels of the node; None removes one."""

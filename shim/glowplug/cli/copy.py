@@ -1,5 +1,6 @@
 """`glowplug copy`: checkpoints from one registry into another."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import click
@@ -29,13 +30,12 @@ def copy(namespace: str, target: str, to_tls: bool, path: str | None, references
     settings = config.load(path)
     for problem in registry_settings.problems({"repository": target}):
         raise UsageError(f"--to: {problem.partition(': ')[2]}")
-    other = replace(settings.registry, repository=target, tls=to_tls, mirrors=())
-    with (
-        registries.repository(settings.registry, namespace) as source,
-        registries.repository(other, namespace) as into,
-    ):
+    with ExitStack() as stack:
+        registry, source = stack.enter_context(registry_rows.repository(settings, namespace))
+        other = replace(registry, repository=target, tls=to_tls, mirrors=(), peers=())
+        into = stack.enter_context(registries.repository(other, namespace))
         for reference in references:
             tag = registry_rows.tag(source, reference)
-            found = look.by_tag(source, settings.registry, settings.cache, namespace, tag)
-            sent = copying.copy(source, into, found, settings.registry.parallel)
+            found = look.by_tag(source, registry, settings.cache, namespace, tag)
+            sent = copying.copy(source, into, found, registry.parallel)
             screen.line(f"copied {found.config.checkpoint} to {target}/{namespace}: {screen.size(sent)} sent")

@@ -22,21 +22,21 @@ def pull(
     Taken in is what a key signed that this node trusts for the namespace, and nothing older than it has seen.
     """
     from glowplug import config
-    from glowplug.registry import look
-    from glowplug.registry import opened as registries
+    from glowplug.registry import heap, look
     from glowplug.registry import pull as pulls
 
     require_root("checkpoints hold the memory of processes")
+    heap.keep_large_blocks()
     settings = config.load(path)
     store = opened.store(settings)
     done = []
-    with registries.repository(settings.registry, namespace) as repository:
+    with registry_rows.repository(settings, namespace) as (registry, repository):
         for reference in references:
             tag = registry_rows.tag(repository, reference)
-            found = look.by_tag(repository, settings.registry, settings.cache, namespace, tag)
+            found = look.by_tag(repository, registry, settings.cache, namespace, tag)
             if not any_host:
                 look.require_fit(found, registry_rows.this_node(settings))
-            result = pulls.pull(store, repository, settings.registry, found)
+            result = pulls.pull(store, repository, registry, found)
             done.append(asdict(result))
             if not as_json:
                 screen.line(

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.cli import opened, options, screen
+from glowplug.cli import opened, options, registry_rows, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import UsageError
 
@@ -27,21 +27,20 @@ def push(
     """Push checkpoints into their namespaces' repositories, signed and encrypted. What is there is not sent again."""
     from glowplug import config
     from glowplug.cache import facts
-    from glowplug.registry import opened as registries
+    from glowplug.registry import heap
     from glowplug.registry import push as pushes
 
     require_root("checkpoints hold the memory of processes")
+    heap.keep_large_blocks()
     settings = config.load(path)
     store = opened.store(settings)
     said = dict(_pair(label) for label in labels)
     done = []
     for checkpoint in opened.several(store, prefixes):
         namespace = facts.namespace(facts.parse(store.manifest(checkpoint))) or ""
-        with registries.repository(settings.registry, namespace) as repository:
-            unencrypted = plain or settings.registry.plain
-            result = pushes.push(
-                store, repository, settings.registry, checkpoint, plain=unencrypted, labels=said
-            )
+        with registry_rows.repository(settings, namespace) as (registry, repository):
+            unencrypted = plain or registry.plain
+            result = pushes.push(store, repository, registry, checkpoint, plain=unencrypted, labels=said)
         done.append(asdict(result))
         if not as_json:
             place = f"{settings.registry.host}/{repository.path}@{result.digest}"

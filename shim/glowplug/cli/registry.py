@@ -28,9 +28,9 @@ def _namespace(command: click.decorators.FC) -> click.decorators.FC:
 def ls(namespace: str, as_json: bool, path: str | None) -> None:
     """The checkpoints of a namespace, the newest first, as their manifests say."""
     from glowplug import config
-    from glowplug.registry import opened, retention
+    from glowplug.registry import retention
 
-    with opened.repository(config.load(path).registry, namespace) as repository:
+    with registry_rows.repository(config.load(path), namespace) as (_, repository):
         found = retention.rows(repository)
     if as_json:
         screen.as_json([asdict(row) for row in found])
@@ -65,9 +65,9 @@ def rm(namespace: str, path: str | None, references: tuple[str, ...]) -> None:
     The blobs go with the registry's own garbage collection.
     """
     from glowplug import config
-    from glowplug.registry import names, opened, retention
+    from glowplug.registry import names, retention
 
-    with opened.repository(config.load(path).registry, namespace) as repository:
+    with registry_rows.repository(config.load(path), namespace) as (_, repository):
         for tag in [registry_rows.tag(repository, reference) for reference in references]:
             data = repository.manifest(tag)
             if data is not None:
@@ -95,10 +95,10 @@ def gc(
 ) -> None:
     """Remove what newer checkpoints of the same workload replace, and signatures whose checkpoint is gone."""
     from glowplug import config
-    from glowplug.registry import opened, retention
+    from glowplug.registry import retention
 
     verb = "would remove" if dry_run else "removed"
-    with opened.repository(config.load(path).registry, namespace) as repository:
+    with registry_rows.repository(config.load(path), namespace) as (_, repository):
         older_than_s = None if older_than is None else older_than * _DAY_S
         going = retention.plan(
             retention.rows(repository), keep=keep, older_than_s=older_than_s, everything=everything

@@ -1,5 +1,7 @@
-"""What the registry's commands share: a reference as a person types it, and what fits this node."""
+"""What the registry's commands share: the registry, a reference as a person types it, and what fits this node."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from glowplug.config import Config
@@ -8,6 +10,20 @@ from glowplug.errors import HostError, UsageError
 if TYPE_CHECKING:
     from glowplug.registry.client import Repository
     from glowplug.registry.look import Fits
+    from glowplug.registry.settings import RegistrySettings
+
+
+@contextmanager
+def repository(settings: Config, namespace: str) -> "Iterator[tuple[RegistrySettings, Repository]]":
+    """The registry's settings for a namespace, Secrets read, and its repository there. Raises GlowplugError."""
+    from glowplug.agent import cluster_secrets
+    from glowplug.registry import opened
+
+    with (
+        cluster_secrets.registry(settings, namespace) as found,
+        opened.repository(found, namespace) as repository,
+    ):
+        yield found, repository
 
 
 def tag(repository: "Repository", reference: str) -> str:

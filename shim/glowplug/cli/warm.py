@@ -40,11 +40,11 @@ def warm(
     said and left; the exit status is 1 where something failed for another reason.
     """
     from glowplug import config
-    from glowplug.registry import look, names
-    from glowplug.registry import opened as registries
+    from glowplug.registry import heap, look, names
     from glowplug.registry import pull as pulls
 
     require_root("checkpoints hold the memory of processes")
+    heap.keep_large_blocks()
     settings = config.load(path)
     store = opened.store(settings)
     wanted = dict(label.partition("=")[::2] for label in labels)
@@ -53,17 +53,17 @@ def warm(
     fits = registry_rows.this_node(settings)
     said: list[dict[str, object]] = []
     failed = []
-    with registries.repository(settings.registry, namespace) as repository:
+    with registry_rows.repository(settings, namespace) as (registry, repository):
         for tag in filter(names.is_host_tag, list(repository.tags())):
             try:
-                found = look.by_tag(repository, settings.registry, settings.cache, namespace, tag)
+                found = look.by_tag(repository, registry, settings.cache, namespace, tag)
                 if not _is_wanted(found.config, wanted, image, container):
                     continue
                 look.require_fit(found, fits)
                 if dry_run:
                     result = "would be pulled"
                 else:
-                    pulled = pulls.pull(store, repository, settings.registry, found)
+                    pulled = pulls.pull(store, repository, registry, found)
                     result = "was there" if pulled.was_there else "pulled"
                 row: dict[str, object] = {"tag": tag, "checkpoint": found.config.checkpoint, "result": result}
             except RegistryMiss as error:

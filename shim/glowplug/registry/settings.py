@@ -9,6 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from glowplug import listen_address
+
+SECRET = re.compile(
+    r"secret:(?P<namespace>\{namespace\}|[a-z0-9-]+)/(?P<name>[a-z0-9.-]+)/(?P<key>[A-Za-z0-9._-]+)"
+)
+"""A key of a Kubernetes Secret, where else a path may be (secrets.py)."""
+
 POLICIES = ("off", "push", "pull", "both")
 
 Paths = Mapping[str, tuple[str, ...]]
@@ -32,6 +39,14 @@ class RegistrySettings:
     """False: a registry without TLS."""
     mirrors: tuple[str, ...] = ()
     """Asked first for blobs and manifests by digest: https://HOST[:PORT], a peer-to-peer mirror or other nodes."""
+    serve: str = ""
+    """ADDRESS:PORT at which this node serves what it has to other nodes; "": nowhere."""
+    serve_bytes_per_s: int = 0
+    """All that it serves, together; 0: no limit."""
+    peers: tuple[str, ...] = ()
+    """Nodes that serve: https://HOST[:PORT], each address of HOST is one."""
+    peer_ca: str = ""
+    """Authorities of the nodes' certificates, in PEM: of those that ask, and of those that are asked."""
     fleet_secret: str = ""
     """32 bytes or more, the same on all nodes that share checkpoints; never leaves them."""
     sign_key: str = ""
@@ -71,7 +86,12 @@ _REPOSITORY = re.compile(
     r"(localhost|[a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 )
 _MIRROR = re.compile(r"https?://[^/\s]+/?")
-_FILES = ("credentials", "ca", "certificate", "key", "fleet_secret", "sign_key")
+_PEER = re.compile(r"https://[^/\s]+/?")
+_OR_SECRETS = ("credentials", "ca", "sign_key")
+_FILES = ("certificate", "key", "peer_ca", "fleet_secret")
+_LISTS = ("mirrors", "peers")
+_FOR_PEERS = ("peer_ca", "certificate", "key")
+_OF_PEERS = ("serve", "peers")
 _TABLES = ("trust", "recipients", "identities")
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -87,11 +107,29 @@ _RULES: Mapping[str, Rule] = {
         ),
         "a list of https://HOST[:PORT]",
     ),
+    "peers": (
+        lambda value: (
+            isinstance(value, list) and all(isinstance(one, str) and _PEER.fullmatch(one) for one in value)
+        ),
+        "a list of https://HOST[:PORT]",
+    ),
+    "serve": (
+        lambda value: isinstance(value, str) and (not value or listen_address.is_one(value)),
+        "ADDRESS:PORT with an IP address",
+    ),
+    "serve_bytes_per_s": (lambda value: type(value) is int and value >= 0, "0 or more bytes"),
     "policy": (POLICIES.__contains__, f"one of {', '.join(POLICIES)}"),
     "parallel": (lambda value: type(value) is int and 0 < value <= 64, "a whole number from 1 to 64"),
     "max_age_s": (lambda value: type(value) in (int, float) and value >= 0, "0 or more seconds"),
     "plain": (lambda value: isinstance(value, bool), "true or false"),
     "tls": (lambda value: isinstance(value, bool), "true or false"),
+    **dict.fromkeys(
+        _OR_SECRETS,
+        (
+            lambda value: isinstance(value, str) and (not value or _is_file(value)),
+            "an absolute path, or secret:NAMESPACE/NAME/KEY",
+        ),
+    ),
     **dict.fromkeys(
         _FILES,
         (lambda value: isinstance(value, str) and (not value or value.startswith("/")), "an absolute path"),
@@ -100,7 +138,7 @@ _RULES: Mapping[str, Rule] = {
         _TABLES,
         (
             lambda value: isinstance(value, dict) and all(_is_paths(one) for one in value.values()),
-            'absolute paths by namespace, such as { models = ["/etc/glowplug/models.pem"] }',
+            'absolute paths, or Secrets, by namespace, such as { models = ["/etc/glowplug/models.pem"] }',
         ),
     ),
 }
@@ -112,8 +150,9 @@ def of(plain: Mapping[str, Any]) -> RegistrySettings:
     for name in _TABLES:
         if name in found:
             found[name] = {namespace: tuple(paths) for namespace, paths in found[name].items()}
-    if "mirrors" in found:
-        found["mirrors"] = tuple(found["mirrors"])
+    for name in _LISTS:
+        if name in found:
+            found[name] = tuple(found[name])
     return RegistrySettings(**found)
 
 
@@ -130,7 +169,15 @@ def problems(plain: object) -> Iterator[str]:
         fits, form = _RULES[name]
         if not fits(value):
             yield f"registry.{name}: expected {form}, got {value!r}"
+    for name in _OF_PEERS:
+        missing = [one for one in _FOR_PEERS if not plain.get(one)]
+        if plain.get(name) and missing:
+            yield f"registry.{name}: nodes speak with each other by certificates: set {', '.join(missing)}"
 
 
 def _is_paths(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) and one.startswith("/") for one in value)
+    return isinstance(value, list) and all(isinstance(one, str) and _is_file(one) for one in value)
+
+
+def _is_file(text: str) -> bool:
+    return text.startswith("/") or bool(SECRET.fullmatch(text))

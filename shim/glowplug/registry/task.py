@@ -11,11 +11,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from glowplug.agent import cluster_secrets
 from glowplug.cache.store import Store
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.config import Config, limits
 from glowplug.errors import GlowplugError, RegistryMiss
-from glowplug.registry import look, names, opened
+from glowplug.registry import heap, look, names, opened
 from glowplug.registry import pull as pulls
 from glowplug.registry import push as pushes
 
@@ -28,6 +29,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     task = json.load(sys.stdin)
     os.nice(NICE)
+    heap.keep_large_blocks()
     json.dump(run(Config(**task["config"]), task), sys.stdout)
     return 0
 
@@ -44,8 +46,11 @@ def run(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
 
 def _push(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
     store = Store(config.cache, limits(config))
-    settings = config.registry
-    with opened.repository(settings, str(task["namespace"])) as repository:
+    namespace = str(task["namespace"])
+    with (
+        cluster_secrets.registry(config, namespace) as settings,
+        opened.repository(settings, namespace) as repository,
+    ):
         done = pushes.push(
             store,
             repository,
@@ -66,12 +71,15 @@ def _push(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
 def _pull(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
     """By the workload's key, for the host and pod that `row` describes."""
     store = Store(config.cache, limits(config))
-    settings, namespace = config.registry, str(task["namespace"])
+    namespace = str(task["namespace"])
     of_row: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in task["row"].items()
     }
     row = HostRequirements(**of_row)
-    with opened.repository(settings, namespace) as repository:
+    with (
+        cluster_secrets.registry(config, namespace) as settings,
+        opened.repository(settings, namespace) as repository,
+    ):
         found = look.by_key(
             repository, settings, config.cache, namespace, str(task["key"]), names.host_class(row)
         )
