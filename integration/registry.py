@@ -97,13 +97,14 @@ class _TokenAnswer(BaseHTTPRequestHandler):
 
 
 class Registry:
-    """`with`. `tls`: with TLS and tokens; without, as a benchmark wants it."""
+    """`with`. `tls`: with TLS and tokens; without, as a benchmark wants it. `upstream`: it is a cache of that one."""
 
-    def __init__(self, directory: str, *, tls: bool = True) -> None:
+    def __init__(self, directory: str, *, tls: bool = True, upstream: str = "") -> None:
         self.directory = directory
         self.storage = f"{directory}/storage"
         self.tls = tls
-        self.port = _free_port()
+        self._upstream = upstream
+        self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         os.makedirs(self.storage, exist_ok=True)
         self.authority = Authority(directory)
@@ -187,6 +188,8 @@ class Registry:
             },
             "http": http,
         }
+        if self._upstream:
+            config["proxy"] = {"remoteurl": self._upstream}
         if self.tokens:
             http["tls"] = {"certificate": self._certificate, "key": self._key}
             config["auth"] = {
@@ -204,7 +207,8 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -20,14 +20,15 @@ from glowplug.registry import names, opened, push, retention
 from glowplug.registry.settings import RegistrySettings
 from integration import images
 from integration.captured import outcome, records
+from integration.checkpoints_travel.nodes import is_stored
+from integration.checkpoints_travel.serving import Nodes
 from integration.leaks import assert_nothing_beyond, holdings
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pods
-from integration.registry import Registry
+from integration.registry import Registry, free_port
 from integration.registry_faults import Proxy
 from integration.shared_keys import fleet, toml_keys
 from integration.test_automatic import annotated, capture_of, env, started
-from integration.test_registry import is_stored
 from integration.waiting import wait_until
 
 WITHIN_S = 60.0
@@ -183,6 +184,44 @@ def test_what_needs_another_kernel_is_not_pulled_and_explained(
         blobs = [path for method, path in proxy.seen if "/blobs/" in path and method == "GET"]
         assert len(blobs) == 2, blobs  # the signature's payload and the config
     assert Store(other.names.cache).index.find(manifest.namespace, manifest.key.digest) == []
+
+
+def test_another_node_gives_it_when_the_registry_is_gone(
+    node: Node,
+    other: Node,
+    pods: Pods,
+    other_pods: Pods,
+    settings: RegistrySettings,
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    """The registry says which manifest it is, and disappears; A's agent serves the rest to B's."""
+    fleet_of_nodes = Nodes(tmp_path / "nodes")
+    port = free_port()
+    serves = replace(fleet_of_nodes.with_certificate(settings, "a"), serve=f"127.0.0.1:{port}")
+    with_registry(node, serves)
+    environment = env()
+    try:
+        first, _ = captured_and_pushed(node, pods, environment)
+        with Proxy(registry) as proxy:
+            proxy.reset(lambda number, method, path: "cut" if number else None)
+            asks = replace(
+                fleet_of_nodes.with_certificate(settings, "b"),
+                repository=f"{proxy.host}/{settings.repository.partition('/')[2]}",
+                peers=(f"https://127.0.0.1:{port}",),
+            )
+            with_registry(other, asks)
+            pod = other_pods.run(name="from-a", annotations=annotated(registry_wait="30s", capture="never"))
+            second = pod.container(env=environment)
+            second.start()
+            if outcome(other, second) != "restored":  # the machine was too busy for it to wait so long
+                wait_until(lambda: of_registry(other, "pull"), WITHIN_S, "a pull")
+                second = started(other_pods, environment, annotated(capture="never"))
+            assert outcome(other, second) == "restored", records(other, second.id)
+            assert second.state()["token"] == first.state()["token"]
+    finally:
+        node.stop_agent()
+        node.write_settings({})
 
 
 def test_an_artifact_that_nobody_signed_is_a_cold_start_with_that_reason(

@@ -1,0 +1,92 @@
+"""kill -9 at every step, and a full disk: nothing half-published, and gone on with later."""
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glowplug.cache import moves
+from glowplug.cache.store import Store
+from glowplug.checkpoint import manifest as manifests
+from glowplug.errors import CacheError, RegistryMiss
+from glowplug.registry import names
+from glowplug.registry.writing import Writer
+from integration.checkpoints_travel.nodes import Node, kill_yourself, killed, memory
+from integration.registry_faults import Proxy
+
+
+def test_a_push_that_is_killed_at_any_request_leaves_nothing_half_published(
+    a: Node, b: Node, through: Proxy
+) -> None:
+    """Whoever finds the tag at any of these moments finds a whole, signed artifact; the next push ends it."""
+    checkpoint = a.made(memory(2))
+    manifest = manifests.loads(a.store.manifest(checkpoint))
+    tag = names.host_tag(manifest.key.digest, names.host_class(manifest.requirements))
+    a.settings = replace(a.settings, parallel=1)
+    number = 0
+    statuses: list[int] = []
+    while not statuses or statuses[-1] != 0:
+        through.reset(lambda at, method, path, number=number: "kill" if at == number else None)  # type: ignore[misc]
+        statuses.append(killed(lambda: a.push(checkpoint)))
+        through.reset()
+        with suppress(RegistryMiss):
+            b.look(tag)  # not-found, or all of it
+            assert b.pull(tag).checkpoint == checkpoint
+        number += 1
+    assert set(statuses[:-1]) == {-signal.SIGKILL}
+    assert len(statuses) > 20
+    assert b.store.verify(checkpoint) == []
+
+
+def test_a_pull_that_is_killed_at_any_request_goes_on_where_it_was(a: Node, b: Node, through: Proxy) -> None:
+    pushed = a.push(a.made(memory(2)))
+    b.settings = replace(b.settings, parallel=1)
+    number = 0
+    statuses: list[int] = []
+    while not statuses or statuses[-1] != 0:
+        through.reset(lambda at, method, path, number=number: "kill" if at == number else None)  # type: ignore[misc]
+        statuses.append(killed(lambda: b.pull(pushed.tags[1])))
+        assert statuses[-1] == 0 or b.store.ids() == []
+        number += 1
+    assert len(statuses) > 8 and set(statuses[:-1]) == {-signal.SIGKILL}
+    assert b.store.verify(pushed.checkpoint) == []
+    assert os.listdir(f"{b.store.root}/drafts") == []
+
+
+@pytest.mark.parametrize("step", ["prepare", "write", "finish", "publish", "move_in"])
+def test_a_pull_that_is_killed_between_requests_goes_on(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    pushed = a.push(a.made(memory(2)))
+    where: Any = {"publish": Store, "move_in": moves}.get(step, Writer)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, kill_yourself)
+        assert killed(lambda: b.pull(pushed.tags[1])) == -signal.SIGKILL
+    assert b.store.ids() == []
+    assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
+    assert b.store.verify(pushed.checkpoint) == []
+
+
+def test_a_full_disk_publishes_nothing_and_is_gone_on_with(a: Node, tmp_path: Path) -> None:
+    pushed = a.push(a.made(memory(12)))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(disk)], check=True)
+    try:
+        small = Node(disk / "cache", a.settings)
+        with pytest.raises(CacheError):
+            small.pull(pushed.tags[1])
+        small.store.limits = replace(small.store.limits, free_floor=-(1 << 40))  # as if there had been room
+        with pytest.raises(CacheError, match="No space left on device"):
+            small.pull(pushed.tags[1])
+        assert small.store.ids() == []
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert small.pull(pushed.tags[1]).resumed > 0
+        assert small.store.verify(pushed.checkpoint) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
