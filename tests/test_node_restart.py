@@ -11,7 +11,7 @@ from glowplug.node import restart
 
 
 def test_what_the_caller_gave_goes_before_all_else() -> None:
-    assert restart.way("service containerd restart", False, False).command == (
+    assert restart.way("service containerd restart", False, ("containerd",)).command == (
         "/bin/sh",
         "-c",
         "service containerd restart",
@@ -19,12 +19,12 @@ def test_what_the_caller_gave_goes_before_all_else() -> None:
 
 
 def test_an_image_build_restarts_nothing() -> None:
-    assert restart.way("exit 1", True, False).command is None
+    assert restart.way("exit 1", True, ("containerd",)).command is None
 
 
 def test_without_systemd_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart, "SYSTEMD", "/nowhere")
-    found = restart.way(None, False, False)
+    found = restart.way(None, False, ("containerd",))
     assert found.command is None and "--restart-command" in found.why and "\n" not in found.why
 
 

@@ -9,14 +9,20 @@ import click
 from glowplug.cli import options, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import NodeError
+from glowplug.node import found as containerds
 from glowplug.node.install import CONFIG, PREFIX, Place
 from glowplug.node.verify import ANSWERS_WITHIN_S
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PLACE = (
-    click.option("--containerd-config", "config", metavar="FILE", default=CONFIG, help=f"Default {CONFIG}."),
-    click.option("--containerd", metavar="PROGRAM", default="containerd", help="Default: the one in PATH."),
+    click.option(
+        "--containerd-config",
+        "config",
+        metavar="FILE",
+        help=f"Default: that of the containerd that runs, {CONFIG} where none does.",
+    ),
+    click.option("--containerd", metavar="PROGRAM", help="Default: the one that runs, or the one in PATH."),
     click.option("--socket", metavar="PATH", help="containerd's; default: as its configuration says."),
     click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}."),
     click.option(
@@ -54,6 +60,12 @@ def _with(*chosen: Callable[[Command], Command]) -> Callable[[Command], Command]
     return add
 
 
+def _chosen(config: str | None, containerd: str | None, socket: str | None, **rest: Any) -> Place:
+    """As the options name it, or as it is found here. Raises NodeError."""
+    found = containerds.chosen(config, containerd, socket)
+    return Place(config=found.config, containerd=found.program, socket=found.socket, **rest)
+
+
 @click.group()
 def node() -> None:
     """Put the runtime handler on this node, look at it, take it off again."""
@@ -71,7 +83,7 @@ def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any)
     from glowplug.node.install import install as installed
 
     require_root("containerd's configuration is root's")
-    chosen = Place(**place)
+    chosen = _chosen(**place)
     for line in installed(chosen, runtime, base):
         screen.line(line)
     if huge_shm:
@@ -105,7 +117,7 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
     from glowplug.node.state import state
 
     require_root("containerd's configuration is root's")
-    found = state(Place(**place), runtime, base)
+    found = state(_chosen(**place), runtime, base)
     if as_json:
         screen.as_json(asdict(found))
     else:
@@ -135,7 +147,7 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
     from glowplug.node.uninstall import uninstall as taken_out
 
     require_root("containerd's configuration is root's")
-    chosen = Place(**place)
+    chosen = _chosen(**place)
     kept = settings.load() if purge else None
     if purge:
         purged.require_no_agent()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glowplug.errors import NodeError
+from glowplug.node.files import refused
 
 CRI_V2 = "io.containerd.grpc.v1.cri"
 CRI_V3 = "io.containerd.cri.v1.runtime"
@@ -60,9 +61,7 @@ def read(containerd: str, text: bytes, main: str, beside: Mapping[str, bytes] | 
                 file.write(data)
         return parse(_dump(containerd, trial))
     except OSError as error:
-        raise NodeError(
-            f"wanted to write beside {main}, found: {error.strerror}: nothing was changed"
-        ) from error
+        raise refused("write beside", main, error) from error
     finally:
         for path in written:
             os.unlink(path)

@@ -1,6 +1,7 @@
 """Files written whole or not at all, and all of them taken back when a later step fails."""
 
 import contextlib
+import errno
 import os
 import shutil
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Transaction:
             self._make_directory(os.path.dirname(target))
             _replace(target, data, mode)
         except OSError as error:
-            raise NodeError(f"wanted to write {path}, found: {error.strerror}: is it read-only?") from error
+            raise refused("write", path, error) from error
         self._done.append(_Before(target, before, mode))
         return True
 
@@ -74,7 +75,7 @@ class Transaction:
         try:
             os.unlink(path)
         except OSError as error:
-            raise NodeError(f"wanted to remove {path}, found: {error.strerror}: is it read-only?") from error
+            raise refused("remove", path, error) from error
         self._done.append(_Before(path, before, mode))
         return True
 
@@ -104,6 +105,16 @@ class Transaction:
         self._make_directory(os.path.dirname(path))
         os.mkdir(path, 0o755)
         self._made.append(path)
+
+
+def refused(verb: str, path: str, error: OSError) -> NodeError:
+    """What to do about a file that can't be written or removed."""
+    if error.errno == errno.EROFS:
+        return NodeError(
+            f"can't {verb} {path}: its file system is read-only; on a system whose files are its image's "
+            "(Bottlerocket, Talos, Container-Optimized OS) the handler has to come with that image"
+        )
+    return NodeError(f"can't {verb} {path}: {error.strerror}")
 
 
 def _replace(path: str, data: bytes, mode: int) -> None:

@@ -187,7 +187,7 @@ def put_in_force(
 
     `previous`: the same before the change. Raises NodeError.
     """
-    way = restart.way(place.restart_command, place.no_restart, main.is_template)
+    way = restart.way(place.restart_command, place.no_restart, main.maker.units)
     if way.command is None:
         return [way.why]
     try:
@@ -279,7 +279,8 @@ def _done(place: Place, wanted: Wanted, changed: bool) -> str:
 def _hints(wanted: Wanted) -> list[str]:
     """What a person may not expect."""
     if wanted.main.is_template:
-        return ["k3s or RKE2 makes the configuration anew from this template when it starts"]
+        maker = wanted.main.maker.name
+        return [f"{maker} makes containerd's configuration anew from this file when it starts"]
     nvidia = [
         name
         for name, table in wanted.was.handlers.items()

@@ -36,6 +36,14 @@ def without(text: bytes, handler: str, prefix: str) -> bytes:
     return text
 
 
+def unmerged(text: bytes, merged: bytes) -> bytes:
+    """The file without the handlers that another one has brought into it."""
+    names = {_runtime(table.name) for table in _tables(merged)} - {None}
+    for table in reversed([one for one in _tables(text) if _runtime(one.name) in names]):
+        text = text[: table.start] + text[table.end :]
+    return text
+
+
 def program(text: bytes, handler: str) -> str:
     """BinaryName of the handler in a TOML text; "" where it has none, or is no TOML."""
     try:

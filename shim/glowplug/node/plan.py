@@ -110,19 +110,27 @@ def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], mo
 def _edit(main: MainFile, edit: Callable[[bytes], bytes]) -> _Draft:
     files = {main.edited: edit(main.edited_text), **main.strays}
     kind = f"in {main.edited}"
+    if main.merged is not None:
+        trial = main.merged + _TRIAL
+        content = edit(main.merged_text)
+        return _Draft(Plan(files, kind), _importing(main, main.merged, trial), {trial: content})
     if main.is_template and main.is_plain:
         return _Draft(Plan(files, kind), edit(main.edited_text), {})
     if main.edited == main.path or main.is_template:
         return _Draft(Plan(files, kind), main.trial(edit(main.text)), {})
     trial = main.edited + _TRIAL
+    if main.is_stale:
+        files[main.path] = main.text
+    return _Draft(Plan(files, kind), _importing(main, main.edited, trial), {trial: edit(main.edited_text)})
+
+
+def _importing(main: MainFile, imported: str, trial: str) -> bytes:
+    """The main file with another file in place of one that it imports, and without an import of itself."""
     real = os.path.realpath(main.path)
     listed = [
         path for path in imports.resolved(main.imports or [], main.path) if os.path.realpath(path) != real
     ]
-    text = imports.replaced(main.text, [trial if path == main.edited else path for path in listed])
-    if main.is_stale:
-        files[main.path] = main.text
-    return _Draft(Plan(files, kind), text, {trial: edit(main.edited_text)})
+    return imports.replaced(main.text, [trial if path == imported else path for path in listed])
 
 
 def _drop_in(path: str, name: str, text: str) -> bytes:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from glowplug.errors import NodeError
 
 SYSTEMD = "/run/systemd/system"
-UNITS = ("containerd",)
-K3S_UNITS = ("k3s", "k3s-agent", "rke2-server", "rke2-agent")
 RESTARTS_WITHIN_S = 180.0
 
 
@@ -25,11 +23,8 @@ class Way:
     why: str = ""
 
 
-def way(command: str | None, forbidden: bool, k3s: bool) -> Way:
-    """`command`: what the caller gave, for /bin/sh; else systemd's unit, if one runs. sd_booted(3).
-
-    `k3s`: the containerd is a child of k3s or RKE2; another may run beside it.
-    """
+def way(command: str | None, forbidden: bool, units: tuple[str, ...]) -> Way:
+    """`command`: what the caller gave, for /bin/sh; else that of these systemd units which runs. sd_booted(3)."""
     if forbidden:
         return Way(None, "containerd was not restarted, as asked for")
     if command:
@@ -40,7 +35,6 @@ def way(command: str | None, forbidden: bool, k3s: bool) -> Way:
             "no systemd here, so containerd was not restarted: restart it (or give --restart-command), "
             "then see `glowplug node status`",
         )
-    units = K3S_UNITS if k3s else UNITS
     for unit in units:
         if subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0:
             return Way(("systemctl", "restart", unit))

@@ -112,7 +112,7 @@ def _try(place: Place, was: Effective) -> None:
 
 def _made_by_us(main: MainFile) -> bool:
     """There was no file before us: no original is kept, and nothing is in it but what we began it with."""
-    return main.edited_text in (b"", main_file.BASE_TEMPLATE if main.is_template else b"")
+    return main.edited_text in (b"", main.begin)
 
 
 def _chain_files(place: Place) -> list[str]:
@@ -126,6 +126,7 @@ def _remove_empty(place: Place, main: MainFile, taken: list[str]) -> None:
     """Directories that we made, where nothing else has come into them."""
     beside = f"{os.path.dirname(main.path)}/conf.d"
     for path in (
+        *([os.path.dirname(main.edited)] if main.merged is not None else []),  # k0s makes it where it is missing
         *([beside] if main.has_block and f"{beside}/{place.handler}.toml" in taken else []),
         f"{place.prefix}/etc/{place.handler}/nvidia-container-runtime",
         f"{place.prefix}/etc/{place.handler}",

@@ -1,0 +1,85 @@
+"""The containerd of this node's kubelet: which program runs, and with which main file.
+
+Distributions bring a containerd of their own, which is not in PATH, with a socket and a main file of their own
+(makers.py); kOps starts the distribution's with another main file. The process says it by its command line.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glowplug.errors import NodeError
+from glowplug.node import daemon, makers
+
+PROGRAM = "containerd"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`config`: containerd's main file. `program`: containerd. `socket`: where it listens; None: as the file says."""
+
+    config: str
+    program: str
+    socket: str | None
+
+
+def find(socket: str | None = None) -> Found | None:
+    """The containerd that runs, at this socket or at one that is known; None where none does. Raises NodeError."""
+    for address in [socket] if socket else [maker.socket for maker in makers.ALL]:
+        process = daemon.pid(address)
+        words = _command_line(process) if process else []
+        if process and words:
+            config = option(words, "config", "c") or makers.PLAIN.config
+            if not config.startswith("/"):
+                raise NodeError(
+                    f"containerd (process {process}) was started with the relative path {config}: "
+                    "name its main file with --containerd-config"
+                )
+            return Found(config, _program(process, words[0]), address)
+    return None
+
+
+def chosen(config: str | None, program: str | None, socket: str | None) -> Found:
+    """What a person named, and for the rest what runs here, or lies where a distribution has it. Raises NodeError."""
+    if config is None:
+        running = find(socket)
+        if running is not None and running != _usual(running):
+            return Found(running.config, program or running.program, socket or running.socket)
+        there = [maker.config for maker in makers.ALL if os.path.exists(maker.config)]
+        config = running.config if running else next(iter(there), makers.PLAIN.config)
+    return Found(config, program or PROGRAM, socket)
+
+
+def _usual(running: Found) -> Found:
+    """As the distribution's package has it: nothing of it needs to be named."""
+    in_path = shutil.which(PROGRAM)
+    same = in_path is not None and os.path.realpath(in_path) == os.path.realpath(running.program)
+    return Found(makers.PLAIN.config, running.program if same else PROGRAM, makers.PLAIN.socket)
+
+
+def option(words: Sequence[str], *names: str) -> str | None:
+    """The value of an option as Go's flag packages take it: `-c FILE`, `--config FILE`, `--config=FILE`."""
+    for place, word in enumerate(words):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name in names:
+            return value if equals else next(iter(words[place + 1 :]), None)
+    return None
+
+
+def _command_line(process: int) -> list[str]:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def _program(process: int, called: str) -> str:
+    """By the name that it was called with, where that lies beside the program: k3s is many programs in one file."""
+    try:
+        program = os.readlink(f"/proc/{process}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return called
+    beside = f"{os.path.dirname(program)}/{os.path.basename(called)}"
+    return beside if os.access(beside, os.X_OK) else program
