@@ -17,6 +17,7 @@ cd "$(dirname "$0")/.."
 PREFIX=/opt/glowplug
 CONFIG=${GLOWPLUG_CONFIG:-/etc/glowplug/config.toml}
 UNIT=glowplug-agent.service
+SOCKET=/run/containerd/containerd.sock # Glowplug's own default
 
 say() { echo "bootstrap-node: $*"; }
 
@@ -74,22 +75,47 @@ case $system in
 "debian 12" | "debian 13" | "debian sid" | "ubuntu 24.04") ;;
 *) wrong "wanted Debian 12 or 13, or Ubuntu 24.04, found $system" ;;
 esac
-if [ -n "$handler" ] && [ -z "$download" ] && ! command -v containerd >/dev/null && [[ " $* " != *" --containerd "* ]]; then
-    fail "wanted containerd, found none: install it first, or give --no-handler"
-fi
-
-# The PATH of the containerd that runs, which its shims have: k3s and RKE2 bring a runc along that only theirs names.
-containerd_path() {
-    local socket pid
-    for socket in /run/containerd/containerd.sock /run/k3s/containerd/containerd.sock; do
-        pid=$(/usr/bin/python3 -c 'import socket, struct, sys
+# Usage: containerd_of SOCKET. The process that listens there.
+containerd_of() {
+    /usr/bin/python3 -c 'import socket, struct, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
-print(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])' "$socket" 2>/dev/null) || continue
-        tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^PATH=//p'
-        return
+print(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])' "$1" 2>/dev/null
+}
+
+# The socket of the containerd that runs here; a distribution's own before a plain one (node/makers.py).
+containerd_socket() {
+    local socket
+    for socket in /run/k3s/containerd/containerd.sock /run/k0s/containerd.sock \
+        /var/snap/microk8s/common/run/containerd.sock "$SOCKET"; do
+        containerd_of "$socket" >/dev/null && echo "$socket" && return
+    done
+    true
+}
+
+# The PATH of that containerd, which its shims have: k3s and RKE2 bring a runc along that only theirs names.
+containerd_path() {
+    local socket
+    socket=$(containerd_socket)
+    [ -n "$socket" ] || return 0
+    tr '\0' '\n' <"/proc/$(containerd_of "$socket")/environ" 2>/dev/null | sed -n 's/^PATH=//p'
+}
+
+if [ -n "$handler" ] && [ -z "$download" ] && ! command -v containerd >/dev/null && [ -z "$(containerd_socket)" ] &&
+    [[ " $* " != *" --containerd "* ]]; then
+    fail "there is no containerd: install it first (k3s, RKE2, k0s, MicroK8s: start it first), or give --no-handler"
+fi
+
+# Usage: require_writable PATH… Before anything is changed: on some systems these are the image's.
+require_writable() {
+    local path
+    for path; do
+        while [ ! -e "$path" ]; do path=$(dirname "$path"); done
+        [ -w "$path" ] || fail "$path can't be written, its file system is read-only: on a system whose files are its" \
+            "image's, Glowplug has to come with that image; --prefix names another place for /opt/glowplug"
     done
 }
+[ -n "$download" ] || require_writable "$PREFIX" "$(dirname "$CONFIG")" /etc/systemd/system
 
 find_runc() { PATH=$(containerd_path):$PATH command -v runc; }
 
@@ -233,8 +259,11 @@ switch_to() {
 
 write_settings() {
     [ ! -e "$CONFIG" ] || return 0
+    local socket
+    socket=$(containerd_socket)
     mkdir -p "$(dirname "$CONFIG")"
     {
+        case $socket in "$SOCKET" | '') ;; *) echo "containerd_socket = \"$socket\"" ;; esac
         echo "criu = \"$PREFIX/criu/bin/criu\""
         echo "runc = \"$(find_runc)\""
     } >"$CONFIG.new"
@@ -243,6 +272,7 @@ write_settings() {
 
 # `glowplug` in everybody's PATH; never in place of another file.
 link_command() {
+    [ -w /usr/local/bin ] || return 0
     [ -e /usr/local/bin/glowplug ] || [ -L /usr/local/bin/glowplug ] || ln -s "$PREFIX/bin/glowplug" /usr/local/bin/glowplug
 }
 
