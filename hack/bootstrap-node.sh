@@ -151,7 +151,8 @@ install_packages() {
     if [ -n "$offline" ]; then
         has_python || install_offline python
         find_runc >/dev/null || install_offline runc
-        [ -n "$criu" ] || ! ldd "$offline/criu" | grep -q 'not found' || install_offline criu-libraries
+        # Not through a pipe: `grep -q` ends at its first line, and ldd's end by SIGPIPE would count (pipefail).
+        if [ -z "$criu" ] && [[ $(ldd "$offline/criu" 2>&1) = *"not found"* ]]; then install_offline criu-libraries; fi
         has_python || fail "/usr/bin/python3 lacks a module of ctypes, ssl and venv: install python3 of this system whole"
         return
     fi
