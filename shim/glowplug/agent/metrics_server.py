@@ -10,15 +10,17 @@ import socket
 import socketserver
 import sys
 import threading
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from glowplug import listen_address
 from glowplug.errors import HostError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("glowplug.agent")
 
@@ -32,31 +34,31 @@ _FREEBIND = (socket.IPPROTO_IP, 15)  # IP_FREEBIND, uapi/linux/in.h
 _FREEBIND_6 = (socket.IPPROTO_IPV6, 78)  # IPV6_FREEBIND, uapi/linux/in6.h
 
 
-class MetricsServer(socketserver.TCPServer):
+class MetricsServer(WSGIServer):
     """Serves from a thread of its own between `start` and `stop`. Raises HostError for an address in use.
 
-    No HTTPServer: that one asks DNS for its own name before it listens.
+    prometheus_client's start_http_server has a thread for each client and waits for each without an end.
     """
-
-    allow_reuse_address = True
 
     def __init__(self, listen: str, registry: CollectorRegistry) -> None:
         host, port = listen_address.parse(listen)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.registry = registry
         try:
             super().__init__((host, port), _Scrape)
         except OSError as error:
             raise HostError(
                 f"wanted to serve metrics on {listen}, found: {error.strerror}; see metrics_listen"
             ) from error
+        self.set_app(_application(registry))
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
 
     def server_bind(self) -> None:
         """Also to an address that the node does not have yet (ip(7), IP_FREEBIND): an agent may start before it."""
         is_6 = self.address_family == socket.AF_INET6
         self.socket.setsockopt(*(_FREEBIND_6 if is_6 else _FREEBIND), 1)
-        super().server_bind()
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks DNS for the node's own name
+        self.server_name, self.server_port = map(str, self.server_address[:2])  # type: ignore[assignment]
+        self.setup_environ()
 
     def start(self) -> None:
         """From here on it answers."""
@@ -79,9 +81,9 @@ class MetricsServer(socketserver.TCPServer):
             end.cancel()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away or was too slow is no event of ours; a scrape that can't be made is."""
+        """A client that went away or was too slow is no event of ours; anything else is."""
         if not isinstance(sys.exception(), OSError):
-            log.exception("metrics can't be told")
+            log.exception("a request for metrics failed")
 
 
 def _hang_up(connection: socket.socket) -> None:
@@ -90,24 +92,28 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Scrape(BaseHTTPRequestHandler):
+def _application(registry: CollectorRegistry) -> "WSGIApplication":
+    """prometheus_client's, for one path alone."""
+    metrics: WSGIApplication = make_wsgi_app(registry)
+
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PATH:
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [f"metrics are at {PATH}\n".encode()]
+        try:
+            return metrics(environ, start_response)
+        except Exception:
+            log.exception("metrics can't be reported")
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+            return [b"see the agent's log\n"]
+
+    return application
+
+
+class _Scrape(WSGIRequestHandler):
     timeout = WAITS_S
     server_version = "glowplug"
     sys_version = ""
-
-    def do_GET(self) -> None:
-        """The registry's text, in the form that the client accepts."""
-        if self.path.partition("?")[0] != PATH:
-            self.send_error(HTTPStatus.NOT_FOUND, f"metrics are at {PATH}")
-            return
-        assert isinstance(self.server, MetricsServer)
-        encode, content_type = choose_encoder(self.headers.get("Accept") or "")
-        body = encode(self.server.registry)
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
     def log_message(self, _format: str, *_arguments: object) -> None:
         """A scrape is no event of ours."""
