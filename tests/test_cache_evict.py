@@ -20,6 +20,19 @@ def test_the_oldest_use_goes_first_and_no_more_than_needed() -> None:
     assert evictions == [("b", "size limit, least recently used", 10)]
 
 
+def test_a_namespace_with_many_pushes_out_none_of_who_has_few() -> None:
+    """However long ago the others' were used, and however often its own are captured anew."""
+    mine = Held("mine", 30, 0.0, 1.0, ("mine", "key"))
+    greedy = [Held(f"greedy-{n}", 20, 0.0, 100.0 + n, ("greedy", f"key-{n}")) for n in range(3)]
+    gone = make_room([mine, *greedy], Limits(max_bytes=100), PLENTY, size=25, to_write=25)
+    assert [name for name, _, _ in gone] == ["greedy-0"]
+
+
+def test_where_nobody_has_more_than_his_share_the_oldest_use_goes() -> None:
+    both = [Held("a", 10, 0.0, 2.0, ("a", "key")), Held("b", 10, 0.0, 1.0, ("b", "key"))]
+    assert [name for name, _, _ in make_room(both, Limits(max_bytes=25), PLENTY, 10, 10)] == ["b"]
+
+
 def test_what_waits_for_a_person_goes_before_what_is_used() -> None:
     checkpoints = [held("a", used=1), held("b", used=9, dead=True)]
     assert [name for name, _, _ in make_room(checkpoints, Limits(max_bytes=20), PLENTY, 5, 5)] == ["b"]

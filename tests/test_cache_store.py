@@ -5,13 +5,15 @@ import json
 import math
 import os
 import stat
+import time
 from datetime import UTC, datetime
 
 import pytest
 from tests.cache_made import fill, manifest_of, published, write
 
-from glowplug.cache import check, disk, draft, layout, lease, locking, moves, state
+from glowplug.cache import check, disk, draft, index, layout, lease, locking, moves, state
 from glowplug.cache.evict import Limits
+from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
 
@@ -560,3 +562,10 @@ def test_what_a_dead_writer_promised_is_free_again(store: Store) -> None:
     os.close(opened._descriptor)  # as the kernel does when the writer dies
     with store.draft(6 << 20):
         assert len(draft.names(store.root)) == 1
+
+
+def test_one_of_a_clock_that_was_ahead_is_not_the_newest_forever() -> None:
+    now = time.time()
+    entries = [Entry(name, "ns", "key", False, made) for name, made in (("past", now - 9), ("ahead", now + 86_400))]
+    assert [entry.id for entry in index._newest_first(entries)] == ["past", "ahead"]
+    assert [entry.made(now + 90_000) > 0 for entry in entries] == [True, True]  # when its time has come, it is one

@@ -121,9 +121,8 @@ class Judge:
             complete=_is_complete(path, manifest),
             unread_bytes=_unread(path, manifest),
         )
-        return Candidate(
-            entry.id, manifest.created, verdict.judge(manifest, key, self._host, given, own)
-        )
+        created = manifest.created if entry.made(time.time()) else ""  # sorts before all others
+        return Candidate(entry.id, created, verdict.judge(manifest, key, self._host, given, own))
 
     def _free_disk(self, record: ContainerRecord) -> int | None:
         """Of the file system that the snapshotter keeps writable layers on: one for all containers."""

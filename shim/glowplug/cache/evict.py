@@ -1,6 +1,6 @@
 """Which checkpoints have to go, and why: a decision over values, nothing is touched here."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -37,6 +37,11 @@ class Held:
     pinned: bool = False
     leased: bool = False
     dead: bool = False  # quarantined until somebody clears it: the first to go
+
+    @property
+    def namespace(self) -> str:
+        """"" for all of which it is not known."""
+        return self.workload[0] if self.workload else ""
 
     @property
     def may_go(self) -> bool:
@@ -115,14 +120,24 @@ def _surplus(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple
 def _least_recently_used(
     held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int
 ) -> tuple[list[Eviction], int]:
-    """Evictions until size more bytes fit, and the bytes that are short after them."""
+    """Evictions until size more bytes fit, and the bytes that are short after them.
+
+    Namespaces have the store in equal shares: who stays within his loses nothing as long as another takes more.
+    """
     checkpoints = list(held)
+    taken = Counter[str]()
+    for checkpoint in checkpoints:
+        taken[checkpoint.namespace] += checkpoint.bytes
+    share = (_total(checkpoints) if limits.max_bytes is None else limits.max_bytes) / max(1, len(taken))
     over = -1 if limits.max_bytes is None else _total(checkpoints) + room.drafts + size - limits.max_bytes
     under = limits.free_floor + room.promised + to_write - room.free
     evictions: list[Eviction] = []
-    for checkpoint in _by_use(checkpoints):
-        if over <= 0 and under <= 0:
-            break
+    going = _by_use(checkpoints)
+    while going and (over > 0 or under > 0):
+        greedy = (one for one in going if one.dead or taken[one.namespace] > share)
+        checkpoint = next(greedy, going[0])
+        going.remove(checkpoint)
+        taken[checkpoint.namespace] -= checkpoint.bytes
         why = "size limit" if over > 0 else "free-space floor"
         evictions.append((checkpoint.id, f"{why}, least recently used", checkpoint.bytes))
         over -= checkpoint.bytes

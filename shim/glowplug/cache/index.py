@@ -8,6 +8,7 @@ not held here: ask the store about the few candidates.
 import os
 import stat
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from datetime import UTC, datetime
 
 from glowplug.cache import check, facts, layout
 from glowplug.errors import CacheError
+
+AHEAD_S = 300.0
+"""Two clocks of one moment, or one that is being set, may be so far apart."""
 
 _YEAR_10000 = 253_402_300_800  # seconds since the epoch; datetime ends before it
 
@@ -33,6 +37,10 @@ class Entry:
     shared: bool
     created: float
     unreadable: str | None = None
+
+    def made(self, now: float) -> float:
+        """`created`, or 0 where that is still to come: a clock was ahead, and such a one is not the newest forever."""
+        return self.created if self.created <= now + AHEAD_S else 0.0
 
     def serves(self, namespace: str, accepts: frozenset[str] = frozenset()) -> bool:
         """Whether a pod of that Kubernetes namespace may use it, or hear of it.
@@ -151,4 +159,5 @@ def _own_first(entries: Iterable[Entry], namespace: str, accepts: frozenset[str]
 
 
 def _newest_first(entries: Iterable[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda entry: (-entry.created, entry.id))
+    now = time.time()
+    return sorted(entries, key=lambda entry: (-entry.made(now), entry.id))

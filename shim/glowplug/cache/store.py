@@ -350,7 +350,7 @@ class Store:
             yield evict.Held(
                 id=entry.id,
                 bytes=self.size(entry.id),
-                created=entry.created,
+                created=entry.made(self.now()),
                 last_used=self.last_used(entry.id),
                 workload=(str(entry.namespace), str(entry.key_digest)) if known else None,
             )
