@@ -202,3 +202,42 @@ def test_a_value_that_holds_none_of_the_facts_is_left_alone(name: str, value: st
     known = (FACTS.name, FACTS.uid, FACTS.hostname, *FACTS.ips, *FACTS.node_ips, *FACTS.node_names)
     if not any(fact in value for fact in known):
         assert by_value(FACTS, name, value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("pod_name:@POD,kube_node:@NODE,env:prod", "pod_name:<pod-name>,kube_node:<node-name>,env:prod"),
+        ("pod_name:@POD kube_node:@NODE", "pod_name:<pod-name> kube_node:<node-name>"),
+        ("k8s.node.name=@NODE;service.version=1", "k8s.node.name=<node-name>;service.version=1"),
+        (
+            '{"ns":"models", "nodeName":"@NODE", "pod":"@POD"}',
+            '{"ns":"models", "nodeName":"<node-name>", "pod":"<pod-name>"}',
+        ),
+        ("-Dnode.name=@NODE -Dserver.port=1", "-Dnode.name=<node-name> -Dserver.port=1"),
+        ("http://collector/?node=@NODE&model=a", "http://collector/?node=<node-name>&model=a"),
+        ("10-1-2-3.models.pod.cluster.local", "<pod-ip-in-a-name>.models.pod.cluster.local"),
+        ("0c5f2a8e6a534a0e9a556d6d2a1b7c11", "<pod-uid-without-dashes>"),
+        # another attribute's, or a part of its value
+        ("type=@NODE,node=@NODE-b", "type=@NODE,node=@NODE-b"),
+        ('{"model":"@NODE"}', '{"model":"@NODE"}'),
+        ("ip-10-1-2-3.ec2.internal", "ip-10-1-2-3.ec2.internal"),
+    ],
+)
+def test_attributes_are_found_however_they_are_written(value: str, expected: str) -> None:
+    filled, wanted = (
+        text.replace("@POD", made.POD).replace("@NODE", "gpu-node-7") for text in (value, expected)
+    )
+    assert by_value(FACTS, "X", filled).replace("\0", "|") == wanted.replace("<", "|").replace(">", "|")
+
+
+def test_a_pod_named_like_its_model_does_not_hide_the_model_among_attributes() -> None:
+    assert by_value(named("llama"), "X", "pod=llama,model=llama") == "pod=\0pod-name\0,model=llama"
+
+
+def test_digits_are_an_ordinal_or_a_hash() -> None:
+    assert named("web-0").stable_name == "web-0"
+    assert named("web-99999").stable_name == "web-99999"
+    assert named("flow-x2k4q-train-2938475610").stable_name == ""
+    flow = made_by("workflows.argoproj.io/workflow", "flow-x2k4q-train-2938475610")
+    assert shown(by_value(flow, "X", flow.name)) == "<pod-name>"

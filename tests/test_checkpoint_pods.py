@@ -38,6 +38,7 @@ class Pod:
     node: str
     labels: dict[str, str]
     gpu: int  # its index on the node
+    ip_6: str
     sandbox: str
     container: str
 
@@ -54,6 +55,7 @@ def _pod(draw: random.Random, name: str, labels: dict[str, str], node: str) -> P
         node=node,
         labels=labels,
         gpu=draw.randrange(8),
+        ip_6=f"fd00:10:244:{draw.randrange(1, 1 << 16):x}::{draw.randrange(1, 1 << 16):x}",
         sandbox=_id(draw, "0123456789abcdef", 64),
         container=_id(draw, "0123456789abcdef", 64),
     )
@@ -95,7 +97,55 @@ def ray_worker(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
     }
 
 
-CONTROLLERS = (deployment, daemon_set, job, stateful_set, leader_worker_set, ray_worker)
+def argo_workflow(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    return f"{base}-train-{_id(draw, string.digits[1:], 10)}", {"workflows.argoproj.io/workflow": base}
+
+
+def knative_revision(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    name = f"{base}-predictor-00001-deployment-7d9f8c6b5d-{_id(draw, LETTERS, 5)}"
+    return name, {
+        "pod-template-hash": "7d9f8c6b5d",
+        "serving.knative.dev/revision": f"{base}-predictor-00001",
+    }
+
+
+def job_set(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    job = f"{base}-workers-0"
+    return f"{job}-1-{_id(draw, LETTERS, 5)}", {
+        "batch.kubernetes.io/job-name": job,
+        "batch.kubernetes.io/job-completion-index": "1",
+        "jobset.sigs.k8s.io/jobset-name": base,
+    }
+
+
+def volcano_job(_: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    return f"{base}-worker-1", {"volcano.sh/job-name": base, "volcano.sh/task-index": "1"}
+
+
+def digits_only(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    """Kubernetes draws five digits now and then, which are no ordinal."""
+    return f"{base}-7d9f8c6b5d-{_id(draw, '2456789', 5)}", {"pod-template-hash": "7d9f8c6b5d"}
+
+
+def of_a_long_name(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    """Cut to 63 characters, its suffix right behind what was cut."""
+    return (base * 20)[:58] + _id(draw, LETTERS, 5), {"controller-revision-hash": "5f7d8b9c4d"}
+
+
+CONTROLLERS = (
+    deployment,
+    daemon_set,
+    job,
+    stateful_set,
+    leader_worker_set,
+    ray_worker,
+    argo_workflow,
+    knative_revision,
+    job_set,
+    volcano_job,
+    digits_only,
+    of_a_long_name,
+)
 
 
 def downward_api(pod: Pod) -> list[str]:
@@ -171,7 +221,77 @@ def cluster_of_peers(pod: Pod) -> list[str]:
     return [f"RABBITMQ_NODENAME=rabbit@{pod.ip}", f"ADVERTISE=http://{pod.ip}:8000", f"ID={pod.uid}"]
 
 
-INJECTED = (downward_api, lower_case, open_telemetry, istio, ray, kserve, vault, dynamo, cluster_of_peers)
+def linkerd(pod: Pod) -> list[str]:
+    context = f'{{"ns":"models", "nodeName":"{pod.node}", "pod":"{pod.name}"}}\n'
+    return [
+        f"_pod_nodeName={pod.node}",
+        f"_l5d_trustdomain=cluster.local;_pod_name={pod.name}",
+        f"LINKERD2_PROXY_INBOUND_IPS={pod.ip}",
+        f"LINKERD2_PROXY_DESTINATION_CONTEXT={context}",
+    ]
+
+
+def datadog(pod: Pod) -> list[str]:
+    return [
+        f"DD_ENTITY_ID={pod.uid}",
+        f"DD_INTERNAL_POD_UID={pod.uid}",
+        f"DD_TAGS=pod_name:{pod.name} kube_node:{pod.node} env:prod",
+    ]
+
+
+def argo(pod: Pod) -> list[str]:
+    return [f"ARGO_POD_NAME={pod.name}", f"ARGO_POD_UID={pod.uid}", "ARGO_CONTAINER_NAME=main"]
+
+
+def batch(pod: Pod) -> list[str]:
+    return [
+        "JOB_COMPLETION_INDEX=1",
+        "VC_TASK_INDEX=1",
+        f"MASTER_ADDR={pod.ip}",
+        "LWS_LEADER_ADDRESS=llama-0.llama.models",
+    ]
+
+
+def dual_stack(pod: Pod) -> list[str]:
+    return [
+        f"POD_IPS={pod.ip},{pod.ip_6}",
+        f"LISTEN=[{pod.ip_6}]:8000",
+        f"POD_DNS={pod.ip.replace('.', '-')}.models.pod.cluster.local",
+    ]
+
+
+def java(pod: Pod) -> list[str]:
+    return [f"JAVA_TOOL_OPTIONS=-Xmx1g -Dpod.name={pod.name} -Dnode.name={pod.node} -Dhost.ip={pod.ip}"]
+
+
+def files(pod: Pod) -> list[str]:
+    """subPathExpr and the kubelet's own paths."""
+    uid = pod.uid.replace("-", "")
+    return [
+        f"KUBELET_DIR=/var/lib/kubelet/pods/{pod.uid}/volumes",
+        f"RUN_ID={uid}",
+        f"LOGS=/logs/{pod.uid}/0.log",
+    ]
+
+
+INJECTED = (
+    downward_api,
+    lower_case,
+    open_telemetry,
+    istio,
+    linkerd,
+    datadog,
+    ray,
+    kserve,
+    vault,
+    dynamo,
+    argo,
+    batch,
+    dual_stack,
+    java,
+    files,
+    cluster_of_peers,
+)
 
 
 def services(draw: random.Random, number: int) -> list[str]:
@@ -243,8 +363,8 @@ def key_of(pod: Pod, spec: Spec) -> key.WorkloadKey:
         name=pod.name,
         namespace="models",
         uid=pod.uid,
-        ips=(pod.ip,),
-        hostname=pod.name,
+        ips=(pod.ip, pod.ip_6),
+        hostname=pod.name[:63],
         node_names=(pod.node,),
         labels=pod.labels,
     )

@@ -3,7 +3,8 @@
 Noise comes from facts about this one pod, recognised by value, never by a variable's name alone (docs/matching.md,
 rules 3.1 to 3.6). How sure a value must be depends on how easily it could mean something else:
 
-    distinctive (a long uid, an address of the pod)     anywhere in a value, where it stands on its own
+    distinctive (a long uid, an address of the pod)     anywhere in a value, where it stands on its own; also as they
+                                                        are written in names: without dashes, 10-1-2-3
     a name made by a machine (name-7d9f8c6b5d-x2k4q)    the same
     any other name ("llama", "agent-x2k4q")             as the whole value of a variable, flag or attribute that
                                                         speaks of it: a pod called llama must not hide --model=llama
@@ -29,7 +30,10 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of which Kubernetes makes suffixes (
 _OF_REPLICA_SET = re.compile(rf".+-[{_LETTERS}]{{6,10}}-[{_LETTERS}]{{5}}")
 _GENERATED = re.compile(rf".+-[{_LETTERS}]{{5}}")
 _GENERATED_LONG = re.compile(rf".+[{_LETTERS}]{{5}}")
-_ORDINAL = re.compile(r".+-[0-9]+")
+_ORDINAL = re.compile(r".+-[0-9]{1,5}")  # more digits are a hash: nobody has so many replicas
+_OF_WORKFLOW = re.compile(r".+-[0-9]{6,10}")  # Argo Workflows ends its pods' names with a hash in digits
+_WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
+_DASHES = str.maketrans(".:", "--")
 _STATEFUL_LABEL = "statefulset.kubernetes.io/pod-name"
 # Labels that a controller sets which makes its pods' names with generateName (Deployment, DaemonSet, Job, KubeRay).
 _GENERATING_LABELS = (
@@ -71,8 +75,12 @@ class SandboxFacts:
     @cached_property
     def anywhere(self) -> tuple[tuple[str, str], ...]:
         """Distinctive values (rules 3.1, 3.2), each with its placeholder."""
-        values = [(ip, "pod-ip") for ip in self.ips if _is_own(ip)]
-        values += [(self.uid, "pod-uid")] if len(self.uid) >= _LONG else []
+        ips = [ip for ip in self.ips if _is_own(ip)]
+        values = [(ip, "pod-ip") for ip in ips]
+        values += [(ip.translate(_DASHES), "pod-ip-in-a-name") for ip in ips]  # 10-1-2-3.models.pod.cluster.local
+        if len(self.uid) >= _LONG:
+            values.append((self.uid, "pod-uid"))
+            values += [(self.uid.replace("-", ""), "pod-uid-without-dashes")] if "-" in self.uid else []
         for name, what in ((self.name, "pod-name"), (self.hostname, "hostname")):
             if name and self._is_machine_made(name):
                 values.append((name, what))
@@ -93,6 +101,8 @@ class SandboxFacts:
         if self.labels.get(_STATEFUL_LABEL):
             return False
         if _OF_REPLICA_SET.fullmatch(name) or (len(name) == _NAME_LIMIT and _GENERATED_LONG.fullmatch(name)):
+            return True
+        if _OF_WORKFLOW.fullmatch(name) and _WORKFLOW_LABEL in self.labels:
             return True
         return bool(_GENERATED.fullmatch(name)) and any(label in self.labels for label in _GENERATING_LABELS)
 
@@ -116,9 +126,7 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
     whole = _whole(sandbox, name, value)
     if whole is not None:
         return whole
-    if _is_attribute_list(value):
-        return ",".join(_attribute(sandbox, item) for item in value.split(","))
-    return _anywhere(sandbox, value)
+    return _anywhere(sandbox, _PAIR.sub(lambda found: _pair(sandbox, found), value))
 
 
 def metadata(sandbox: SandboxFacts, text: str) -> str:
@@ -171,18 +179,17 @@ def _whole(sandbox: SandboxFacts, name: str, value: str) -> str | None:
     return None
 
 
-# OTEL_RESOURCE_ATTRIBUTES: k8s.pod.name=web-7d9f8c6b5d-x2k4q,k8s.node.name=worker-1
-_ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9._/-]*)=([^,=]*)")
+# An attribute in a longer value, its own value whole: k8s.node.name=worker-1 among others (OpenTelemetry),
+# kube_node:worker-1 (Datadog), "nodeName": "worker-1" in JSON (Linkerd), -Dnode.name=worker-1, ?node=worker-1
+_PAIR = re.compile(
+    r"""(?P<before>(?:^|(?<=[\s,;&?{"'(]))(?:-D|--)?)(?P<name>[A-Za-z_][A-Za-z0-9._/-]*)"""
+    r"""(?P<between>"\s*:\s*"|[=:])(?P<value>[^\s,;&="']+)(?=[\s,;&"')]|$)"""
+)
 
 
-def _is_attribute_list(value: str) -> bool:
-    return "=" in value and all(_ATTRIBUTE.fullmatch(item) for item in value.split(","))
-
-
-def _attribute(sandbox: SandboxFacts, item: str) -> str:
-    name, _, value = item.partition("=")
-    whole = _whole(sandbox, name, value)
-    return f"{name}={_anywhere(sandbox, value) if whole is None else whole}"
+def _pair(sandbox: SandboxFacts, found: "re.Match[str]") -> str:
+    whole = _whole(sandbox, found["name"], found["value"])
+    return found[0] if whole is None else f"{found['before']}{found['name']}{found['between']}{whole}"
 
 
 def _anywhere(sandbox: SandboxFacts, value: str) -> str:
