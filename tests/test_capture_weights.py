@@ -58,6 +58,7 @@ def test_nothing_is_read_where_no_engine_reads_its_weights_again(model: Path) ->
 def test_they_are_unknown_until_they_were_read_behind(model: Path) -> None:
     of = facts(model)
     assert weights.extras(of) == {weights.NAME: None}
+    assert weights.why_unknown(of) == "they are being read, for the next start"
     assert known(of) == weights.read(of)
 
 

@@ -60,3 +60,15 @@ def test_a_controllers_pods_are_one_family(pod: str, family: str) -> None:
 
 def test_a_workload_is_known_again_whatever_its_variables_are() -> None:
     assert made(A="1").workload == made(A="2").workload
+
+
+def test_what_can_not_be_told_is_said_with_its_reason() -> None:
+    found = made()
+    unknown = replace(found.key, digest="", unknown={"extra weights": "its weights"})
+    why = judgements.MountedFiles(why={"extra weights": "they are being read, for the next start"})
+    assert replace(found, key=unknown, files=why).objections() == [
+        (
+            "unknown-fact",
+            "extra weights: its weights can't be told (they are being read, for the next start)",
+        )
+    ]

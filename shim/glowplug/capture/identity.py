@@ -107,7 +107,10 @@ def of(
         volume_states={place: answer.text for place, answer in answers.states.items()},
         fillings=fillings,
     )
-    return Identity(found, against, _files(bundle, answers))
+    files = _files(bundle, answers)
+    if weights.UNKNOWN in found.unknown:
+        files = replace(files, why={**files.why, weights.UNKNOWN: weights.why_unknown(bundle)})
+    return Identity(found, against, files)
 
 
 def when_frozen(found: Judgement, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Judgement:

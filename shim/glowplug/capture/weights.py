@@ -98,6 +98,11 @@ def failure(facts: BundleFacts) -> str:
     return _READER.failure(facts)
 
 
+def why_unknown(facts: BundleFacts) -> str:
+    """The reason in a phrase."""
+    return failure(facts) or "they are being read, for the next start"
+
+
 def read(facts: BundleFacts) -> str:
     """The digest, now, however long it takes. Raises OSError."""
     known = _load()

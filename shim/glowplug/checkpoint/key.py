@@ -386,7 +386,7 @@ def _settings(asked: _Asked) -> Value:
 def _extras(asked: _Asked) -> Value:
     for name, value in asked.extras.items():
         if value is None:
-            asked.unknown[f"extra {name}"] = f"its {name} (not read yet, or not to be read)"
+            asked.unknown[f"extra {name}"] = f"its {name}"
     return {name: asked.keyed("extra", name, value or "") for name, value in sorted(asked.extras.items())}
 
 
