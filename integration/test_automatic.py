@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,6 +126,26 @@ def test_once_and_exit_that_can_not_be_captured_fails(agent: Node, pods: Pods) -
     container = started(pods, env(), annotated(capture="once-and-exit", max_pause="1ms"))
     assert container.ended().exit_code == 128 + 9
     assert capture_of(agent, container.pod)["result"] == "refused"
+
+
+def test_one_that_serves_since_long_is_left_alone_by_an_agent_that_comes_later(
+    agent: Node, pods: Pods
+) -> None:
+    """What others sent it would be in its image. Who wants that says so."""
+    agent.stop_agent()
+    agent.write_settings({"capture_max_age_s": 0.5})
+    try:
+        serving, any_time = (started(pods, env(), annotated(capture=when)) for when in ("ready", "any-time"))
+        for container in (serving, any_time):
+            container.serves()
+        time.sleep(0.5)
+        agent.start_agent()
+        assert capture_of(agent, any_time.pod)["result"] == "captured"
+        left = capture_of(agent, serving.pod)
+        assert left["result"] == "not-needed" and "before this agent did" in left["detail"]
+    finally:
+        agent.stop_agent()
+        agent.write_settings({})
 
 
 @pytest.mark.parametrize("mode", ["observe", "off"])

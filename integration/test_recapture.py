@@ -2,9 +2,11 @@
 
 import json
 
-from integration.captured import Captured, capture, captured
+from glowplug.containerd.cri_specs import Resources
+from integration.captured import Captured, capture, captured, outcome, records
 from integration.node import Node
 from integration.pods import Pods
+from integration.test_automatic import annotated, capture_of, env, started
 
 FEATURES = "layer,processes,threads,unix_pair,unix_server,tcp_inside,tcp_own_address,gone_linked,memfd,shm_map,inotify"
 
@@ -54,3 +56,22 @@ def test_a_container_captured_twice_goes_on(agent: Node, pods: Pods) -> None:
     latest = Captured(results[1]["checkpoint"], before, results[1], {"env": dict(container.spec.env)}, {})
     _, restored = latest.restored(agent, pods)
     assert restored.exec("cat", "/data/number").stdout == b"1\n"
+
+
+def test_where_limits_were_raised_one_pod_is_captured_anew(agent: Node, pods: Pods) -> None:
+    """Its process sized itself by the old ones: a JVM's heap, GOMAXPROCS. Meanwhile the others are restored."""
+    environment = env()
+    small, large = Resources(memory_bytes=512 << 20), Resources(memory_bytes=1 << 30)
+    first = started(pods, environment, annotated(), resources=small)
+    checkpoint = capture_of(agent, first.pod)["checkpoint"]
+    raised = started(pods, environment, annotated(), resources=large)
+    assert outcome(agent, raised) == "cold:limits-raised"
+    meanwhile = started(pods, environment, annotated(), resources=large)
+    assert outcome(agent, meanwhile) == "restored"
+    renewed = capture_of(agent, raised.pod)
+    assert renewed["result"] == "captured"
+    for resources, expected in ((large, renewed["checkpoint"]), (small, checkpoint)):
+        again = started(pods, environment, annotated(), resources=resources)
+        assert outcome(agent, again) == "restored"
+        (start,) = [one for one in records(agent, again.id) if "outcome" in one]
+        assert start["checkpoint"] == expected

@@ -132,6 +132,7 @@ def respond(
             return _patch_pod(pod, content_type, body, is_status=bool(rest)) if pod else _status(404)
         case ("GET", "api", "v1", "pods"):
             assert query["fieldSelector"][0].startswith("spec.nodeName=node-1")
+            assert query["resourceVersion"] == ["0"]  # no quorum read of all pods of the cluster
             return 200, {"kind": "PodList", "items": list(server.pods.values())}
         case ("GET", "api", "v1", "nodes", name):
             return (200, server.nodes[name]) if name in server.nodes else _status(404)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,3 +92,16 @@ def test_pinned_checkpoints_are_kept_as_far_as_they_fit(
     store.quarantine(newer, "bad", [])
     assert prefetcher.pinned() == [older]
     assert other not in prefetcher.pinned()
+
+
+def test_a_pinned_one_that_does_not_stay_in_memory_is_not_read_all_the_time(
+    store: Store, prefetcher: Prefetcher, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is short of memory drops it: read again and again, its disk would do nothing else."""
+    name = published(store)
+    passed = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    for at in range(0, 3600, 10):
+        passed[0] = float(at)
+        prefetcher._read_pinned(name)
+    assert 2 <= len(read) <= 8

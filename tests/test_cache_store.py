@@ -357,6 +357,25 @@ def test_gc_says_the_same_dry_and_wet(store: Store, clock: Clock) -> None:
     assert sorted(store.ids()) == sorted(rest)
 
 
+def test_a_clock_that_is_ahead_for_a_while_empties_no_cache(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = published(store)
+    store.limits = Limits(max_age_s=30 * 86_400)
+    passed = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    clock.seconds = time.time() + 40 * 86_400
+    assert store.gc(patience_s=3600) == []
+    clock.seconds = time.time()
+    passed[0] = 1800.0
+    assert store.gc(patience_s=3600) == []
+    clock.seconds += 40 * 86_400
+    passed[0] = 4000.0
+    assert store.gc(patience_s=3600) == []  # it counts anew
+    passed[0] = 8000.0
+    assert [one[0] for one in store.gc(patience_s=3600)] == [name]
+
+
 def test_gc_keeps_the_newest_of_each_workload_and_namespace(store: Store) -> None:
     names = [published(store, created=number) for number in range(4)]
     other = published(store, created=0, namespace="other")
@@ -566,6 +585,11 @@ def test_what_a_dead_writer_promised_is_free_again(store: Store) -> None:
 
 def test_one_of_a_clock_that_was_ahead_is_not_the_newest_forever() -> None:
     now = time.time()
-    entries = [Entry(name, "ns", "key", False, made) for name, made in (("past", now - 9), ("ahead", now + 86_400))]
+    entries = [
+        Entry(name, "ns", "key", False, made) for name, made in (("past", now - 9), ("ahead", now + 86_400))
+    ]
     assert [entry.id for entry in index._newest_first(entries)] == ["past", "ahead"]
-    assert [entry.made(now + 90_000) > 0 for entry in entries] == [True, True]  # when its time has come, it is one
+    assert [entry.made(now + 90_000) > 0 for entry in entries] == [
+        True,
+        True,
+    ]  # when its time has come, it is one

@@ -1,5 +1,6 @@
 """The configuration: defaults, and one clear error per wrong key."""
 
+import os
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -30,9 +31,15 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ("restore_deadline_s = 61", "restore_deadline_s: wanted more than 0 and at most 60, found 61"),
         ("restore_deadline_s = 0", "restore_deadline_s: wanted more than 0 and at most 60, found 0"),
         ("cache_newest = 0", "cache_newest: wanted more than 0, found 0"),
-        ("free_floor_bytes = -2", "free_floor_bytes: wanted 0 or more, or -1 for a fifth of the file system, found -2"),
+        (
+            "free_floor_bytes = -2",
+            "free_floor_bytes: wanted 0 or more, or -1 for a fifth of the file system, found -2",
+        ),
         ('mode = "of"', "mode: wanted one of on, observe, off, found 'of'"),
-        ('capture = "always"', "capture: wanted one of ready, any-time, never, once-and-exit, found 'always'"),
+        (
+            'capture = "always"',
+            "capture: wanted one of ready, any-time, never, once-and-exit, found 'always'",
+        ),
         ("captures_at_once = 0", "captures_at_once: wanted more than 0, found 0"),
         ("criu = ", "wanted TOML, found: "),
         ('containerd_namespace = ""', "containerd_namespace: wanted a name of containerd's, such as k8s.io"),
@@ -76,6 +83,17 @@ def test_every_wrong_key_has_a_line(tmp_path: Path) -> None:
 def test_the_first_one_is_told_with_the_number_of_the_others(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"criuu: no such key.* \(and 1 more: `glowplug config check`\)"):
         load(tmp_path, 'criuu = "/x"\ncriu = 7\n')
+
+
+@pytest.mark.parametrize(("total", "floor"), [(10 << 30, 5 << 30), (250 << 30, 50 << 30)])
+def test_the_floor_is_above_the_kubelet_s_eviction_thresholds(
+    total: int, floor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of the file system: pods are evicted at 10 % of nodefs and 15 % of imagefs."""
+    size = os.statvfs_result((4096, 4096, total // 4096, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: size)
+    assert config.free_floor(config.Config(cache=f"{tmp_path}/not/there/yet")) == floor
+    assert config.free_floor(config.Config(cache=str(tmp_path), free_floor_bytes=7)) == 7
 
 
 def test_addresses_of_both_kinds() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glowplug import presets
-from glowplug.agent import gpus, intake
+from glowplug.agent import gpus, intake, policy
 from glowplug.agent.compile_caches import CompileCaches
 from glowplug.agent.history import History
 from glowplug.agent.judge import JUDGED, Judge
@@ -16,6 +16,7 @@ from glowplug.agent.learned import Learned
 from glowplug.agent.policy import is_chosen
 from glowplug.agent.rates import Rates
 from glowplug.agent.registry_work import RegistryWork
+from glowplug.agent.renewals import Renewals
 from glowplug.cache.store import Store
 from glowplug.capture import judged
 from glowplug.capture.readers import READERS
@@ -28,7 +29,7 @@ from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
-from glowplug.errors import CudaError, HostError, UsageError
+from glowplug.errors import CaptureRefused, CudaError, HostError, UsageError
 from glowplug.registry import fleet
 
 log = logging.getLogger("glowplug.agent")
@@ -61,6 +62,7 @@ class Resolver:
         rates = Rates(history.records())
         history.tellers.append(rates.tell)
         self.verdicts = Judge(config, containerd, store, host, rates)
+        self._renewals = Renewals()
         self._salt = fleet.salt(config.registry, store)
         self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
         store.index.all()  # read now what else the first question would wait for
@@ -135,7 +137,22 @@ class Resolver:
             device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(spec) or ())
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
+        if not chosen.verdict.exact and self._is_renewed(record, spec, found):
+            return _miss("limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits")
         return {**self._plan(spec, chosen, why), "device_map": device_map}
+
+    def _is_renewed(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
+        """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
+        try:
+            asked = policy.of(spec, policy.when(self._config.capture))
+            self._learned.require_capture(found.workload)
+        except (policy.BadAnnotation, CaptureRefused):
+            return False
+        if not found.chosen or asked.when == "never" or asked.ready is None or self._config.mode != "on":
+            return False
+        given = requirements.given(spec, None)
+        limits = tuple(getattr(given, name) for name in requirements.LIMITS)
+        return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
 
     def _missed(
         self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
