@@ -9,9 +9,15 @@ import os
 import signal
 import time
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from glowplug import config
+from glowplug.agent.capture_child import Children
+from glowplug.agent.capture_task import Task
+from glowplug.agent.running import Running
+from glowplug.capture.request import Request
 from glowplug.host import cgroup, process
 from integration.captured import outcome
 from integration.node import Node
@@ -155,3 +161,27 @@ def test_an_agent_that_is_stopped_undoes_its_capture_or_finishes_it(hooked: Cont
     assert not is_frozen(hooked)
     hooked.serves()
     assert lines(hooked, BEFORE) == lines(hooked, AFTER) == 1
+
+
+def test_a_capture_that_begins_as_another_ends_makes_no_second_one(agent: Node, pods: Pods) -> None:
+    """An agent looks for a checkpoint, and the process of one that was killed publishes it before ours has begun."""
+    container = started(pods, env(), annotated())
+    assert capture_of(agent, container.pod)["result"] == "captured"
+    made = os.listdir(f"{agent.names.cache}/checkpoints")
+    task = Task(
+        config=config.load(agent.names.config),
+        request=Request("default", container.pod.spec.name, "main", container_id=container.id),
+        running=Running(container.id, container.pid, "", ""),
+        runc_root=f"{agent.names.runc_root}/k8s.io",
+        pod_uid=container.pod.spec.uid,
+        before=None,
+        after=None,
+        hook_timeout_s=5.0,
+        gpu=False,
+        end=False,
+    )
+    with patch.dict(os.environ, agent.env):
+        answer = Children().capture(task)
+    assert answer is not None and answer["result"] == "not-needed", answer
+    assert os.listdir(f"{agent.names.cache}/checkpoints") == made
+    assert len(captures(agent, container.pod)) == 1

@@ -103,6 +103,24 @@ def test_what_does_no_harm_is_eligible(change: Callable[[Spec], None]) -> None:
     assert slugs(found) == []
 
 
+@pytest.mark.parametrize(
+    "work",  # what nvidia-ctk cdi generate writes, 1.17 to 1.20
+    [
+        "chmod",
+        "create-symlinks",
+        "create-soname-symlinks",
+        "disable-device-node-modification",
+        "enable-cuda-compat",
+        "update-application-profile",
+        "update-ldcache",
+    ],
+)
+def test_the_hooks_of_every_cdi_generator_are_known(work: str) -> None:
+    found = made.spec()
+    hooked(found, "createContainer", "/usr/bin/nvidia-cdi-hook", work, "--an-option", "x")
+    assert slugs(found) == []
+
+
 def test_another_work_of_the_cdi_hook_is_not_taken_on_trust() -> None:
     found = made.spec()
     hooked(found, "createContainer", "/usr/bin/nvidia-cdi-hook", "mount-it-all")

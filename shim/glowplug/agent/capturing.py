@@ -13,16 +13,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+from glowplug import config
 from glowplug.agent import canary, capture_journal, capture_slots, capture_task, capture_told, hooks
 from glowplug.agent.capture_journal import Journal
 from glowplug.agent.capture_task import UNDONE, Task
 from glowplug.agent.running import has_ended
-from glowplug.capture import pipeline
+from glowplug.cache.store import Store
+from glowplug.capture import judged, pipeline
 from glowplug.capture.request import Result
+from glowplug.checkpoint import manifest as manifests
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, NotRestorable, UsageError
-from glowplug.host import ending
+from glowplug.host import ending, process
 
 PAUSES = "room"
 """The first step of a capture that others of the node have to wait for: the hooks before and after do not count."""
@@ -65,6 +68,10 @@ def run(task: Task) -> dict[str, object]:
             "told": False,
             "passing": True,
         }
+    earlier = _captured_before(task)
+    if earlier is not None:
+        journal.finish()
+        return {"result": capture_told.NOT_NEEDED, "slug": "", "detail": earlier, "told": False}
     trouble: list[str] = []
     try:
         result = _captured(task, journal, trouble)
@@ -85,17 +92,38 @@ def run(task: Task) -> dict[str, object]:
     return answer
 
 
+def _captured_before(task: Task) -> str | None:
+    """What there is of this very container, in words: captured by a process that an earlier agent had begun.
+
+    Asked with the journal's lock held. Before that, whoever looks may be overtaken by a capture that ends meanwhile.
+    """
+    known = judged.of(task.running.id)
+    if known is None or not known.key.digest:
+        return None
+    try:
+        started = int(process.started_at(task.running.pid))  # a manifest's time has whole seconds
+        store = Store(task.config.cache, config.limits(task.config))
+        for entry in store.index.find(known.namespace, known.key.digest):
+            if entry.created >= started:
+                made = manifests.loads(store.manifest(entry.id))
+                if (made.pod, made.container) == (known.pod, known.name):
+                    return f"checkpoint {entry.id} was made of it"
+    except (GlowplugError, OSError):
+        return None  # the capture itself meets it, and says so
+    return None
+
+
 def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
-    config = task.config
+    of_node = task.config
     with (
-        Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
-        Cri(config.containerd_socket) as cri,
+        Containerd(of_node.containerd_socket, of_node.containerd_namespace) as containerd,
+        Cri(of_node.containerd_socket) as cri,
     ):
 
         def report(step: str, _: str) -> None:
             if step == PAUSES and journal.facts["step"] != PAUSES:
                 journal.step("slot")
-                pausing.enter_context(capture_slots.taken(config.captures_at_once))
+                pausing.enter_context(capture_slots.taken(of_node.captures_at_once))
             journal.step(step)
 
         request = task.request
@@ -104,7 +132,7 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
             kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
             request = replace(request, canary=kept)
         with _hooked(task, journal, containerd, cri, trouble), contextlib.ExitStack() as pausing:
-            return pipeline.run(config, request, report)
+            return pipeline.run(of_node, request, report)
 
 
 @contextlib.contextmanager

@@ -131,15 +131,18 @@ class History:
             if os.stat(self._journal).st_size > JOURNAL_LIMIT_BYTES:
                 os.rename(self._journal, f"{self._journal}.1")
         fd = os.open(self._journal, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(fd, "ab+") as file:
-            size = file.tell()
+        try:
+            size = os.fstat(fd).st_size
             lead = b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""
+            left = memoryview(lead + b"".join(json.dumps(record).encode() + b"\n" for record in records))
             try:
-                file.write(lead + b"".join(json.dumps(record).encode() + b"\n" for record in records))
-                file.flush()
+                while left:
+                    left = left[os.write(fd, left) :]
             except OSError:
                 os.ftruncate(fd, size)  # what was written in part would be there twice
                 raise
+        finally:
+            os.close(fd)
 
 
 def _tried(records: Iterable[Record]) -> Iterator[tuple[tuple[str, str], Restore | None]]:

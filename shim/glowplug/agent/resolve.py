@@ -144,7 +144,7 @@ class Resolver:
     def _is_renewed(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
         """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
         try:
-            asked = policy.of(spec, policy.when(self._config.capture))
+            asked = policy.of(spec, policy.when(self._config.capture), presets.known(self._config.presets))
             self._learned.require_capture(found.workload)
         except (policy.BadAnnotation, CaptureRefused):
             return False

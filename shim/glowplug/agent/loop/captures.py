@@ -82,6 +82,10 @@ def capture(parts: Parts, row: Row) -> Next:
         parts.learned.captured(case.judgement)
         parts.decided(case.candidate)
         return SETTLED
+    if answer["result"] == capture_told.NOT_NEEDED:
+        parts.not_needed(case.candidate, str(answer["detail"]))
+        parts.end_if_wanted(case.candidate, case.policy.when)
+        return SETTLED
     if answer.get("passing") is True and time.monotonic() < case.until:
         case.tries += 1
         return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
