@@ -27,6 +27,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Request)
         self.pods: dict[tuple[str, str], dict[str, Any]] = {}
         self.nodes: dict[str, dict[str, Any]] = {"node-1": {"metadata": {"name": "node-1", "labels": {}}}}
+        self.namespaces = {"models": "uid-of-models"}
         self.events: list[dict[str, Any]] = []
         self.secrets: dict[tuple[str, str], dict[str, bytes]] = {}
         self.requests: list[str] = []
@@ -134,6 +135,10 @@ def respond(
             assert query["fieldSelector"][0].startswith("spec.nodeName=node-1")
             assert query["resourceVersion"] == ["0"]  # no quorum read of all pods of the cluster
             return 200, {"kind": "PodList", "items": list(server.pods.values())}
+        case ("GET", "api", "v1", "namespaces"):
+            assert query["resourceVersion"] == ["0"]
+            names = [{"metadata": {"name": name, "uid": uid}} for name, uid in server.namespaces.items()]
+            return 200, {"kind": "NamespaceList", "items": names}
         case ("GET", "api", "v1", "nodes", name):
             return (200, server.nodes[name]) if name in server.nodes else _status(404)
         case ("GET", "api", "v1", "namespaces", namespace, "secrets", name):

@@ -12,11 +12,13 @@ import pytest
 from tests import api_server
 from tests.api_server import ApiServer
 
+from glowplug import paths
 from glowplug.agent import cluster, cluster_writer, node_labels
 from glowplug.agent.cluster import CAPTURED, OUTCOME, Cluster
 from glowplug.agent.cluster_api import Api, Pod, Unreachable
 from glowplug.agent.cluster_writer import Write, Writer
 from glowplug.agent.record import Record
+from glowplug.capture import namespaces
 from glowplug.errors import KubernetesError, UsageError
 
 WEB = {"namespace": "models", "pod": "web", "pod_uid": "uid-1", "container": "main"}
@@ -27,6 +29,11 @@ ROUNDS_END = "GET /api/v1/pods"
 AWAKE = {**WEB, "event": "after-restore", "result": "none"}
 
 COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
+
+
+@pytest.fixture(autouse=True)
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -480,3 +487,23 @@ def test_the_node_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (cluster.node_name("set"), cluster.node_name("")) == ("set", "from-the-pod")
     monkeypatch.delenv("NODE_NAME")
     assert cluster.node_name("") == os.uname().nodename.lower()
+
+
+@pytest.mark.usefixtures("told")
+def test_a_namespace_is_known_by_its_uid(server: ApiServer) -> None:
+    """One that was deleted and made again by others has the same name."""
+    until(lambda: namespaces.uid("models") == "uid-of-models")
+    assert namespaces.uid("another") == ""
+    assert os.stat(paths.namespaces()).st_mode & 0o777 == 0o600
+
+
+def test_where_namespaces_may_not_be_listed_all_else_goes_on(server: ApiServer, tmp_path: Path) -> None:
+    server.forbids = "GET /api/v1/namespaces"
+    server.pod("web")
+    made = Told(server, tmp_path, [])
+    made.cluster.start()
+    made.tell(RESTORED)
+    until(lambda: server.events)
+    made.cluster.stop()
+    assert namespaces.uid("models") == ""
+    assert server.requests.count("GET /api/v1/namespaces") == 1

@@ -97,6 +97,11 @@ def judgement(container: str) -> str:
     return f"{judgements()}/{container}.json"
 
 
+def namespaces() -> str:
+    """The uids of Kubernetes' namespaces (capture/namespaces.py)."""
+    return f"{RUN_DIR}/namespaces.json"
+
+
 def weights() -> str:
     """Digests of the files of weights, by inode."""
     return f"{RUN_DIR}/weights.json"

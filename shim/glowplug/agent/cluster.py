@@ -4,6 +4,7 @@ readiness gate may wait for, and the node's labels.
 A teller (intake.py): it puts what is to be written into the writer's queue and returns.
 """
 
+import logging
 import os
 import socket
 import threading
@@ -16,8 +17,11 @@ from glowplug.agent import capture_told, node_labels
 from glowplug.agent.cluster_api import Api, Forbidden, Pod, Unknown, Unreachable, is_in_a_pod
 from glowplug.agent.cluster_writer import Count, Write, Writer
 from glowplug.agent.record import Record, kind, number, text
+from glowplug.capture import namespaces
 from glowplug.config import Config
 from glowplug.errors import UsageError
+
+log = logging.getLogger("glowplug.agent")
 
 Found = TypeVar("Found")
 
@@ -96,7 +100,8 @@ class Cluster:
         self._annotates_from = 0.0
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        rounds = (self._label, self._look_at_gates)
+        self._namespaces_from = 0.0
+        rounds = (self._look_at_namespaces, self._label, self._look_at_gates)
         self._writer = Writer(count, rounds, ROUND_EVERY_S)
 
     def start(self) -> None:
@@ -217,6 +222,18 @@ class Cluster:
         if time.monotonic() - self._saw_gates >= LOOKED_AT_EVERY_S:
             self._catch_up(self._call(lambda api: api.waiting(self._node, CAPTURED)))
             self._saw_gates = time.monotonic()
+
+    def _look_at_namespaces(self) -> None:
+        """Their uids; where that is not allowed, nobody tells."""
+        if time.monotonic() < self._namespaces_from:
+            return
+        try:
+            namespaces.note(self._call(lambda api: api.namespaces()))
+        except Forbidden as error:
+            log.info("namespaces are known by name alone (docs/matching.md, rule 7.2): %s", error)
+        except OSError as error:
+            log.warning("the uids of namespaces can't be written down: %s", error)
+        self._namespaces_from = time.monotonic() + LOOKED_AT_EVERY_S
 
     def _annotate(self, api: Api, pod: Pod) -> None:
         """The latest outcome of each container of the pod, in one annotation: `main=restored,other=cold:off`."""

@@ -169,6 +169,15 @@ class Api:
         except (KeyError, TypeError, AttributeError) as error:
             raise KubernetesError(f"wanted a list of pods, found another answer: {error!r}") from None
 
+    def namespaces(self) -> dict[str, str]:
+        """The uid of each namespace of the cluster."""
+        found = self._read(self._core.list_namespace, resource_version="0")
+        try:
+            metadata = [item["metadata"] for item in found.get("items") or ()]
+            return {str(one["name"]): str(one["uid"]) for one in metadata}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise KubernetesError(f"expected a list of namespaces, got another answer: {error!r}") from None
+
     def labels(self, node: str) -> dict[str, str]:
         """The node's."""
         metadata = self._read(self._core.read_node, node).get("metadata")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from glowplug.capture import volume_answers, weights
+from glowplug.capture import namespaces, volume_answers, weights
 from glowplug.capture.readers import READERS, Answer
 from glowplug.capture.volume_files import Unreadable
 from glowplug.checkpoint import bundle as bundles
@@ -60,13 +60,12 @@ def of(
     deadline_s: float | None = None,
     sandbox_sysctl: Mapping[str, str] | None = None,
     extras: Mapping[str, str | None] = _NONE,
-    namespace_uid: str = "",
 ) -> Identity:
     """Raises ContainerdError where containerd can't say; what a file can't say makes the key unknown.
 
     `runs`: it was started already, so that what it wrote itself is no other's. `deadline_s`: for its volumes; None:
     DEADLINE_S, or CAPTURE_DEADLINE_S of one that runs. `sandbox_sysctl`: those of the pod; None: read here from its
-    sandbox's record. `extras`, `namespace_uid`: as `key.workload_key` has them.
+    sandbox's record. `extras`: as `key.workload_key` has them.
     """
     facts = RecordFacts(
         snapshotter=record.snapshotter,
@@ -103,7 +102,7 @@ def of(
         sandbox_sysctl=sandbox_sysctl,
         extras={**weights.extras(bundle), **extras},
         account_uid=_account_uid(bundle),
-        namespace_uid=namespace_uid,
+        namespace_uid=namespaces.uid(bundle.sandbox_namespace),
         volume_states={place: answer.text for place, answer in answers.states.items()},
         fillings=fillings,
     )
