@@ -3,19 +3,20 @@
 import os
 
 import pytest
+import zstandard
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.registry_made import NAMESPACE, SECRET
 
 from glowplug.errors import RegistryMiss
-from glowplug.registry import seal
+from glowplug.registry import frames, seal
 
 
 @given(st.binary(min_size=1, max_size=5000))
 def test_a_chunk_comes_back(content: bytes) -> None:
     sealed = seal.seal_chunk(content, SECRET)
-    assert seal.open_chunk(sealed.blob, sealed.key, sealed.length, sealed.id) == content
+    assert b"".join(seal.open_chunk(sealed.blob, sealed.key, sealed.length, sealed.id)) == content
     assert content not in sealed.blob or len(content) < 8
 
 
@@ -25,7 +26,17 @@ def test_what_does_not_get_smaller_is_framed_as_it_is(size: int) -> None:
     blocks = -(-size // (128 << 10))
     sealed = seal.seal_chunk(content, None)
     assert len(sealed.blob) == size + 9 + 3 * blocks
-    assert seal.open_chunk(sealed.blob, b"", size, sealed.id) == content
+    assert b"".join(seal.open_chunk(sealed.blob, b"", size, sealed.id)) == content
+    assert zstandard.ZstdDecompressor().decompress(sealed.blob) == content
+
+
+@given(st.binary(min_size=1, max_size=40), st.integers(1, 40))
+def test_a_frame_that_only_looks_raw_is_left_to_zstd(tail: bytes, length: int) -> None:
+    """What is taken for raw blocks is what zstd makes of them, too."""
+    for frame in (frames.raw(tail)[: -len(tail) // 2], frames.raw(tail)[:9] + tail, frames.raw(tail)):
+        blocks = frames.raw_blocks(memoryview(frame), length)
+        if blocks is not None:
+            assert b"".join(blocks) == zstandard.ZstdDecompressor().decompress(frame)
 
 
 def test_what_only_begins_like_noise_gets_smaller() -> None:

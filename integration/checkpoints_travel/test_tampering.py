@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from glowplug.checkpoint import manifest as manifests
 from glowplug.errors import RegistryMiss
-from glowplug.registry import copying, keys, look, names, oci, opened, retention
+from glowplug.registry import copying, keys, look, names, oci, opened, retention, unsealing
 from glowplug.registry import push as pushes
 from glowplug.registry.client import Repository
 from integration import certificates
@@ -54,6 +55,22 @@ def flip_a_byte(scene: Scene) -> None:
         byte = file.read(1)
         file.seek(middle)
         file.write(bytes([byte[0] ^ 1]))
+
+
+def change_a_chunk_with_its_key(scene: Scene) -> None:
+    """By somebody who may read the artifact: the pack has its size, and each chunk opens under its key."""
+    with opened.repository(scene.b.settings, NAMESPACE) as repository:
+        listed = unsealing.index_of(repository, scene.b.settings, scene.b.look(scene.tag))
+        pack = scene.artifact.packs[0]
+        content = bytearray(repository.pack(pack, pack.size))
+    chunk = max((one for one in listed.chunks if one.pack == 0), key=lambda one: one.length)
+    place = slice(chunk.offset, chunk.offset + chunk.size)
+    cipher, nonce, bound_to = AESGCM(chunk.key), bytes(12), b"glowplug chunk v1"
+    frame = bytearray(cipher.decrypt(nonce, bytes(content[place]), bound_to))
+    frame[-1] ^= 1  # of a raw block
+    content[place] = cipher.encrypt(nonce, bytes(frame), bound_to)
+    with open(scene.blob_file(pack.digest), "wb") as file:
+        file.write(content)
 
 
 def swap_packs(scene: Scene) -> None:
@@ -139,6 +156,7 @@ def not_an_artifact(scene: Scene) -> None:
     ("tampering", "slug"),
     [
         (flip_a_byte, "damaged"),
+        (change_a_chunk_with_its_key, "damaged"),
         (swap_packs, "damaged"),
         (list_packs_in_another_order, "damaged"),
         (strip_the_signature, "unsigned"),
@@ -161,7 +179,7 @@ def test_each_tampering_is_a_miss_with_its_reason(
         b.pull(scene.tag)
     assert miss.value.slug == slug
     assert b.store.ids() == []
-    if tampering not in (flip_a_byte, swap_packs):
+    if tampering not in (flip_a_byte, change_a_chunk_with_its_key, swap_packs):
         assert b.is_untouched()  # decided before anything was written
 
 

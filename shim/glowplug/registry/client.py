@@ -6,13 +6,16 @@ a name (tags) comes from the registry itself, and from those where the registry 
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 from urllib.parse import quote
 
 from glowplug.errors import RegistryError, RegistryMiss
 from glowplug.registry import names, oci, peers
 from glowplug.registry.oci import Descriptor
 from glowplug.registry.transport import Answer, Body, NotThere, Transport
+
+Made = TypeVar("Made")
 
 _MISSING = frozenset((404,))
 _ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
@@ -80,6 +83,19 @@ class Repository:
 
     def pack(self, wanted: Descriptor, limit: int) -> bytearray:
         """As `blob`, in the buffer that it was read into."""
+
+        def verified(content: bytearray) -> bytearray:
+            if names.digest(content) != wanted.digest:
+                raise RegistryMiss("damaged", f"another blob came for {wanted.digest}")
+            return content
+
+        return self.opened(wanted, limit, verified)
+
+    def opened(self, wanted: Descriptor, limit: int, opens: Callable[[bytearray], Made]) -> Made:
+        """What `opens` makes of a blob; it raises RegistryMiss for bytes that are others, and the next source is asked.
+
+        Raises RegistryMiss: too large, or opened from nowhere; RegistryError.
+        """
         if wanted.size > limit:
             raise RegistryMiss(
                 "damaged", f"a blob of {wanted.size} bytes, more than the {limit} that it may have"
@@ -87,12 +103,13 @@ class Repository:
         failed: RegistryError | None = None
         for source in self._sources(by_digest=True):
             try:
-                found = source.stream(
-                    f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), size=wanted.size
+                return opens(
+                    source.stream(
+                        f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), size=wanted.size
+                    )
                 )
-                if names.digest(found) == wanted.digest:
-                    return found
-                failed = RegistryMiss("damaged", f"{source.base} gave another blob for {wanted.digest}")
+            except RegistryMiss as error:
+                failed = RegistryMiss(error.slug, f"{source.base}: {error}")
             except NotThere as error:
                 failed = error
                 continue

@@ -8,6 +8,7 @@ from glowplug.registry import chunks, seal
 from glowplug.registry.client import Repository
 from glowplug.registry.index import Index
 from glowplug.registry.oci import Descriptor
+from glowplug.registry.seal import Pieces
 
 _WORTH_ALL = 0.5
 """A pack of which at least so much is needed is fetched whole: by its digest, from a mirror perhaps."""
@@ -47,17 +48,30 @@ def parts(listed: Index, packs: Sequence[Descriptor], there: Collection[int]) ->
     return found
 
 
-def fetch(repository: Repository, listed: Index, part: Part) -> Iterator[tuple[int, bytes]]:
-    """The chunks of a part with their numbers, each verified. Raises RegistryError, RegistryMiss."""
+Opened = list[tuple[int, Pieces]]
+"""Chunks by their numbers, and their contents."""
+
+
+def fetch(repository: Repository, listed: Index, part: Part) -> Opened:
+    """The chunks of a part, each verified. Raises RegistryError, RegistryMiss.
+
+    They are opened under keys that a signed index has, which no other bytes do: a pack's own digest is not computed.
+    Who has those keys could make others; that shows when all files are compared with the signed manifest's digests.
+    """
+
+    def opened(content: bytearray) -> Opened:
+        view = memoryview(content)
+        found = []
+        for number in part.chunks:
+            chunk = listed.chunks[number]
+            begin = chunk.offset - part.offset
+            blob = view[begin : begin + chunk.size]
+            found.append((number, seal.open_chunk(blob, chunk.key, chunk.length, chunk.id)))
+        return found
+
     if part.is_whole:
-        content = repository.pack(part.pack, chunks.PACK_LIMIT)
-    else:
-        content = repository.part(part.pack, part.offset, part.size)
-    view = memoryview(content)
-    for number in part.chunks:
-        chunk = listed.chunks[number]
-        begin = chunk.offset - part.offset
-        yield number, seal.open_chunk(view[begin : begin + chunk.size], chunk.key, chunk.length, chunk.id)
+        return repository.opened(part.pack, chunks.PACK_LIMIT, opened)
+    return opened(repository.part(part.pack, part.offset, part.size))
 
 
 def _pieces(listed: Index, pack: Descriptor, numbers: Sequence[int]) -> Iterator[Part]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from glowplug import paths
 from glowplug.cache import draft
 from glowplug.cache.store import Store
-from glowplug.errors import CacheError, DamagedCheckpoint
+from glowplug.errors import CacheError, DamagedCheckpoint, RegistryMiss
 from glowplug.registry import fetching, kept, unsealing
 from glowplug.registry.client import Repository
 from glowplug.registry.fetching import Part
@@ -58,9 +58,9 @@ def pull(
     try:
         done, fetched = _fetch(opened.path, repository, found, listed, settings.parallel, report)
         store.publish(opened, listed.manifest)
-    except DamagedCheckpoint:
+    except DamagedCheckpoint as error:
         opened.abandon()  # what was written before is no better than what was fetched now
-        raise
+        raise RegistryMiss("damaged", f"what came is not what was signed: {error}") from error
     except OSError as error:
         raise CacheError(
             f"checkpoint {checkpoint} can't be written: {error}; what is there is kept for a day"
@@ -99,11 +99,11 @@ def _fetch(
             nonlocal done
             if stopping.is_set():
                 return
-            for number, content in fetching.fetch(repository, listed, part):
-                writer.write(number, content)
-                with lock:
-                    done += len(content)
-                    report(done, all_bytes)
+            opened = fetching.fetch(repository, listed, part)
+            writer.write(opened)
+            with lock:
+                done += sum(listed.chunks[number].length for number, _ in opened)
+                report(done, all_bytes)
 
         with ThreadPoolExecutor(parallel, thread_name_prefix="pull") as pool:
             try:

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -40,6 +41,10 @@ _LEVEL, _QUICK_LEVEL = 1, -5
 _SAMPLE = 4 << 10  # bytes
 _THREAD = threading.local()
 """zstd contexts are one thread's."""
+
+
+Pieces = Sequence[bytes | memoryview]
+"""A content, one part behind the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,12 @@ def seal_again(content: bytes, id: str, key: bytes) -> bytes:
     return AESGCM(key).encrypt(_ZERO_NONCE, frame, _CHUNK) if key else frame
 
 
-def open_chunk(blob: bytes | memoryview, key: bytes, length: int, id: str) -> bytes:
-    """The chunk's content. Raises RegistryMiss: another key, another blob, another length."""
+def open_chunk(blob: bytes | memoryview, key: bytes, length: int, id: str) -> Pieces:
+    """The chunk's content, in pieces. Raises RegistryMiss: another key, another blob, another length."""
     if not key and blake3(blob).hexdigest() != id:
         raise RegistryMiss("damaged", "a chunk is another one than was signed")
     frame = _decrypted(blob, key, _ZERO_NONCE, _CHUNK, "a chunk") if key else blob
-    return _decompressed(frame, length, "a chunk")
+    return frames.raw_blocks(memoryview(frame), length) or (_decompressed(frame, length, "a chunk"),)
 
 
 def seal_index(content: bytes, content_key: bytes | None, bound_to: bytes) -> bytes:

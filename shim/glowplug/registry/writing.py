@@ -9,10 +9,12 @@ import os
 import stat
 import threading
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 
 from glowplug.registry import index
 from glowplug.registry.index import Entry, Index
+from glowplug.registry.seal import Pieces
 
 JOURNAL = ".pulled"
 """In the draft while it is being pulled: the numbers of the chunks that are written, a line each."""
@@ -58,11 +60,17 @@ class Writer:
             with suppress(FileExistsError):
                 self._make(entry)
 
-    def write(self, chunk: int, content: bytes) -> None:
-        """One chunk into every place that it has. Raises OSError."""
-        for stream, offset in self._places[chunk]:
-            self._write_at(stream, offset, content)
-        os.write(self._journal, b"%d\n" % chunk)
+    def write(self, chunks: Iterable[tuple[int, Pieces]]) -> None:
+        """Chunks by their numbers, each into every place that it has; then they are noted. Raises OSError."""
+        written = []
+        for chunk, pieces in chunks:
+            for stream, offset in self._places[chunk]:
+                at = offset
+                for piece in pieces:
+                    self._write_at(stream, at, piece)
+                    at += len(piece)
+            written.append(b"%d\n" % chunk)
+        os.write(self._journal, b"".join(written))
 
     def finish(self) -> None:
         """Owners, modes, attributes, times of the trees. Raises OSError."""
@@ -98,7 +106,7 @@ class Writer:
         else:
             os.mknod(path, _KINDS[entry.type] | 0o600, os.makedev(*entry.device))
 
-    def _write_at(self, stream: int, offset: int, content: bytes) -> None:
+    def _write_at(self, stream: int, offset: int, content: bytes | memoryview) -> None:
         """The files that lie in [offset, offset + len(content)) of the stream."""
         end = offset + len(content)
         view = memoryview(content)
