@@ -13,21 +13,33 @@ from glowplug.cli.main import commands
 DOCS = f"{os.path.dirname(os.path.abspath(__file__))}/../docs/cli.md"
 
 
-@pytest.mark.parametrize("name", sorted(commands.commands))
+@pytest.mark.parametrize("name", sorted(main.COMMANDS))
 def test_each_command_is_documented_and_has_help(name: str) -> None:
     with open(DOCS) as file:
         assert f"| `{name}" in file.read()
-    command = commands.commands[name]
-    assert command.help
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None and command.name == name and command.help
     assert [
         option.name for option in command.params if isinstance(option, click.Option) and not option.help
     ] == []
 
 
+def test_a_command_imports_no_other() -> None:
+    """All of them together take longer than most of them work."""
+    code = (
+        "import sys; from glowplug.cli.main import commands; commands.main(['push', '--help'], standalone_mode=False);"
+        "print([name for name in sys.modules if name.startswith('glowplug.cli.') or name == 'google.protobuf'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert "glowplug.cli.push" in loaded
+    assert "glowplug.cli.node" not in loaded and "google.protobuf" not in loaded
+
+
 def test_no_command_is_documented_that_is_not_there() -> None:
     with open(DOCS) as file:
         rows = [line for line in file if line.startswith("| `")]
-    assert {row.split("`")[1].split()[0] for row in rows} == set(commands.commands)
+    assert {row.split("`")[1].split()[0] for row in rows} == set(main.COMMANDS)
 
 
 @pytest.mark.parametrize("typed", [[], ["node"], ["quarantine"]])

@@ -1,72 +1,66 @@
 """`glowplug`: one file per command. What a person did wrong ends with one line and status 2."""
 
+import importlib
 import os
 import sys
 
 import click
 
 from glowplug import __version__
-from glowplug.cli.agent import agent
-from glowplug.cli.capture import capture
-from glowplug.cli.config_check import config
-from glowplug.cli.copy import copy
-from glowplug.cli.doctor import doctor
-from glowplug.cli.explain import explain
-from glowplug.cli.gc import gc
-from glowplug.cli.history import history
-from glowplug.cli.inspect import inspect
-from glowplug.cli.list import list_checkpoints
-from glowplug.cli.node import node
-from glowplug.cli.pin import pin
-from glowplug.cli.pull import pull
-from glowplug.cli.push import push
-from glowplug.cli.quarantine import quarantine
-from glowplug.cli.registry import registry
-from glowplug.cli.rm import rm
-from glowplug.cli.status import status
-from glowplug.cli.timeline import timeline
-from glowplug.cli.top import top
-from glowplug.cli.unpin import unpin
-from glowplug.cli.verify import verify
-from glowplug.cli.warm import warm
 from glowplug.errors import GlowplugError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_FILES = (
+    "agent",
+    "capture",
+    "copy",
+    "doctor",
+    "explain",
+    "gc",
+    "history",
+    "inspect",
+    "node",
+    "pin",
+    "pull",
+    "push",
+    "quarantine",
+    "registry",
+    "rm",
+    "status",
+    "timeline",
+    "top",
+    "unpin",
+    "verify",
+    "warm",
+)
+COMMANDS = {name: name for name in _FILES} | {"config": "config_check", "list": "list"}
+"""Of each command the file that it stands in; its function there has the command's name."""
+
+_FUNCTIONS = {"list": "list_checkpoints"}
+
+
+class _Commands(click.Group):
+    """Imports the command that is asked for, and no other: together they take longer than most of them work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"glowplug.cli.{COMMANDS[cmd_name]}")
+        found = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="glowplug")
 def commands() -> None:
     """Pods that start from a checkpoint."""
-
-
-for command in (
-    agent,
-    capture,
-    config,
-    copy,
-    doctor,
-    explain,
-    gc,
-    history,
-    inspect,
-    list_checkpoints,
-    node,
-    pin,
-    pull,
-    push,
-    quarantine,
-    registry,
-    rm,
-    status,
-    timeline,
-    top,
-    unpin,
-    verify,
-    warm,
-):
-    commands.add_command(command)
 
 
 def main() -> None:
