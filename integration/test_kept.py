@@ -42,6 +42,7 @@ KEPT = (
     "queues:a_small_buffer",
     "queues:segments",
     "owners:given_away",
+    "prctls:all_kinds",
     "scheduling:of_one_thread",
     "scheduling:of_a_child",
     "scheduling:memory_policy",

@@ -112,3 +112,16 @@ def test_a_thread_more_is_none_but_one_less_is() -> None:
     before = {"1/comm": "go", "1/thread/1/comm": "go", "1/thread/5/comm": "go"}
     assert differ.differences(before, before | {"1/thread/9/comm": "go", "1/thread/9/SigBlk": "1"}) == []
     assert differ.differences(before, {"1/comm": "go", "1/thread/1/comm": "go"}) == ["1/thread/5 is gone: go"]
+
+
+def test_a_connection_to_the_outside_comes_back_closed_but_none_inside_does() -> None:
+    inside = {"1/comm": "a", "1/fd/3/state": "1", "1/fd/3/peer": "('::1', 8)", "1/fd/4/name": "('::1', 8)"}
+    outside = {
+        "1/comm": "a",
+        "1/fd/3/state": "1",
+        "1/fd/3/peer": "('10.0.0.9', 8)",
+        "1/fd/4/name": "('::1', 8)",
+    }
+    closed = {"1/comm": "a", "1/fd/3/state": "7", "1/fd/4/name": "('::1', 8)"}
+    assert differ.differences(outside, closed) == []
+    assert "1/fd/3/state: was 1, is 7" in differ.differences(inside, closed)

@@ -59,7 +59,7 @@ def _pid(config: Config, asked: argparse.Namespace) -> int:
         tasks = [task for record in found if (task := containerd.task(record.id)) is not None]
     if len(tasks) != 1:
         raise LookupError(
-            f"pod {asked.namespace}/{asked.pod} has {len(tasks)} running containers, expected 1: name it with -c"
+            f"pod {asked.namespace}/{asked.pod} has {len(tasks)} running containers, expected 1"
         )
     return tasks[0].pid
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from integration.differ.known import KNOWN, Known, reason
 
 Facts = dict[str, str]
-NOTHING = "nothing"
+NOTHING, CLOSED = "nothing", "7"
 LOOKS_EVERY_S = 0.1
 THINGS = re.compile(r"(\d+)/(?:(?:fd|thread)/\d+/)?")
 """What is gone or new as a whole: a process, one of its descriptors or threads."""
@@ -19,9 +19,10 @@ def differences(before: Facts, after: Facts, known: Iterable[Known] = KNOWN) -> 
     had, has = _things(before), _things(after)
     lines = {one: f"{one} is gone: {_says(before, one)}" for one in had - has}
     lines |= {one: f"{one} is new: {_says(after, one)}" for one in has - had if "/thread/" not in one}
+    not_compared = (had ^ has) | _led_outside(before, after)
     for field in sorted(before.keys() | after.keys()):
         was, now = before.get(field, NOTHING), after.get(field, NOTHING)
-        if was == now or _is_of_any(field, had ^ has) or reason(field, was, now, known):
+        if was == now or _is_of_any(field, not_compared) or reason(field, was, now, known):
             continue
         if not _was_made_or_freed(field, was, now):
             found.append(f"{field}: was {was}, is {now}")
@@ -52,6 +53,18 @@ def _things(facts: Facts) -> set[str]:
     """A runtime makes threads when it likes; those that were there have to be there."""
     found = {one for field in facts if (one := THINGS.match(field))}
     return {one[1] for one in found} | {one[0].rstrip("/") for one in found}
+
+
+def _led_outside(before: Facts, after: Facts) -> set[str]:
+    """Connections whose other end is no socket of the container: they come back closed (docs/edits.md)."""
+    names = {value for field, value in before.items() if field.endswith("/name")}
+    return {
+        field.removesuffix("/state")
+        for field, value in after.items()
+        if field.endswith("/state")
+        and value == CLOSED != before.get(field)
+        and before.get(f"{field.removesuffix('state')}peer", NOTHING) not in names
+    }
 
 
 def _says(facts: Facts, thing: str) -> str:
