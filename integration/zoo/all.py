@@ -1,11 +1,20 @@
 """All programs of the zoo."""
 
-from integration.zoo import etcd, gunicorn, haproxy, nginx, openjdk, postgresql, rabbitmq, redis, supervisord
-
-PROGRAMS = tuple(
-    module.PROGRAM
-    for module in (redis, nginx, haproxy, supervisord, gunicorn, etcd, postgresql, openjdk, rabbitmq)
+from integration.zoo import (
+    etcd,
+    gunicorn,
+    haproxy,
+    nginx,
+    openjdk,
+    postgresql,
+    rabbitmq,
+    redis,
+    supervisord,
 )
+
+QUICK = (redis, nginx, haproxy, supervisord, gunicorn, etcd)
+SLOW = (postgresql, openjdk, rabbitmq)
+PROGRAMS = tuple(module.PROGRAM for module in QUICK + SLOW)
 
 
 def packages(*, slow: bool) -> list[str]:

@@ -4,6 +4,7 @@ Kept in .build/zoo, made anew when the packages that are named change. Beside ea
 """
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -54,8 +55,9 @@ def _root(name: str, packages: Sequence[str]) -> str:
     with open(f"{BUILD}/{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(directory):
+            for older in glob.glob(f"{BUILD}/{name}-*"):
+                shutil.rmtree(older)
             draft = f"{directory}.draft"
-            shutil.rmtree(draft, ignore_errors=True)
             os.mkdir(draft)
             _make(draft, chosen)
             os.rename(draft, directory)

@@ -4,7 +4,16 @@ from integration.pods import Container
 from integration.zoo.program import Program, run
 
 AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
-SERVER = "/usr/lib/postgresql/17/bin/postgres"
+SERVER = (
+    *AS_POSTGRES,
+    "/usr/lib/postgresql/17/bin/postgres",
+    "-D",
+    "/var/lib/postgresql/17/main",
+    "-c",
+    "config_file=/etc/postgresql/17/main/postgresql.conf",
+    "-c",
+    "listen_addresses=*",
+)
 
 
 def healthy(container: Container) -> None:
@@ -32,16 +41,7 @@ def ask(container: Container, question: str) -> str:
 PROGRAM = Program(
     name="postgresql",
     packages=("postgresql",),
-    command=(
-        *AS_POSTGRES,
-        SERVER,
-        "-D",
-        "/var/lib/postgresql/17/main",
-        "-c",
-        "config_file=/etc/postgresql/17/main/postgresql.conf",
-        "-c",
-        "listen_addresses=*",
-    ),
+    command=("sh", "-c", f"install -d -o postgres -g postgres /run/postgresql && exec {' '.join(SERVER)}"),
     state="a row",
     healthy=healthy,
     plant=plant,

@@ -4,8 +4,10 @@ import xmlrpc.client
 from typing import Any
 
 from integration.pods import Container
+from integration.waiting import wait_until
 from integration.zoo.program import Program, run
 
+ANSWERS_WITHIN_S = 30.0
 CONTROL = ("supervisorctl", "-c", "/zoo/supervisord.conf")
 
 
@@ -23,10 +25,13 @@ def found(container: Container, token: str) -> bool:
     """The child's memory, by its pipes: it answers an empty line with all lines that it had."""
     server(container).clearProcessLogs("keeper")
     server(container).sendProcessStdin("keeper", "\n")
-    while True:
-        said = str(server(container).readProcessStdoutLog("keeper", 0, 0))
-        if said.endswith(".\n"):
-            return token in said.split()
+    said = wait_until(lambda: answer(container), ANSWERS_WITHIN_S, "the child's answer")
+    return token in said.split()
+
+
+def answer(container: Container) -> str:
+    said = str(server(container).readProcessStdoutLog("keeper", 0, 0))
+    return said if said.endswith(".\n") else ""
 
 
 def server(container: Container) -> Any:

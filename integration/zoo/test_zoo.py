@@ -23,18 +23,20 @@ from integration.zoo.report import Row
 
 # Limits of another user's processes are read with this capability alone (capture/real_user.py).
 SEVERAL_USERS = bool(process.effective_capabilities("self") >> CAP_SYS_RESOURCE & 1)
+TRIED = {"glowplug.dev/trial": "always"}
 HEALTHY_WITHIN_S, FOUND_WITHIN_S = 120.0, 30.0
 SETTLES_WITHIN_S, STOPS_WITHIN_S = 3.0, 20
 REPORTED = 40  # lines
 
 
 def started(pods: Pods, program: Program, case: str) -> tuple[Pod, Container]:
-    pod = pods.run(name=program.name)
+    pod = pods.run(name=program.name, annotations=TRIED)
     container = pod.container(
         image=image.reference("slow" if program.slow else "quick"),
         command=program.command if SEVERAL_USERS or not program.alone else program.alone,
         env={**program.env, **({} if SEVERAL_USERS else program.env_alone), "CASE": case},
         security=program.security,
+        annotations=TRIED,
     )
     container.start()
     return pod, container
