@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 
 from glowplug.containerd.cri_specs import Mount
 from integration.node import Node
@@ -58,8 +59,10 @@ class PodDirectory:
 
 
 def write_atomically(directory: str, files: dict[str, str]) -> None:
-    """As the kubelet's atomic writer: files are links into ..data, a link to a directory of this moment."""
+    """As the kubelet's atomic writer: files are links into ..data, a link to a directory of this moment. That of the
+    moment before is removed."""
     os.makedirs(directory, exist_ok=True)
+    before = os.path.realpath(f"{directory}/..data") if os.path.lexists(f"{directory}/..data") else ""
     moment = f"..{secrets.token_hex(6)}"
     os.mkdir(f"{directory}/{moment}")
     for name, text in files.items():
@@ -69,3 +72,5 @@ def write_atomically(directory: str, files: dict[str, str]) -> None:
             os.symlink(f"..data/{name}", f"{directory}/{name}")
     os.symlink(moment, f"{directory}/..data.new")
     os.rename(f"{directory}/..data.new", f"{directory}/..data")
+    if before:
+        shutil.rmtree(before)

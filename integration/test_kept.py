@@ -16,11 +16,12 @@ import pytest
 
 from glowplug.containerd.cri_specs import Mount, Security
 from integration import differ
-from integration.captured import capture, records
+from integration.captured import capture, outcome, records
 from integration.images import REPOSITORY
 from integration.kubelet import PodDirectory
 from integration.node import Node
 from integration.pods import PORT, Container, Pod, Pods
+from integration.test_carries_volumes import service_token
 from integration.waiting import wait_until
 
 STARTS_WITHIN_S, ANSWERS_WITHIN_S, SETTLES_WITHIN_S = 30.0, 60.0, 3.0
@@ -57,11 +58,28 @@ KEPT = (
     "volumes:working_directory",
     "volumes:watched_scratch",
     "volumes:followed_file",
+    "volumes:token_of_an_older_moment",
+    "volumes:reloaded",
+    "shared_memory:closed_below_directories",
+    "shared_memory:closed_under_two_names",
+    "shared_memory:closed_and_sparse",
+    "shared_memory:held_by_name",
+    "shared_memory:held_and_removed",
+    "shared_memory:semaphores",
 )
 
 # Program → what the refusal has to name.
 REFUSED = {
     "refused:mptcp_listener": "MPTCP socket on port 9000",
+    "refused:mptcp_unused": "an MPTCP socket",
+    "refused:vfork_in_a_grandchild": "waits in vfork(2)",
+    "refused:vfork_of_a_spawn": "waits in vfork(2)",
+    "refused:message_queue": "holds the POSIX message queue held",
+    "refused:message_queue_by_name": "has the POSIX message queue waiting",
+    "refused:netlink_unread": "has not read a message of its netlink socket",
+    "refused:session_key": "1 keys in its session keyring",
+    "refused:ping": "a ping socket",
+    "refused:large_removed": "the removed file /run/large of 513 MiB",
     "refused:mptcp_connection": "GODEBUG=multipathtcp=0",
     "refused:traced_child": "being traced by process",
     "refused:vfork_in_a_thread": "waits in vfork(2)",
@@ -81,6 +99,16 @@ REFUSED = {
 }
 
 
+def at_shm(node: Node, pod: Pod) -> tuple[Mount, ...]:
+    """An emptyDir over /dev/shm, as most pods with a GPU have it."""
+    return (PodDirectory(node, pod.spec.uid).empty_dir("shm", "/dev/shm"),)
+
+
+def token() -> str:
+    """Another one each time, as the API server's are."""
+    return service_token("system:serviceaccount:default:kept", secrets.randbits(30))
+
+
 def node_volume(node: Node) -> str:
     """A directory of the node that pods mount (hostPath)."""
     return f"{node.names.state}/node-volume"
@@ -95,6 +123,7 @@ def mounts(node: Node, pod: Pod) -> tuple[Mount, ...]:
         Mount(container_path="/node", host_path=node_volume(node), readonly=True),
         Mount(container_path="/programs", host_path=PROGRAMS, readonly=True),
         directory.config_map("settings", {"a.conf": "one"}, "/etc/settings"),
+        directory.token(token(), f"kube-api-access-{pod.spec.uid[:5]}"),
         directory.empty_dir("scratch", "/scratch"),
     )
 
@@ -108,12 +137,13 @@ def start(
     security: Security | None = None,
     *,
     write_on: bool = False,
+    shm_volume: bool = False,
 ) -> tuple[Pod, Container]:
-    pod = pods.run(name="kept", annotations=annotations or {})
+    pod = pods.run(name="kept", annotations=annotations or {}, sysctls={"net.ipv4.ping_group_range": "0 9"})
     container = pod.container(
         command=("python3", "/programs/run.py", *names),
         env={"CASE": case, "PYTHONDONTWRITEBYTECODE": "1"},
-        mounts=mounts(node, pod),
+        mounts=mounts(node, pod) + (at_shm(node, pod) if shm_volume else ()),
         annotations=annotations or {},
         security=security or Security(),
     )
@@ -147,10 +177,12 @@ def said(container: Container) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`said`: what the checks say in the first pod after its capture, and in two that were restored; `differs`: what
-    the kernel says otherwise of those two than of the first before its capture."""
+    """`said`: what the checks say in the first pod after its capture, and in two that were restored. `reloaded`: what
+    the program that watches its settings says once the kubelet has swapped those of the two. `differs`: what the kernel
+    says otherwise of the two than of the first before its capture."""
 
     said: list[dict[str, str]]
+    reloaded: list[str]
     differs: list[list[str]]
 
 
@@ -163,10 +195,11 @@ def restored(node: Node) -> Iterator[Told]:
         pod, container = start(node, pods, KEPT, case, TRIED)
         serving(container)
         facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
+        PodDirectory(node, pod.spec.uid).token(token(), f"kube-api-access-{pod.spec.uid[:5]}")  # it is renewed
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["trial"] == "passed", done.stdout
-        told = Told([said(container)], [])
+        told = Told([said(container)], [], [])
         pod.remove()
         for _ in range(2):
             pod, container = start(node, pods, KEPT, case, TRIED, write_on=True)
@@ -174,6 +207,8 @@ def restored(node: Node) -> Iterator[Told]:
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
             told.differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
             told.said.append(said(container))
+            PodDirectory(node, pod.spec.uid).config_map("settings", {"a.conf": "two"}, "/etc/settings")
+            told.reloaded.append(said(container)["volumes:reloaded"])
             pod.remove()
         yield told
     finally:
@@ -202,9 +237,28 @@ def test_it_is_as_it_was(restored: Told, program: str, turn: int) -> None:
     assert restored.said[turn][program] == ""
 
 
+def test_a_config_map_that_is_swapped_is_read_anew(restored: Told) -> None:
+    assert restored.reloaded == ["", ""]
+
+
 @pytest.mark.parametrize("turn", [0, 1], ids=["restored", "restored-again"])
 def test_the_kernel_says_the_same_of_each_process(restored: Told, turn: int) -> None:
     assert not restored.differs[turn], "\n".join(restored.differs[turn])
+
+
+def test_shared_memory_in_an_empty_dir(agent: Node, pods: Pods) -> None:
+    """The programs that have files in /dev/shm: a volume travels with what it holds, held and closed."""
+    programs, case = tuple(name for name in KEPT if name.startswith("shared_memory:")), secrets.token_hex(4)
+    pod, container = start(agent, pods, programs, case, TRIED, shm_volume=True)
+    serving(container)
+    done = capture(agent, pod.spec.namespace, "kept")
+    assert done.returncode == 0 and json.loads(done.stdout)["trial"] == "passed", done
+    pod.remove()
+    for _ in range(2):
+        pod, container = start(agent, pods, programs, case, TRIED, shm_volume=True)
+        assert outcome(agent, container) == "restored"
+        assert said(container) == dict.fromkeys(programs, "")
+        pod.remove()
 
 
 @pytest.mark.parametrize(("program", "named"), REFUSED.items())

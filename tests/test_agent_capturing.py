@@ -3,8 +3,10 @@
 import errno
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -15,13 +17,16 @@ from tests.containerd_served import Served, refuse
 from glowplug import paths
 from glowplug.agent import capturing, policy
 from glowplug.agent.capture_task import Task
+from glowplug.agent.loop import captures
+from glowplug.agent.loop.row import Row, State
 from glowplug.agent.running import Running
 from glowplug.capture import pipeline
+from glowplug.capture.preflight.require import MOMENTARY
 from glowplug.capture.request import Request, Result
 from glowplug.config import Config
 from glowplug.containerd import methods
 from glowplug.containerd.protos import tasks_pb2
-from glowplug.errors import CriuError
+from glowplug.errors import CaptureRefused, CriuError
 
 RUNNING = Running("c0" * 32, 1, "", "")
 
@@ -50,7 +55,10 @@ def told(served: Served, before: str, after: str) -> dict[str, Any]:
         gpu=False,
         end=False,
     )
-    capturing.run(task)
+    answer = capturing.run(task)
+    if answer.get("passing"):
+        assert not Path(paths.spool()).exists(), "put on record"
+        return answer
     (file,) = Path(paths.spool()).iterdir()
     found: dict[str, Any] = json.loads(file.read_text())
     return found
@@ -98,6 +106,43 @@ def test_what_the_system_refuses_is_told_in_its_words(
     found = told(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "failed" and "Input/output error" in found["detail"]
     assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("slug", sorted(MOMENTARY))
+def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
+    served: Served, monkeypatch: pytest.MonkeyPatch, slug: str
+) -> None:
+    """No long rest of the workload, and nothing on record as long as it may pass."""
+
+    def refuse_it(*_: object) -> None:
+        raise CaptureRefused(slug, "this container can't be captured: try again")
+
+    monkeypatch.setattr(pipeline, "run", refuse_it)
+    served.answer(methods.KILL_TASK, Empty())
+    answer = told(served, "signal:USR1", "signal:USR2")
+    assert (answer["passing"], answer["told"], answer["slug"]) == (True, False, slug)
+
+    learned = SimpleNamespace(require_capture=lambda workload: None)
+    children = SimpleNamespace(capture=lambda task: answer)
+    parts: Any = SimpleNamespace(learned=learned, children=children, config=None)
+    case: Any = SimpleNamespace(
+        judgement=SimpleNamespace(workload="w"),
+        running=RUNNING,
+        candidate=SimpleNamespace(started=None),
+        policy=SimpleNamespace(ready=None),
+        last_no=None,
+        tries=0,
+        until=time.monotonic() + 600,
+    )
+    monkeypatch.setattr(captures, "has_ended", lambda pid: False)
+    monkeypatch.setattr(captures, "_is_held", lambda parts, case: False)
+    monkeypatch.setattr("glowplug.agent.turn.task", lambda *_: None)
+    waits = []
+    for _ in range(3):
+        following = captures.capture(parts, Row("c", case=case))
+        assert following.state is State.READY
+        waits.append(following.after_s)
+    assert waits == [5.0, 10.0, 20.0]
 
 
 def _only(number: int, asked: Any, context: grpc.ServicerContext) -> Empty:

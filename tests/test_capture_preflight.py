@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from glowplug.capture import unix_names
-from glowplug.capture.preflight import files, landlock, memory, processes, require, sockets
+from glowplug.capture.preflight import files, landlock, memory, messages, processes, require, sockets
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.errors import CaptureRefused
 from glowplug.host import landlock_probe
@@ -222,7 +222,8 @@ def work(first):
 NO_NEW_PRIVILEGES = "libc.prctl(38, 1, 0, 0, 0)"
 IN_A_THREAD = "threading.Thread(target=work, args=(restrict,), daemon=True).start(); ready.wait()"
 needs_landlock = pytest.mark.skipif(
-    os.geteuid() != 0 or not landlock_probe.can_be_asked(), reason="wants a kernel with Landlock"
+    os.geteuid() != 0 or not landlock_probe.is_on() or not landlock_probe.can_ask(),
+    reason="wants a kernel with Landlock",
 )
 
 
@@ -259,9 +260,64 @@ def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
         made.stdout.readline()
         threads = [int(name) for name in os.listdir(f"/proc/{made.pid}/task")]
         for number in range(5):
-            assert landlock_probe.restricted(made.pid, threads * 4) == []
+            assert landlock_probe.restricted(made.pid, threads * 4) == ([], [])
             made.stdin.write(b"%d" % number)
             made.stdin.flush()
             assert made.stdout.read(1) == b"%d" % number
         made.stdin.close()
         assert made.wait(10) == 0, made.stderr.read()
+
+
+NO_ROBUST_LIST = """
+import struct
+words = [(0x20, 0, 0, 0), (0x15, 0, 1, 274), (6, 0, 0, 0x50000 | 1), (6, 0, 0, 0x7FFF0000)]
+program = b"".join(struct.pack("HBBI", *word) for word in words)
+kept = ctypes.create_string_buffer(program)
+holder = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(words), ctypes.addressof(kept)))
+assert libc.prctl(22, 2, holder, 0, 0) == 0
+"""
+
+
+@needs_landlock
+def test_a_filter_that_forbids_the_question_is_noted() -> None:
+    with running(f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\n{NO_ROBUST_LIST}") as pid:
+        asked = tree(pid)
+        assert list(landlock.restricted(asked)) == []
+        (note,) = asked.notes
+        assert f"process {pid}" in note and "seccomp" in note
+
+
+@needs_landlock
+def test_a_probe_that_fails_refuses_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(init: int, threads: list[int]) -> None:
+        raise OSError("no helper could be made")
+
+    monkeypatch.setattr(landlock_probe, "restricted", fail)
+    with running(f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}") as pid:
+        (refusal,) = landlock.restricted(tree(pid))
+    assert refusal.slug in require.MOMENTARY and "no helper could be made" in refusal.sentence
+
+
+@needs_root
+def test_another_architecture_is_noted_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(landlock_probe, "is_on", lambda: True)
+    with running("import ctypes; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)") as pid:
+        asked = tree(pid)
+        assert list(landlock.restricted(asked)) == []
+    assert asked.notes == ["whether a process gave up rights by Landlock can't be told on aarch64"]
+
+
+@needs_root
+@pytest.mark.parametrize(("reads", "slugs"), [("", ["netlink-data"]), ("one.recv(65536)", [])])
+def test_a_netlink_message_that_nobody_has_read(reads: str, slugs: list[str]) -> None:
+    """The answer to a request."""
+    program = (
+        "import socket, struct\n"
+        "one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
+        "one.send(struct.pack('=IHHIIBxHiII', 32, 18, 0x1, 1, 0, 0, 0, 1, 0, 0))\n"
+        f"import select; select.select([one], [], [])\n{reads}"
+    )
+    with running(program) as pid:
+        assert [one.slug for one in messages.unread(tree(pid))] == slugs
+    assert "netlink-data" in require.MOMENTARY

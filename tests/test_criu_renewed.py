@@ -92,3 +92,19 @@ def test_a_watch_is_laid_by_the_link_too(tmp_path: object, kind: int, fields: tu
         assert found is not None
         entry = found
     assert entry.octets(fields[-1]) == b"/etc/app/..data/a"
+
+
+def test_what_is_held_of_an_older_moment_is_found_again_in_the_new_pod(tmp_path: object) -> None:
+    """Not made and removed at the new pod's link, as CRIU does with removed files."""
+    folder = str(tmp_path)
+    dump(folder, "/usr/bin/sh", "/run/token/..2026/token", "/tmp/removed")
+    remaps = []
+    for original in (1, 2):
+        remap = Message()
+        for field, value in enumerate((original, 70 + original, 1), 1):
+            remap.put_integer(field, value)
+        remaps.append(remap)
+    images.store(folder, "remap-fpath.img", "remap-fpath", remaps)
+    assert renewed.name_by_link(folder, ["/run/token"]) == 1
+    assert names(folder) == ["/usr/bin/sh", "/run/token/..data/token", "/tmp/removed"]
+    assert [one.integer(1) for one in images.load(folder, "remap-fpath.img", "remap-fpath")] == [2]

@@ -2,11 +2,15 @@
 
 import ctypes
 import os
+import platform
+import select
 import signal
 import socket
+import struct
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
+ADD_KEY = {"x86_64": 248, "aarch64": 217}[platform.machine()]
 
 
 def _child(work):
@@ -38,6 +42,11 @@ def mptcp_connection():
     return lambda: (client, accepted)
 
 
+def mptcp_unused():
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    return lambda: one
+
+
 def traced_child():
     def work():
         libc.ptrace(0, 0, 0, 0)
@@ -54,6 +63,60 @@ def vfork_in_a_thread():
             signal.pause()
 
     return _child(work)
+
+
+def vfork_in_a_grandchild():
+    def work():
+        if os.fork() == 0 and libc.vfork() == 0:
+            signal.pause()
+
+    return _child(work)
+
+
+def vfork_of_a_spawn():
+    """posix_spawn(3), whose child waits for a reader of a FIFO before it executes."""
+    os.mkfifo("/run/fifo")
+    target = [(os.POSIX_SPAWN_OPEN, 1, "/run/fifo", os.O_WRONLY, 0)]
+    return _child(lambda: os.posix_spawn("/bin/true", ["true"], {}, file_actions=target))
+
+
+def message_queue():
+    """Of mq_open(3), and unlinked: no name is left to be seen."""
+    one = libc.mq_open(b"/held", os.O_CREAT | os.O_RDWR, 0o600, None)
+    assert one >= 0 and libc.mq_unlink(b"/held") == 0
+    return lambda: one
+
+
+def message_queue_by_name():
+    """Closed: it is there until somebody unlinks it."""
+    os.close(libc.mq_open(b"/waiting", os.O_CREAT | os.O_RDWR, 0o600, None))
+    return lambda: None
+
+
+def netlink_unread():
+    one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    one.send(struct.pack("=IHHIIBxHiII", 32, 18, 0x1, 1, 0, 0, 0, 1, 0, 0))
+    select.select([one], [], [])
+    return lambda: one
+
+
+def session_key():
+    """add_key(2) into the session keyring."""
+    assert libc.syscall(ADD_KEY, b"user", b"token", b"secret", 6, -3) > 0
+    return lambda: None
+
+
+def ping():
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    return lambda: one
+
+
+def large_removed():
+    """Its blocks count, not its size."""
+    fd = os.open("/run/large", os.O_CREAT | os.O_RDWR)
+    os.posix_fallocate(fd, 0, 513 << 20)
+    os.unlink("/run/large")
+    return lambda: fd
 
 
 def sealed():

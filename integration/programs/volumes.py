@@ -3,9 +3,13 @@
 import ctypes
 import os
 import select
+import threading
+import time
 
+IN_CREATE, IN_MOVED_TO = 0x100, 0x80
 libc = ctypes.CDLL(None, use_errno=True)
 CONFIG, SCRATCH, NODE = "/etc/settings", "/scratch", "/node"
+TOKENS, RESTORED = "/var/run/secrets/kubernetes.io/serviceaccount", "/run/glowplug/restored"
 
 
 def _watch(path):
@@ -73,5 +77,53 @@ def followed_file():
             rest = file.read().encode()
         assert os.read(fd, 64) == rest, "another place in the file"
         os.lseek(fd, 4, os.SEEK_SET)
+
+    return check
+
+
+def token_of_an_older_moment():
+    """Open, and the working directory of a child; the kubelet renews it, and removes the old one."""
+    fd = os.open(f"{TOKENS}/token", os.O_RDONLY)
+    pid = os.fork()
+    if not pid:
+        os.chdir(os.path.dirname(os.path.realpath(f"{TOKENS}/token")))
+        while True:
+            select.select([], [], [])
+    while os.readlink(f"/proc/{pid}/cwd") == os.getcwd():
+        pass
+
+    def check():
+        with open(f"{TOKENS}/token") as file:
+            now = file.read()
+        if os.path.exists(RESTORED):
+            with open(f"/proc/{pid}/cwd/token") as file:
+                assert file.read() == now, "the working directory is another"
+            assert os.pread(fd, 4096, 0).decode() == now, "the token is another pod's"
+
+    return check
+
+
+def reloaded():
+    """A program that reads its settings anew whenever the link in their directory is swapped."""
+    fd = libc.inotify_init1(0)
+    assert libc.inotify_add_watch(fd, CONFIG.encode(), IN_CREATE | IN_MOVED_TO) > 0
+    read = []
+
+    def now():
+        with open(f"{CONFIG}/a.conf") as file:
+            return file.read()
+
+    def work():
+        while os.read(fd, 65536):
+            read.append(now())
+
+    read.append(now())
+    threading.Thread(target=work, daemon=True).start()
+
+    def check():
+        until = time.monotonic() + 10
+        while read[-1] != now() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert read[-1] == now(), f"read {read[-1]}, it is {now()}"
 
     return check

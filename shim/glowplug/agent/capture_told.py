@@ -32,6 +32,7 @@ def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] 
         "predicted_pause_s": result.predicted_pause_s,
         "phases": result.phases,
         **({"trial": result.trial} if result.trial else {}),
+        **({"notes": result.notes} if result.notes else {}),
         **({"detail": "; ".join(trouble)} if trouble else {}),
     }
     if result.compile_cache:

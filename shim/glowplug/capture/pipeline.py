@@ -117,7 +117,7 @@ def find(work: Work) -> None:
     extras = presets.extras(work.config.presets, found.bundle)
     work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
     subject.require_eligible(found, work.found)
-    preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
+    work.result.notes = preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
     work.ids = real_user.of(found.pids)
     work.subject = found
     work.result.container_id = found.record.id

@@ -31,8 +31,9 @@ class Request:
 @dataclass(slots=True)
 class Result:
     """Sizes in bytes, times in seconds. `pause_s`: how long the container stood still. `trial`: what came of the trial
-    of its checkpoint (capture/trial.py), "" where there was none. `compile_cache`: what was kept of its compile caches
-    (compile_cache.Kept, or the reason for nothing); empty where its pod asks for none.
+    of its checkpoint (capture/trial.py), "" where there was none. `notes`: what could not be told of its processes.
+    `compile_cache`: what was kept of its compile caches (compile_cache.Kept, or the reason for nothing); empty where
+    its pod asks for none.
     """
 
     checkpoint: str = ""
@@ -43,6 +44,7 @@ class Result:
     pause_s: float = 0.0
     bytes: int = 0
     trial: str = ""
+    notes: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     compile_cache: dict[str, object] = field(default_factory=dict)
     container_id: str = ""

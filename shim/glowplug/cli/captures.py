@@ -25,6 +25,9 @@ def show(found: list[Record]) -> None:
         detail = fields.text(record, "detail")
         if detail:
             screen.line(f"    {detail}")
+        notes = record.get("notes")
+        for note in notes if isinstance(notes, list) else ():
+            screen.line(f"    not known: {note}")
 
 
 def _cells(record: Record) -> tuple[str, ...]:

@@ -3,15 +3,21 @@
 The kubelet keeps such a volume's files in a directory named by the moment, behind a link `..data` (kubelet,
 atomic_writer.go). The kernel tells CRIU the name through that directory, which no other pod has: a shell, say,
 holds the script that it runs. Through the link the new pod's file is found, which is the same by its content.
+
+What a process holds of an older moment (a token is renewed every hour, and the old directory removed) CRIU keeps as a
+removed file, which it would make and unlink again in the new pod's volume, at the link. The new pod's file takes its
+place instead.
 """
 
+import os
 from collections.abc import Callable, Collection
 
 from glowplug.criu import images
 from glowplug.criu.images import Message
 
-# images/regfile.proto, fsnotify.proto, fh.proto, fdinfo.proto
-_FILE_REG, _NAME = 3, 6
+# images/regfile.proto, remap-file-path.proto, fsnotify.proto, fh.proto, fdinfo.proto
+_FILE_REG, _ID, _NAME, _SIZE = 3, 1, 6, 8
+_REMAPS, _ORIGINAL = "remap-fpath.img", 1
 _FILE_INOTIFY, _WATCHES, _WATCH_HANDLE = 13, 5, 7
 _FILE_FANOTIFY, _MARKS, _MARK_INODE, _INODE_HANDLE = 14, 6, 7, 2
 _HANDLE_PATH = 4
@@ -32,20 +38,46 @@ def name_by_link(images_dir: str, volumes: Collection[str]) -> int:
     def rename(name: bytes) -> bytes:
         return _by_link(name, volumes)
 
+    removed = _removed(images_dir)
     entries = images.load(images_dir, "files.img", "files")
+    found: set[int] = set()
     changed = sum(
-        _file(entry, rename) | _inotify(entry, rename) | _fanotify(entry, rename) for entry in entries
+        _file(entry, rename, removed, found) | _inotify(entry, rename) | _fanotify(entry, rename) for entry in entries
     )
     if changed:
         images.store(images_dir, "files.img", "files", entries)
+    if found:
+        _find_again(images_dir, found)
     return changed
 
 
-def _file(entry: Message, rename: Rename) -> bool:
-    """A working directory is a file of the images, too."""
+def _removed(images_dir: str) -> set[int]:
+    """Numbers of the files that CRIU keeps as removed ones."""
+    if not os.path.exists(os.path.join(images_dir, _REMAPS)):
+        return set()
+    return {remap.required(_ORIGINAL, "remap.orig_id") for remap in images.load(images_dir, _REMAPS, "remap-fpath")}
+
+
+def _find_again(images_dir: str, found: set[int]) -> None:
+    """These are opened by their names."""
+    remaps = images.load(images_dir, _REMAPS, "remap-fpath")
+    kept = [remap for remap in remaps if remap.integer(_ORIGINAL) not in found]
+    if kept:
+        images.store(images_dir, _REMAPS, "remap-fpath", kept)
+    else:
+        os.unlink(os.path.join(images_dir, _REMAPS))
+
+
+def _file(entry: Message, rename: Rename, removed: set[int], found: set[int]) -> bool:
+    """A working directory is a file of the images, too. found: gets those of the removed ones that are renamed; their
+    size was the old content's."""
     file = entry.message(_FILE_REG)
     if file is None or not _put_name(file, _NAME, rename):
         return False
+    number = file.integer(_ID)
+    if number in removed:
+        found.add(number)
+        file.remove(_SIZE)
     entry.put_message(_FILE_REG, file)
     return True
 

@@ -6,8 +6,8 @@ in its PID namespace, with its ids, without capabilities. The call is get_robust
 written: EFAULT says that it may, EPERM that it may not. About itself every thread may ask: where that is refused, a
 filter refuses the call, and nothing can be told.
 
-Run as a program, `python -IS landlock_probe.py INIT TID…`, so that whoever asks is nobody's debugger. Prints the
-threads that have a domain. x86-64 only.
+Run as a program, `python -IS landlock_probe.py INIT TID…`, so that whoever asks is nobody's debugger. Prints a line for
+each thread that has a domain or can't be told. x86-64 only.
 """
 
 import ctypes
@@ -24,6 +24,7 @@ EPERM, EFAULT = 1, 14
 STOPS_WITHIN_S = 2.0
 DONE_WITHIN_S = 20.0
 CLONE_NEWPID = 0x20000000
+RESTRICTED, UNKNOWN = "restricted", "unknown"
 
 _SEIZE, _INTERRUPT, _GETREGSET, _SETREGSET, _SYSCALL, _CONT, _DETACH = (
     0x4206,
@@ -50,18 +51,25 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
-def can_be_asked() -> bool:
-    """Whether this kernel restricts by Landlock, and this machine is one whose registers are known here."""
+def is_on() -> bool:
+    """Whether this kernel restricts by Landlock."""
     try:
         with open("/sys/kernel/security/lsm") as file:
-            is_on = "landlock" in file.read()
+            return "landlock" in file.read()
     except OSError:
-        is_on = _libc.syscall(444, None, 0, 1) > 0  # landlock_create_ruleset: its version
-    return is_on and platform.machine() == "x86_64"
+        return int(_libc.syscall(444, None, 0, 1)) > 0  # landlock_create_ruleset: its version
 
 
-def restricted(init: int, threads: list[int]) -> list[int]:
-    """Those of the threads that have a domain. init: the container's first process. Raises OSError."""
+def can_ask() -> bool:
+    """Whether this machine is one whose registers are known here."""
+    return platform.machine() == "x86_64"
+
+
+def restricted(init: int, threads: list[int]) -> tuple[list[int], list[int]]:
+    """Those of the threads that have a domain, and those that can't be told. init: the container's first process.
+
+    Raises OSError, subprocess.TimeoutExpired.
+    """
     done = subprocess.run(
         [sys.executable, "-IS", os.path.abspath(__file__), str(init), *map(str, threads)],
         stdin=subprocess.DEVNULL,
@@ -71,19 +79,22 @@ def restricted(init: int, threads: list[int]) -> list[int]:
     )
     if done.returncode:
         raise OSError(f"threads can't be asked for Landlock: {done.stderr.strip()[-200:]}")
-    return [int(word) for word in done.stdout.split()]
+    said = [line.split() for line in done.stdout.splitlines()]
+    found, unknown = ([int(thread) for thread, what in said if what == kind] for kind in (RESTRICTED, UNKNOWN))
+    return found, unknown
 
 
 def main(init: int, threads: list[int]) -> None:
-    """Prints them."""
+    """Prints `TID restricted` and `TID unknown`."""
     helpers: dict[tuple[object, ...], int] = {}
     for thread in threads:
         try:
             who = _ids(thread)
             if who not in helpers:
                 helpers[who] = _helper(init, thread, who)
-            if _is_restricted(thread, helpers[who]):
-                sys.stdout.write(f"{thread}\n")
+            is_restricted = _is_restricted(thread, helpers[who])
+            if is_restricted is not False:
+                sys.stdout.write(f"{thread} {RESTRICTED if is_restricted else UNKNOWN}\n")
         except (ProcessLookupError, FileNotFoundError, TimeoutError):
             continue  # it ended, or can't be stopped: the capture will see
 
@@ -136,7 +147,8 @@ def _become(who: tuple[object, ...]) -> None:
     _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
 
 
-def _is_restricted(thread: int, helper: int) -> bool:
+def _is_restricted(thread: int, helper: int) -> bool | None:
+    """None: a filter keeps the thread from asking."""
     call = _syscall_address(thread)
     _ptrace(_SEIZE, thread, 0, _TRACE_SYSCALLS)
     _ptrace(_INTERRUPT, thread, 0, 0)
@@ -144,7 +156,7 @@ def _is_restricted(thread: int, helper: int) -> bool:
     saved = _registers(thread)
     try:
         if _ask(thread, saved, call, 0, kept) != -EFAULT:
-            return False
+            return None
         return _ask(thread, saved, call, helper, kept) == -EPERM
     finally:
         # Back in a stop where the kernel looks at what was interrupted, as if nothing had been.

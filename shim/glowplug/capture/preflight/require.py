@@ -8,6 +8,7 @@ from glowplug.capture.preflight import (
     files,
     landlock,
     memory,
+    messages,
     processes,
     sockets,
     unix_peers,
@@ -27,15 +28,19 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     unix_peers.outside,
     closing.connections,
     files.large_removed,
+    messages.queues,
+    messages.unread,
+    messages.keys,
     landlock.restricted,
 )
 
-MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection")
+MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection", "netlink-data", "landlock-unknown")
 """Slugs of what is over in a while: worth another try."""
 
 
-def require(tree: Tree) -> None:
-    """Raises CaptureRefused with the first thing that speaks against a capture."""
+def require(tree: Tree) -> list[str]:
+    """What could not be told, in sentences. Raises CaptureRefused with the first thing against a capture."""
     for check in CHECKS:
         for refusal in check(tree):
             raise CaptureRefused(refusal.slug, f"this container can't be captured: {refusal.sentence}")
+    return tree.notes

@@ -1,6 +1,6 @@
 """The processes of a container as the checks look at them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,10 +17,12 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Tree:
-    """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node."""
+    """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node. `notes`:
+    what a check could not tell and lets be, for the record of the capture."""
 
     pids: list[int]
     root: str
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def descriptors(self) -> list[Descriptor]:
