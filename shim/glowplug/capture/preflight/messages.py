@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
-from glowplug.host import descriptors
+from glowplug.host import descriptors, proc
 
 _MOUNTED = "dev/mqueue"
 _KEYRING = re.compile(r"keyring\s+_ses\.(\w+): (\d+)$")
@@ -60,8 +60,7 @@ def unread(tree: Tree) -> Iterator[Refusal]:
 def keys(tree: Tree) -> Iterator[Refusal]:
     """The container's own session keyring (host/keyring.py) begins empty, and a restored container has a new one."""
     try:
-        with open(f"/proc/{tree.pids[0]}/cgroup") as file:
-            places = file.read()
+        places = " ".join(path for _, path in proc.cgroups(tree.pids[0]))
         with open("/proc/keys", errors="backslashreplace") as lines:
             found = [match for line in lines if (match := _KEYRING.search(line.rstrip()))]
     except OSError:
