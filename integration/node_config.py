@@ -148,5 +148,13 @@ def glowplug_config(names: Names, criu: str, settings: Mapping[str, object]) -> 
         "failure_backoff": False,  # a test fails many restores of one workload in a row, and wants each
         **settings,
     }
-    # Strings, numbers, booleans and lists of them are written alike in JSON and TOML.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+
+
+def _toml(value: object) -> str:
+    """On one line. Strings, numbers and booleans are written alike in JSON and TOML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return json.dumps(value)

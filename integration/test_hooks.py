@@ -77,6 +77,52 @@ def test_an_engine_sleeps_in_its_checkpoint_and_wakes_in_every_start(
     assert complete(second) == ANSWER
 
 
+OWN: dict[str, Any] = {
+    "port": 8000,
+    "ready": "/health",
+    "reload": {
+        "sleep": [{"method": "POST", "path": "/release_memory_occupation", "body": "{}"}],
+        "wake": [
+            {"method": "POST", "path": RESUME, "body": '{"tags": ["weights"]}'},
+            {"method": "GET", "path": "/get_model_info", "keep": ["model_path"]},
+            {
+                "method": "POST",
+                "path": "/update_weights_from_disk",
+                "body": '{"model_path": "$model_path"}',
+                "expected": {"success": True},
+            },
+            {"method": "POST", "path": RESUME, "body": "{}"},
+        ],
+    },
+}
+
+
+def test_a_preset_of_the_nodes_configuration_parks_and_wakes_as_one_of_ours(agent: Node, pods: Pods) -> None:
+    """And one that says something else has other checkpoints."""
+    environment = {"CASE": secrets.token_hex(4)}
+    said = {**annotated(engine="own", weights="reload"), "glowplug.dev/ready": ""}
+    agent.stop_agent()
+    agent.write_settings({"presets": {"own": OWN}})
+    try:
+        agent.start_agent()
+        first = engine(pods, environment, said)
+        found = capture_of(agent, first.pod)
+        assert found["result"] == "captured", found
+        second = engine(pods, environment, said)
+        assert outcome(agent, second) == "restored"
+        assert [one["result"] for one in hooks_after_restore(agent, second)] == ["done"]
+        assert complete(second) == complete(first) == ANSWER
+
+        agent.stop_agent()
+        other = {**OWN["reload"], "wake": [*OWN["reload"]["wake"], {"method": "GET", "path": "/health"}]}
+        agent.write_settings({"presets": {"own": {**OWN, "reload": other}}})
+        agent.start_agent()
+        assert outcome(agent, engine(pods, environment, said)) == "cold:no-checkpoint"
+    finally:
+        agent.stop_agent()
+        agent.write_settings({})
+
+
 def serves(container: Container) -> bool:
     try:
         return container.get("/health") == b""

@@ -253,6 +253,24 @@ def test_one_of_a_workload_is_kept_for_each_host_and_no_more_than_are_to_be(tmp_
     assert len(os.listdir(f"{store.root}/compile")) == 2
 
 
+def test_it_is_known_when_one_was_kept(tmp_path: Path) -> None:
+    store = Store(f"{tmp_path}/cache")
+    assert compile_caches.kept_at(store.root, NAME) == 0.0
+    stored(store, tmp_path, NAME)
+    assert compile_caches.kept_at(store.root, NAME) == 1.0
+
+
+def test_a_deep_tree_is_kept_as_far_as_is_bounded(tmp_path: Path) -> None:
+    """Names of directories that are nested thousands deep would be gigabytes."""
+    deep = tmp_path / "upper" / "srv"
+    for _ in range(saving.MOST_DEPTH + 5):
+        deep = deep / "d"
+        deep.mkdir(parents=True)
+        (deep / "file").write_bytes(b"x")
+    found = saving.measured(str(tmp_path / "upper"), ["/srv"])
+    assert found.files == saving.MOST_DEPTH - 1
+
+
 def test_rubbish_in_their_place_breaks_nothing(tmp_path: Path) -> None:
     store = Store(f"{tmp_path}/cache", evict.Limits(max_age_s=1.0))
     Path(f"{store.root}/compile/rubbish").write_text("rubbish")

@@ -14,6 +14,7 @@ from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.containerd.client import Containerd
 from glowplug.errors import GlowplugError
+from glowplug.host import process
 from glowplug.runtime import outcome
 
 
@@ -39,12 +40,19 @@ class CompileCaches:
         return compile_caches.find(self._store.root, name) if name else None
 
     def keep(self, containerd: Containerd, candidate: Candidate, init: int, key_digest: str) -> None:
-        """Of a container that runs; what became of it is put on record."""
+        """Of a container that runs; what became of it is put on record.
+
+        Where another one of its workload has left its own since this one began, those are as good: of a burst of pods
+        one does the work.
+        """
         facts = candidate.facts
         try:
+            name = compile_cache.name(self._salt, facts.sandbox_namespace, key_digest, self._row(facts))
+            if name and compile_caches.kept_at(self._store.root, name) > process.started_at(init):
+                return
             container = saving.Container(facts, init, subject.upper_of(containerd, candidate.record))
             said = saving.keep(self._store, self._salt, key_digest, lambda: self._row(facts), container)
-        except GlowplugError as error:
+        except (GlowplugError, OSError) as error:
             said = {"detail": str(error)}
         capture_told.compile_cache(outcome.names(candidate.id, facts), said)
 

@@ -25,6 +25,12 @@ def find(root: str, name: str) -> str | None:
     return path if os.path.isfile(path) else None
 
 
+def kept_at(root: str, name: str) -> float:
+    """When the one of that name was kept, in Unix time; 0.0 where there is none. Raises OSError."""
+    path = find(root, name)
+    return _whose(path)[2] if path else 0.0
+
+
 def move_in(root: str, written: str, name: str) -> None:
     """A pack that is written and on the disk takes its place, and that of an older one. Raises OSError."""
     os.rename(written, layout.compile_cache(root, name))
