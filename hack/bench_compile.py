@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from glowplug.cache import pack
 from glowplug.capture import compile_cache
-from glowplug.runtime import give_compile_cache
+from glowplug.restore import give_compile_cache
 
 CACHE = "/root/.cache/vllm"
 

@@ -145,6 +145,20 @@ def test_a_capture_keeps_them_and_a_copy_has_them_in_its_own_layer(agent: Node, 
     )
 
 
+def test_a_start_whose_restore_fails_is_warm_all_the_same(agent: Node, pods: Pods) -> None:
+    environment = {"CASE": secrets.token_hex(4), "SLOW_S": "2"}
+    first = started(pods, environment, capture="ready")
+    checkpoint = capture_of(agent, first.pod)["checkpoint"]
+    (image,) = Path(f"{agent.names.cache}/checkpoints/{checkpoint}/images").glob("core-1.img")
+    content = bytearray(image.read_bytes())
+    content[-1] ^= 0xFF
+    image.write_bytes(content)
+    second = started(pods, environment, capture="ready")
+    assert outcome(agent, second) == "fallback:check"
+    assert (given(agent, second) or {})["files"] == ALL
+    assert compiled(second)["compiled"] == []
+
+
 def remove(node: Node, checkpoint: str) -> None:
     command = [GLOWPLUG, "rm", "--config", node.names.config, checkpoint]
     subprocess.run(command, env=node.env, capture_output=True, check=True, timeout=60)

@@ -16,7 +16,7 @@ from glowplug.capture import compile_cache as saving
 from glowplug.checkpoint import compile_cache
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.errors import CacheError, CaptureRefused
-from glowplug.runtime import give_compile_cache
+from glowplug.restore import give_compile_cache
 
 SALT = b"s" * 32
 ROW = HostRequirements(

@@ -98,10 +98,10 @@ class Resolver:
     ) -> Answer:
         """The answer for a container that is about to be started. `config`: what `spec` was read from.
 
-        With a miss, `compile_cache`: what its cold start is to find (runtime/give_compile_cache.py).
+        `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
         """
         answer = self._judge(record, config, spec)
-        if answer["verdict"] != "miss" or not self.compile_caches.asked(spec):
+        if answer["verdict"] == "wait" or not self.compile_caches.asked(spec):
             return answer
         pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer

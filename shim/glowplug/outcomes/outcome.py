@@ -10,7 +10,7 @@ class Outcome:
     `detail`: a sentence, "" where there is nothing to say. `left_behind`: what an earlier restore in the pod left and
     could not be taken back. Of a restore: `checkpoint`, `unread_bytes` (of it, when it began), `phases` (seconds by
     step), `memory_bytes` (loaded), `total_s` (since `create` was called). Of a cold start: `compile_cache`, what it
-    found of an earlier one (runtime/give_compile_cache.py).
+    found of an earlier one (restore/give_compile_cache.py).
     """
 
     __slots__ = (

@@ -43,8 +43,9 @@ class Facts:
     """What a stranger needs in order to take an attempt back. All are values that JSON holds.
 
     `root`: runc's --root. `script`: pid and start of the process that called us, which will run `runc create` if we
-    don't restore. `start`: the fields that every outcome of this start has. `trial`: no container waits for it: a fresh
-    checkpoint is tried in `bundle`, a place of its own that goes with it (restore/trial).
+    don't restore. `compile_cache`: what that cold start is to find (give_compile_cache.py). `start`: the fields that
+    every outcome of this start has. `trial`: no container waits for it: a fresh checkpoint is tried in `bundle`, a
+    place of its own that goes with it (restore/trial).
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Facts:
         "cache",
         "cgroups_path",
         "checkpoint",
+        "compile_cache",
         "id",
         "pid_file",
         "root",
@@ -70,6 +72,7 @@ class Facts:
         self.cache = _text(fields, "cache")
         self.cgroups_path = _text(fields, "cgroups_path")
         self.checkpoint = _text(fields, "checkpoint")
+        self.compile_cache = _text(fields, "compile_cache")
         self.id = _text(fields, "id")
         self.pid_file = _text(fields, "pid_file")
         self.root = _text(fields, "root")

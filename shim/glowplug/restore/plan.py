@@ -10,14 +10,26 @@ class BadPlan(ValueError):
 
 class Plan:
     """`cache`, `checkpoint` (its id), `criu` (the program), `shm` (the pod's /dev/shm on the host), `uts` (its UTS
-    namespace), `device_map` (`old=new,…`), `deadline_s`, `unread_bytes` (of the checkpoint, not in memory yet)."""
+    namespace), `device_map` (`old=new,…`), `deadline_s`, `unread_bytes` (of the checkpoint, not in memory yet),
+    `compile_cache` (for a cold start, should it come to that)."""
 
-    __slots__ = ("cache", "checkpoint", "criu", "deadline_s", "device_map", "shm", "unread_bytes", "uts")
+    __slots__ = (
+        "cache",
+        "checkpoint",
+        "compile_cache",
+        "criu",
+        "deadline_s",
+        "device_map",
+        "shm",
+        "unread_bytes",
+        "uts",
+    )
 
     def __init__(self, answer: dict[str, object]) -> None:
         """Raises BadPlan."""
         self.cache = _text(answer, "cache", needed=True)
         self.checkpoint = _text(answer, "checkpoint", needed=True)
+        self.compile_cache = _text(answer, "compile_cache")
         self.criu = _text(answer, "criu")
         self.device_map = _text(answer, "device_map")
         self.shm = _text(answer, "shm")

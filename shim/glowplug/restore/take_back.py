@@ -12,7 +12,7 @@ import time
 from glowplug import paths
 from glowplug.host import cgroup, process, process_life
 from glowplug.outcomes.outcome import Outcome
-from glowplug.restore import attempt, report, tidy, undo
+from glowplug.restore import attempt, give_compile_cache, report, tidy, undo
 from glowplug.restore.attempt import Attempt, Facts
 
 DEADLINE_S = 15.0
@@ -46,6 +46,8 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
     became = left.failure() or Outcome("fallback:killed", "the runtime was killed during the restore")
     if remaining:
         became.detail = f"{became.detail}; left behind: {'; '.join(remaining)}"
+    if create_follows and left.facts.compile_cache:
+        became.compile_cache = give_compile_cache.give(left.facts.compile_cache, left.facts.rootfs)
     report.once(left, became)
     left.finish()
     return UNDONE

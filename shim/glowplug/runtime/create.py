@@ -125,7 +125,7 @@ def _compile_cache(
     pack = answer.get("compile_cache")
     if not isinstance(pack, str):
         return {}
-    from glowplug.runtime import give_compile_cache
+    from glowplug.restore import give_compile_cache
 
     return give_compile_cache.give(pack, os.path.join(directory, facts.rootfs))
 

@@ -9,7 +9,14 @@ from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
 
 
-def facts(runc: str, command: Command, found: BundleFacts, cache: str = "", checkpoint: str = "") -> Facts:
+def facts(
+    runc: str,
+    command: Command,
+    found: BundleFacts,
+    cache: str = "",
+    checkpoint: str = "",
+    compile_cache: str = "",
+) -> Facts:
     """found: what the bundle of this command says."""
     bundle = os.path.abspath(command.bundle)
     script = os.getppid()
@@ -22,6 +29,7 @@ def facts(runc: str, command: Command, found: BundleFacts, cache: str = "", chec
         rootfs=os.path.join(bundle, found.rootfs),
         cache=cache,
         checkpoint=checkpoint,
+        compile_cache=compile_cache,
         pid_file=os.path.abspath(command.options.get("pid-file", f"{bundle}/init.pid")),
         cgroups_path=found.cgroups_path,
         systemd_cgroup="systemd-cgroup" in command.flags,
