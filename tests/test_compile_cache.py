@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -215,6 +216,21 @@ def test_a_root_file_system_that_is_not_mounted_is_left_alone(tmp_path: Path) ->
     said = give_compile_cache.give(packed(tmp_path, {"a": b"one"}), f"{tmp_path}/rootfs")
     assert said["files"] == 0 and "not mounted" in str(said["detail"])
     assert list((tmp_path / "rootfs").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_is_full_keeps_no_half_a_file(tmp_path: Path) -> None:
+    root = tmp_path / "rootfs"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)], check=True)
+    try:
+        path = packed(tmp_path, {"a": b"one", "b": b"x" * 3_000_000, "c": b"three"})
+        said = give_compile_cache.give(path, str(root))
+        assert said["files"] == 1 and "No space left" in str(said["detail"])
+        assert sorted(os.listdir(root)) == ["a"]
+        assert os.path.exists(path)  # the pack is not to blame
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
 
 
 def stored(store: Store, tmp_path: Path, name: str, namespace: str = "default") -> None:
