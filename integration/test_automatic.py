@@ -15,7 +15,7 @@ from integration.pods import Container, Pod, Pods, generated_name
 from integration.waiting import wait_until
 
 READY = "glowplug.dev/ready"
-CAPTURED_WITHIN_S = 30.0
+CAPTURED_WITHIN_S = 90.0
 WORK = "2000000"  # a cold start that a restore is worth it for
 
 

@@ -48,7 +48,7 @@ def held(root: str) -> Iterator[Held]:
                 bytes=status.st_blocks * _BLOCK,
                 created=created,
                 last_used=status.st_mtime,
-                workload=(f"{PREFIX}{namespace}", key) if key else None,
+                workload=(namespace, f"{PREFIX}{key}") if key else None,
             )
 
 
