@@ -8,7 +8,7 @@ from tests import checkpoint_made as made
 
 from glowplug.checkpoint import verdict
 from glowplug.checkpoint.key import WorkloadKey
-from glowplug.checkpoint.service_links import groups
+from glowplug.checkpoint.service_links import groups, text
 
 
 def links(*entries: str) -> dict[str, str]:
@@ -88,6 +88,16 @@ def test_a_port_of_two_protocols_and_others_with_names() -> None:
     assert groups(group) == {"DNS": group}
     for name in group:
         assert groups(group | {name: "1"}) == {}, name
+
+
+def test_another_value_of_a_group_is_another_text() -> None:
+    one = links(*(entry for entry in made.service("DB", "10.96.7.7", 5432) if "_PORT_HTTP" not in entry))
+    other_port = {name.replace("5432", "80"): value.replace("5432", "80") for name, value in one.items()}
+    udp = {name.replace("TCP", "UDP"): value.replace("tcp", "udp") for name, value in one.items()}
+    host = {name: value.replace("7.7", "7.8") for name, value in one.items()}
+    found = [groups(env)["DB"] for env in (one, other_port, udp, host, WHOLE)]
+    assert len({text(group) for group in found}) == len(found)
+    assert text(groups(dict(reversed(one.items())))["DB"]) == text(found[0])
 
 
 class Counting(dict[str, str]):

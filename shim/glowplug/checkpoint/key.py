@@ -181,7 +181,7 @@ def _link_groups(asked: _Asked) -> Value:
     found = {}
     for prefix, group in asked.links.items():
         one = state.copy()
-        one.update("\0".join([f"{name}={group[name]}" for name in sorted(group)]).encode())
+        one.update(service_links.text(group).encode())
         found[prefix] = one.hexdigest()
     return found
 

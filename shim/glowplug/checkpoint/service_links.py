@@ -16,6 +16,7 @@ _HOST = "_SERVICE_HOST"
 _NAMED_PORT = "_SERVICE_PORT_"
 _PREFIX = re.compile(r"[A-Z0-9_]+")
 _PROTOCOLS = ("_TCP", "_UDP", "_SCTP")
+_OF_ONE_PORT = 7
 _NUMBERS = tuple(f"{protocol}_PORT" for protocol in _PROTOCOLS)
 
 
@@ -29,6 +30,16 @@ def groups(env: Mapping[str, str]) -> dict[str, Group]:
     for prefix in _add_more(env, found) if found else ():
         del found[prefix]
     return found
+
+
+def text(group: Group) -> str:
+    """The same text for the same group, and another for any other of that prefix.
+
+    The seven variables of one port have an order, and their names follow from their values.
+    """
+    if len(group) == _OF_ONE_PORT:
+        return "\0".join(group.values())
+    return "\0".join(f"{name}={group[name]}" for name in sorted(group))
 
 
 def _first_port(env: Mapping[str, str], prefix: str) -> Group:
