@@ -1,34 +1,52 @@
-"""Takes the terminals that a runtime sends to a console socket, and reads them to nowhere, as runc's recvtty does.
+"""Takes the terminals that a runtime sends to a console socket, as runc's recvtty does (contrib/cmd/recvtty).
 
-recvtty.py --pid-file FILE --mode null SOCKET
+recvtty.py --pid-file FILE [--no-stdin] --mode null SOCKET      reads them to nowhere, until it is ended
+recvtty.py --pid-file FILE [--no-stdin] --mode single SOCKET    reads one to its standard output, and ends with it
 """
 
+import argparse
 import contextlib
 import os
 import socket
-import sys
 import threading
 
 
-def drain(connection: socket.socket) -> None:
-    _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
-    connection.close()
-    with contextlib.suppress(OSError):  # EIO: the other end of a terminal has been closed
-        while os.read(descriptors[0], 65536):
-            pass
-    os.close(descriptors[0])
+def take(server: socket.socket) -> int:
+    """The next terminal."""
+    connection, _ = server.accept()
+    with connection:
+        _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+    return descriptors[0]
 
 
-def main(pid_file: str, path: str) -> None:
-    with open(pid_file, "w") as file:
+def read(terminal: int, target: int | None) -> None:
+    """To its end."""
+    with contextlib.suppress(OSError):  # EIO: the other end has been closed
+        while said := os.read(terminal, 65536):
+            if target is not None:
+                os.write(target, said)
+    os.close(terminal)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pid-file", required=True)
+    parser.add_argument("--mode", choices=("null", "single"), required=True)
+    parser.add_argument("--no-stdin", action="store_true", help="nothing is read from there anyway")
+    parser.add_argument("socket")
+    asked = parser.parse_args()
+    os.closerange(3, 64)  # bats' own: it waits until nobody has them any more
+    with open(asked.pid_file, "w") as file:
         file.write(str(os.getpid()))
     server = socket.socket(socket.AF_UNIX)
-    server.bind(path)
+    server.bind(asked.socket)
     server.listen(64)
+    if asked.mode == "single":
+        read(take(server), 1)
+        return
     while True:
-        connection, _ = server.accept()
-        threading.Thread(target=drain, args=(connection,), daemon=True).start()
+        threading.Thread(target=read, args=(take(server), None), daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(sys.argv[2], sys.argv[5])
+    main()
