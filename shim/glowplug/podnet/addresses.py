@@ -1,4 +1,8 @@
-"""The IP addresses of a network namespace, read through a process that is in it (/proc/PID/net)."""
+"""The IP addresses of a network namespace, read through a process that is in it (/proc/PID/net).
+
+The runtime's restore reads them too, with the standard library alone. In the agent, which reads them at every start,
+pyroute2 in the pod's namespace takes 1.4 ms in place of 0.1, and 11 MB of memory.
+"""
 
 import ipaddress
 import re
