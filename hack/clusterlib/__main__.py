@@ -8,9 +8,9 @@ import time
 
 import click
 
-from hack.clusterlib import control, node
+from hack.clusterlib import control, node, second
 from hack.clusterlib.machine import Failed, Machine, environment
-from hack.clusterlib.place import PROGRAMS, default
+from hack.clusterlib.place import PROGRAMS, SECOND, default
 
 WORDS = {
     "ignore_unknown_options": True,
@@ -21,15 +21,16 @@ WORDS = {
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """A Kubernetes cluster of one node on this machine, in namespaces of its own. Needs root."""
+    """A Kubernetes cluster of one or two nodes on this machine, in namespaces of its own. Needs root."""
     if os.geteuid() != 0:
         raise Failed(f"must run as root (uid {os.geteuid()}): it makes namespaces and runs containerd")
 
 
 @main.command()
 @click.option("--containerd", default="containerd", help="The program; default: the one in PATH. 1.6 or 1.7.")
-def up(containerd: str) -> None:
-    """Bring it up: etcd, the control plane, containerd and a kubelet. Glowplug is not on the node."""
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 2), help="n1, and n2.")
+def up(containerd: str, nodes: int) -> None:
+    """Bring it up: etcd, the control plane, containerd and a kubelet. Glowplug is not on its nodes."""
     began = time.monotonic()
     missing = [
         name for name in ("etcd", "kubelet", "kube-apiserver") if not os.path.exists(f"{PROGRAMS}/{name}")
@@ -44,6 +45,8 @@ def up(containerd: str) -> None:
         machine.up()
         control.start(machine)
         node.start(machine, containerd)
+        if nodes == 2:
+            second.join(machine, containerd)
     except BaseException:
         if not os.environ.get("GLOWPLUG_CLUSTER_KEEP"):
             machine.down()
@@ -54,6 +57,7 @@ def up(containerd: str) -> None:
 @main.command()
 def down() -> None:
     """End it, and leave nothing behind."""
+    Machine(default().second(), SECOND).down()
     Machine(default()).down()
 
 
@@ -67,10 +71,12 @@ def kubectl(words: tuple[str, ...]) -> None:
 
 @main.command(context_settings=WORDS)
 @click.option("--online", is_flag=True, help="With this machine's network, which the node has not.")
+@click.option("--second", "on_second", is_flag=True, help="On n2.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(online: bool, words: tuple[str, ...]) -> None:
+def run(online: bool, on_second: bool, words: tuple[str, ...]) -> None:
     """A command on the node."""
-    _become(Machine(default()).command(words, online=online))
+    machine = Machine(default().second(), SECOND) if on_second else Machine(default())
+    _become(machine.command(words, online=online))
 
 
 @main.command()

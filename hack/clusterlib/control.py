@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from hack.clusterlib.machine import Failed, Machine
-from hack.clusterlib.place import API, NODE_ADDRESS, NODE_NAME, PROGRAMS, SERVICES, Place
+from hack.clusterlib.place import API, FIRST, NODE_ADDRESS, PROGRAMS, SECOND, SERVICES, Place
 
 USERS = {
     "admin": ("admin", "system:masters"),
-    "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
+    **{host.user: (f"system:node:{host.name}", "system:nodes") for host in (FIRST, SECOND)},
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "agent": ("glowplug-agent", ""),
@@ -74,7 +74,7 @@ def start_api_server(machine: Machine) -> None:
         "apiserver",
         f"{PROGRAMS}/kube-apiserver",
         "--etcd-servers=http://127.0.0.1:2379",
-        "--bind-address=127.0.0.1",
+        "--bind-address=0.0.0.0",
         f"--advertise-address={NODE_ADDRESS}",
         "--secure-port=6443",
         "--insecure-port=0",

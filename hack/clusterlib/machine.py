@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from hack.clusterlib.place import GATEWAY, NODE_ADDRESS, Place
+from hack.clusterlib.place import FIRST, GATEWAY, Host, Place
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OVERLAID = ("/etc", "/opt", "/usr/local", "/var/lib")
@@ -35,10 +35,11 @@ class Failed(Exception):
 
 
 class Machine:
-    """The node of one cluster, whether it is up or not."""
+    """A node of one cluster, whether it is up or not."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, host: Host = FIRST) -> None:
         self.place = place
+        self.host = host
 
     @property
     def init(self) -> int | None:
@@ -166,7 +167,7 @@ class Machine:
         script = f"""set -e
         ip link set lo up
         ip link add node0 type veth peer name node1
-        ip addr add {NODE_ADDRESS}/24 dev node0
+        ip addr add {self.host.address}/24 dev node0
         ip link set node0 up
         ip link set node1 up
         ip route add default via {GATEWAY} dev node0"""

@@ -1,6 +1,6 @@
 """containerd and the kubelet, where a node has them: /etc/containerd, /run/containerd, /var/lib/kubelet.
 
-`systemctl` on the node is a small program of ours (node_systemctl) that starts and ends what a unit's ExecStart names.
+`systemctl` and `systemd-run` on the node are small programs of ours, which start and end what a unit's ExecStart names.
 """
 
 import os
@@ -9,10 +9,16 @@ import shutil
 from hack.clusterlib import images
 from hack.clusterlib.control import kubectl, kubectl_command, wait
 from hack.clusterlib.machine import Machine
-from hack.clusterlib.place import NODE_ADDRESS, NODE_NAME, PODS, PROGRAMS
+from hack.clusterlib.place import PROGRAMS
 
 SOCKET = "/run/containerd/containerd.sock"
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+_PROGRAMS = (
+    ("systemctl", "node_systemctl"),
+    ("systemd-run", "node_systemd_run"),
+    ("node_notify", "node_notify"),
+)
 
 # Without CAP_SYS_RESOURCE, which a container that builds software lacks, no process' score can be lowered.
 _CONTAINERD = """version = 2
@@ -70,9 +76,9 @@ def start_kubelet(machine: Machine) -> None:
         "kubelet",
         f"{PROGRAMS}/kubelet",
         f"--config={place.state}/kubelet.yaml",
-        f"--kubeconfig={place.kubeconfig('kubelet')}",
-        f"--hostname-override={NODE_NAME}",
-        f"--node-ip={NODE_ADDRESS}",
+        f"--kubeconfig={place.kubeconfig(machine.host.user)}",
+        f"--hostname-override={machine.host.name}",
+        f"--node-ip={machine.host.address}",
         f"--cert-dir={place.state}/certs",
         f"--volume-plugin-dir={place.state}/volume-plugins",
         "--container-runtime=remote",
@@ -83,7 +89,7 @@ def start_kubelet(machine: Machine) -> None:
 
 def _is_ready(machine: Machine) -> bool:
     query = '{.status.conditions[?(@.type=="Ready")].status}'
-    return kubectl(machine, "get", "node", NODE_NAME, "-o", f"jsonpath={query}").stdout == "True"
+    return kubectl(machine, "get", "node", machine.host.name, "-o", f"jsonpath={query}").stdout == "True"
 
 
 def _write(machine: Machine, containerd: str) -> None:
@@ -92,9 +98,9 @@ def _write(machine: Machine, containerd: str) -> None:
     texts = {
         "/etc/containerd/config.toml": _CONTAINERD.format(pause=images.PAUSE),
         "/etc/systemd/system/containerd.service": _CONTAINERD_UNIT.format(program=program),
-        "/etc/cni/net.d/10-pods.conflist": _NETWORK.format(subnet=PODS),
+        "/etc/cni/net.d/10-pods.conflist": _NETWORK.format(subnet=machine.host.pods),
         f"{place.state}/kubelet.yaml": _KUBELET.format(
-            address=NODE_ADDRESS, cgroup=place.cgroup, state=place.state
+            address=machine.host.address, cgroup=place.cgroup, state=place.state
         ),
         f"{place.state}/resolv.conf": "nameserver 127.0.0.1\n",
     }
@@ -103,7 +109,8 @@ def _write(machine: Machine, containerd: str) -> None:
     machine.run("rm", "-rf", "/etc/containerd/conf.d", "/etc/glowplug", "/opt/glowplug")
     machine.run("find", "/etc/cni/net.d", "-type", "f", "!", "-name", "10-pods.conflist", "-delete")
     machine.run("mkdir", "-p", "/run/systemd/system", "/usr/local/bin")
-    machine.run("install", "-m", "755", f"{HERE}/node_systemctl", "/usr/local/bin/systemctl")
+    for name, program in _PROGRAMS:
+        machine.run("install", "-m", "755", f"{HERE}/{program}", f"/usr/local/bin/{name}")
     command = " ".join(kubectl_command(place))
     # Whichever network it is called from, the API server is on the node's loopback.
     write(machine, "/usr/local/bin/kubectl", f'#!/bin/sh\nexec nsenter --net=/proc/1/ns/net {command} "$@"\n')

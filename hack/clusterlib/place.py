@@ -5,12 +5,25 @@ from dataclasses import dataclass
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAMS = f"{REPOSITORY}/.build/kubernetes/bin"
-NODE_NAME = "n1"
-NODE_ADDRESS = "10.99.0.1"
 GATEWAY = "10.99.0.254"
 SERVICES = "10.96.0.0/16"
-PODS = "10.244.0.0/24"
 API = "https://127.0.0.1:6443"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A node's name in the cluster, its address, its pods' addresses, and whom its kubelet is for the API server."""
+
+    name: str
+    address: str
+    pods: str
+    user: str
+
+
+FIRST = Host("n1", "10.99.0.1", "10.244.0.0/24", "kubelet")
+SECOND = Host("n2", "10.99.0.2", "10.244.1.0/24", "kubelet-2")
+NODE_NAME = FIRST.name
+NODE_ADDRESS = FIRST.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +53,12 @@ class Place:
         return f"{self.state}/log"
 
     def kubeconfig(self, user: str) -> str:
-        """Of admin, kubelet, controller-manager, scheduler or agent."""
+        """Of admin, kubelet, kubelet-2, controller-manager, scheduler or agent."""
         return f"{self.state}/kubeconfig/{user}"
+
+    def second(self) -> "Place":
+        """Of the second node, where there is one."""
+        return Place(f"{self.state}-n2")
 
 
 def default() -> Place:

@@ -61,7 +61,7 @@ def facts():
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """GET / facts; /exit7 ends with that status; /oom takes memory without end; /log writes a line."""
+    """GET / facts; /exit7 ends with that status; /oom takes memory without end; /log writes a line, /flood 2 MiB."""
 
     protocol_version = "HTTP/1.1"
 
@@ -76,6 +76,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 hog.append(bytearray(os.urandom(1 << 20)))
         if self.path == "/log":
             print("logged", os.uname().nodename, flush=True)
+        if self.path == "/flood":
+            for _ in range(2048):
+                print("x" * 1023, flush=True)
         body = json.dumps(facts()).encode() + b"\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -86,6 +89,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def stop(*_):
     """After a moment, as a server that drains."""
     print("term", flush=True)
+    folder = os.environ.get("TERM_FILE")
+    if folder:
+        with open(f"{folder}/{os.uname().nodename}", "a") as file:
+            file.write("term\n")
     threading.Timer(0.3, os._exit, (int(os.environ.get("TERM_STATUS", "0")),)).start()
 
 
