@@ -24,6 +24,7 @@ class ImageConfig:
     user: str = ""
     working_dir: str = "/"
     volumes: Sequence[str] = ()
+    cmd: Sequence[str] = ()
 
 
 class LayerTar:
@@ -100,6 +101,7 @@ def write_archive(path: str, reference: str, layers: Sequence[str], config: Imag
                 "os": "linux",
                 "config": {
                     "Entrypoint": list(config.entrypoint),
+                    **({"Cmd": list(config.cmd)} if config.cmd else {}),
                     "Env": [f"{name}={value}" for name, value in config.env.items()],
                     "User": config.user,
                     "WorkingDir": config.working_dir,
