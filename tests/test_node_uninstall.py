@@ -71,6 +71,9 @@ def test_purge_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in (
         "cache/checkpoints/1/a",
         "cache/salt",
+        "cache/learned.json",
+        "cache/registry/x",
+        "cache/compile/x",
         "cache/others/file",
         "etc/config.toml",
         "run/x",

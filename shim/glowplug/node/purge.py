@@ -30,6 +30,9 @@ _IN_CACHE = (
     "views",
     "history.jsonl",
     "history.jsonl.1",
+    "learned.json",
+    "registry",
+    "compile",
 )
 
 
