@@ -9,7 +9,7 @@ import subprocess
 import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -300,7 +300,8 @@ def test_watch_ends_when_it_is_told() -> None:
         watching.send_signal(signal.SIGTERM)
         assert watching.wait(10) == 0
     finally:
-        os.killpg(watching.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # its sleep may not have begun
+            os.killpg(watching.pid, signal.SIGKILL)
         watching.wait()
 
 
