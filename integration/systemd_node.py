@@ -1,0 +1,127 @@
+"""A pod's life on a node whose process 1 is systemd. Run by hack/systemd-node, with the Glowplug that was installed.
+
+    python -m integration.systemd_node BUNDLE
+
+Captured by the agent's unit, restored into a scope of its own, kept over a repair, an upgrade and the way back.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+from glowplug.containerd.cri import Cri
+from glowplug.containerd.cri_specs import PodSpec
+from integration import images
+from integration.pods import Container, Pod, generated_name
+from integration.waiting import wait_until
+
+CONFIG = "/etc/containerd/config.toml"
+PARENT = "glowplug-pods.slice"
+ANNOTATIONS = {"glowplug.dev/containers": "main", "glowplug.dev/ready": "http://:8000/token"}
+ENVIRONMENT = {"WORKLOAD_MEMORY_MB": "64", "WORKLOAD_WORK": "2000000"}
+COMES_WITHIN_S = 90.0
+REPAIRED_WITHIN_S = 30.0
+
+
+def main(bundle: str) -> None:
+    """Prints a line for each step. Raises AssertionError, TimeoutError."""
+    for archive in (images.pause_image(), images.workload_image()):
+        _run("ctr", "-n", "k8s.io", "images", "import", archive)
+    with Cri() as cri:
+        wait_until(lambda: cri.image_status(images.WORKLOAD_IMAGE), COMES_WITHIN_S, "the image known to CRI")
+        first = _started(cri, "first")
+        wait_until(
+            lambda: " captured " in _run("glowplug", "history", "--captures"),
+            COMES_WITHIN_S,
+            "the agent's capture",
+        )
+        _say(_run("glowplug", "history", "--captures"))
+        token = first.get("/token")
+        restored = _restored(cri, "the second pod", token)
+        _repair()
+        newer = _newer(bundle)
+        for what, which in (("upgraded", newer), ("back again", bundle)):
+            _say(_run("hack/bootstrap-node.sh", "--offline", which).splitlines()[-1])
+            wait_until(lambda: _status() == 0, COMES_WITHIN_S, "the agent after its restart")
+            assert restored.get("/token") == token
+            assert restored.exec("/bin/busybox", "true").exit_code == 0
+            third = _restored(cri, f"a pod on the node that was {what}", token)
+            third.pod.remove()
+        stopped = restored.stop()
+        _say(f"the pod that lived through it all ended with status {stopped.exit_code}")
+        for container in (restored, first):
+            container.pod.remove()
+
+
+def _started(cri: Cri, what: str) -> Container:
+    spec = PodSpec(name=generated_name("unit"), cgroup_parent=PARENT, annotations=ANNOTATIONS)
+    container = Pod(cri, replace(spec, log_directory=f"/var/log/pods/{spec.name}"), "glowplug").serving(
+        ENVIRONMENT
+    )
+    _require_scope(container, what)
+    return container
+
+
+def _restored(cri: Cri, what: str, token: bytes) -> Container:
+    container = _started(cri, what)
+    assert container.get("/token") == token, f"{what}: expected the captured process, got a new one"
+    _say(f"{what} was restored")
+    return container
+
+
+def _require_scope(container: Container, what: str) -> None:
+    """The container is in a scope that systemd knows, below its pod's slice."""
+    with open(f"/proc/{container.pid}/cgroup") as file:
+        path = file.read().strip().rpartition("::")[2]
+    scope = f"cri-containerd-{container.id}.scope"
+    assert path.endswith(f"/{PARENT}/{scope}"), f"{what}: {path}"
+    state = _run("systemctl", "is-active", scope).strip()
+    _say(f"{what}: {path[:60]}… is {state}")
+
+
+def _repair() -> None:
+    """Somebody writes containerd's configuration anew, without the handler."""
+    with open(CONFIG) as file:
+        before = file.read()
+    shutil.copyfile(f"{CONFIG}.glowplug-original", CONFIG)  # the mode stays
+    wait_until(lambda: _text(CONFIG) == before, REPAIRED_WITHIN_S, "the handler put back")
+    wait_until(lambda: _status() == 0, COMES_WITHIN_S, "the agent")
+    _say("a rewritten configuration was repaired by the unit")
+
+
+def _newer(bundle: str) -> str:
+    """The same bundle as another version: its wheel with one more file."""
+    newer = f"{bundle}-newer"
+    shutil.copytree(bundle, newer)
+    wheel = next(name for name in os.listdir(newer) if name.startswith("glowplug-"))
+    with zipfile.ZipFile(f"{newer}/{wheel}", "a") as file:
+        file.writestr("glowplug/newer.txt", "another version\n")
+    return newer
+
+
+def _status() -> int:
+    return subprocess.run(["glowplug", "status"], capture_output=True).returncode
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text.rstrip()}\n")
+    sys.stdout.flush()
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
