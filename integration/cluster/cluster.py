@@ -141,7 +141,7 @@ class Cluster:
         self.run("systemctl", "start", "glowplug-agent")
         wait_until(lambda: self.run("glowplug", "status", check=False).returncode == 0, 60, "the agent")
 
-    def configure(self, **settings: str) -> None:
+    def configure(self, **settings: str | int) -> None:
         """Keys of Glowplug's configuration, and the agent started anew with them."""
         kept = [
             line

@@ -16,6 +16,8 @@ from integration.waiting import wait_until
 
 RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
 ASKED_FOR = "GLOWPLUG_TEST_CLUSTER"
+USED = "GLOWPLUG_CLUSTER"
+"""A cluster that is up already, with Glowplug on its node: for a test alone. It stays up."""
 
 
 def pytest_ignore_collect() -> bool | None:
@@ -28,6 +30,9 @@ def cluster() -> Iterator[Cluster]:
     """Up, without Glowplug on its node."""
     if not os.path.exists(f"{PROGRAMS}/kubelet"):
         pytest.skip("hack/setup_kubernetes has not been run")
+    if os.environ.get(USED):
+        yield Cluster(Machine(Place(os.environ[USED])))
+        return
     place = Place(f"/tmp/glowplug-cluster-{os.getpid()}")
     machine = Machine(place)
     try:
@@ -61,7 +66,7 @@ def reports(cluster: Cluster) -> None:
     decoded = subprocess.run(["base64", "-d"], input=token, capture_output=True, text=True, check=True).stdout
     path = "/etc/kubernetes/glowplug.conf"
     node.write(cluster.machine, path, f'{head}token: "{decoded}"}}}}]\ncontexts{tail}')
-    cluster.configure(kubernetes=path, node_name="n1")
+    cluster.configure(kubernetes=path, node_name="n1", free_floor_bytes=0)
     wait_until(lambda: cluster.labels().get("glowplug.dev/handler") == "true", 60, "the node's label")
 
 

@@ -25,8 +25,10 @@ def test_the_readme_s_commands(cluster: Cluster) -> None:
     os.chdir(REPOSITORY)
     for line in lines:
         done = cluster.run("/bin/bash", "-c", line, check=False, online=True)
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        said = [text for text in done.stdout.splitlines() if not text.startswith("ok ")]
+        assert done.returncode == 0, (line, said, done.stderr)
     assert cluster.run("glowplug", "node", "status").returncode == 0
+    cluster.configure(free_floor_bytes=0)  # this machine's disk may be fuller than a node's
     cluster.run("cp", "/etc/containerd/config.toml", "/root/with-handler.toml")
     assert cluster.run("cat", "/etc/containerd/config.toml.glowplug-original").stdout == before
 
@@ -47,7 +49,7 @@ def test_a_pod_starts_cold_and_the_next_one_is_restored(cluster: Cluster) -> Non
 
     cluster.kubectl("apply", "-f", path)
     wait_until(
-        lambda: "captured" in cluster.run("glowplug", "captures").stdout, COMES_WITHIN_S, "the capture"
+        lambda: "captured" in cluster.run("glowplug", "history", "--captures").stdout, COMES_WITHIN_S, "the capture"
     )
     assert outcomes()[-1].startswith("cold:no-checkpoint")
     cluster.kubectl("delete", "-f", path)
