@@ -42,6 +42,21 @@ KNOWN = (
     Known(r"/connection/TCP-10$", "the kernel's own limit of a window, which grows in a repaired connection"),
     Known(r"/connection/TCP-44$", "TCP_RTO_MAX_MS of a connection with data under way (docs/edits.md)"),
     Known(r"/connection/IPV6-26$", "IPV6_V6ONLY means nothing to a connection; CRIU sets it before bind(2)"),
+    Known(
+        r"/fd/\d+/(status-)?flags$",
+        "O_TMPFILE: it comes back as a removed file (docs/edits.md)",
+        r"^0o[2367]\d[2367]\d{5} → ",
+    ),
+    Known(
+        r"/fd/\d+/watches-\d+$",
+        "a watch that EPOLLONESHOT has disarmed reports errors again",
+        r"^events: 4\d{5}00 .* → events: 4\d{5}18 ",
+    ),
+    Known(
+        r"^/ipc/shm/",
+        "its creator is root; its owner, who may do the same, is as it was",
+        r"^(.*) cuid=\d+ .* → \1 cuid=0 ",
+    ),
     Known(r"/fd/\d+/ticks$", "a timer goes on"),
     Known(r"^/(?!1/).*/memory-policy$", "the first process's is all that a restore can give (docs/edits.md)"),
     Known(_MULTICAST, "what a TCP socket says of multicasts is an echo of its last packet"),

@@ -1,10 +1,15 @@
 """All programs of the zoo."""
 
 from integration.zoo import (
+    caddy,
     etcd,
     gunicorn,
     haproxy,
+    mariadb,
+    memcached,
+    mosquitto,
     nginx,
+    nodejs,
     openjdk,
     postgresql,
     rabbitmq,
@@ -13,7 +18,7 @@ from integration.zoo import (
 )
 
 QUICK = (redis, nginx, haproxy, supervisord, gunicorn, etcd)
-SLOW = (postgresql, openjdk, rabbitmq)
+SLOW = (postgresql, openjdk, rabbitmq, mariadb, nodejs, memcached, mosquitto, caddy)
 PROGRAMS = tuple(module.PROGRAM for module in QUICK + SLOW)
 
 

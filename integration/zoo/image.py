@@ -43,7 +43,8 @@ def reference(name: str) -> str:
 def versions(name: str, packages: Sequence[str]) -> dict[str, str]:
     """Package → version of all that is in the image."""
     with open(f"{_root(name, packages)}/versions") as lines:
-        return dict(line.split() for line in lines)
+        pairs = [line.split() for line in lines]
+    return {package.partition(":")[0]: version for package, version in pairs}
 
 
 def _root(name: str, packages: Sequence[str]) -> str:
