@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from hack.clusterlib import control, node
+from hack.clusterlib.machine import Failed
 
 from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
 from integration.waiting import wait_until
@@ -127,7 +128,7 @@ def test_a_full_cache_disk(cluster: Cluster, running: set[str]) -> None:
         "sh", "-c", "mkdir -p /run/full && mount -t tmpfs -o size=2m tmpfs /run/full && mkdir /run/full/cache"
     )
     cluster.run("sh", "-c", "head -c 3M /dev/zero >/run/full/filler", check=False)
-    with suppress(TimeoutError):  # it can't start on such a disk: an absent agent is a miss
+    with suppress(TimeoutError, Failed):  # it can't start on such a disk: an absent agent is a miss
         cluster.configure(cache="/run/full/cache")
     cluster.make_namespace("full")
     cluster.apply(deployment("full", "app", pod_template("app", [server()], gate=False)))
