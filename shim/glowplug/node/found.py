@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glowplug.errors import NodeError
+from glowplug.host import proc
 from glowplug.node import daemon, makers
 
 PROGRAM = "containerd"
@@ -28,7 +29,7 @@ def find(socket: str | None = None) -> Found | None:
     """The containerd that runs, at this socket or at one that is known; None where none does. Raises NodeError."""
     for address in [socket] if socket else [maker.socket for maker in makers.ALL]:
         process = daemon.pid(address)
-        words = _command_line(process) if process else []
+        words = proc.command_line(process) if process else []
         if process and words:
             config = option(words, "config", "c") or makers.PLAIN.config
             if not config.startswith("/"):
@@ -65,14 +66,6 @@ def option(words: Sequence[str], *names: str) -> str | None:
         if word.startswith("-") and name in names:
             return value if equals else next(iter(words[place + 1 :]), None)
     return None
-
-
-def _command_line(process: int) -> list[str]:
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as file:
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return []
 
 
 def _program(process: int, called: str) -> str:
