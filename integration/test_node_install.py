@@ -166,7 +166,7 @@ def test_a_read_only_configuration_is_left_and_named(installed: Installed) -> No
         text=True,
         timeout=COMMAND_S,
     )
-    assert done.returncode == 1 and "Read-only file system" in done.stderr
+    assert done.returncode == 1 and "its file system is read-only" in done.stderr
     assert installed.configuration() == before
 
 

@@ -21,6 +21,8 @@ NO_FOLLOW_FLAGS = ("O_NOFOLLOW", "O_EXCL")
 
 OURS = {
     ("layer/attributes.py", "set_on_made"): "paths of /proc/self/fd: what was opened once, and looked at",
+    ("restore/trial/place.py", "_shared_memory"): "a trial's own directory in the cache, which is root's",
+    ("capture/trial.py", "_free_bytes"): "a draft's directory in the cache, which is root's",
 }
 
 

@@ -215,15 +215,15 @@ def written(writer: pack.Writer, upper: str, directories: list[str], busy: set[s
 def _file(writer: pack.Writer, path: str, place: Descent, name: str, limit: int) -> int:
     """Its bytes; -1 where it is left out."""
     try:
-        descriptor = os.open(name, _READ, dir_fd=place.fd)
+        file_fd = os.open(name, _READ, dir_fd=place.fd)
     except OSError:
         return -1  # gone meanwhile, or another thing in its place
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or _METACOPY in os.listxattr(descriptor):
+        if not stat.S_ISREG(os.fstat(file_fd).st_mode) or _METACOPY in os.listxattr(file_fd):
             return -1
-        return writer.file(path, descriptor, limit)
+        return writer.file(path, file_fd, limit)
     finally:
-        os.close(descriptor)
+        os.close(file_fd)
 
 
 def _walk(upper: str, directory: str) -> Iterator[tuple[Descent, str, os.stat_result]]:

@@ -47,18 +47,18 @@ def give(path: str, rootfs: str) -> Said:
 
 
 def _give(path: str, rootfs: str, until: float, given: list[int]) -> None:
-    descriptor = pack.open_pack(path)
+    pack_fd = pack.open_pack(path)
     try:
-        index = pack.read_index(descriptor)
-        os.utime(descriptor)  # its last use
+        index = pack.read_index(pack_fd)
+        os.utime(pack_fd)  # its last use
         root = os.open(rootfs, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _require_mounted(root, rootfs)
-            _fill(descriptor, index, root, until, given)
+            _fill(pack_fd, index, root, until, given)
         finally:
             os.close(root)
     finally:
-        os.close(descriptor)
+        os.close(pack_fd)
 
 
 def _require_mounted(root: int, rootfs: str) -> None:
@@ -67,7 +67,7 @@ def _require_mounted(root: int, rootfs: str) -> None:
         raise OSError(f"{rootfs} is not mounted")
 
 
-def _fill(descriptor: int, index: pack.Index, root: int, until: float, given: list[int]) -> None:
+def _fill(pack_fd: int, index: pack.Index, root: int, until: float, given: list[int]) -> None:
     for directory in index.directories:
         _make_directory(root, directory)
     above, opened = "", -1
@@ -81,7 +81,7 @@ def _fill(descriptor: int, index: pack.Index, root: int, until: float, given: li
                     os.close(opened)
                     opened = -1
                 above, opened = parent, openat2(root, parent or ".", _DIRECTORY, 0, _RESOLVE)
-            given[0] += _copy(descriptor, file, opened, name, given)
+            given[0] += _copy(pack_fd, file, opened, name, given)
     finally:
         if opened >= 0:
             os.close(opened)
@@ -92,29 +92,33 @@ def _make_directory(root: int, directory: pack.Directory) -> None:
     parent = openat2(root, above or ".", _DIRECTORY, 0, _RESOLVE)
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
-        os.chown(name, directory.uid, directory.gid, dir_fd=parent, follow_symlinks=False)
-        os.chmod(name, directory.mode, dir_fd=parent)
+        made_fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            os.fchown(made_fd, directory.uid, directory.gid)
+            os.fchmod(made_fd, directory.mode)
+        finally:
+            os.close(made_fd)
     except FileExistsError:
         return
     finally:
         os.close(parent)
 
 
-def _copy(descriptor: int, file: pack.File, directory: int, name: str, given: list[int]) -> int:
+def _copy(pack_fd: int, file: pack.File, directory: int, name: str, given: list[int]) -> int:
     """1, or 0 where such a file is there."""
     try:
-        target = os.open(name, _CREATE, 0o600, dir_fd=directory)
+        target_fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
     except FileExistsError:
         return 0
     try:
-        pack.copy_out(descriptor, file, target)
-        os.fchown(target, file.uid, file.gid)
-        os.fchmod(target, file.mode)
-        os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+        pack.copy_out(pack_fd, file, target_fd)
+        os.fchown(target_fd, file.uid, file.gid)
+        os.fchmod(target_fd, file.mode)
+        os.utime(target_fd, ns=(file.mtime_ns, file.mtime_ns))
     except BaseException:
         os.unlink(name, dir_fd=directory)
         raise
     finally:
-        os.close(target)
+        os.close(target_fd)
     given[1] += file.size
     return 1
