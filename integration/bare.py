@@ -51,11 +51,9 @@ class Bare:
         self._stdin = self._stdout = -1
         self._said = b""
         self.env = {**os.environ, "PATH": f"{os.path.dirname(CRIU)}:{os.environ['PATH']}"}
-        ctypes.CDLL(None).prctl(
-            _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
-        )  # the detached container becomes our child
 
     def __enter__(self) -> "Bare":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # the detached container becomes our child
         for name in _SKELETON:
             os.makedirs(f"{self.scratch}/rootfs/{name}")
         for name, target in _LINKS.items():
@@ -64,6 +62,7 @@ class Bare:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)  # others' orphans are not for us to reap
         shutil.rmtree(self.scratch, ignore_errors=True)
         for folder in glob.glob(f"/sys/fs/cgroup{_CGROUP}") + glob.glob(f"/sys/fs/cgroup/*{_CGROUP}"):
             with contextlib.suppress(OSError):  # another container's as well

@@ -86,17 +86,21 @@ def restricted(init: int, threads: list[int]) -> tuple[list[int], list[int]]:
 
 def main(init: int, threads: list[int]) -> None:
     """Prints `TID restricted` and `TID unknown`."""
-    helpers: dict[tuple[object, ...], int] = {}
-    for thread in threads:
-        try:
-            who = _ids(thread)
-            if who not in helpers:
-                helpers[who] = _helper(init, thread, who)
-            is_restricted = _is_restricted(thread, helpers[who])
-            if is_restricted is not False:
-                sys.stdout.write(f"{thread} {RESTRICTED if is_restricted else UNKNOWN}\n")
-        except (ProcessLookupError, FileNotFoundError, TimeoutError):
-            continue  # it ended, or can't be stopped: the capture will see
+    helpers: dict[tuple[object, ...], _Helper] = {}
+    try:
+        for thread in threads:
+            try:
+                who = _ids(thread)
+                if who not in helpers:
+                    helpers[who] = _Helper(init, who)
+                is_restricted = _is_restricted(thread, helpers[who].number)
+                if is_restricted is not False:
+                    sys.stdout.write(f"{thread} {RESTRICTED if is_restricted else UNKNOWN}\n")
+            except (ProcessLookupError, FileNotFoundError, TimeoutError):
+                continue  # it ended, or can't be stopped: the capture will see
+    finally:
+        for helper in reversed(helpers.values()):  # the later ones hold the pipes of the earlier ones, too
+            helper.end()
 
 
 def _ids(thread: int) -> tuple[object, ...]:
@@ -110,25 +114,49 @@ def _ids(thread: int) -> tuple[object, ...]:
     return int(found["Uid"].split()[0]), int(found["Gid"].split()[0]), label
 
 
-def _helper(init: int, thread: int, who: tuple[object, ...]) -> int:
-    """A process that the thread may look at, by its number there; it ends when this program does."""
-    said, tell = os.pipe()
-    first = os.fork()
-    if first == 0:
-        _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-        namespace = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY)
-        _checked(_libc.setns(namespace, CLONE_NEWPID), "setns")
-        if os.fork() == 0:
-            _become(who)
-            os.write(tell, b"%d\n" % os.getpid())
-        signal.pause()
-        os._exit(0)
+class _Helper:
+    """A process that threads of these ids may look at, by its number in the container. Another keeps it, which ends it
+    when this program has no more use for it or has ended, and reaps it: a zombie in a PID namespace lets its first
+    process not end. Raises OSError."""
+
+    def __init__(self, init: int, who: tuple[object, ...]) -> None:
+        said, tell = os.pipe()
+        until, self._until_closed = os.pipe()
+        self._keeper = os.fork()
+        if self._keeper == 0:
+            try:
+                os.close(self._until_closed)
+                _keep(init, who, tell, until)
+            finally:
+                os._exit(0)
+        os.close(tell)
+        os.close(until)
+        with open(said) as file:
+            line = file.readline()
+        if not line:
+            self.end()
+            raise OSError("no helper could be made in the container's PID namespace")
+        self.number = int(line)
+
+    def end(self) -> None:
+        os.close(self._until_closed)
+        os.waitpid(self._keeper, 0)
+
+
+def _keep(init: int, who: tuple[object, ...], tell: int, until: int) -> None:
+    """A helper, until nobody has the other end of `until` any more."""
+    namespace = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY)
+    _checked(_libc.setns(namespace, CLONE_NEWPID), "setns")
+    helper = os.fork()
+    if helper == 0:
+        _become(who)
+        os.write(tell, b"%d\n" % os.getpid())
+        while True:
+            signal.pause()
     os.close(tell)
-    with open(said) as file:
-        line = file.readline()
-    if not line:
-        raise OSError("no helper could be made in the container's PID namespace")
-    return int(line)
+    os.read(until, 1)
+    os.kill(helper, signal.SIGKILL)
+    os.waitpid(helper, 0)
 
 
 def _become(who: tuple[object, ...]) -> None:
