@@ -1,6 +1,6 @@
 """`explain POD`: what happened at the start of each of its containers, and the verdict now."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from glowplug.agent import record as fields
@@ -67,7 +67,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
         for start in starts.of(recorded)
         if (start.namespace, start.pod) == (namespace, pod) and container in (None, start.container)
     ]
-    last = {fields.text(one, "container"): one for one in captures.of(recorded, namespace, pod)}
+    captured = captures.of(recorded, namespace, pod)
     with Containerd(
         settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
     ) as containerd:
@@ -103,7 +103,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                     _explained(containerd, judging, name, records.get(name), own[name], unreachable)
                 )
         # What is captured comes first: an init container or a sidecar is rarely what was asked about.
-        explained = [replace(one, capture=last.get(one.container) or last.get("")) for one in explained]
+        explained = [replace(one, capture=_last_of(captured, one.container)) for one in explained]
         return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
 
 
@@ -144,6 +144,11 @@ def _explained(
     except ContainerdError as error:
         why = str(error)
     return Explained(name, record.id, state, own, found, why)
+
+
+def _last_of(captured: Sequence[Record], container: str) -> Record | None:
+    """The last capture of it; one that failed early has no container's name."""
+    return next((one for one in reversed(captured) if fields.text(one, "container") in (container, "")), None)
 
 
 def _show(namespace: str, pod: str, one: Explained, everything: bool) -> None:
