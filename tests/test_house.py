@@ -1,0 +1,173 @@
+"""The rules of the house (docs/architecture.md): sizes, floors, no entry that imports another, no import cycle."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "shim/glowplug"
+MAX_LINES = 400
+MAX_FUNCTION = 60
+
+ENTRIES = {"agent", "cli", "node", "runtime"}
+PIPELINES = {"capture", "explain", "outcomes", "registry", "restore"}
+LEAVES = {"apiserver", "cache", "containerd", "criu", "cuda", "host", "layer", "podnet"}
+CORE = {"checkpoint"}
+FOR_ALL = {"host"}
+"""A leaf that the other leaves may use: this node's files and system calls."""
+
+DOORS = {
+    ("cli.agent", "agent.main"),
+    ("cli.node", "node"),
+    ("cli.doctor", "node"),
+    ("cli.doctor", "node.doctor"),
+}
+"""The commands that begin an entry: the only modules that import one from outside."""
+
+TOO_LONG = {
+    "integration/test_failures.py",
+    "shim/glowplug/checkpoint/key.py",
+    "tests/test_agent_cluster.py",
+    "tests/test_cache_store.py",
+    "tests/test_checkpoint_pods.py",
+    "tests/test_layer_tree.py",
+    "tests/test_runtime_script.py",
+}
+TOO_LONG_FUNCTIONS = {
+    ("shim/glowplug/agent/main.py", "run"),
+    ("integration/cluster/test_2_workloads.py", "test_a_deployment"),
+}
+CROSSING = {
+    ("agent", "runtime"),
+    ("cli", "agent"),
+    ("cli", "runtime"),
+    ("node", "runtime"),
+    ("registry", "agent"),
+}
+CYCLES = [
+    {"glowplug.cache.rows", "glowplug.cache.store"},
+    {"glowplug.capture.describe", "glowplug.capture.pipeline", "glowplug.capture.trial"},
+]
+"""Known offenders: a row goes with its fault, and none may come."""
+
+
+def sources() -> Iterator[Path]:
+    """Ours: no generated code, nothing of a virtual environment."""
+    for folder in ("shim", "hack", "integration", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if "_pb2" not in path.name:
+                yield path
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        if "_pb2" not in path.name:
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The package's modules that it imports anywhere: within functions and for types alone, too."""
+    found = set()
+    for node in ast.walk(tree(modules()[module])):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "glowplug":
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one if one in modules() else str(node.module) for one in full}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in modules()}
+    return frozenset(found - {module, "glowplug"})
+
+
+def room(module: str) -> str:
+    """The folder; "" for a file of the top level."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else ""
+
+
+def crossings() -> Iterator[tuple[str, str]]:
+    """Importing and imported module, without "glowplug.", where they are of different rooms."""
+    for module in modules():
+        for imported in imports(module):
+            if room(module) != room(imported) and room(imported):
+                yield module.removeprefix("glowplug."), imported.removeprefix("glowplug.")
+
+
+def is_door(module: str, imported: str) -> bool:
+    return any(
+        module == door and (imported == entry or imported.startswith(f"{entry}.")) for door, entry in DOORS
+    )
+
+
+def test_no_file_is_too_long() -> None:
+    long = {name(path) for path in sources() if len(path.read_text().splitlines()) > MAX_LINES}
+    assert long <= TOO_LONG
+
+
+def test_no_function_is_too_long() -> None:
+    long = {
+        (name(path), node.name)
+        for path in sources()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION
+    }
+    assert long <= TOO_LONG_FUNCTIONS
+
+
+def test_each_room_has_its_floor() -> None:
+    rooms = {room(module) for module in modules()} - {""}
+    assert rooms <= ENTRIES | PIPELINES | LEAVES | CORE
+
+
+def test_who_is_imported_is_not_above() -> None:
+    """Entries, pipelines, leaves, core: each imports what is below it, pipelines one another, entries none."""
+    floors = [ENTRIES, PIPELINES, LEAVES, CORE]
+    floor = {name: number for number, names in enumerate(floors) for name in names}
+    wrong = set()
+    for module, imported in crossings():
+        here, there = module.split(".")[0], imported.split(".")[0]
+        if here not in floor or is_door(module, imported) or (there in FOR_ALL and here in LEAVES):
+            continue
+        if floor[there] < floor[here] or (floor[there] == floor[here] and here not in PIPELINES):
+            wrong.add((here, there))
+    assert wrong <= CROSSING
+
+
+def test_no_modules_import_each_other() -> None:
+    assert [found for found in cycles() if found not in CYCLES] == []
+
+
+def cycles() -> Iterator[set[str]]:
+    """Of modules that reach each other, each set once."""
+    reached = {module: reach(module) for module in modules()}
+    seen: set[str] = set()
+    for module in reached:
+        if module in seen or module not in reached[module]:
+            continue
+        together = {other for other in reached[module] if module in reached[other]}
+        seen |= together
+        yield together
+
+
+def reach(module: str) -> set[str]:
+    found: set[str] = set()
+    left = [module]
+    while left:
+        for imported in imports(left.pop()) - found:
+            found.add(imported)
+            left.append(imported)
+    return found
