@@ -228,7 +228,7 @@ def _args(asked: _Asked) -> Value:
 
 
 def _env(asked: _Asked) -> Value:
-    links = {name for group in asked.links.values() for name in group}  # rule 3.4: conditions, not parts
+    links = service_links.names(asked.links)  # rule 3.4: conditions, not parts
     ignored = asked.bundle.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
     return {
         name: "<ignored>"
