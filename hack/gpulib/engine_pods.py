@@ -160,7 +160,8 @@ class Place:
     def _env(self, gpus: int) -> dict[str, str]:
         handed = {name: os.environ[name] for name in HANDED_THROUGH if name in os.environ}
         several = SEVERAL_GPUS if gpus > 1 else {}
-        return {**handed, **CACHES, **ENV, **several, "PY": sys.executable, "PYTHONPATH": LOOPBACK}
+        ours = {**CACHES, **ENV, **several, "PY": sys.executable, "PYTHONPATH": LOOPBACK}
+        return {**handed, **ours, **self.chosen.env}
 
     def _device(self, entry: dict[str, Any]) -> Device:
         path = entry["path"]

@@ -51,6 +51,7 @@ class Options:
     load_format: str = "instanttensor"
     memory: str = ""
     more: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
     restores: int | None = None
     within_s: float = 570.0
     skip_empty: bool = False
