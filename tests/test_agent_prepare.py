@@ -67,7 +67,8 @@ def test_a_miss_is_written_down_with_the_spec_that_was_judged_and_the_edited_one
 
 def test_a_match_is_left_to_the_start() -> None:
     MATCHED.clear()
-    assert prepared(record(), {"verdict": "match", "checkpoint": "that"}) == {}
+    written = prepared(record(), {"verdict": "match", "checkpoint": "that"})
+    assert written == {paths.MATCH: {"checkpoint": "that"}}
     assert MATCHED == ["that"]
 
 

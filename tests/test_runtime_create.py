@@ -63,7 +63,7 @@ def release(container: str) -> None:
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(process_life, "die_with_parent", lambda parent: None)
-    monkeypatch.setattr(ask, "ask", lambda question: MATCH)
+    monkeypatch.setattr(ask, "ask", lambda question, **_: MATCH)
     return Bundle(tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_another_container_s_damaged_attempt_costs_no_start(
 
     sandbox = str(bundle.spec["annotations"]["io.kubernetes.cri.sandbox-id"])
     attempt.begin(attempt.Facts(id="c0", sandbox=sandbox)).release()
-    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "miss", "slug": "no-checkpoint"})
+    monkeypatch.setattr(ask, "ask", lambda question, **_: {"verdict": "miss", "slug": "no-checkpoint"})
     monkeypatch.setattr(taking_back, "take_back", fail)
     assert bundle.create() == RUNC
     found = record()
@@ -202,7 +202,7 @@ def test_a_cgroup_that_depends_on_the_caller_s_starts_cold(
     path: str, options: list[str], outcome: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """runc puts it below its own, which is the shim's; a clean-up would look for it elsewhere."""
-    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "match", "checkpoint": 7})
+    monkeypatch.setattr(ask, "ask", lambda question, **_: {"verdict": "match", "checkpoint": 7})
     made = spec()
     made["linux"]["cgroupsPath"] = path
     (bundle.directory / "config.json").write_text(json.dumps(made))
@@ -212,7 +212,7 @@ def test_a_cgroup_that_depends_on_the_caller_s_starts_cold(
 
 
 def test_what_is_no_plan_is_a_cold_start(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ask, "ask", lambda question: {"verdict": "match", "checkpoint": 7, "cache": []})
+    monkeypatch.setattr(ask, "ask", lambda question, **_: {"verdict": "match", "checkpoint": 7, "cache": []})
     assert bundle.create() == RUNC
     assert record()["outcome"] == "cold:agent-bad-response"
     assert attempt.names() == []

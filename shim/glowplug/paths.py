@@ -33,6 +33,10 @@ def prepared_start(container: str) -> str:
     return f"{prepared()}/{container}"
 
 
+MATCH = "match"
+"""The file in `prepared_start` that says: a checkpoint was found for it."""
+
+
 def published() -> str:
     """Written whenever a checkpoint is published: what was prepared before is decided anew."""
     return f"{RUN_DIR}/published"

@@ -10,6 +10,8 @@ be read meanwhile, and those of one that would match if they were read. Nor is a
     spec.json      the spec that was judged: `create` compares it with the bundle's
     edited.json    the spec that takes its place, where we edit one (docs/edits.md)
     outcome.json   the start's outcome; none for what is no start of ours, such as a sandbox
+    match          alone: the container will most likely be restored, and `create` makes itself ready for that while
+                   it asks
 """
 
 import contextlib
@@ -64,6 +66,8 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
             wanted = answer.get("checkpoint") or answer.get("worth_if_read")
             if wanted:
                 read_ahead(str(wanted))
+            if answer.get("verdict") == "match":
+                _write(record.id, {paths.MATCH: json.dumps({"checkpoint": wanted}).encode()})
             if answer.get("verdict") in ("match", "wait") or "compile_cache" in answer:
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])

@@ -3,7 +3,7 @@
 Field numbers: images/pstree.proto, core.proto, creds.proto.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from glowplug.criu import images
 from glowplug.criu.images import Message
@@ -17,8 +17,7 @@ ALIVE, DEAD, STOPPED = 1, 2, 3
 """Task states (criu/include/pid.h): running, a zombie, stopped by a signal before the dump."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One process of the dumped tree. Pids are those of the container's PID namespace."""
 
     pid: int

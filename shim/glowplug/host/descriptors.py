@@ -7,20 +7,21 @@ import ctypes
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 PIDFD_GETFD = 438  # the same on all architectures (asm-generic/unistd.h)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Descriptor:
     """One open file of a process. `pid`: as seen here. `target`: what /proc/PID/fd shows."""
 
-    pid: int
-    number: int
-    target: str
+    __slots__ = ("number", "pid", "target")
+
+    def __init__(self, pid: int, number: int, target: str) -> None:
+        self.pid = pid
+        self.number = number
+        self.target = target
 
     @property
     def inode(self) -> int:

@@ -5,7 +5,6 @@ Standard library only: a capture reads it, a restore sets it.
 
 import ctypes
 import os
-import platform
 
 from glowplug.host import proc
 
@@ -15,7 +14,7 @@ DEFAULT_SLACK_NS = 50_000  # init_task; see PR_SET_TIMERSLACK in prctl(2)
 _IOPRIO_SET, _IOPRIO_GET, _SET_MEMPOLICY = {
     "x86_64": (251, 252, 238),
     "aarch64": (30, 31, 237),
-}.get(platform.machine(), (0, 0, 0))
+}.get(os.uname().machine, (0, 0, 0))
 
 # Names in numa_maps → modes of set_mempolicy(2).
 _MODES = {

@@ -4,12 +4,12 @@ Both go through a copy of the descriptor (descriptors.borrowed). What is read is
 that kind. Standard library only: a capture reads it, a restore sets it.
 """
 
+import _socket
 import contextlib
 import ctypes
 import errno
 import fcntl
 import os
-import socket
 import struct
 
 SO_REUSEPORT, SO_PROTOCOL, SO_DOMAIN = 15, 38, 39
@@ -19,10 +19,10 @@ IP_MULTICAST_IF, IPV6_MULTICAST_IF = 32, 17
 IP_OPTIONS, IPV6_DSTOPTS = 4, 59
 TCP_INFO, TCP_CONGESTION, TCP_RTO_MAX_MS = 11, 13, 44
 TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN = 1, 7, 10
-_INET = (socket.AF_INET, socket.AF_INET6)
+_INET = (_socket.AF_INET, _socket.AF_INET6)
 
 # Level → option → name. Integers that getsockopt gives as setsockopt takes them (linux/tcp.h, in.h, in6.h, udp.h,
-# asm-generic/socket.h). Left out: what CRIU restores (criu/sockets.c, sk-inet.c), what the kernel adapts by itself
+# asm-generic/_socket.h). Left out: what CRIU restores (criu/sockets.c, sk-inet.c), what the kernel adapts by itself
 # (TCP_QUICKACK, TCP_MAXSEG), and what can be set once only and before bind(2).
 _SOCKET = {
     5: "SO_DONTROUTE", 6: "SO_BROADCAST", 9: "SO_KEEPALIVE", 10: "SO_OOBINLINE", 11: "SO_NO_CHECK",
@@ -67,9 +67,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def kind(fd: int) -> Kind:
-    """Raises OSError for what is no socket."""
+    """Raises OSError for what is no _socket."""
     family, of_type, protocol = (
-        _get(fd, socket.SOL_SOCKET, name) for name in (SO_DOMAIN, socket.SO_TYPE, SO_PROTOCOL)
+        _get(fd, _socket.SOL_SOCKET, name) for name in (SO_DOMAIN, _socket.SO_TYPE, SO_PROTOCOL)
     )
     if family is None or of_type is None or protocol is None:
         raise OSError(errno.ENOTSOCK, "a descriptor is no socket")
@@ -79,10 +79,10 @@ def kind(fd: int) -> Kind:
 def options(fd: int, of: Kind) -> dict[str, int]:
     """By name, those that differ from a new socket's of that kind."""
     try:
-        fresh = socket.socket(*of)
+        fresh = _socket.socket(*of)
     except OSError:
         return {}
-    with fresh:
+    with contextlib.closing(fresh):
         found = {}
         for level, number, name in _known(of):
             value = _get(fd, level, number)
@@ -96,9 +96,9 @@ def options(fd: int, of: Kind) -> dict[str, int]:
 
 def changed_by_criu(fd: int, of: Kind) -> dict[str, int]:
     """By name, options of a TCP connection that CRIU sets so that it can bind its address, and leaves so."""
-    if of[2] != socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) in (TCP_CLOSE, TCP_LISTEN):
+    if of[2] != _socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) in (TCP_CLOSE, TCP_LISTEN):
         return {}
-    value = _get(fd, socket.SOL_SOCKET, SO_REUSEPORT)
+    value = _get(fd, _socket.SOL_SOCKET, SO_REUSEPORT)
     return {} if value is None else {"SO_REUSEPORT": value}
 
 
@@ -110,7 +110,7 @@ def measure_segments_anew(fd: int, of: Kind) -> None:
     ipv6_sockglue.c).
     """
     level, number = (
-        (socket.IPPROTO_IP, IP_OPTIONS) if of[0] == socket.AF_INET else (socket.IPPROTO_IPV6, IPV6_DSTOPTS)
+        (_socket.IPPROTO_IP, IP_OPTIONS) if of[0] == _socket.AF_INET else (_socket.IPPROTO_IPV6, IPV6_DSTOPTS)
     )
     _libc.setsockopt(fd, level, number, None, 0)
 
@@ -121,7 +121,7 @@ def set_options(fd: int, of: Kind, values: dict[str, int]) -> list[str]:
     numbers = {name: (level, number) for level, number, name in _known(of)}
     for name, value in values.items():
         if name == "SO_LINGER":
-            data, level, number = struct.pack("ii", 1, value), socket.SOL_SOCKET, socket.SO_LINGER
+            data, level, number = struct.pack("ii", 1, value), _socket.SOL_SOCKET, _socket.SO_LINGER
         elif name in numbers:
             level, number = numbers[name]
             if _get(fd, level, number) == value:
@@ -137,14 +137,14 @@ def set_options(fd: int, of: Kind, values: dict[str, int]) -> list[str]:
 def tcp_state(fd: int) -> int:
     """The first byte of TCP_INFO; 0 for a socket that has none."""
     buffer, length = ctypes.create_string_buffer(1), ctypes.c_uint(1)
-    if _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, buffer, ctypes.byref(length)):
+    if _libc.getsockopt(fd, _socket.IPPROTO_TCP, TCP_INFO, buffer, ctypes.byref(length)):
         return 0
     return buffer.raw[0]
 
 
 def has_unacknowledged(fd: int, of: Kind) -> bool:
     """Whether a TCP socket has data that the other end has not taken."""
-    if of[2] != socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) == TCP_LISTEN:
+    if of[2] != _socket.IPPROTO_TCP or of[0] not in _INET or tcp_state(fd) == TCP_LISTEN:
         return False
     return bool(struct.unpack("i", fcntl.ioctl(fd, SIOCOUTQ, bytes(4)))[0])
 
@@ -156,35 +156,35 @@ def try_again_soon(fd: int) -> None:
     (tcp_rtx_probe0_timed_out in net/ipv4/tcp_timer.c), and the times between tries grow while a restore is slow.
     """
     info, length = ctypes.create_string_buffer(12), ctypes.c_uint(12)
-    _libc.getsockopt(fd, socket.IPPROTO_TCP, TCP_INFO, info, ctypes.byref(length))
+    _libc.getsockopt(fd, _socket.IPPROTO_TCP, TCP_INFO, info, ctypes.byref(length))
     due_ms = struct.unpack_from("I", info.raw, 8)[0] // 1000  # tcpi_rto
     data = struct.pack("i", max(1000, due_ms))
-    _libc.setsockopt(fd, socket.IPPROTO_TCP, TCP_RTO_MAX_MS, data, len(data))
+    _libc.setsockopt(fd, _socket.IPPROTO_TCP, TCP_RTO_MAX_MS, data, len(data))
 
 
 def congestion(fd: int, of: Kind) -> str:
     """The congestion control of a TCP socket where it is not the default one; "" else."""
-    if of[2] != socket.IPPROTO_TCP or of[0] not in _INET:
+    if of[2] != _socket.IPPROTO_TCP or of[0] not in _INET:
         return ""
-    found = _text(fd, socket.IPPROTO_TCP, TCP_CONGESTION)
-    with socket.socket(*of) as fresh:
-        return "" if found == _text(fresh.fileno(), socket.IPPROTO_TCP, TCP_CONGESTION) else found
+    found = _text(fd, _socket.IPPROTO_TCP, TCP_CONGESTION)
+    with contextlib.closing(_socket.socket(*of)) as fresh:
+        return "" if found == _text(fresh.fileno(), _socket.IPPROTO_TCP, TCP_CONGESTION) else found
 
 
 def set_congestion(fd: int, name: str) -> bool:
     """Whether it could be set."""
     data = name.encode()
-    return not _libc.setsockopt(fd, socket.IPPROTO_TCP, TCP_CONGESTION, data, len(data))
+    return not _libc.setsockopt(fd, _socket.IPPROTO_TCP, TCP_CONGESTION, data, len(data))
 
 
 def groups(fd: int, of: Kind, known: list[tuple[str, int, str]]) -> list[Group]:
     """The multicast groups that it has joined. known: `known_groups` of its network namespace."""
     found: list[Group] = []
-    if of[0] not in _INET or of[1] == socket.SOCK_STREAM:
+    if of[0] not in _INET or of[1] == _socket.SOCK_STREAM:
         return found
     for interface, index, group in known:
-        family = socket.AF_INET6 if ":" in group else socket.AF_INET
-        if family == socket.AF_INET6 and of[0] == socket.AF_INET:
+        family = _socket.AF_INET6 if ":" in group else _socket.AF_INET
+        if family == _socket.AF_INET6 and of[0] == _socket.AF_INET:
             continue
         joined = _filter(fd, family, index, group)
         if joined is not None:
@@ -203,13 +203,13 @@ def known_groups(pid: int) -> list[tuple[str, int, str]]:
             if not line.startswith("\t"):
                 index, interface = int(words[0]), words[1]
             else:
-                group = socket.inet_ntop(socket.AF_INET, int(words[0], 16).to_bytes(4, "little"))
+                group = _socket.inet_ntop(_socket.AF_INET, int(words[0], 16).to_bytes(4, "little"))
                 found.append((interface, index, group))
     with contextlib.suppress(OSError), open(f"/proc/{pid}/net/igmp6") as lines:
         for line in lines:
             words = line.split()
             found.append(
-                (words[1], int(words[0]), socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[2])))
+                (words[1], int(words[0]), _socket.inet_ntop(_socket.AF_INET6, bytes.fromhex(words[2])))
             )
     return found
 
@@ -217,7 +217,7 @@ def known_groups(pid: int) -> list[tuple[str, int, str]]:
 def join(fd: int, group: Group) -> None:
     """Join a group as the other socket had, on the interface of that name. Raises OSError."""
     interface, address, mode, sources = group
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     index = _index(fd, interface)
     head = struct.pack("I4x", index) + _storage(family, address)
     if mode == _INCLUDE:
@@ -231,12 +231,12 @@ def join(fd: int, group: Group) -> None:
 
 def multicast_interface(fd: int, of: Kind) -> str:
     """The interface that it sends multicasts by, where it was told one by address (IPv4) or number (IPv6); "" else."""
-    if of[0] not in _INET or of[1] == socket.SOCK_STREAM:
+    if of[0] not in _INET or of[1] == _socket.SOCK_STREAM:
         return ""
-    if of[0] == socket.AF_INET6:
-        index = _get(fd, socket.IPPROTO_IPV6, IPV6_MULTICAST_IF)
+    if of[0] == _socket.AF_INET6:
+        index = _get(fd, _socket.IPPROTO_IPV6, IPV6_MULTICAST_IF)
         return next((name for name, number in _interfaces(fd) if number == index), "") if index else ""
-    address = _get(fd, socket.IPPROTO_IP, IP_MULTICAST_IF)
+    address = _get(fd, _socket.IPPROTO_IP, IP_MULTICAST_IF)
     packed = struct.pack("i", address or 0)
     return (
         next((name for name, _ in _interfaces(fd) if _own_address(fd, name) == packed), "") if address else ""
@@ -246,10 +246,10 @@ def multicast_interface(fd: int, of: Kind) -> str:
 def set_multicast_interface(fd: int, of: Kind, interface: str) -> None:
     """By its name, with the address that it has now. Raises OSError."""
     index = _index(fd, interface)
-    if of[0] == socket.AF_INET6:
-        level, number, data = socket.IPPROTO_IPV6, IPV6_MULTICAST_IF, struct.pack("i", index)
+    if of[0] == _socket.AF_INET6:
+        level, number, data = _socket.IPPROTO_IPV6, IPV6_MULTICAST_IF, struct.pack("i", index)
     else:
-        level, number = socket.IPPROTO_IP, IP_MULTICAST_IF
+        level, number = _socket.IPPROTO_IP, IP_MULTICAST_IF
         data = struct.pack("4x4si", _own_address(fd, interface), index)  # struct ip_mreqn
     if _libc.setsockopt(fd, level, number, data, len(data)):
         error = ctypes.get_errno()
@@ -274,17 +274,17 @@ def _own_address(fd: int, interface: str) -> bytes:
 
 def _known(of: Kind) -> list[tuple[int, int, str]]:
     family, of_type, protocol = of
-    levels = [(socket.SOL_SOCKET, _SOCKET)]
+    levels = [(_socket.SOL_SOCKET, _SOCKET)]
     if family in _INET:
-        levels.append((socket.IPPROTO_IP, _IP))
-    if family == socket.AF_INET6:
-        levels.append((socket.IPPROTO_IPV6, _IPV6))
-    if family in _INET and protocol == socket.IPPROTO_TCP:
-        levels.append((socket.IPPROTO_TCP, _TCP))
-    if family in _INET and protocol in (socket.IPPROTO_UDP, socket.IPPROTO_UDPLITE):
-        levels.append((socket.IPPROTO_UDP, _UDP))
+        levels.append((_socket.IPPROTO_IP, _IP))
+    if family == _socket.AF_INET6:
+        levels.append((_socket.IPPROTO_IPV6, _IPV6))
+    if family in _INET and protocol == _socket.IPPROTO_TCP:
+        levels.append((_socket.IPPROTO_TCP, _TCP))
+    if family in _INET and protocol in (_socket.IPPROTO_UDP, _socket.IPPROTO_UDPLITE):
+        levels.append((_socket.IPPROTO_UDP, _UDP))
     found = [(level, number, name) for level, table in levels for number, name in table.items()]
-    if of_type == socket.SOCK_STREAM:  # what one says of multicasts is an echo of its first packet
+    if of_type == _socket.SOCK_STREAM:  # what one says of multicasts is an echo of its first packet
         return [one for one in found if "MULTICAST" not in one[2]]
     return found
 
@@ -306,7 +306,7 @@ def _text(fd: int, level: int, number: int) -> str:
 
 def _linger(fd: int) -> tuple[int, int]:
     buffer, length = ctypes.create_string_buffer(8), ctypes.c_uint(8)
-    if _libc.getsockopt(fd, socket.SOL_SOCKET, socket.SO_LINGER, buffer, ctypes.byref(length)):
+    if _libc.getsockopt(fd, _socket.SOL_SOCKET, _socket.SO_LINGER, buffer, ctypes.byref(length)):
         return 0, 0
     on, seconds = struct.unpack("ii", buffer.raw)
     return on, seconds
@@ -341,14 +341,14 @@ def _set(fd: int, family: int, number: int, data: bytes) -> None:
 
 
 def _level(family: int) -> int:
-    return socket.IPPROTO_IPV6 if family == socket.AF_INET6 else socket.IPPROTO_IP
+    return _socket.IPPROTO_IPV6 if family == _socket.AF_INET6 else _socket.IPPROTO_IP
 
 
 def _storage(family: int, address: str) -> bytes:
-    packed = socket.inet_pton(family, address)
-    head = struct.pack("=HH", family, 0) + (b"" if family == socket.AF_INET else bytes(4))
+    packed = _socket.inet_pton(family, address)
+    head = struct.pack("=HH", family, 0) + (b"" if family == _socket.AF_INET else bytes(4))
     return (head + packed).ljust(_ADDRESS, b"\0")
 
 
 def _address(family: int, data: bytes) -> str:
-    return socket.inet_ntop(family, data[4:8] if family == socket.AF_INET else data[8:24])
+    return _socket.inet_ntop(family, data[4:8] if family == _socket.AF_INET else data[8:24])

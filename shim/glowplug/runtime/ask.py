@@ -9,6 +9,10 @@ import time
 
 from glowplug import jsontext, paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEADLINE_S = 1.0
 LONGEST_WAIT_S = 35.0
 AGAIN_S = 0.1
@@ -24,14 +28,22 @@ class NoAnswer(Exception):
         self.detail = detail
 
 
-def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str, object]:
-    """The agent's answer. Raises `NoAnswer`, never anything else."""
+def ask(
+    question: dict[str, object],
+    deadline_s: float = DEADLINE_S,
+    meanwhile: "Callable[[], None]" = lambda: None,
+) -> dict[str, object]:
+    """The agent's answer. Raises `NoAnswer`, never anything else.
+
+    meanwhile: called once the question is on its way; raises nothing.
+    """
     until = time.monotonic() + deadline_s
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         _connect(connection, deadline_s)
         connection.settimeout(_left(until))
         connection.sendall(jsontext.dumps(question).encode() + b"\n")
+        meanwhile()
         reply = _line(connection, until)
     except TimeoutError:
         raise NoAnswer("agent-timeout", f"the agent gave no answer within {deadline_s:g} s") from None
@@ -48,10 +60,10 @@ def ask(question: dict[str, object], deadline_s: float = DEADLINE_S) -> dict[str
     return answer
 
 
-def plan(question: dict[str, object]) -> dict[str, object]:
+def plan(question: dict[str, object], meanwhile: "Callable[[], None]") -> dict[str, object]:
     """`ask`, again while the answer is that something is on its way (agent/registry_work.py)."""
     until = time.monotonic() + LONGEST_WAIT_S
-    answer = ask(question)
+    answer = ask(question, meanwhile=meanwhile)
     while answer.get("verdict") == "wait" and time.monotonic() < until:
         time.sleep(AGAIN_S)
         answer = ask(question)

@@ -98,7 +98,7 @@ def _match(
             "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc",
         )
     try:
-        answer = ask.plan(question)
+        answer = ask.plan(question, lambda: _be_ready(command.container))
     except ask.NoAnswer as error:
         return Outcome(f"cold:{error.slug}", error.detail)
     if "error" in answer:
@@ -108,6 +108,16 @@ def _match(
         missed.compile_cache = _compile_cache(command.bundle, facts, answer)
         return missed
     return answer
+
+
+def _be_ready(container: str) -> None:
+    """Where the agent found a match when containerd made the container: what a restore imports, while the agent looks
+    again. It takes longer than the answer."""
+    if os.path.exists(f"{paths.prepared_start(container)}/{paths.MATCH}"):
+        try:
+            from glowplug.runtime import restore_container  # noqa: F401
+        except Exception:  # noqa: BLE001 - promise 1: it is imported again where it is needed, and says so there
+            return
 
 
 def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, object]) -> dict[str, object]:
