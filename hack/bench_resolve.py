@@ -105,7 +105,7 @@ def _bundle(node: Node, container: Container) -> str:
 def _ask(node: Node, container: Container, bundle: str) -> float:
     """Seconds of one question that is answered with a match."""
     from glowplug import paths
-    from glowplug.runtime import ask
+    from glowplug.outcomes import ask
 
     paths.RUN_DIR = node.names.run_dir
     before = time.perf_counter()

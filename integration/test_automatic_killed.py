@@ -14,9 +14,9 @@ from unittest.mock import patch
 import pytest
 
 from glowplug import config
-from glowplug.agent.capture_child import Children
-from glowplug.agent.capture_task import Task
-from glowplug.agent.running import Running
+from glowplug.agent.captures.children import Children
+from glowplug.agent.captures.running import Running
+from glowplug.agent.captures.task import Task
 from glowplug.capture.request import Request
 from glowplug.host import cgroup, process
 from integration.captured import outcome
@@ -45,7 +45,7 @@ def capturing(node: Node) -> int:
     """The pid of the agent's process that captures."""
     assert node.agent_pid
     found = [
-        pid for pid in process.children(node.agent_pid) if "glowplug.agent.capturing" in command_line(pid)
+        pid for pid in process.children(node.agent_pid) if "glowplug.agent.captures.worker" in command_line(pid)
     ]
     assert len(found) == 1, found
     return found[0]

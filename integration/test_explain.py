@@ -16,7 +16,7 @@ import pytest
 from glowplug import paths
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri_specs import Mount, Resources
-from glowplug.runtime import ask
+from glowplug.outcomes import ask
 from integration.captured import Captured, capture, captured, outcome
 from integration.limits import needs_limits
 from integration.node import GLOWPLUG, Node

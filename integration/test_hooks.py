@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from glowplug.agent import hooks, policy, ready
-from glowplug.agent.running import Running
+from glowplug.agent.captures import hooks, ready
+from glowplug.agent.captures.running import Running
 from glowplug.cache.store import Store
+from glowplug.capture import policy
 from glowplug.containerd.cri_specs import Namespaces
 from glowplug.errors import GlowplugError
 from integration.captured import outcome, records

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import api_server
 from tests.api_server import ApiServer
 
-from glowplug.agent.cluster import CAPTURED, OUTCOME
+from glowplug.agent.kubernetes.cluster import CAPTURED, OUTCOME
 from integration.captured import captured
 from integration.node import GLOWPLUG, Node
 from integration.pods import Pods

@@ -71,7 +71,7 @@ class Node:
             return store.publish(draft, manifests.dumps(manifest))
 
     def started(self, time: float, outcome: str, **fields: object) -> None:
-        """An outcome in the spool, as the runtime leaves it (runtime/outcome.py)."""
+        """An outcome in the spool, as the runtime leaves it (outcomes/report.py)."""
         said = {
             "format": 1,
             "time": time,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from tests import drawn  # noqa: F401
 
-KEPT = {"glowplug.capture.readers": "READERS", "glowplug.agent.logwatch": "MATCHERS"}
+KEPT = {"glowplug.capture.readers": "READERS", "glowplug.agent.captures.logwatch": "MATCHERS"}
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.test_agent_policy import parsed
+from tests.test_capture_policy import parsed
 
-from glowplug.agent import canary, policy
-from glowplug.agent.canary import Answer
-from glowplug.agent.policy import BadAnnotation, Canary
-from glowplug.agent.running import Running
+from glowplug.agent.captures import canary
+from glowplug.agent.captures.canary import Answer
+from glowplug.agent.captures.running import Running
+from glowplug.capture import policy
 from glowplug.capture.pipeline import CANARY
+from glowplug.capture.policy import BadAnnotation, Canary
 from glowplug.errors import CanaryError, HookError
 
 RUNNING = Running("c0" * 32, 1, "", "")

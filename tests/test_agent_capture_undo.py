@@ -10,7 +10,7 @@ import pytest
 from tests.cuda_target import Target
 
 from glowplug import paths
-from glowplug.agent import capture_journal, capture_undo
+from glowplug.agent.captures import journal, undo
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
@@ -27,7 +27,7 @@ def test_a_process_without_cuda_has_it_again(
     left: str, driver: str, target: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = ("driver", f"{driver}/libcuda.so.1", f"{driver}/cuda-checkpoint")
-    monkeypatch.setattr(capture_undo, "ENGINE", engine)
+    monkeypatch.setattr(undo, "ENGINE", engine)
     holder = target()
     with gang.Gang(*engine) as crew:
         crew.enlist([holder.pid])
@@ -36,7 +36,7 @@ def test_a_process_without_cuda_has_it_again(
         if left == "checkpointed":
             crew.checkpoint(5)
         assert crew.states(5) == {holder.pid: left}
-    capture_undo.give_cuda_back(holder.pid)
+    undo.give_cuda_back(holder.pid)
     with gang.Gang(*engine) as crew:
         crew.enlist([holder.pid])
         assert crew.states(5) == {holder.pid: "running"}
@@ -57,9 +57,9 @@ def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_nobodys(
 ) -> None:
     """The last one's pid is alive, and another process's."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
-    capture_journal.begin(ID, facts).leave()
-    (left,) = capture_journal.abandoned()
+    journal.begin(ID, facts).leave()
+    (left,) = journal.abandoned()
     config = Config(runc="/no/such/runc")
     with Containerd(f"{tmp_path}/none") as containerd, Cri(f"{tmp_path}/none") as cri:
-        assert capture_undo.undo(left, config, containerd, cri)
+        assert undo.undo(left, config, containerd, cri)
     assert os.listdir(paths.capturing()) == []

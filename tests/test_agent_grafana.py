@@ -9,8 +9,8 @@ import pytest
 import yaml
 from tests.test_agent_metrics import VERSIONS
 
-from glowplug.agent.metrics import Metrics
-from glowplug.agent.metrics_node import NodeCollector
+from glowplug.agent.metrics.counters import Metrics
+from glowplug.agent.metrics.node import NodeCollector
 from glowplug.cache.store import Store
 
 DIRECTORY = f"{os.path.dirname(os.path.abspath(__file__))}/../runtime_config/grafana"

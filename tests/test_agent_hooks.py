@@ -7,8 +7,9 @@ import grpc
 import pytest
 from tests.containerd_served import Served, refuse
 
-from glowplug.agent import hooks, policy, ready
-from glowplug.agent.running import Running
+from glowplug.agent.captures import hooks, ready
+from glowplug.agent.captures.running import Running
+from glowplug.capture import policy
 from glowplug.containerd import methods
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from glowplug.agent import log_matcher, logwatch, policy
-from glowplug.agent.logwatch import LogWatch
+from glowplug.agent.captures import log_matcher, logwatch
+from glowplug.agent.captures.logwatch import LogWatch
+from glowplug.capture import policy
 from glowplug.errors import UsageError
 
 SOON_S = 30.0

@@ -16,14 +16,13 @@ from google.protobuf.empty_pb2 import Empty
 from tests.containerd_served import Served, refuse
 
 from glowplug import paths
-from glowplug.agent import hooks
-from glowplug.agent.capture_child import Children
-from glowplug.agent.history import History
+from glowplug.agent.captures import hooks
+from glowplug.agent.captures.children import Children
 from glowplug.agent.learned import Learned
 from glowplug.agent.loop import loop as loops
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.resolve import Resolver
+from glowplug.agent.serving.resolve import Resolver
 from glowplug.cache.store import Store
 from glowplug.capture import judged
 from glowplug.config import Config
@@ -33,6 +32,7 @@ from glowplug.containerd.cri import Cri
 from glowplug.containerd.events import Event
 from glowplug.containerd.protos import containers_pb2, runc_options_pb2, tasks_pb2
 from glowplug.host import facts
+from glowplug.outcomes.history import History
 
 ID = "c0" * 32
 WITHIN_S = 20.0

@@ -15,14 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from tests.cli_made import Node
 
-from glowplug.agent import intake, metrics_server
-from glowplug.agent.history import History
-from glowplug.agent.metrics import Metrics
-from glowplug.agent.metrics_node import NodeCollector
-from glowplug.agent.metrics_server import MetricsServer
-from glowplug.agent.record import Record
+from glowplug.agent import ingest
+from glowplug.agent.metrics import server as http_server
+from glowplug.agent.metrics.counters import Metrics
+from glowplug.agent.metrics.node import NodeCollector
+from glowplug.agent.metrics.server import MetricsServer
 from glowplug.cache.evict import Limits
 from glowplug.errors import HostError
+from glowplug.outcomes.history import History
+from glowplug.outcomes.record import Record
 
 VERSIONS = {"version": "0.1", "criu": "4.2.1", "kernel": "6.1.0", "driver": ""}
 RESTORED: Record = {
@@ -179,7 +180,7 @@ def test_a_restarted_agent_counts_what_it_takes_in_and_nothing_twice(node: Node)
     for outcomes in (1, 0, 1):
         history, made = History(node.cache), Metrics(VERSIONS)
         history.tellers.append(made.count)
-        intake.take_in(node.store, history)
+        ingest.take_in(node.store, history)
         assert samples(made.registry)["glowplug_starts_total outcome=cold reason=no-agent"] == outcomes
         if not outcomes:
             node.started(2.0, "cold:no-agent")
@@ -271,7 +272,7 @@ def test_a_client_that_trickles_holds_up_nobody_for_long_and_no_stop(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole request, not for each piece of it."""
-    monkeypatch.setattr(metrics_server, "DONE_WITHIN_S", 0.5)
+    monkeypatch.setattr(http_server, "DONE_WITHIN_S", 0.5)
     over = threading.Event()
 
     def trickle() -> None:

@@ -1,6 +1,6 @@
 """Which of a pod's labels go along with its checkpoint."""
 
-from glowplug.agent import pod_labels
+from glowplug.agent.kubernetes import pod_labels
 
 
 def test_the_owner_s_labels_go_and_those_of_controllers_do_not() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from glowplug.agent import capture_slots
+from glowplug.agent.captures import slots
 from glowplug.agent.loop import pool as pools
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.pool import Pool
@@ -115,9 +115,9 @@ def test_the_spool_is_read_when_somebody_calls_and_once_more_in_the_end() -> Non
 
 def test_a_slot_is_free_again_and_only_then(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glowplug.paths.RUN_DIR", str(tmp_path))
-    with capture_slots.taken(2), capture_slots.taken(2):
-        with pytest.raises(CaptureRefused) as raised, capture_slots.taken(2, within_s=0.0):
+    with slots.taken(2), slots.taken(2):
+        with pytest.raises(CaptureRefused) as raised, slots.taken(2, within_s=0.0):
             pass
         assert raised.value.slug == "slot"
-    with capture_slots.taken(1, within_s=0.0):
+    with slots.taken(1, within_s=0.0):
         pass

@@ -11,7 +11,7 @@ from integration.waiting import wait_until
 from tests.cache_made import published
 
 from glowplug import paths
-from glowplug.agent.prefetch import Prefetcher
+from glowplug.agent.serving.prefetch import Prefetcher
 from glowplug.cache.store import Store
 from glowplug.criu import prefetch
 from glowplug.host import memory

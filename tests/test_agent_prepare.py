@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from glowplug import paths
-from glowplug.agent import prepare
-from glowplug.agent.history import PREPARED
+from glowplug.agent.serving import prepare
 from glowplug.containerd.records import ContainerRecord
+from glowplug.outcomes.history import PREPARED
 
 MISS = {"verdict": "miss", "slug": "no-checkpoint", "detail": "none"}
 MATCHED: list[str] = []

@@ -1,7 +1,7 @@
 """Of pods whose limits were raised, one at a time starts cold to be captured anew."""
 
-from glowplug.agent import renewals
-from glowplug.agent.renewals import Renewals
+from glowplug.agent.serving import renewals
+from glowplug.agent.serving.renewals import Renewals
 
 
 class Clock:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from glowplug import paths
-from glowplug.agent.server import Server
+from glowplug.agent.serving.server import Server
 from glowplug.errors import CacheError, UsageError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the socket answers root only")

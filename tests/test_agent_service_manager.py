@@ -10,7 +10,7 @@ import pytest
 
 from glowplug import paths
 from glowplug.agent import service_manager
-from glowplug.agent.server import Server
+from glowplug.agent.serving.server import Server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the socket answers root only")
 

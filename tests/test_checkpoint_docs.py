@@ -70,7 +70,7 @@ def test_no_slug_is_explained_that_no_rule_has() -> None:
 def test_every_other_reason_for_a_cold_start_is_explained() -> None:
     """Those that are no rule of a table, as runtime and agent spell them."""
     said = {"newer-manifest", "agent-bad-response"}
-    for path in ("runtime/create.py", "runtime/ask.py", "agent/resolve.py"):
+    for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py"):
         with open(f"{SOURCES}/{path}") as file:
             said |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
     assert {"no-agent", "agent-error", "internal-error", "restored-before", "observed"} <= said

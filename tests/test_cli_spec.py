@@ -12,8 +12,8 @@ from tests.cli_made import Node
 from glowplug.checkpoint import bundle, key
 from glowplug.checkpoint.manifest import Key
 from glowplug.checkpoint.requirements import Given, HostFacts, require
-from glowplug.cli import judged, pod_manifest
 from glowplug.errors import UsageError
+from glowplug.explain import pod_manifest, verdicts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the verdict reads checkpoints")
 
@@ -72,7 +72,7 @@ MANIFEST: dict[str, Any] = {
 def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
     """With one checkpoint, of what MANIFEST describes."""
     made_node = Node(str(tmp_path), monkeypatch, capsys)
-    monkeypatch.setattr(judged, "host", lambda _: HOST)
+    monkeypatch.setattr(verdicts, "host", lambda _: HOST)
     spec = made.spec()
     spec["process"]["args"][1:2] = ["--port=8000"]
     facts = bundle.read(spec)

@@ -16,7 +16,7 @@ from tests.cli_made import Node
 
 from glowplug import config
 from glowplug.cli import history, top_frame
-from glowplug.cli.starts import Start
+from glowplug.outcomes.starts import Start
 from glowplug.restore import attempt, progress
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")

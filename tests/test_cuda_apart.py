@@ -12,7 +12,7 @@ import pytest
         "glowplug.runtime.create",
         "glowplug.restore.steps",
         "glowplug.capture.pipeline",
-        "glowplug.agent.resolve",
+        "glowplug.agent.serving.resolve",
     ],
 )
 def test_what_every_container_passes_through_imports_no_gpu_code(module: str) -> None:

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from tests import kubernetes_made
 
-from glowplug.agent import policy
+from glowplug.capture import policy
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.key import NEUTRAL_SETTINGS, PER_CONTAINER
-from glowplug.cli import pod_manifest
-from glowplug.cli.pod_manifest import Wanted
+from glowplug.explain import pod_manifest
+from glowplug.explain.pod_manifest import Wanted
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "examples")
 KNOWN = {name.removeprefix("glowplug.dev/") for name in NEUTRAL_SETTINGS} | PER_CONTAINER

@@ -20,7 +20,7 @@ def outcomes() -> set[str]:
     cold = test_checkpoint_docs.NAMES - set(key.PARTS)
     cold |= {slug for slug, _, _ in (*eligible.RULES, *eligible.RECORD_RULES)} | {"newer-manifest"}
     cold |= {slug for _, _, _, slug in verdict._STATE}
-    for path in ("runtime/create.py", "runtime/ask.py", "agent/resolve.py", "agent/learned.py"):
+    for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py", "agent/learned.py"):
         with open(f"{test_checkpoint_docs.SOURCES}/{path}") as file:
             cold |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
     stages = {*fault.STAGES, *steps.NAMES} - NEVER_ALONE

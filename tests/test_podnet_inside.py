@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.agent import running
-from glowplug.agent.running import Running
+from glowplug.agent.captures import running
+from glowplug.agent.captures.running import Running
 from glowplug.podnet import addresses, inside
 
 pytestmark = pytest.mark.skipif(

@@ -8,8 +8,8 @@ import pytest
 from tests.checkpoint_made import spec
 
 from glowplug import config, presets
-from glowplug.agent import policy
-from glowplug.agent.policy import BadAnnotation, Hook, Ready
+from glowplug.capture import policy
+from glowplug.capture.policy import BadAnnotation, Hook, Ready
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.config import Config

@@ -9,10 +9,9 @@ import pytest
 from integration import certificates
 from tests import api_server
 
-from glowplug.agent import cluster_secrets
 from glowplug.config import Config
 from glowplug.errors import KubernetesError, UsageError
-from glowplug.registry import credentials, keys
+from glowplug.registry import credentials, keys, kubernetes_secrets
 from glowplug.registry.settings import RegistrySettings
 
 LOGIN = {"auths": {"registry.test": {"username": "robot", "password": "the robot's word"}}}
@@ -62,7 +61,7 @@ def test_each_reference_is_read_for_its_namespace(config: Config, tmp_path: Path
     with api_server.serving() as server:
         filled(server, tmp_path)
         known = with_kubeconfig(config, server, tmp_path)
-        with cluster_secrets.registry(known, "models") as settings:
+        with kubernetes_secrets.registry(known, "models") as settings:
             assert credentials.of(settings.credentials, "registry.test").password == "the robot's word"
             assert len(keys.identities(settings, "models")) == len(keys.trusted(settings, "models")) == 1
             assert settings.sign_key == "/etc/glowplug/sign.key"
@@ -79,7 +78,7 @@ def test_each_reference_is_read_for_its_namespace(config: Config, tmp_path: Path
 def test_what_a_process_was_given_lies_in_its_memory_alone(config: Config, tmp_path: Path) -> None:
     with api_server.serving() as server:
         filled(server, tmp_path)
-        with cluster_secrets.registry(with_kubeconfig(config, server, tmp_path), "models") as settings:
+        with kubernetes_secrets.registry(with_kubeconfig(config, server, tmp_path), "models") as settings:
             (path,) = settings.identities["models"]
             assert os.readlink(path).startswith("/memfd:")
             assert os.stat(path).st_mode & 0o777 == 0o600
@@ -92,23 +91,23 @@ def test_what_is_missing_is_said_by_name(config: Config, tmp_path: Path) -> None
         del server.secrets["models", "glowplug"]["identity.key"]
         with (
             pytest.raises(UsageError, match=r"^Secret models/glowplug has no key identity\.key$"),
-            cluster_secrets.registry(known, "models"),
+            kubernetes_secrets.registry(known, "models"),
         ):
             pass
         del server.secrets["models", "login"]
         with pytest.raises(KubernetesError, match="read_namespaced_secret: the API server answered 404"):
-            cluster_secrets.registry(known, "models").__enter__()
+            kubernetes_secrets.registry(known, "models").__enter__()
 
 
 def test_without_an_api_server_it_says_so(config: Config) -> None:
     with (
         pytest.raises(UsageError, match="names a Kubernetes Secret, and no API server"),
-        cluster_secrets.registry(Config(registry=config.registry, kubernetes="off"), "models"),
+        kubernetes_secrets.registry(Config(registry=config.registry, kubernetes="off"), "models"),
     ):
         pass
 
 
 def test_settings_without_a_reference_ask_nobody(config: Config) -> None:
     plain = Config(registry=RegistrySettings(repository="registry.test/x"), kubernetes="off")
-    with cluster_secrets.registry(plain, "models") as settings:
+    with kubernetes_secrets.registry(plain, "models") as settings:
         assert settings == plain.registry

@@ -11,9 +11,10 @@ from tests.checkpoint_made import spec
 from glowplug import paths
 from glowplug.errors import HostError, LayerError
 from glowplug.host import cgroup, process_life
+from glowplug.outcomes import ask, report
 from glowplug.restore import attempt, result, supervised, undo
 from glowplug.restore import take_back as taking_back
-from glowplug.runtime import argv, ask, create, outcome, take_back
+from glowplug.runtime import argv, create, take_back
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
 MATCH: dict[str, object] = {"verdict": "match", "checkpoint": "c" * 16, "cache": "/none"}
@@ -274,5 +275,5 @@ def test_an_outcome_that_can_not_be_written_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "rename", full)
-    assert not outcome.append({"outcome": "restored"})
+    assert not report.append({"outcome": "restored"})
     assert os.listdir(paths.spool()) == []

@@ -222,8 +222,8 @@ def test_runc_is_reached_with_python_gone_or_broken(tmp_path: Path, python: str)
 
 
 def test_a_module_with_an_error_in_it_is_as_good_as_gone(tmp_path: Path) -> None:
-    script = damaged(tmp_path, "glowplug/runtime/ask.py")
-    (tmp_path / "shim/glowplug/runtime/ask.py").write_text("def broken(:\n")
+    script = damaged(tmp_path, "glowplug/outcomes/ask.py")
+    (tmp_path / "shim/glowplug/outcomes/ask.py").write_text("def broken(:\n")
     arguments = eligible_bundle(tmp_path)
     called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]}, script)
     assert called.seen["argv"] == arguments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glowplug.runtime import ask
+from glowplug.outcomes import ask
 
 
 def test_it_asks_until_the_answer_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

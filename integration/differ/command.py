@@ -6,10 +6,10 @@ import subprocess
 import sys
 from functools import partial
 
-from glowplug.agent import history
 from glowplug.config import Config, load
 from glowplug.containerd.client import Containerd
 from glowplug.errors import GlowplugError
+from glowplug.outcomes import history
 from integration.differ.compare import settled, steady
 from integration.differ.facts import of
 from integration.waiting import wait_until

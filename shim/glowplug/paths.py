@@ -29,7 +29,7 @@ def prepared() -> str:
 
 
 def prepared_start(container: str) -> str:
-    """What the script of `glowplug-runtime` needs for a cold start without Python (agent/prepare.py)."""
+    """What the script of `glowplug-runtime` needs for a cold start without Python (agent/serving/prepare.py)."""
     return f"{prepared()}/{container}"
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from glowplug.agent.record import Record, kind, text
 from glowplug.cache import fault
 from glowplug.cache.fault import Fault
 from glowplug.checkpoint.judgement import Judgement, leaves
 from glowplug.errors import CaptureRefused
+from glowplug.outcomes.record import Record, kind, text
 
 log = logging.getLogger("glowplug.agent")
 
@@ -141,7 +141,7 @@ class Learned:
             known.why = slug
 
     def tell(self, record: Record) -> None:
-        """One record of the history, which names its `workload` where that is known (intake.py)."""
+        """One record of the history, which names its `workload` where that is known (ingest.py)."""
         workload = text(record, "workload")
         outcome, stage = kind(record)
         if outcome == "restored":

@@ -7,23 +7,24 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from glowplug.agent import intake, logs, pod_labels, prepare, restart, service_manager, sweep
-from glowplug.agent.capture_child import Children
+from glowplug.agent import ingest, logs, restart, service_manager, sweep
+from glowplug.agent.captures.children import Children
+from glowplug.agent.captures.undo_killed import UndoKilled
 from glowplug.agent.handler_watch import HandlerWatch
-from glowplug.agent.history import History
+from glowplug.agent.kubernetes import pod_labels
 from glowplug.agent.learned import Learned
 from glowplug.agent.loop.events import Events
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.peer_serving import PeerServing
-from glowplug.agent.prefetch import Prefetcher
-from glowplug.agent.registry_work import RegistryWork
-from glowplug.agent.resolve import Resolver
-from glowplug.agent.server import Server
+from glowplug.agent.reporters import Telling
+from glowplug.agent.serving import prepare
+from glowplug.agent.serving.peers import PeerServing
+from glowplug.agent.serving.prefetch import Prefetcher
+from glowplug.agent.serving.registry_work import RegistryWork
+from glowplug.agent.serving.resolve import Resolver
+from glowplug.agent.serving.server import Server
 from glowplug.agent.spool_reader import SpoolReader
-from glowplug.agent.telling import Telling
-from glowplug.agent.undo_killed import UndoKilled
 from glowplug.cache.store import Store
 from glowplug.capture.runc import knows_seccomp
 from glowplug.config import Config, limits
@@ -32,6 +33,7 @@ from glowplug.containerd.cri import Cri
 from glowplug.criu import program
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts, seccomp
+from glowplug.outcomes.history import History
 
 log = logging.getLogger("glowplug.agent")
 
@@ -63,13 +65,13 @@ def run(config: Config) -> None:
         history.tellers.append(registry.tell)
         resolver = Resolver(config, containerd, store, history, host, learned, registry)
         _note_seccomp(config.runc)
-        server = Server({"resolve": resolver.answer, "history": partial(intake.answer, store, history)})
+        server = Server({"resolve": resolver.answer, "history": partial(ingest.answer, store, history)})
         # Only now: where another agent listens already, this one must not have spoken for the node.
         watch = HandlerWatch(config.containerd_socket)
         telling = opened.enter_context(Telling(config, store, history, host, watch))
         prepare.begin()  # behind the server's socket: what a second agent would forget is the first one's
         prefetcher = Prefetcher(store)
-        spool = SpoolReader(partial(intake.take_in, store, history))
+        spool = SpoolReader(partial(ingest.take_in, store, history))
         parts = Parts(
             config, containerd, cri, store, resolver, learned, Children(), prefetcher.want, time.monotonic()
         )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 
 from glowplug.agent.loop.heart import Heart
-from glowplug.runtime import ask
+from glowplug.outcomes import ask
 
 log = logging.getLogger("glowplug.agent")
 

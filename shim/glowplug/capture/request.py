@@ -14,7 +14,7 @@ class Request:
 
     `max_pause_s`: refuse a capture that makes the container stand still for longer. `cold_start_s`: what a cold
     start took until the workload was ready, None where nobody measured it; a restore that would not be faster is
-    not worth the capture. `canary`: what the workload answered before it was captured (agent/canary.py), to be kept
+    not worth the capture. `canary`: what the workload answered before its capture (agent/captures/canary.py), kept
     with the images.
     """
 

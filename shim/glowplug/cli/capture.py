@@ -45,17 +45,17 @@ def capture(
 
 def _run(settings: Config, request: Request, report: Report) -> Result:
     """The capture, put on record; one that was refused is no event but for whoever asked. Raises GlowplugError."""
-    from glowplug.agent import capture_told
     from glowplug.capture import pipeline
+    from glowplug.outcomes import capture_outcome
 
     try:
         result = pipeline.run(settings, request, report)
     except UsageError:
         raise
     except GlowplugError as error:
-        capture_told.not_captured(request, error, "command")
+        capture_outcome.not_captured(request, error, "command")
         raise
-    capture_told.captured(result, "command")
+    capture_outcome.captured(result, "command")
     return result
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from glowplug.agent import record as fields
-from glowplug.agent.record import Record
 from glowplug.cli import screen
+from glowplug.outcomes import record as fields
+from glowplug.outcomes.record import Record
 
 
 def of(records: Iterable[Record], namespace: str | None, pod: str | None) -> list[Record]:

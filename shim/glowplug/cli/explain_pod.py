@@ -3,14 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from glowplug.agent import record as fields
-from glowplug.agent.policy import is_chosen
-from glowplug.agent.record import Record
+from glowplug.capture.policy import is_chosen
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.worth import Prediction
-from glowplug.cli import captures, history, judged, opened, phases, reasons, screen, starts, timeline_text
-from glowplug.cli.judged import Judged, Judging
-from glowplug.cli.starts import Start
+from glowplug.cli import captures, history, opened, phases, reasons, screen, timeline_text
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import (
@@ -21,6 +17,12 @@ from glowplug.containerd.records import (
     ContainerRecord,
 )
 from glowplug.errors import ContainerdError, UsageError
+from glowplug.explain import verdicts
+from glowplug.explain.verdicts import Judged, Judging
+from glowplug.outcomes import record as fields
+from glowplug.outcomes import starts
+from glowplug.outcomes.record import Record
+from glowplug.outcomes.starts import Start
 
 TIMEOUT_S = 10.0
 _NEVER_CAPTURED = ("no-checkpoint", "no-agent", "off")
@@ -222,7 +224,7 @@ def _plain(one: Explained) -> dict[str, object]:
         "state": one.state,
         "start": asdict(start) if start else None,
         "earlier_starts": len(one.starts) - (1 if start else 0),
-        "verdict": judged.plain(one.judged) if one.judged else None,
+        "verdict": verdicts.plain(one.judged) if one.judged else None,
         "not_judged": one.not_judged or None,
         "capture": dict(one.capture) if one.capture else None,
     }

@@ -9,15 +9,16 @@ from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import BundleError
-from glowplug.cli import explain_pod, foresee, judged, opened, pod_manifest, reasons, screen
-from glowplug.cli.foresee import Foreseen
-from glowplug.cli.judged import Judging
-from glowplug.cli.pod_manifest import Wanted
+from glowplug.cli import explain_pod, opened, reasons, screen
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CacheError, ManifestError, UsageError
+from glowplug.explain import pod_manifest, preflight, verdicts
+from glowplug.explain.pod_manifest import Wanted
+from glowplug.explain.preflight import Foreseen
+from glowplug.explain.verdicts import Judging
 from glowplug.host import seccomp
 
 LIMIT = 16 << 20  # bytes; a larger file is no spec
@@ -104,7 +105,7 @@ def _explain_bundle(
     found = judging.judge(record or _stand_in(spec, document), spec, exists=record is not None)
     if as_json:
         plain = {"container": spec.container_name, "pod": spec.sandbox_name, "known": record is not None}
-        screen.as_json({**plain, **judged.plain(found)})
+        screen.as_json({**plain, **verdicts.plain(found)})
         return
     names = (spec.sandbox_namespace, spec.sandbox_name, spec.container_name)
     screen.line("/".join(name or "?" for name in names) + ": a bundle, before its start")
@@ -157,7 +158,7 @@ def _explain_manifest(
 ) -> None:
     plain = []
     for index, wanted in enumerate(containers):
-        against = foresee.against(wanted)
+        against = preflight.against(wanted)
         found = _foreseen(judging, wanted)
         if as_json:
             plain.append(_plain(wanted, against, found))
@@ -188,7 +189,7 @@ def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
             kept = loads(judging.store.manifest(entry.id))
         except (CacheError, ManifestError):
             continue
-        found.append((entry.id, foresee.compare(kept, wanted, judging.host, judging.salt, sandbox)))
+        found.append((entry.id, preflight.compare(kept, wanted, judging.host, judging.salt, sandbox)))
     return sorted(found, key=lambda one: len(one[1].reasons))
 
 

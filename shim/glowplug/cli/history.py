@@ -4,11 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.agent.record import Record
-from glowplug.cli import captures, options, screen, starts
+from glowplug.cli import captures, options, screen
 from glowplug.cli.root import require_root
-from glowplug.cli.starts import Start
 from glowplug.errors import CacheError
+from glowplug.outcomes import starts
+from glowplug.outcomes.record import Record
+from glowplug.outcomes.starts import Start
 
 COLUMNS = ("time", "pod/container", "outcome", "took", "checkpoint")
 LIMIT = 50
@@ -75,7 +76,7 @@ def read(cache: str) -> list[Start]:
 
 def records(cache: str) -> list[Record]:
     """All that is on record, captures too, the oldest first. Raises CacheError."""
-    from glowplug.agent import history as kept
+    from glowplug.outcomes import history as kept
 
     try:
         return kept.read(cache)

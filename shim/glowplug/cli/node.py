@@ -170,11 +170,11 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
 def _unlabel() -> None:
     """The node has the handler no more: nothing of ours says so of it in Kubernetes."""
     from glowplug import config as settings
-    from glowplug.agent import cluster
+    from glowplug.apiserver import this_node
     from glowplug.errors import GlowplugError
 
     try:
-        removed = cluster.unlabel(settings.load())
+        removed = this_node.unlabel(settings.load())
     except GlowplugError as error:
         screen.line(f"the node's labels in Kubernetes stay, remove glowplug.dev/handler by hand: {error}")
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from glowplug.cli.bars import Phase
-from glowplug.cli.starts import Start
+from glowplug.outcomes.starts import Start
 from glowplug.restore import steps
 
 _WITHIN = {"criu": ("memory",), "cuda": ("cuda_enlist", "cuda_hold", "cuda_restore", "cuda_unlock")}

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 @contextmanager
 def repository(settings: Config, namespace: str) -> "Iterator[tuple[RegistrySettings, Repository]]":
     """The registry's settings for a namespace, Secrets read, and its repository there. Raises GlowplugError."""
-    from glowplug.agent import cluster_secrets
-    from glowplug.registry import opened
+    from glowplug.registry import kubernetes_secrets, opened
 
     with (
-        cluster_secrets.registry(settings, namespace) as found,
+        kubernetes_secrets.registry(settings, namespace) as found,
         opened.repository(found, namespace) as repository,
     ):
         yield found, repository
@@ -51,8 +50,8 @@ def tag(repository: "Repository", reference: str) -> str:
 
 def this_node(settings: Config) -> "Fits":
     """What of a checkpoint's requirements this node alone decides."""
-    from glowplug.cli.judged import host
     from glowplug.cuda import facts
+    from glowplug.explain.verdicts import host
     from glowplug.registry import look
 
     try:

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 import click
 
 from glowplug import listen_address
-from glowplug.agent import under_way
-from glowplug.agent.record import kind, number, text
 from glowplug.cli import history, opened, options, screen
 from glowplug.cli.root import require_root
 from glowplug.config import Config, free_floor
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts
+from glowplug.outcomes import under_way
+from glowplug.outcomes.record import kind, number, text
 
 DAY_S = 86_400.0
 ANSWERS_WITHIN_S = 2.0
@@ -103,7 +103,7 @@ def read(settings: Config) -> Status:
 
 def agent(trouble: list[str]) -> str:
     """ "answers", or what is wrong with it: then every start is cold."""
-    from glowplug.runtime import ask
+    from glowplug.outcomes import ask
 
     try:
         ask.ask({"op": "history", "container": ""}, ANSWERS_WITHIN_S)

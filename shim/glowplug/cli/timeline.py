@@ -6,8 +6,8 @@ import click
 
 from glowplug.cli import history, options, screen
 from glowplug.cli.root import require_root
-from glowplug.cli.starts import Start
 from glowplug.errors import UsageError
+from glowplug.outcomes.starts import Start
 
 
 @click.command()

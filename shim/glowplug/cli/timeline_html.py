@@ -4,7 +4,7 @@ from html import escape
 
 from glowplug.cli import phases, screen, timeline_text
 from glowplug.cli.bars import Phase
-from glowplug.cli.starts import Start
+from glowplug.outcomes.starts import Start
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2026; --soft: #68707c; --line: #d8dce2; --ground: #fff;

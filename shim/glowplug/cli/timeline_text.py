@@ -6,7 +6,7 @@ from rich.text import Text
 
 from glowplug.cli import bars, phases, screen
 from glowplug.cli.bars import Phase
-from glowplug.cli.starts import Start
+from glowplug.outcomes.starts import Start
 
 WIDEST = 100
 COLOURS = {"restored": "green", "cold": "blue", "fallback": "yellow"}

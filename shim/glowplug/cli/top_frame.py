@@ -11,16 +11,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from glowplug.agent import history as kept
-from glowplug.agent import under_way
-from glowplug.agent.under_way import UnderWay
 from glowplug.cache import disk
 from glowplug.cache.rows import Row
 from glowplug.cli import bars, history, opened, screen, status
 from glowplug.cli.bars import Phase
-from glowplug.cli.starts import Start
 from glowplug.cli.timeline_text import COLOURS
 from glowplug.config import Config
+from glowplug.outcomes import history as kept
+from glowplug.outcomes import under_way
+from glowplug.outcomes.starts import Start
+from glowplug.outcomes.under_way import UnderWay
 
 STARTS_IN_PIPE = 20
 LINES_BESIDE = 7

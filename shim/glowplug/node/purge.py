@@ -18,7 +18,7 @@ WANTED = "/etc/systemd/system/multi-user.target.wants/glowplug-agent.service"
 COMMAND = "/usr/local/bin/glowplug"
 """A link of hack/bootstrap-node.sh's, so that `glowplug` is in everybody's PATH."""
 
-# What the store (cache/layout.py), the agent (agent/history.py) and restores (restore/attempt.py) make in the cache.
+# What the store (cache/layout.py), the agent (outcomes/history.py) and restores (restore/attempt.py) make in the cache.
 _IN_CACHE = (
     "checkpoints",
     "drafts",
@@ -93,7 +93,7 @@ def _require_no_mount(targets: list[str]) -> None:
 
 
 def _answers() -> bool:
-    from glowplug.runtime import ask
+    from glowplug.outcomes import ask
 
     try:
         ask.ask({"op": "history", "container": ""})

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from glowplug.agent import cluster_secrets
 from glowplug.cache.store import Store
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.config import Config, limits
 from glowplug.errors import GlowplugError, RegistryMiss
-from glowplug.registry import heap, look, names, opened
+from glowplug.registry import heap, kubernetes_secrets, look, names, opened
 from glowplug.registry import pull as pulls
 from glowplug.registry import push as pushes
 
@@ -48,7 +47,7 @@ def _push(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
     store = Store(config.cache, limits(config))
     namespace = str(task["namespace"])
     with (
-        cluster_secrets.registry(config, namespace) as settings,
+        kubernetes_secrets.registry(config, namespace) as settings,
         opened.repository(settings, namespace) as repository,
     ):
         done = pushes.push(
@@ -77,7 +76,7 @@ def _pull(config: Config, task: Mapping[str, Any]) -> dict[str, object]:
     }
     row = HostRequirements(**of_row)
     with (
-        cluster_secrets.registry(config, namespace) as settings,
+        kubernetes_secrets.registry(config, namespace) as settings,
         opened.repository(settings, namespace) as repository,
     ):
         found = look.by_key(

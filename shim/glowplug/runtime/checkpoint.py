@@ -14,8 +14,8 @@ from glowplug.cuda.gang import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import CudaError, GlowplugError
 from glowplug.host import process
+from glowplug.outcomes import report
 from glowplug.restore import child
-from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
@@ -36,7 +36,7 @@ def run(runc: str, command: Command, args: list[str]) -> int:
         with Suspension() as suspension:
             return _checkpoint(Runc(runc, command.root, ""), command.container, init, suspension, args)
     except (GlowplugError, OSError) as error:
-        outcome.tell_containerd(command.options.get("log"), f"checkpoint: {error}")
+        report.tell_containerd(command.options.get("log"), f"checkpoint: {error}")
         return REFUSED
 
 

@@ -10,8 +10,9 @@ import time
 from glowplug import jsontext, paths
 from glowplug.checkpoint import bundle, eligible
 from glowplug.errors import GlowplugError
+from glowplug.outcomes import ask, report
 from glowplug.outcomes.outcome import Outcome
-from glowplug.runtime import ask, edit, outcome, take_back
+from glowplug.runtime import edit, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import RUNC
 
@@ -39,7 +40,7 @@ def run(runc: str, command: Command) -> int:
         status, became = RUNC, Outcome("cold:internal-error", f"{type(error).__name__}: {error}")
     if became is not None:
         became.total_s = round(time.monotonic() - began, 4)
-        outcome.append({**outcome.names(command.container, facts), **became.to_json()})
+        report.append({**report.names(command.container, facts), **became.to_json()})
     if status == RUNC and against == []:
         _edit(command.bundle, spec)
     return status

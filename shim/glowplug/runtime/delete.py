@@ -9,8 +9,9 @@ import os
 
 from glowplug import paths
 from glowplug.host import removal
+from glowplug.outcomes import report
 from glowplug.restore import marker
-from glowplug.runtime import outcome, take_back
+from glowplug.runtime import take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import RUNC
 
@@ -24,7 +25,7 @@ def run(_runc: str, command: Command) -> int:
     found = marker.read(command.root, command.container)
     if found is None:
         return RUNC
-    outcome.append(
+    report.append(
         {
             "container_id": command.container,
             "event": "exit",

@@ -4,8 +4,8 @@ import os
 
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.host import process_life
+from glowplug.outcomes import report
 from glowplug.restore.attempt import Facts
-from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
 
 
@@ -34,5 +34,5 @@ def facts(
         cgroups_path=found.cgroups_path,
         systemd_cgroup="systemd-cgroup" in command.flags,
         script=[script, process_life.start_time(script) or 0],
-        start=outcome.names(command.container, found),
+        start=report.names(command.container, found),
     )

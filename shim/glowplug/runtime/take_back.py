@@ -8,8 +8,8 @@ import os
 
 from glowplug import jsontext, paths
 from glowplug.errors import GlowplugError
+from glowplug.outcomes import report as reports
 from glowplug.outcomes.outcome import Outcome
-from glowplug.runtime import outcome
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
@@ -35,7 +35,7 @@ def run(runc: str, command: Command) -> int:
         if left is not None:
             report.once(left, Outcome("fallback:cleanup", why))
             left.release()
-        outcome.tell_containerd(command.options.get("log"), why)
+        reports.tell_containerd(command.options.get("log"), why)
         return REFUSED
     return DONE if became == take_back.RESTORED else RUNC
 
@@ -47,7 +47,7 @@ def _ended_without(command: Command) -> int:
     if os.path.exists(paths.marker(command.root, command.container)):
         return DONE
     killed = Outcome("cold:killed", "the runtime was killed before it had begun to restore")
-    outcome.append({**_names(command), **killed.to_json()})
+    reports.append({**_names(command), **killed.to_json()})
     return RUNC
 
 
@@ -57,7 +57,7 @@ def _names(command: Command) -> dict[str, object]:
 
     try:
         with open(f"{command.bundle}/config.json", "rb") as file:
-            return outcome.names(command.container, bundle.read(jsontext.loads(file.read())))
+            return reports.names(command.container, bundle.read(jsontext.loads(file.read())))
     except (GlowplugError, OSError, ValueError):
         return {"container_id": command.container}
 

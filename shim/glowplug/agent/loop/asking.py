@@ -2,10 +2,10 @@
 
 import time
 
-from glowplug.agent import ready
+from glowplug.agent.captures import ready
+from glowplug.agent.captures.ready import ASKED_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import Case, Row
-from glowplug.agent.ready import ASKED_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
 
 SEEN_AT_ONCE_S = 1.0
 SLOW_S = 0.2

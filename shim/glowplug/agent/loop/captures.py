@@ -2,13 +2,14 @@
 
 import time
 
-from glowplug.agent import capture_told, held, turn
+from glowplug.agent.captures import existing, turn
+from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop import keeping
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
-from glowplug.agent.running import has_ended
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
+from glowplug.outcomes import capture_outcome
 
 AGAIN_AFTER_S = 5.0
 AGAIN_AT_MOST_S = 120.0
@@ -78,11 +79,11 @@ def capture(parts: Parts, row: Row) -> Next:
     answer = parts.children.capture(task)
     if answer is None:
         return SETTLED  # the agent ends; the next one finds the container again
-    if answer["result"] == capture_told.CAPTURED:
+    if answer["result"] == capture_outcome.CAPTURED:
         parts.learned.captured(case.judgement)
         parts.decided(case.candidate)
         return SETTLED
-    if answer["result"] == capture_told.NOT_NEEDED:
+    if answer["result"] == capture_outcome.NOT_NEEDED:
         parts.not_needed(case.candidate, str(answer["detail"]))
         parts.end_if_wanted(case.candidate, case.policy.when)
         return SETTLED
@@ -94,7 +95,7 @@ def capture(parts: Parts, row: Row) -> Next:
         parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
     if answer.get("told") is False:
         broken = GlowplugError(str(answer["detail"]))
-        capture_told.not_captured(task.request, broken, "agent", task.pod_uid)
+        capture_outcome.not_captured(task.request, broken, "agent", task.pod_uid)
         parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
     return keeping.rest(parts, case)
 
@@ -102,7 +103,7 @@ def capture(parts: Parts, row: Row) -> Next:
 def _is_held(parts: Parts, case: Case) -> bool:
     """Whether there is a checkpoint for it, which is put on record. Raises CaptureRefused where there can be none."""
     assert case.judgement is not None
-    why = held.why(parts.store, parts.resolver.verdicts, case.candidate, case.judgement)
+    why = existing.why(parts.store, parts.resolver.verdicts, case.candidate, case.judgement)
     if why is None:
         return False
     parts.not_needed(case.candidate, why)

@@ -7,10 +7,10 @@ middle of a file.
 import time
 
 from glowplug import presets
+from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
-from glowplug.agent.running import has_ended
 from glowplug.capture import judged, since_start, weights
 from glowplug.checkpoint import eligible
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError

@@ -4,16 +4,16 @@ import contextlib
 import time
 from dataclasses import replace
 
-from glowplug.agent import candidate as candidates
-from glowplug.agent import policy as policies
-from glowplug.agent import prepare
-from glowplug.agent.candidate import Candidate
+from glowplug.agent.captures import candidate as candidates
+from glowplug.agent.captures.candidate import Candidate
+from glowplug.agent.captures.running import Running, look_up
 from glowplug.agent.loop import keeping
 from glowplug.agent.loop.parts import Parts, since
 from glowplug.agent.loop.row import FOREIGN, GONE, NEVER, SETTLED, Case, Next, Row, State
-from glowplug.agent.policy import is_chosen
-from glowplug.agent.running import Running, look_up
+from glowplug.agent.serving import prepare
 from glowplug.capture import judged, weights
+from glowplug.capture import policy as policies
+from glowplug.capture.policy import is_chosen
 from glowplug.checkpoint import bundle
 from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound

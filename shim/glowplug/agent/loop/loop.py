@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from glowplug.agent import capture_journal, prepare
+from glowplug.agent.captures import journal
 from glowplug.agent.loop import captures, keeping, look, wake
 from glowplug.agent.loop.events import CREATE, DELETE, EXIT, START
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.pool import Pool
 from glowplug.agent.loop.row import NEVER, Next, Row, State
+from glowplug.agent.serving import prepare
 from glowplug.capture import judged
 from glowplug.containerd.events import Event
 from glowplug.containerd.rpc import NotFound
@@ -299,9 +300,9 @@ class Loop(threading.Thread):
 
 
 def _waits_for_its_own(row: Row) -> bool:
-    step = capture_journal.step_of(row.id)
-    looking = step in capture_journal.LOOKING and time.monotonic() - row.seen > LOOKS_WITHIN_S
-    return looking or step in capture_journal.HOOKS
+    step = journal.step_of(row.id)
+    looking = step in journal.LOOKING and time.monotonic() - row.seen > LOOKS_WITHIN_S
+    return looking or step in journal.HOOKS
 
 
 def _forget_judgements(parts: Parts, known: set[str]) -> None:

@@ -5,21 +5,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from glowplug.agent import capture_told
-from glowplug.agent.candidate import Candidate
-from glowplug.agent.capture_child import Children
+from glowplug.agent.captures.candidate import Candidate
+from glowplug.agent.captures.children import Children
+from glowplug.agent.captures.running import look_up
+from glowplug.agent.captures.turn import request
 from glowplug.agent.learned import Learned
-from glowplug.agent.policy import When, is_chosen
-from glowplug.agent.resolve import Resolver
-from glowplug.agent.running import look_up
-from glowplug.agent.turn import request
+from glowplug.agent.serving.resolve import Resolver
 from glowplug.cache.store import Store
 from glowplug.capture import judged
+from glowplug.capture.policy import When, is_chosen
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import CaptureRefused, GlowplugError
 from glowplug.host import ending
+from glowplug.outcomes import capture_outcome
 
 log = logging.getLogger("glowplug.agent")
 
@@ -47,13 +47,13 @@ class Parts:
         if isinstance(error, CaptureRefused) and error.slug in UNWANTED:
             self.not_needed(candidate, str(error))
             return
-        capture_told.not_captured(request(candidate), error, "agent", candidate.facts.sandbox_uid)
+        capture_outcome.not_captured(request(candidate), error, "agent", candidate.facts.sandbox_uid)
         self.decided(candidate)
 
     def not_needed(self, candidate: Candidate, why: str) -> None:
         """Nobody will capture it: put on record."""
         facts = candidate.facts
-        capture_told.not_needed(
+        capture_outcome.not_needed(
             facts.sandbox_namespace, facts.sandbox_name, facts.container_name, why, facts.sandbox_uid
         )
         self.decided(candidate)

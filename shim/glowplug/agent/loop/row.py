@@ -15,10 +15,10 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from glowplug.agent.candidate import Candidate
-from glowplug.agent.policy import Policy
-from glowplug.agent.ready import Ask
-from glowplug.agent.running import Running
+from glowplug.agent.captures.candidate import Candidate
+from glowplug.agent.captures.ready import Ask
+from glowplug.agent.captures.running import Running
+from glowplug.capture.policy import Policy
 from glowplug.checkpoint.judgement import Judgement
 from glowplug.containerd.records import ContainerRecord
 

@@ -11,16 +11,16 @@ import os
 import time
 
 from glowplug import paths
-from glowplug.agent import canary, hooks
+from glowplug.agent.captures import canary, hooks
+from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
-from glowplug.agent.running import has_ended
 from glowplug.cache import layout
 from glowplug.cache.state import FOREVER
 from glowplug.errors import CacheError, CanaryError, HookError
 from glowplug.host import ending
+from glowplug.outcomes import report
 from glowplug.restore import marker
-from glowplug.runtime import outcome
 
 log = logging.getLogger("glowplug.agent")
 
@@ -107,7 +107,7 @@ def _ended(case: Case, error: HookError) -> Next:
 
 def _report(case: Case, said: dict[str, object]) -> None:
     facts = case.candidate.facts
-    outcome.append(
+    report.append(
         {
             "event": EVENT,
             "container_id": case.candidate.id,

@@ -10,7 +10,7 @@ from glowplug.errors import HostError
 from glowplug.host import proc
 from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, wrong
-from glowplug.runtime import ask
+from glowplug.outcomes import ask
 
 START = "systemctl start glowplug-agent"
 

@@ -1,0 +1,158 @@
+"""A question whose answer is known: asked before a capture, and of every copy after it was woken.
+
+What a copy says has to be what the captured process said: token ids and text exactly, log-probabilities within a bound,
+since kernels may add in another order. Of an answer only a digest and the numbers are kept, in the checkpoint.
+
+A question that the same process answers otherwise the second time proves nothing: it is asked twice before a capture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from glowplug.agent.captures import hooks
+from glowplug.agent.captures.running import Running
+from glowplug.capture.pipeline import CANARY
+from glowplug.capture.policy import Canary
+from glowplug.errors import CanaryError, HookError
+from glowplug.podnet import http
+
+LONGEST_ANSWER = 1 << 20
+
+# Members that hold what was generated: of OpenAI's API, of vLLM's and of SGLang's own.
+_EXACT = frozenset(("token_ids", "output_ids", "tokens", "text", "content", "generated_text", "output_text"))
+_NUMBERS = frozenset(("token_logprobs", "logprob"))
+_TRIPLES = "output_token_logprobs"  # SGLang: [log-probability, token id, text] for each token
+# Members that are another for every request, where an answer has none of those above: an embedding's, say.
+_VOLATILE = frozenset(
+    ("id", "created", "created_at", "request_id", "system_fingerprint", "usage", "meta_info")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`exact`: a digest of what has to be equal. `numbers`: what may be off by the bound."""
+
+    exact: str
+    numbers: tuple[float, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of all of it, to be named by."""
+        text = json.dumps([self.exact, [round(number, 3) for number in self.numbers]])
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def before_capture(asked: Canary, running: Running, timeout_s: float) -> dict[str, Any]:
+    """The answer as JSON values, for the checkpoint. Raises HookError where there is none to rely on."""
+    until = time.monotonic() + timeout_s
+    first, second = ask(asked, running, until), ask(asked, running, until)
+    why = difference(first, second, asked.tolerance)
+    if why:
+        raise HookError(
+            f"the canary's answer is another each time ({why}): ask with temperature 0, or a larger bound"
+        )
+    return {"exact": first.exact, "numbers": list(first.numbers)}
+
+
+def after_restore(asked: Canary, running: Running, checkpoint: str, timeout_s: float) -> None:
+    """Raises CanaryError where a copy answers otherwise than its original did, HookError where it does not answer.
+
+    checkpoint: its directory. One without an answer, made by hand with `glowplug capture`, has nothing to compare.
+    """
+    try:
+        with open(os.path.join(checkpoint, CANARY)) as file:
+            kept = json.load(file)
+        expected = Answer(str(kept["exact"]), tuple(float(number) for number in kept["numbers"]))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HookError(f"the canary's answer in the checkpoint can't be read: {error}") from error
+    got = ask(asked, running, time.monotonic() + timeout_s)
+    why = difference(expected, got, asked.tolerance)
+    if why:
+        raise CanaryError(f"canary: expected the answer {expected.digest}, got {got.digest}: {why}")
+
+
+def ask(asked: Canary, running: Running, until: float) -> Answer:
+    """Raises HookError, with nothing of what the server said."""
+    what = f"canary POST {asked.path} on port {asked.port}"
+    try:
+        with closing(hooks.connected(asked.port, running, until)) as connection:
+            status, said = http.exchange(connection, "POST", asked.path, asked.body, until, LONGEST_ANSWER)
+    except (OSError, ValueError) as error:
+        raise HookError(f"{what}: no answer: {error}") from error
+    if not 200 <= status < 300:
+        raise HookError(f"{what}: the server answered {status}")
+    try:
+        return answer(json.loads(said))
+    except (ValueError, RecursionError):
+        raise HookError(f"{what}: the answer is no JSON of at most {LONGEST_ANSWER} bytes") from None
+
+
+def answer(said: object) -> Answer:
+    """What counts of a server's answer. Raises ValueError for one that holds nothing to compare."""
+    exact: list[object] = []
+    numbers: list[float] = []
+    _generated(said, exact, numbers)
+    if not exact and not numbers:
+        _everything(said, exact, numbers)
+    if not exact and not numbers:
+        raise ValueError("an answer with nothing in it")
+    text = json.dumps(exact, sort_keys=True)
+    return Answer(hashlib.sha256(text.encode()).hexdigest(), tuple(numbers))
+
+
+def difference(expected: Answer, got: Answer, tolerance: float) -> str:
+    """In what an answer is another, or ""."""
+    if expected.exact != got.exact:
+        return "the tokens differ"
+    if len(expected.numbers) != len(got.numbers):
+        return f"{len(got.numbers)} numbers instead of {len(expected.numbers)}"
+    off = max(
+        (abs(one - other) for one, other in zip(expected.numbers, got.numbers, strict=True)), default=0.0
+    )
+    return "" if off <= tolerance else f"a number is off by {off:.3g}, {tolerance:g} is allowed"
+
+
+def _generated(said: object, exact: list[object], numbers: list[float]) -> None:
+    if isinstance(said, list):
+        for one in said:
+            _generated(one, exact, numbers)
+    if not isinstance(said, dict):
+        return
+    for name, value in said.items():
+        if name == _TRIPLES and isinstance(value, list):
+            for triple in value:
+                _everything(triple, exact, numbers)
+        elif name in _NUMBERS:
+            _everything(value, exact, numbers)
+        elif name in _EXACT and not isinstance(value, dict):
+            # Of a chat's log-probabilities `content` is a list of objects, with numbers in them.
+            is_plain = not isinstance(value, list) or not any(isinstance(one, dict) for one in value)
+            if is_plain and value is not None:
+                exact.append(value)
+            else:
+                _generated(value, exact, numbers)
+        else:
+            _generated(value, exact, numbers)
+
+
+def _everything(said: object, exact: list[object], numbers: list[float]) -> None:
+    if isinstance(said, float):
+        numbers.append(said)
+    elif isinstance(said, list):
+        for one in said:
+            _everything(one, exact, numbers)
+    elif isinstance(said, dict):
+        for name in sorted(said.keys() - _VOLATILE):
+            exact.append(name)
+            _everything(said[name], exact, numbers)
+    elif said is not None:
+        exact.append(said)

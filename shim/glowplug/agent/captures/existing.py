@@ -1,0 +1,32 @@
+"""Whether a workload has its checkpoint already, so that it is captured once."""
+
+from glowplug.agent.captures.candidate import Candidate
+from glowplug.cache.store import Store
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.errors import CaptureRefused
+from glowplug.explain.judge import JUDGED, Judge
+
+PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
+"""Reasons that speak of this moment, not of the checkpoint: another one would meet them too."""
+QUARANTINED_LIMIT = 2
+
+
+def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> str | None:
+    """What there is, in words; None: nothing that would serve this container.
+
+    Raises CaptureRefused where checkpoints of this workload were set apart more than once: another one would be
+    no better. ContainerdError.
+    """
+    accepts = judge.accepts(candidate.facts)
+    entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest, accepts)[:JUDGED]
+    judged = judge.candidates(entries, candidate.record, candidate.facts, found.key) if entries else []
+    for one in judged:
+        if one.verdict.exact and {reason.slug for reason in one.verdict.reasons} <= PASSING:
+            return f"checkpoint {one.id} is of the same workload"
+    apart = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
+    if len(apart) >= QUARANTINED_LIMIT:
+        raise CaptureRefused(
+            "quarantined",
+            f"{len(apart)} checkpoints of this workload were set apart: see `glowplug quarantine list`",
+        )
+    return None

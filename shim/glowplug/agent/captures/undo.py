@@ -1,0 +1,117 @@
+"""What a capture that was killed has left: its container is thawed, has CUDA, and its engine is awake again.
+
+The first to see to that are the capture's own guards (capture/guard.py, cuda/rescue.py). This is for a node where
+those were killed as well, and for what they don't do.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from glowplug import paths
+from glowplug.agent.captures import hooks, task
+from glowplug.agent.captures.journal import Journal
+from glowplug.agent.captures.running import Running
+from glowplug.capture import trial
+from glowplug.capture.policy import Hook
+from glowplug.capture.runc import Runc
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
+from glowplug.errors import CudaError, HookError, RuncError
+from glowplug.host import proc, process
+
+log = logging.getLogger("glowplug.agent")
+
+CUDA_BACK_S = 180.0
+ENGINE = ("auto", "libcuda.so.1", "cuda-checkpoint")  # as a capture has them (cuda/suspend.py)
+
+
+def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> bool:
+    """See to what is left of it. False where its dump is still at work: it has to end by itself first.
+
+    Raises GlowplugError or OSError where something can't be done; the journal stays then.
+    """
+    if _dump_works(journal.container):
+        return False
+    facts: Mapping[str, Any] = journal.facts
+    try:
+        running, root = Running(**facts["running"]), str(facts["runc_root"])
+        after, timeout_s = task.hook(facts.get("after")), float(facts["hook_timeout_s"])
+    except (KeyError, TypeError, ValueError):
+        log.error("container %s: the journal of its killed capture can't be understood", journal.container)
+    else:
+        # A pid that is another process's by now has no state of that container's.
+        if process.is_alive(running.pid) and os.path.isdir(paths.runc_state(root, running.id)):
+            _thaw(config, root, running.id)
+            if facts.get("gpu") is True:
+                give_cuda_back(running.pid)
+            if after is not None:
+                _wake(after, timeout_s, running, containerd, cri)
+    trial.undo(journal.container)
+    shutil.rmtree(paths.capture_scratch(journal.container), ignore_errors=True)
+    _remove_lock(journal.container)
+    journal.finish()
+    return True
+
+
+def _dump_works(container: str) -> bool:
+    """Whether `runc checkpoint` of this capture runs: its pid stands in the scratch directory."""
+    try:
+        with open(f"{paths.capture_scratch(container)}/dump.pid") as file:
+            return container in proc.command_line(int(file.read()))
+    except (OSError, ValueError):
+        return False
+
+
+def _thaw(config: Config, root: str, container: str) -> None:
+    """The guard may do the same at this moment, so only what comes of it counts. Raises RuncError."""
+    runc = Runc(config.runc, root, config.criu)
+    if runc.status(container) != "paused":
+        return
+    try:
+        runc.resume(container)
+    except RuncError:
+        if runc.status(container) == "paused":
+            raise
+
+
+def give_cuda_back(pid: int) -> None:
+    """To the processes below this one (host pid), where the capture has left them without. What can't be is logged."""
+    from glowplug.cuda import gang, processes
+
+    held = processes.mapping_libcuda(process.tree(pid))
+    if not held:
+        return
+    try:
+        with gang.Gang(*ENGINE) as crew:
+            crew.enlist(held)
+            crew.recover(CUDA_BACK_S)
+    except CudaError as error:
+        log.error("CUDA of a container whose capture was killed: %s", error)
+
+
+def _wake(after: Hook, timeout_s: float, running: Running, containerd: Containerd, cri: Cri) -> None:
+    """The hook after the capture, where the one before may have run."""
+    try:
+        hooks.run(after, running, containerd, cri, timeout_s)
+    except HookError as error:
+        log.error("after-capture of %s: %s", running.id, error)
+
+
+def _remove_lock(container: str) -> None:
+    """The file that kept other captures of it away, where nobody holds it."""
+    try:
+        lock = os.open(f"{paths.captures()}/{container}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(f"{paths.captures()}/{container}")
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        os.close(lock)

@@ -1,0 +1,216 @@
+"""The process that makes one capture for the agent: hooks, capture, and word of what came of it.
+
+`python -m glowplug.agent.captures.worker`, a task (task.py) as JSON on its input, one JSON object on its
+output. It is no part of the agent's own process: the agent stays small, and one that is killed breaks off no
+capture. SIGTERM undoes a capture that is not done.
+"""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from glowplug import config
+from glowplug.agent.captures import canary, hooks, slots
+from glowplug.agent.captures import journal as journals
+from glowplug.agent.captures import task as tasks
+from glowplug.agent.captures.journal import Journal
+from glowplug.agent.captures.running import has_ended
+from glowplug.agent.captures.task import UNDONE, Task
+from glowplug.cache.store import Store
+from glowplug.capture import judged, pipeline
+from glowplug.capture.request import Result
+from glowplug.checkpoint import manifest as manifests
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.cri import Cri
+from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, NotRestorable, UsageError
+from glowplug.host import ending, process
+from glowplug.outcomes import capture_outcome
+
+PAUSES = "room"
+"""The first step of a capture that others of the node have to wait for: the hooks before and after do not count."""
+
+
+def main() -> int:
+    """The exit status: 0 with an answer on the output, UNDONE where it was told to stop."""
+    said = sys.stdin.read()
+    if not said:
+        return UNDONE  # the agent was killed before it could say what is to be captured
+    task = tasks.of(json.loads(said))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        answer = run(task)
+    except KeyboardInterrupt:
+        return UNDONE
+    with contextlib.suppress(BrokenPipeError):  # the agent that asked is gone; the history has it all
+        sys.stdout.write(json.dumps(answer))
+        sys.stdout.flush()
+    return 0
+
+
+def run(task: Task) -> dict[str, object]:
+    """`{"result": captured, refused or failed, "slug": …, "detail": …, "checkpoint": …}`."""
+    try:
+        journal = journals.begin(
+            task.running.id,
+            {
+                "running": asdict(task.running),
+                "runc_root": task.runc_root,
+                "gpu": task.gpu,
+                "hook_timeout_s": task.hook_timeout_s,
+            },
+        )
+    except BlockingIOError:
+        return {
+            "result": capture_outcome.REFUSED,
+            "slug": "under-way",
+            "detail": "a capture of it is under way",
+            "told": False,
+            "passing": True,
+        }
+    earlier = _captured_before(task)
+    if earlier is not None:
+        journal.finish()
+        return {"result": capture_outcome.NOT_NEEDED, "slug": "", "detail": earlier, "told": False}
+    trouble: list[str] = []
+    try:
+        result = _captured(task, journal, trouble)
+    except KeyboardInterrupt:
+        journal.finish()  # all of it is undone
+        raise
+    except GlowplugError as error:
+        answer = _not_captured(task, error, trouble)
+    except OSError as error:
+        answer = _not_captured(task, GlowplugError(str(error)), trouble)
+    else:
+        capture_outcome.captured(result, "agent", task.pod_uid, trouble)
+        answer = {"result": capture_outcome.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
+    if task.end and answer.get("passing") is not True:
+        journal.step("end")
+        _end(task, answer)
+    journal.finish()
+    return answer
+
+
+def _captured_before(task: Task) -> str | None:
+    """What there is of this very container, in words: captured by a process that an earlier agent had begun.
+
+    Asked with the journal's lock held. Before that, whoever looks may be overtaken by a capture that ends meanwhile.
+    """
+    known = judged.of(task.running.id)
+    if known is None or not known.key.digest:
+        return None
+    try:
+        started = int(process.started_at(task.running.pid))  # a manifest's time has whole seconds
+        store = Store(task.config.cache, config.limits(task.config))
+        for entry in store.index.find(known.namespace, known.key.digest):
+            if entry.created >= started:
+                made = manifests.loads(store.manifest(entry.id))
+                if (made.pod, made.container) == (known.pod, known.name):
+                    return f"checkpoint {entry.id} was made of it"
+    except (GlowplugError, OSError):
+        return None  # the capture itself meets it, and says so
+    return None
+
+
+def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
+    of_node = task.config
+    with (
+        Containerd(of_node.containerd_socket, of_node.containerd_namespace) as containerd,
+        Cri(of_node.containerd_socket) as cri,
+    ):
+
+        def report(step: str, _: str) -> None:
+            if step == PAUSES and journal.facts["step"] != PAUSES:
+                journal.step("slot")
+                pausing.enter_context(slots.taken(of_node.captures_at_once))
+            journal.step(step)
+
+        request = task.request
+        if task.canary:
+            journal.step("canary")
+            kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
+            request = replace(request, canary=kept)
+        with _hooked(task, journal, containerd, cri, trouble), contextlib.ExitStack() as pausing:
+            return pipeline.run(of_node, request, report)
+
+
+@contextlib.contextmanager
+def _hooked(
+    task: Task, journal: Journal, containerd: Containerd, cri: Cri, trouble: list[str]
+) -> Iterator[None]:
+    """The hook before; and, whatever became of that and of the capture, the one after. `trouble`: what that one met."""
+    after = asdict(task.after) if task.after else None
+    journal.step("before-capture", after=after)
+    is_asleep = False
+    try:
+        if task.before:
+            hooks.run(task.before, task.running, containerd, cri, task.hook_timeout_s)
+            is_asleep = task.before.kind == "engine"
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        journal.step("after-capture")
+        if task.after:
+            _after(task, containerd, cri, trouble, is_asleep=is_asleep)
+        journal.step("told", after=None)
+
+
+def _after(task: Task, containerd: Containerd, cri: Cri, trouble: list[str], *, is_asleep: bool) -> None:
+    """The hook after. Of an engine that was put to sleep it is tried again, and one that can't be woken is ended: it
+    would answer its probe and nobody else.
+    """
+    assert task.after is not None
+    until = time.monotonic() + 2 * task.hook_timeout_s
+    for number in range(hooks.TRIES if is_asleep else 1):
+        if number:
+            time.sleep(hooks.again_after_s(number))
+        try:
+            hooks.run(task.after, task.running, containerd, cri, task.hook_timeout_s)
+            return
+        except HookError as error:
+            failure = f"after-capture: {error}"
+        if time.monotonic() >= until or has_ended(task.running):
+            break
+    trouble.append(failure)
+    if is_asleep:
+        trouble.append("it was put to sleep for the capture and can't be woken, so it is ended")
+        ending.kill(task.running.pid)
+
+
+def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
+    if isinstance(error, NoRoom) or (
+        isinstance(error, CaptureRefused) and error.slug in capture_outcome.PASSING
+    ):
+        slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
+        refused = {"result": capture_outcome.REFUSED, "slug": slug, "detail": str(error)}
+        return {**refused, "told": False, "passing": True}
+    capture_outcome.not_captured(task.request, error, "agent", task.pod_uid, trouble)
+    slug = (
+        error.slug
+        if isinstance(error, CaptureRefused | NotRestorable)
+        else "refused"
+        if isinstance(error, UsageError)
+        else ""
+    )
+    result = capture_outcome.REFUSED if isinstance(error, UsageError) else capture_outcome.FAILED
+    return {"result": result, "slug": slug, "detail": str(error)}
+
+
+def _end(task: Task, answer: dict[str, object]) -> None:
+    """With status 0 where it was captured; else by SIGKILL, so that a Job sees that it was not."""
+    if answer["result"] == capture_outcome.CAPTURED:
+        ending.end_with_zero(task.running.pid)
+    else:
+        ending.kill(task.running.pid)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

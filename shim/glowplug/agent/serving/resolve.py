@@ -1,0 +1,188 @@
+"""The agent's answer to "what about this container?": a plan to restore, or a slug with the reason.
+
+Every answer is due within the runtime's deadline of one second; an error of ours is a miss.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from glowplug import presets
+from glowplug.agent import ingest
+from glowplug.agent.learned import Learned
+from glowplug.agent.serving.compile_caches import CompileCaches
+from glowplug.agent.serving.registry_work import RegistryWork
+from glowplug.agent.serving.renewals import Renewals
+from glowplug.cache.store import Store
+from glowplug.capture import judged, policy
+from glowplug.capture.policy import is_chosen
+from glowplug.capture.readers import READERS
+from glowplug.checkpoint import bundle, mounts, requirements, verdict
+from glowplug.checkpoint import judgement as judgements
+from glowplug.checkpoint.eligible import RESTORE
+from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.requirements import HostFacts
+from glowplug.checkpoint.verdict import Candidate
+from glowplug.config import Config
+from glowplug.containerd.client import Containerd
+from glowplug.containerd.records import ContainerRecord
+from glowplug.errors import CaptureRefused, CudaError, HostError, UsageError
+from glowplug.explain import gpus
+from glowplug.explain.judge import JUDGED, Judge
+from glowplug.outcomes.history import History
+from glowplug.outcomes.rates import Rates
+from glowplug.registry import fleet
+
+log = logging.getLogger("glowplug.agent")
+
+Answer = dict[str, object]
+
+NO_CHECKPOINT = "no checkpoint of this workload for this namespace; `glowplug explain` says what differs"
+
+
+class Resolver:
+    """Thread-safe. `host`: this node's facts. `verdicts`: what it asks of each checkpoint."""
+
+    def __init__(
+        self,
+        config: Config,
+        containerd: Containerd,
+        store: Store,
+        history: History,
+        host: HostFacts,
+        learned: Learned,
+        registry: RegistryWork | None = None,
+    ) -> None:
+        self._registry = registry
+        self._host = host
+        self._config = config
+        self._containerd = containerd
+        self._store = store
+        self._history = history
+        self._learned = learned
+        rates = Rates(history.records())
+        history.tellers.append(rates.tell)
+        self.verdicts = Judge(config, containerd, store, host, rates)
+        self._renewals = Renewals()
+        self._salt = fleet.salt(config.registry, store)
+        self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
+        store.index.all()  # read now what else the first question would wait for
+        READERS.warm()
+
+    def answer(self, question: Mapping[str, object]) -> Answer:
+        """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""
+        container, directory = question.get("container"), question.get("bundle")
+        if not isinstance(container, str) or not isinstance(directory, str):
+            raise UsageError("wanted container and bundle as text")
+        spec = judged.spec_in(directory)
+        return self.judge(self._containerd.container(container), spec, bundle.read(spec))
+
+    def judgement(
+        self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts
+    ) -> Judgement:
+        """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
+        known = judged.of(record.id)
+        # What could not be told in time, on a busy node, may be told now.
+        if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
+            return known
+        chosen = is_chosen(facts, self._config.capture_containers)
+        extras = presets.extras(self._config.presets, facts)
+        made = judged.judge(self._containerd, record, spec, facts, self._salt, extras, chosen=chosen)
+        try:
+            judged.keep(made)
+        except OSError as error:
+            log.error("the judgement of container %s can't be kept, so it is not captured: %s", record.id, error)
+        return made
+
+    def judge(
+        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
+    ) -> Answer:
+        """The answer for a container that is about to be started. `config`: what `spec` was read from.
+
+        `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
+        """
+        answer = self._judge(record, config, spec)
+        if answer["verdict"] == "wait" or not self.compile_caches.asked(spec):
+            return answer
+        pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
+        return {**answer, "compile_cache": pack} if pack else answer
+
+    def _judge(
+        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
+    ) -> Answer:
+        if self._config.mode == "off":
+            return _miss("off", "the node's configuration turns restores off (mode)")
+        ingest.take_in(self._store, self._history)
+        if self._history.has_restored(spec.sandbox_id, spec.container_name):
+            return _miss("restored-before", "an earlier start of this container in this pod was a restore")
+        found = self.judgement(record, config, spec)
+        for slug, sentence in found.objections():
+            return _miss(slug, sentence)
+        resting = self._learned.restore_objection(found.workload)
+        if resting:
+            return _miss("backing-off", resting)
+        accepts = self.verdicts.accepts(spec)
+        entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
+        if not entries:
+            return self._missed(record, spec, found, _miss("no-checkpoint", NO_CHECKPOINT))
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)
+        chosen, why = verdict.choose(candidates)
+        if chosen is None:
+            miss = _miss(verdict.miss_slug(candidates), why)
+            return self._missed(
+                record, spec, found, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
+            )
+        if "observe" in (spec.annotations.get(RESTORE), self._config.mode):
+            return _miss("observed", f"would have restored: {why}")
+        try:
+            device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(spec) or ())
+        except (CudaError, HostError) as error:
+            return _miss("gpu", str(error))
+        if not chosen.verdict.exact and self._is_renewed(record, spec, found):
+            return _miss("limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits")
+        return {**self._plan(spec, chosen, why), "device_map": device_map}
+
+    def _is_renewed(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
+        """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
+        try:
+            asked = policy.of(spec, policy.when(self._config.capture), presets.known(self._config.presets))
+            self._learned.require_capture(found.workload)
+        except (policy.BadAnnotation, CaptureRefused):
+            return False
+        if not found.chosen or asked.when == "never" or asked.ready is None or self._config.mode != "on":
+            return False
+        given = requirements.given(spec, None)
+        limits = tuple(getattr(given, name) for name in requirements.LIMITS)
+        return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
+
+    def _missed(
+        self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
+    ) -> Answer:
+        """What the registry says to it: it may have what this node has not, for a later start or for this one."""
+        if self._registry is None:
+            return miss
+        row = requirements.require(self._host, requirements.given(spec, gpus.of(spec)))
+        said = self._registry.missed(record.id, spec, found.key.digest, row)
+        if said is None:
+            return miss
+        slug, detail, waits = said
+        answer = {**miss, "slug": slug, "detail": detail} if miss["slug"] == "no-checkpoint" else miss
+        return {**answer, "verdict": "wait"} if waits else answer
+
+    def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
+        """All that the runtime needs to know; it reads no configuration of its own."""
+        return {
+            "verdict": "match",
+            "checkpoint": chosen.id,
+            "why": why,
+            "cache": self._config.cache,
+            "criu": self._config.criu,
+            "deadline_s": self._config.restore_deadline_s,
+            "unread_bytes": chosen.verdict.prediction.unread_bytes if chosen.verdict.prediction else 0,
+            "shm": mounts.shared_memory(spec),
+            "uts": spec.namespaces.get("uts", ""),
+        }
+
+
+def _miss(slug: str, detail: str) -> Answer:
+    return {"verdict": "miss", "slug": slug, "detail": detail}

@@ -1,0 +1,151 @@
+"""The hook after a capture: its turn comes whatever happened, and what it met is told."""
+
+import errno
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from tests.containerd_served import Served, refuse
+
+from glowplug import paths
+from glowplug.agent.captures import worker
+from glowplug.agent.captures.running import Running
+from glowplug.agent.captures.task import Task
+from glowplug.agent.loop import captures
+from glowplug.agent.loop.row import Row, State
+from glowplug.capture import pipeline, policy
+from glowplug.capture.preflight.require import MOMENTARY
+from glowplug.capture.request import Request, Result
+from glowplug.config import Config
+from glowplug.containerd import methods
+from glowplug.containerd.protos import tasks_pb2
+from glowplug.errors import CaptureRefused, CriuError
+
+RUNNING = Running("c0" * 32, 1, "", "")
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    before = signal.getsignal(signal.SIGTERM)
+    server = Served(f"{tmp_path}/socket")
+    yield server
+    server.stop()
+    signal.signal(signal.SIGTERM, before)
+
+
+def told(served: Served, before: str, after: str) -> dict[str, Any]:
+    """What is recorded of a capture with these hooks."""
+    task = Task(
+        config=Config(containerd_socket=served.socket),
+        request=Request("models", "web", "main", container_id=RUNNING.id),
+        running=RUNNING,
+        runc_root="/r",
+        pod_uid="uid",
+        before=policy.hook(before),
+        after=policy.hook(after),
+        hook_timeout_s=5.0,
+        gpu=False,
+        end=False,
+    )
+    answer = worker.run(task)
+    if answer.get("passing"):
+        assert not Path(paths.spool()).exists(), "put on record"
+        return answer
+    (file,) = Path(paths.spool()).iterdir()
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def signals(served: Served) -> list[int]:
+    return [one.signal for one in served.requests if isinstance(one, tasks_pb2.KillRequest)]
+
+
+def test_a_hook_after_the_capture_that_fails_is_told_with_the_capture(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda *_: Result("ab" * 16, "models", "web", "main", 0.4, 7))
+    served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no such process"))
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert found["result"] == "failed"
+    assert found["detail"].startswith("signal: ") and "; after-capture: signal: " in found["detail"]
+
+    for file in Path(paths.spool()).iterdir():
+        file.unlink()
+    served.answer(methods.KILL_TASK, lambda asked, context: _only(signal.SIGUSR1, asked, context))
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert found["result"] == "captured" and found["detail"].startswith("after-capture: signal: ")
+
+
+def test_it_has_its_turn_after_a_capture_that_failed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise CriuError("broke")
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    served.answer(methods.KILL_TASK, Empty())
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert (found["result"], found["detail"]) == ("failed", "broke")
+    assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+def test_what_the_system_refuses_is_told_in_its_words(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "/var/lib/glowplug/drafts/x")
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    served.answer(methods.KILL_TASK, Empty())
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert found["result"] == "failed" and "Input/output error" in found["detail"]
+    assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("slug", sorted(MOMENTARY))
+def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
+    served: Served, monkeypatch: pytest.MonkeyPatch, slug: str
+) -> None:
+    """No long rest of the workload, and nothing on record as long as it may pass."""
+
+    def refuse_it(*_: object) -> None:
+        raise CaptureRefused(slug, "this container can't be captured: try again")
+
+    monkeypatch.setattr(pipeline, "run", refuse_it)
+    served.answer(methods.KILL_TASK, Empty())
+    answer = told(served, "signal:USR1", "signal:USR2")
+    assert (answer["passing"], answer["told"], answer["slug"]) == (True, False, slug)
+
+    learned = SimpleNamespace(require_capture=lambda workload: None)
+    children = SimpleNamespace(capture=lambda task: answer)
+    parts: Any = SimpleNamespace(learned=learned, children=children, config=None)
+    case: Any = SimpleNamespace(
+        judgement=SimpleNamespace(workload="w"),
+        running=RUNNING,
+        candidate=SimpleNamespace(started=None),
+        policy=SimpleNamespace(ready=None),
+        last_no=None,
+        tries=0,
+        until=time.monotonic() + 600,
+    )
+    monkeypatch.setattr(captures, "has_ended", lambda pid: False)
+    monkeypatch.setattr(captures, "_is_held", lambda parts, case: False)
+    monkeypatch.setattr("glowplug.agent.captures.turn.task", lambda *_: None)
+    waits = []
+    for _ in range(3):
+        following = captures.capture(parts, Row("c", case=case))
+        assert following.state is State.READY
+        waits.append(following.after_s)
+    assert waits == [5.0, 10.0, 20.0]
+
+
+def _only(number: int, asked: Any, context: grpc.ServicerContext) -> Empty:
+    if asked.signal != number:
+        context.abort(grpc.StatusCode.UNKNOWN, "no such process")
+    return Empty()
