@@ -14,7 +14,7 @@ from glowplug.containerd.installed import PREFIX_MARK
 from glowplug.errors import NodeError, UsageError
 from glowplug.node import purge as purge_module
 from glowplug.node.install import install
-from glowplug.node.purge import purge, require_no_other
+from glowplug.node.purge import FROM_SECRET, purge, require_no_other
 from glowplug.node.uninstall import uninstall
 
 
@@ -87,6 +87,28 @@ def test_purge_takes_what_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"cache/others/file", *([] if ours else ["opt/bin/y"])}
     assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.parametrize("others", [(), ("mine.pem",)])
+def test_purge_takes_the_keys_that_came_out_of_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+) -> None:
+    """A key of somebody else's stays and is listed; a name in the record leads nowhere else."""
+    monkeypatch.setattr(paths, "CONFIG_FILE", str(tmp_path / "etc/config.toml"))
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
+    keys, outside = tmp_path / "etc/registry", tmp_path / "outside"
+    keys.mkdir(parents=True)
+    outside.write_text("")
+    for name in ("sign.key", "ca.pem", *others):
+        (keys / name).write_text("")
+    (keys / FROM_SECRET).write_text("sign.key\nca.pem\ngone.pem\n../../outside\n..\n")
+    said = purge(str(tmp_path / "cache"), str(tmp_path / "opt"))
+    assert {f"removed {keys}/sign.key", f"removed {keys}/ca.pem"} <= set(said)
+    assert [line for line in said if line.startswith("left ")] == [
+        f"left {keys}/{name}, which the installer did not put there" for name in others
+    ]
+    assert outside.exists() and (tmp_path / "etc").exists() == bool(others)
+    assert sorted(path.name for path in keys.glob("*")) == list(others)
 
 
 def test_purge_takes_a_unit_that_was_stopped_and_not_disabled(

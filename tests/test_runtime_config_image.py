@@ -20,6 +20,7 @@ from integration.waiting import wait_until
 
 from glowplug.host import process
 from glowplug.node import templates
+from glowplug.node.purge import FROM_SECRET
 
 REPOSITORY = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 IMAGE = f"{REPOSITORY}/runtime_config/image"
@@ -203,6 +204,7 @@ def test_the_work_outlives_the_pod(installer: Installer) -> None:
 def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike[str]) -> None:
     """`put` is what the node's shell does with standard input: here it is a real one."""
     script = open(f"{IMAGE}/on-node").read()  # noqa: SIM115
+    assert f"HANDED_ON={FROM_SECRET} " in script
     functions = script[script.index("put() {") : script.index("uninstall() {")]
     account = f"{tmp_path}/account"
     os.makedirs(account)
@@ -219,7 +221,7 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
         binary.write(KEY)
     names = {"SETTINGS": "config.toml", "ACCESS": "access", "ACCOUNT": "account", "CONFIG": "config.json"}
     names |= {"KEYS": "keys", "NODE_KEYS": "node/keys"}
-    env = {name: f"{tmp_path}/{path}" for name, path in names.items()}
+    env = {name: f"{tmp_path}/{path}" for name, path in names.items()} | {"HANDED_ON": FROM_SECRET}
     env |= {"PREFIX": "/opt/glowplug", "NODE_NAME": "n1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     env |= {"KUBERNETES_SERVICE_PORT": "443", "PATH": os.environ["PATH"]}
     steps = 'hand_on; hand_on_keys; hand_on_keys; settings; echo "changed=$changed"; settings; echo "$changed"'
@@ -235,6 +237,8 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
     with open(f"{tmp_path}/node/keys/sign.key", "rb") as binary:
         assert binary.read() == KEY
     assert os.stat(f"{tmp_path}/node/keys/sign.key").st_mode & 0o777 == 0o600
+    with open(f"{tmp_path}/node/keys/{FROM_SECRET}") as file:
+        assert file.read() == "sign.key\n"
     assert found["runc"] and found["criu"] == "/opt/glowplug/criu/bin/criu"
     with open(f"{tmp_path}/access/kubeconfig") as file:
         access = yaml.safe_load(file)

@@ -3,12 +3,13 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from glowplug import paths
 from glowplug.containerd.installed import PREFIX_MARK
 from glowplug.errors import NodeError
-from glowplug.node import main_file, plan
+from glowplug.node import files, main_file, plan
 from glowplug.node.install import Place
 
 UNIT = "/etc/systemd/system/glowplug-agent.service"
@@ -17,6 +18,9 @@ WANTED = "/etc/systemd/system/multi-user.target.wants/glowplug-agent.service"
 
 COMMAND = "/usr/local/bin/glowplug"
 """A link of hack/bootstrap-node.sh's, so that `glowplug` is in everybody's PATH."""
+
+FROM_SECRET = ".from-secret"
+"""In the directory of keys: names of those that the installer's pod put there (runtime_config/image/on-node)."""
 
 # What the store (cache/layout.py), the agent (outcomes/history.py) and restores (restore/attempt.py) make in the cache.
 _IN_CACHE = (
@@ -76,11 +80,25 @@ def purge(cache: str, prefix: str) -> list[str]:
     lines = [f"removed {path}" for path in targets if _removed(path)]
     if os.path.islink(COMMAND) and os.readlink(COMMAND) == f"{prefix}/bin/glowplug" and _removed(COMMAND):
         lines.append(f"removed {COMMAND}")
+    lines += _purge_keys(f"{os.path.dirname(paths.CONFIG_FILE)}/registry")
     for path in (cache, os.path.dirname(paths.CONFIG_FILE)):
         if os.path.isdir(path) and not os.listdir(path) and not os.path.ismount(path):
             os.rmdir(path)
             lines.append(f"removed {path}")
     return lines
+
+
+def _purge_keys(folder: str) -> list[str]:
+    """Those that came out of a Secret; what somebody else put there stays, and is listed."""
+    record = f"{folder}/{FROM_SECRET}"
+    names = (files.read(record) or b"").decode(errors="replace").splitlines()
+    targets = [f"{folder}/{name}" for name in names if name == os.path.basename(name) and name.strip(".")]
+    lines = [f"removed {path}" for path in targets if _removed(path)]
+    _removed(record)
+    with suppress(OSError):  # others' keys are in it, or it was never there
+        os.rmdir(folder)
+    left = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return lines + [f"left {folder}/{name}, which the installer did not put there" for name in left]
 
 
 def _require_no_mount(targets: list[str]) -> None:
