@@ -1,5 +1,7 @@
 """When a fresh checkpoint is tried, and what a trial's end means for it."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +18,9 @@ from glowplug.restore.trial.task import Answer
 ALWAYS = {"glowplug.dev/trial": "always"}
 
 
-def facts(annotations: dict[str, str]) -> bundle.BundleFacts:
+def facts(annotations: dict[str, str], **process: object) -> bundle.BundleFacts:
     made = spec()
+    made["process"] = {**made["process"], **process}
     made["annotations"] = {**made["annotations"], **annotations}
     return bundle.read(made)
 
@@ -145,3 +148,27 @@ def test_it_costs_no_more_than_the_node_has(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "layer" / "file").write_bytes(b"x" * 8192)
     monkeypatch.setattr(trial, "COPIED_BYTES", 4096)
     assert "it would copy" in trial.run(work(tmp_path, ALWAYS))
+
+
+@pytest.mark.parametrize("container", [False, True])
+def test_an_agent_that_gave_up_privileges_makes_none_that_it_would_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: Callable[[Answer], None], container: bool
+) -> None:
+    """What is restored would come back with no_new_privs: no fault of the checkpoint."""
+    monkeypatch.setattr("glowplug.host.process.has_no_new_privs", lambda: True)
+    ends(Answer())
+    made = work(tmp_path)
+    made.subject.bundle = facts({}, noNewPrivileges=container)
+    said = trial.run(made)
+    assert (
+        said == trial.PASSED
+        if container
+        else said.startswith(f"{trial.SKIPPED}: the agent runs with no_new_privs")
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["setpriv", "--no-new-privs"]])
+def test_a_process_knows_whether_it_has_no_new_privs(words: list[str]) -> None:
+    code = "from glowplug.host import process; print(process.has_no_new_privs())"
+    done = subprocess.run([*words, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(bool(words))

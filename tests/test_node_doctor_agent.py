@@ -19,6 +19,11 @@ def test_a_filter_is_wrong(mode: str, level: str) -> None:
     assert agent.judge_seccomp(7, {"Name": "glowplug", "Seccomp": mode}).level == level
 
 
+@pytest.mark.parametrize(("bit", "level"), [("0", "ok"), ("1", "warning")])
+def test_no_new_privs_is_for_trials_alone(bit: str, level: str) -> None:
+    assert agent.judge_privileges(7, {"NoNewPrivs": bit}).level == level
+
+
 def test_a_kernel_that_does_not_say_is_not_known() -> None:
     with pytest.raises(HostError):
         agent.judge_seccomp(7, {"Name": "glowplug"})

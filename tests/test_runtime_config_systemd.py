@@ -33,6 +33,9 @@ FILTERS = (
 """systemd.exec(5), "If this option is on … NoNewPrivileges=yes is implied": each installs a seccomp filter. The kernel
 refuses PTRACE_O_SUSPEND_SECCOMP to a process that has one (kernel/ptrace.c), and CRIU needs it for each container."""
 
+KEPT_FOR_GOOD = ("NoNewPrivileges",)
+"""Nobody can take it off a process again, and what the agent restores to try a checkpoint descends from the agent."""
+
 
 def unit() -> str:
     return templates.fill(NAME, {"prefix": "/opt/glowplug"})
@@ -68,7 +71,7 @@ def test_the_agent_notifies_and_is_watched() -> None:
 
 
 def test_it_has_no_mount_namespace_of_its_own_and_all_that_a_capture_takes() -> None:
-    assert set(settings()) & {*OWN_MOUNTS, *TAKEN, *FILTERS} == set()
+    assert set(settings()) & {*OWN_MOUNTS, *TAKEN, *FILTERS, *KEPT_FOR_GOOD} == set()
 
 
 def test_the_processes_that_thaw_a_container_outlive_the_agent() -> None:

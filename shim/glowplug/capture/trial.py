@@ -21,7 +21,7 @@ from glowplug.cache import fault
 from glowplug.cache.fault import Fault
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.errors import GlowplugError, LayerError, NotRestorable, UsageError
-from glowplug.host import memory
+from glowplug.host import memory, process
 from glowplug.layer import overlay
 from glowplug.restore import attempt, take_back
 from glowplug.restore.trial.task import Answer, Task
@@ -108,6 +108,8 @@ def _is_known(work: "Work") -> bool:
 
 def _objection(subject: "Subject", draft: str) -> str:
     """Why this one can't be tried, or would cost too much; "" where it can."""
+    if process.has_no_new_privs() and not subject.bundle.no_new_privileges:
+        return "the agent runs with no_new_privs, which what it restores would inherit (NoNewPrivileges= of its unit)"
     if any(subject.bundle.hooks.get(stage) for stage in ("prestart", "createRuntime")):
         return "hooks of its spec act at a restore, and would act for the trial"
     copied = sum(_bytes_below(f"{draft}/{name}") for name in ("layer", "volumes", "shm"))

@@ -47,6 +47,11 @@ def credentials(pid: int) -> dict[str, object]:
     }
 
 
+def has_no_new_privs() -> bool:
+    """Of this process: PR_SET_NO_NEW_PRIVS, which all that it starts inherits and nobody takes off again."""
+    return proc.status("self")["NoNewPrivs"] != "0"
+
+
 def _number_of(parent: int, child: dict[str, str]) -> int:
     """The parent's pid in the child's PID namespace; 0 where it is outside."""
     try:

@@ -9,7 +9,7 @@ from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.host import proc
 from glowplug.node.doctor.asked import Asked
-from glowplug.node.doctor.finding import Finding, ok, wrong
+from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.outcomes import ask
 
 START = "systemctl start glowplug-agent"
@@ -48,6 +48,26 @@ def judge_seccomp(pid: int, status: Mapping[str, str]) -> Finding:
         "an agent without one",
         "systemctl cat glowplug-agent: take out the option that installs it (LockPersonality=, RestrictRealtime=, "
         "SystemCallFilter=, …)",
+    )
+
+
+def privileges(_: Asked) -> Finding:
+    """Of the agent's own process: what it restores to try a checkpoint inherits no_new_privs, and keeps it."""
+    pid = _agent_pid()
+    try:
+        return judge_privileges(pid, proc.status(pid))
+    except OSError as error:
+        raise HostError(f"/proc/{pid}/status can't be read: {error.strerror}") from None
+
+
+def judge_privileges(pid: int, status: Mapping[str, str]) -> Finding:
+    """`status`: its /proc/PID/status."""
+    if status.get("NoNewPrivs", "0") == "0":
+        return ok(f"can be gained, process {pid}")
+    return warning(
+        f"process {pid} has no_new_privs: checkpoints are published without a trial",
+        "an agent without it",
+        "systemctl cat glowplug-agent: take NoNewPrivileges= out",
     )
 
 

@@ -65,6 +65,7 @@ CHECKS = (
     Check("runtime: modules", runc.own_modules),
     Check("agent", agent.answers),
     Check("agent: seccomp", agent.seccomp, must=False),
+    Check("agent: privileges", agent.privileges, must=False),
     Check("run directory", privacy.run_dir),
     Check("cache", privacy.cache),
     Check("cache: room", disk.room, must=False),
