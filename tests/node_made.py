@@ -6,6 +6,7 @@ containerd itself reads it (`containerd config dump`), none runs. glowplug-runti
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,19 @@ class Machine:
 
     def install(self, base: str | None = None) -> list[str]:
         return install(self.place, base=base)
+
+    def install_read_only(self, path: Path) -> str:
+        """What the command says of a node where this file or directory can't be written. It must fail."""
+        script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "${@:2}"'
+        command = [f"{Path(sys.executable).parent}/glowplug", "node", "install", "--no-restart"]
+        command += ["--containerd-config", str(self.config), "--prefix", str(self.prefix)]
+        done = subprocess.run(
+            ["unshare", "-m", "bash", "-c", script, "bash", str(path), *command, "--socket", "/nowhere"],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (1, ""), done
+        return done.stderr
 
     def uninstall(self) -> list[str]:
         return uninstall(self.place, force=True)[0]

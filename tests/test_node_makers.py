@@ -126,16 +126,8 @@ def test_a_read_only_configuration_is_refused_with_what_to_do(machine: Machine) 
     if os.geteuid() != 0:
         pytest.skip("needs root to mount")
     machine.put("debian.toml")
-    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "${@:2}"'
-    command = [f"{Path(sys.executable).parent}/glowplug", "node", "install", "--no-restart"]
-    command += ["--containerd-config", str(machine.config), "--prefix", str(machine.prefix)]
-    done = subprocess.run(
-        ["unshare", "-m", "bash", "-c", script, "bash", str(machine.etc), *command, "--socket", "/nowhere"],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert "read-only" in done.stderr and "image" in done.stderr
+    said = machine.install_read_only(machine.etc)
+    assert len(said.splitlines()) == 1 and "read-only" in said and "image" in said
 
 
 @contextmanager

@@ -114,6 +114,11 @@ def refused(verb: str, path: str, error: OSError) -> NodeError:
             f"can't {verb} {path}: its file system is read-only; on a system whose files are its image's "
             "(Bottlerocket, Talos, Container-Optimized OS) the handler has to come with that image"
         )
+    if error.errno == errno.EBUSY:  # of rename(2): a mount point
+        return NodeError(
+            f"can't {verb} {path}: the file is mounted by itself, so no new one can take its place, and a change to it "
+            "would be lost or read-only: unmount it, or change what is mounted there"
+        )
     return NodeError(f"can't {verb} {path}: {error.strerror}")
 
 

@@ -141,6 +141,8 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
     checked_prefix(place.prefix)
     program = _runtime(place, runtime)
     main = main_file.read(place.config, name, place.prefix)
+    plan.require_tables(main, name, place.prefix)
+    plan.require_no_other(main, name)
     was = plan.before(place.containerd, main)
     on = handler.base(was, base, name)
     behind = chain.chain(place.prefix, program, name, on.name, on.program)

@@ -29,7 +29,9 @@ class _Table:
 def without(text: bytes, handler: str, prefix: str) -> bytes:
     """The file without the tables of our handler; the file itself where it has none. Marks are no matter."""
     tables = [table for table in _tables(text) if _runtime(table.name) == handler]
-    if not is_program_of(program(b"".join(text[one.start : one.end] for one in tables), handler), prefix):
+    if not is_program_of(
+        program(b"".join(text[one.start : one.end] for one in tables), handler) or "", prefix
+    ):
         return text
     for table in reversed(tables):
         text = text[: table.start] + text[table.end :]
@@ -44,8 +46,8 @@ def unmerged(text: bytes, merged: bytes) -> bytes:
     return text
 
 
-def program(text: bytes, handler: str) -> str:
-    """BinaryName of the handler in a TOML text; "" where it has none, or is no TOML."""
+def program(text: bytes, handler: str) -> str | None:
+    """BinaryName of the handler in a TOML text; "" where the handler has none, None where there is no such handler."""
     try:
         plugins = tomllib.loads(text.decode()).get("plugins", {})
         for cri in (CRI_V2, CRI_V3):
@@ -53,8 +55,8 @@ def program(text: bytes, handler: str) -> str:
             if found is not None:
                 return str((found.get("options") or {}).get("BinaryName") or "")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError):
-        return ""
-    return ""
+        return None
+    return None
 
 
 def is_program_of(binary: str, prefix: str) -> bool:

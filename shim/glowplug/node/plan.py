@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from glowplug.errors import NodeError
-from glowplug.node import block, effective, handler, imports
-from glowplug.node.effective import CRI_V2, CRI_V3, Effective
+from glowplug.node import block, effective, handler, imports, owned
+from glowplug.node.effective import Effective
 from glowplug.node.files import read
 from glowplug.node.main_file import MainFile, missing_version
 
@@ -43,13 +43,6 @@ def before(containerd: str, main: MainFile) -> Effective:
 
 def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dict[str, str]) -> Plan:
     """Raises NodeError: with every way tried, something besides the handler would change."""
-    plugins = main.keys().get("plugins", {})
-    for cri in (CRI_V2, CRI_V3):
-        if name in plugins.get(cri, {}).get("containerd", {}).get("runtimes", {}):
-            raise NodeError(
-                f"there is a handler {name} in {main.path} whose program does not lie in our prefix: take it out by "
-                "hand, name its --prefix, or choose --handler"
-            )
     draft = _draft(main, was, name, filled, "")
     found = effective.read(containerd, draft.main, main.path, draft.beside)
     lost = sorted(set(was.handlers) - set(found.handlers) - {name})
@@ -69,6 +62,32 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
             f"wanted nothing but the handler to change, found that {', '.join(changed[:4])} would: nothing was done"
         )
     return draft.plan
+
+
+def require_tables(main: MainFile, name: str, prefix: str) -> None:
+    """Raises NodeError where our handler stays in the file, as it is there in another form than tables."""
+    for path, program in _remaining(main, name):
+        if owned.is_program_of(program, prefix):
+            raise NodeError(
+                f"the handler {name} in {path} is Glowplug's, but is written inline or with dotted keys, which is not "
+                "edited: take these lines out by hand, then run this again"
+            )
+
+
+def require_no_other(main: MainFile, name: str) -> None:
+    """Raises NodeError where somebody else's handler has that name."""
+    for path, _ in _remaining(main, name):
+        raise NodeError(
+            f"there is a handler {name} in {path} whose program does not lie in our prefix: take it out by "
+            "hand, name its --prefix, or choose --handler"
+        )
+
+
+def _remaining(main: MainFile, name: str) -> list[tuple[str, str]]:
+    """Files that have the handler when ours is out, and its program there."""
+    texts = {main.path: main.text, main.edited: main.edited_text}
+    found = [(path, owned.program(text, name)) for path, text in texts.items()]
+    return [(path, program) for path, program in found if program is not None]
 
 
 def drop_in_path(main: MainFile, name: str) -> tuple[str, bool]:

@@ -20,6 +20,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
     """
     with locked(place.config), Transaction() as written:
         main = main_file.read(place.config, place.handler, place.prefix)
+        plan.require_tables(main, place.handler, place.prefix)
         was = plan.before(place.containerd, main)
         address = place.socket or main.address(was.address)
         pods = _pods(address, place.handler, force)
@@ -126,7 +127,9 @@ def _remove_empty(place: Place, main: MainFile, taken: list[str]) -> None:
     """Directories that we made, where nothing else has come into them."""
     beside = f"{os.path.dirname(main.path)}/conf.d"
     for path in (
-        *([os.path.dirname(main.edited)] if main.merged is not None else []),  # k0s makes it where it is missing
+        *(
+            [os.path.dirname(main.edited)] if main.merged is not None else []
+        ),  # k0s makes it where it is missing
         *([beside] if main.has_block and f"{beside}/{place.handler}.toml" in taken else []),
         f"{place.prefix}/etc/{place.handler}/nvidia-container-runtime",
         f"{place.prefix}/etc/{place.handler}",
