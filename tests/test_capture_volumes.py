@@ -210,6 +210,27 @@ def test_what_a_container_wrote_itself_travels(tmp_path: Path) -> None:
     assert volume_answers.is_filled(told(tmp_path, mounts.EMPTY_DIR, started_before=time.time() + 60))
 
 
+def test_what_an_init_container_wrote_about_its_own_pod_is_noise(tmp_path: Path) -> None:
+    """As injected agents (Dynatrace, Consul) and templates do, in an emptyDir and in a subPath of a volume."""
+
+    def filled(where: str, pod: str, address: str, model: str) -> list[str | None]:
+        facts = SandboxFacts(name=pod, namespace="models", uid="", ips=(address,), hostname=pod)
+        found = []
+        for directory, how in (
+            (tmp_path / where / "empty", mounts.EMPTY_DIR),
+            (subpath(tmp_path / where), mounts.CONTENT_OR_BACKING),
+        ):
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "agent.conf").write_text(f"k8s_podname {pod}\nlisten={address}:80\nmodel={model}\n")
+            found.append(volume_answers.answer(str(directory), how, facts, time.monotonic() + SOON, None))
+        return found
+
+    one = filled("1", "web-7d9f8c6b5d-x2k4q", "10.1.2.3", "llama")
+    assert one == filled("2", "web-7d9f8c6b5d-m7vtb", "10.1.2.9", "llama")
+    other = filled("3", "web-7d9f8c6b5d-m7vtb", "10.1.2.9", "other")
+    assert not set(one) & set(other)
+
+
 def test_what_others_filled_and_it_wrote_to_can_t_be_told(tmp_path: Path) -> None:
     (tmp_path / "by the init container").write_text("x")
     own = tmp_path / "by the server"

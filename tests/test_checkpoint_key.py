@@ -13,6 +13,7 @@ from tests import checkpoint_made as made
 
 from glowplug.checkpoint import bundle, key
 from glowplug.checkpoint.differences import differences
+from glowplug.checkpoint.noise import SandboxFacts
 
 Spec = dict[str, Any]
 WHOLE = made.key_of()
@@ -290,6 +291,28 @@ def test_gpus_count_by_number() -> None:
     assert of(0) == of(3)
     assert of(0, 1) == of(2, 5)
     assert of(0) != of(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("NVIDIA_VISIBLE_DEVICES", "nvidia.com/gpu=0", "nvidia.com/gpu=1"),
+        ("NVIDIA_VISIBLE_DEVICES", "runtime.nvidia.com/gpu=0:1", "runtime.nvidia.com/gpu=2:0"),
+        ("GPU_DEVICE_0_UUID", f"GPU-{made.UID}", "GPU-9e107d9d-372b-4b6e-8d5a-1f0a2c3b4d5e"),
+    ],
+)
+def test_which_gpu_a_variable_names_is_noise(name: str, one: str, other: str) -> None:
+    def of(value: str, gpu: int, node: str = "/dev/nvidia") -> str:
+        found = made.spec()
+        found["linux"]["devices"].append({"path": f"{node}{gpu}", "type": "c", "major": 195, "minor": gpu})
+        found["process"]["env"].append(f"{name}={value}")
+        return made.key_of(found, SandboxFacts("p", "m", "")).digest
+
+    assert of(one, 0) == of(other, 1)
+    assert of(one, 0) != of(f"{one},{other}", 0)
+    assert of(one, 0) != of("", 0)
+    if not name.endswith("VISIBLE_DEVICES"):
+        assert of(one, 0, "/dev/x") != of(other, 0, "/dev/x")
 
 
 def _without(place: str) -> dict[str, str]:

@@ -45,7 +45,7 @@ def test_a_value_of_this_sandbox_is_noise(name: str, value: str, expected: str) 
         ("X", "10.1.2.33"),
         ("X", "110.1.2.3"),
         ("X", "10.1.2.3.example"),
-        ("X", f"{made.POD}-cache"),
+        ("X", f"my{made.POD}"),
         # an address of the node, of which there may be all that a service ever had (rule 3.5)
         ("HOST_IP", "192.168.7.7"),
         ("DATABASE_URL", "postgres://192.168.7.7:5432/"),
@@ -61,13 +61,23 @@ def test_anything_else_is_not(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["10.1.2.3:8000", "http://10.1.2.3:8000/x", "a,10.1.2.3,b", f"uid={made.UID}", "[10.1.2.3]"]
+    "value",
+    [
+        "10.1.2.3:8000",
+        "http://10.1.2.3:8000/x",
+        "a,10.1.2.3,b",
+        f"uid={made.UID}",
+        "[10.1.2.3]",
+        f"it-false,cn-main,pu-{made.UID}",  # Datadog's admission controller: DD_EXTERNAL_ENV
+        f"/kubepods/burstable/pod{made.UID}/x",
+        f"kubepods-burstable-pod{made.UID.replace('-', '_')}.slice",
+    ],
 )
 def test_a_distinctive_value_is_noise_where_it_stands_on_its_own(value: str) -> None:
     cleaned = by_value(FACTS, "X", value)
     assert cleaned != value
     assert "10.1.2.3" not in cleaned
-    assert made.UID not in cleaned
+    assert made.UID.partition("-")[0] not in cleaned
 
 
 def test_an_ipv6_address_is_noise_in_brackets_and_alone() -> None:
@@ -118,6 +128,9 @@ def test_a_stable_name_is_noise_where_its_owner_says_so() -> None:
         f"service.instance.id=models.{made.POD}.main",
         f"exec server --name {made.POD} --port 1",
         f"/logs/{made.POD}/out.log",
+        f"{made.POD}-web-sidecar-proxy",  # Consul's ids; a claim of a generic ephemeral volume
+        f"id=models-{made.POD}",
+        f'{{"peers": {{"{made.POD}": ["me"]}}}}',
     ],
 )
 def test_a_machine_made_name_is_noise_inside_a_longer_value(value: str) -> None:
@@ -148,6 +161,138 @@ def test_a_long_generated_name_is_known_also_where_it_was_cut() -> None:
     assert len(name) == 63
     facts = SandboxFacts(name=name, namespace="m", uid="", hostname=name)
     assert name not in by_value(facts, "X", f"http://{name}:80")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"nodeName":"@NODE"}',
+        '{"node":{"name":"@NODE","zone":"a"}}',
+        '{"meta": {"pod": {"name": "@POD", "uid": "@UID"}, "node": "@NODE"}}\n',
+        '{\n  "node": {\n    "name": "@NODE"\n  }\n}',
+        '[{"name":"NODE_NAME","value":"@NODE"},{"name":"MODEL","value":"llama"}]',
+        '{"args":["--node-name=@NODE","--advertise","http://@IP:8000"]}',
+        '{"inner":"{\\"nodeName\\":\\"@NODE\\"}"}',
+        '{ "nodeName" : "@NODE" }',  # as nobody's library writes it
+        "{'node': '@NODE'}",
+        "{node: @NODE}",
+        "server:\n  node: @NODE\n  port: 80\n",
+        "exec server --node-name @NODE --port 80",
+        r"{\"nodeName\": \"@NODE\"}",
+    ],
+)
+@pytest.mark.parametrize("pod", ["web-7d9f8c6b5d-x2k4q", "my-pod"])
+def test_names_are_found_in_json_yaml_and_scripts(value: str, pod: str) -> None:
+    def of(pod: str, uid: str, ip: str, node: str) -> str:
+        facts = SandboxFacts(name=pod, namespace="m", uid=uid, ips=(ip,), hostname=pod, node_names=(node,))
+        own = {"@POD": pod, "@UID": uid, "@IP": ip, "@NODE": node}
+        filled = value
+        for name, one in own.items():
+            filled = filled.replace(name, one)
+        return by_value(facts, "X", filled)
+
+    other_pod = "web-7d9f8c6b5d-m7vtb" if pod.startswith("web") else "her-pod"
+    assert of(pod, made.UID, "10.1.2.3", "worker-1") == of(other_pod, "9" * 32, "10.1.2.9", "gpu-node-7")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"model":"llama"}',
+        '{"pod":{"model":"llama"}}',
+        '{"model":{"name":"llama"}}',
+        '[{"name":"MODEL","value":"llama"}]',
+        '["llama"]',
+        "serve the host llama now",
+        "model: llama",
+        "--model llama",
+    ],
+)
+def test_a_pod_named_like_its_model_does_not_hide_the_model_in_json(value: str) -> None:
+    assert by_value(named("llama"), "X", value) == value
+
+
+def test_nobody_can_write_a_placeholder_in_json() -> None:
+    forged = r'{"pod":"\u0000pod-name\u0000","x":"10.1.2.3"}'
+    assert by_value(named("llama"), "X", forged) == forged
+    assert by_value(FACTS, "X", forged) != by_value(FACTS, "X", f'{{"pod":"{made.POD}","x":"10.1.2.3"}}')
+
+
+CRON = "train-29384756-x2k4q"
+
+
+@pytest.mark.parametrize(
+    ("facts", "value"),
+    [
+        (named(made.POD), "k8s.replicaset.name=server-7d9f8c6b5d,service.name=server"),
+        (named(CRON), "train-29384756"),
+        (named(CRON), f"/logs/{CRON}/out"),
+        (made_by("job-name", CRON), "k8s.job.name=train-29384756"),
+    ],
+)
+def test_the_name_of_an_owner_that_a_machine_made_is_noise(facts: SandboxFacts, value: str) -> None:
+    cleaned = by_value(facts, "X", value)
+    assert cleaned != value
+    assert "29384756" not in cleaned
+    assert "7d9f8c6b5d" not in cleaned
+
+
+@pytest.mark.parametrize(
+    ("labels", "value"),
+    [
+        ({"job-name": "mixtral-8x22b"}, "mixtral-8x22b"),
+        ({"job-name": "llama-20260101"}, "llama-20260101"),
+        ({"ray.io/cluster": "mixtral-8x22b"}, "mixtral-8x22b"),
+        ({"workflows.argoproj.io/workflow": "mixtral-8x22b"}, "mixtral-8x22b"),
+    ],
+)
+def test_an_owner_named_like_its_model_does_not_hide_the_model(labels: dict[str, str], value: str) -> None:
+    facts = SandboxFacts(name=f"{value}-x2k4q", namespace="m", uid="", labels=labels)
+    for text in (value, f"--model={value}", f"model={value},x=1", f"hf://{value}/weights"):
+        assert by_value(facts, "MODEL", text) == text
+
+
+def test_an_owner_s_uid_is_noise_where_a_label_says_it() -> None:
+    facts = SandboxFacts("p", "m", "", labels={"batch.kubernetes.io/controller-uid": made.UID})
+    assert shown(by_value(facts, "X", made.UID)) == "<owner-uid>"
+
+
+def test_a_pod_of_a_workflow_made_again_is_the_same() -> None:
+    def of(workflow: str, digits: str) -> list[str]:
+        pod = f"{workflow}-train-{digits}"
+        facts = SandboxFacts(pod, "m", "", hostname=pod, labels={"workflows.argoproj.io/workflow": workflow})
+        template = f'{{"name":"train","archiveLocation":{{"s3":{{"key":"{workflow}/{pod}"}}}}}}'
+        variables = {
+            "ARGO_POD_NAME": pod,
+            "ARGO_NODE_ID": f"{workflow}-{digits}",
+            "ARGO_WORKFLOW_NAME": workflow,
+            "ARGO_TEMPLATE": template,
+        }
+        return [by_value(facts, name, value) for name, value in variables.items()]
+
+    assert of("flow-x2k4q", "2938475610") == of("flow-m7vtb", "1122334455")
+    assert of("flow-1760000000", "2938475610") == of("flow-1760086400", "1122334455")
+
+
+def test_a_ray_job_s_cluster_made_again_is_the_same() -> None:
+    def of(suffix: str, pod: str) -> list[str]:
+        cluster = f"rayjob-{suffix}"
+        labels = {"ray.io/cluster": cluster, "ray.io/group": "small"}
+        facts = SandboxFacts(f"{cluster}-small-worker-{pod}", "m", "", labels=labels)
+        head = f"{cluster}-head-svc.m.svc.cluster.local"
+        variables = {"RAY_CLUSTER_NAME": cluster, "FQ_RAY_IP": head, "RAY_ADDRESS": f"{head}:6379"}
+        return [by_value(facts, name, value) for name, value in variables.items()]
+
+    assert of("x2k4q", "m7vtb") == of("bbbbb", "x2k4q")
+
+
+def test_labels_of_a_rollout_are_noise_in_a_downward_api_volume() -> None:
+    def of(hash: str, labelled: str = "") -> str:
+        facts = SandboxFacts(f"web-{hash}-x2k4q", "m", "", labels={"pod-template-hash": labelled or hash})
+        return metadata(facts, f'app="web"\npod-template-hash="{hash}"')
+
+    assert of("7d9f8c6b5d") == of("5f4b6c7d8f")
+    assert of("7d9f8c6b5d") != of("5f4b6c7d8f", labelled="another")
 
 
 def test_attributes_are_looked_at_one_by_one() -> None:

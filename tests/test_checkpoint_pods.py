@@ -62,7 +62,9 @@ def _pod(draw: random.Random, name: str, labels: dict[str, str], node: str) -> P
 
 
 def deployment(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
-    return f"{base}-7d9f8c6b5d-{_id(draw, LETTERS, 5)}", {"pod-template-hash": "7d9f8c6b5d"}
+    """Rolled out anew, with another hash and the same container."""
+    hash = _id(draw, LETTERS, 10)
+    return f"{base}-{hash}-{_id(draw, LETTERS, 5)}", {"pod-template-hash": hash}
 
 
 def daemon_set(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
@@ -122,6 +124,31 @@ def volcano_job(_: random.Random, base: str) -> tuple[str, dict[str, str]]:
     return f"{base}-worker-1", {"volcano.sh/job-name": base, "volcano.sh/task-index": "1"}
 
 
+def cron_job(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    """A Job for each run, of which the pods know the name and the uid."""
+    job = f"{base}-{draw.randrange(29_000_000, 32_000_000)}"
+    return f"{job}-{_id(draw, LETTERS, 5)}", {
+        "batch.kubernetes.io/job-name": job,
+        "batch.kubernetes.io/controller-uid": str(uuid.UUID(int=draw.getrandbits(128), version=4)),
+    }
+
+
+def generated_workflow(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    workflow = f"{base}-{_id(draw, LETTERS, 5)}"
+    return f"{workflow}-train-{_id(draw, string.digits[1:], 10)}", {"workflows.argoproj.io/workflow": workflow}
+
+
+def ray_job(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    """A cluster for each job."""
+    cluster = f"{base}-{_id(draw, LETTERS, 5)}"
+    labels = {"ray.io/cluster": cluster, "ray.io/group": "small"}
+    return f"{cluster}-small-worker-{_id(draw, LETTERS, 5)}", labels
+
+
+def grove(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
+    return f"{base}-0-decode-{_id(draw, LETTERS, 5)}", {"grove.io/podclique": f"{base}-0-decode"}
+
+
 def digits_only(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
     """Kubernetes draws five digits now and then, which are no ordinal."""
     return f"{base}-7d9f8c6b5d-{_id(draw, '2456789', 5)}", {"pod-template-hash": "7d9f8c6b5d"}
@@ -143,6 +170,10 @@ CONTROLLERS = (
     knative_revision,
     job_set,
     volcano_job,
+    cron_job,
+    generated_workflow,
+    ray_job,
+    grove,
     digits_only,
     of_a_long_name,
 )
@@ -162,9 +193,15 @@ def lower_case(pod: Pod) -> list[str]:
     return [f"podName={pod.name}", f"MyPodName={pod.name}", f"my_pod_ip={pod.ip}", f"instanceId={pod.name}"]
 
 
+def _replica_set(pod: Pod) -> str:
+    is_of_one = "pod-template-hash" in pod.labels
+    return f"k8s.replicaset.name={pod.name.rpartition('-')[0]}," if is_of_one else ""
+
+
 def open_telemetry(pod: Pod) -> list[str]:
     attributes = (
         f"k8s.container.name=main,k8s.deployment.name=web,k8s.namespace.name=models,k8s.node.name={pod.node},"
+        f"{_replica_set(pod)}"
         f"k8s.pod.name={pod.name},k8s.pod.uid={pod.uid},service.instance.id=models.{pod.name}.main,service.version=1"
     )
     return [
@@ -236,11 +273,75 @@ def datadog(pod: Pod) -> list[str]:
         f"DD_ENTITY_ID={pod.uid}",
         f"DD_INTERNAL_POD_UID={pod.uid}",
         f"DD_TAGS=pod_name:{pod.name} kube_node:{pod.node} env:prod",
+        f"DD_EXTERNAL_ENV=it-false,cn-main,pu-{pod.uid}",
     ]
 
 
 def argo(pod: Pod) -> list[str]:
-    return [f"ARGO_POD_NAME={pod.name}", f"ARGO_POD_UID={pod.uid}", "ARGO_CONTAINER_NAME=main"]
+    workflow, _, _ = pod.name.partition("-train-")
+    key = f"{workflow}/{pod.name}/main.log"
+    return [
+        f"ARGO_POD_NAME={pod.name}",
+        f"ARGO_POD_UID={pod.uid}",
+        "ARGO_CONTAINER_NAME=main",
+        *_of_workflow(pod, workflow, key),
+    ]
+
+
+def _of_workflow(pod: Pod, workflow: str, key: str) -> list[str]:
+    if "workflows.argoproj.io/workflow" not in pod.labels:
+        return []
+    template = {"name": "train", "archiveLocation": {"s3": {"key": key}}, "container": {"args": ["--ip", pod.ip]}}
+    return [
+        f"ARGO_WORKFLOW_NAME={workflow}",
+        f"ARGO_NODE_ID={workflow}-{pod.name.rpartition('-')[2]}",
+        f"ARGO_TEMPLATE={json.dumps(template, separators=(',', ':'))}",
+    ]
+
+
+def jobs(pod: Pod) -> list[str]:
+    """By the downward API, from the labels."""
+    named = {"JOB_NAME": "batch.kubernetes.io/job-name", "JOB_UID": "batch.kubernetes.io/controller-uid"}
+    return [f"{name}={pod.labels[label]}" for name, label in named.items() if label in pod.labels]
+
+
+def consul(pod: Pod) -> list[str]:
+    return [
+        f"DP_CREDENTIAL_LOGIN_META1=pod=models/{pod.name}",
+        f"DP_CREDENTIAL_LOGIN_META2=pod-uid={pod.uid}",
+        f"DP_PROXY_ID={pod.name}-web-sidecar-proxy",
+    ]
+
+
+def new_relic(pod: Pod) -> list[str]:
+    return [
+        f"NEW_RELIC_METADATA_KUBERNETES_NODE_NAME={pod.node}",
+        f"NEW_RELIC_METADATA_KUBERNETES_POD_NAME={pod.name}",
+    ]
+
+
+def dapr(pod: Pod) -> list[str]:
+    return [f"DAPR_HOST_IP={pod.ip}", f"POD_NAME={pod.name}", "DAPR_CONTROLPLANE_NAMESPACE=dapr"]
+
+
+def structured(pod: Pod) -> list[str]:
+    """JSON, as Go and Python write it, and YAML."""
+    facts = {"node": {"name": pod.node}, "pod": {"name": pod.name, "uid": pod.uid, "ips": [pod.ip]}}
+    variables = [{"name": "NODE_NAME", "value": pod.node}, {"name": "MODEL", "value": "llama-3"}]
+    return [
+        f"CONTEXT={json.dumps(facts, separators=(',', ':'))}",
+        f"CONTEXT_2={json.dumps(facts)}",
+        f"CONTEXT_3={json.dumps(facts, indent=2)}",
+        f"VARIABLES={json.dumps(variables)}",
+        f"YAML=host: {pod.node}\npod: {pod.name}\nmodel: llama-3\n",
+        f"START=exec server --node-name {pod.node} --ip {pod.ip}",
+    ]
+
+
+def ray_cluster(pod: Pod) -> list[str]:
+    cluster = pod.labels.get("ray.io/cluster", "")
+    address = f"{cluster}-head-svc.models.svc.cluster.local"
+    return [f"RAY_CLUSTER_NAME={cluster}", f"FQ_RAY_IP={address}", f"RAY_ADDRESS={address}:6379"]
 
 
 def batch(pod: Pod) -> list[str]:
@@ -286,6 +387,12 @@ INJECTED = (
     vault,
     dynamo,
     argo,
+    jobs,
+    consul,
+    new_relic,
+    dapr,
+    structured,
+    ray_cluster,
     batch,
     dual_stack,
     java,

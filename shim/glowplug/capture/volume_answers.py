@@ -44,11 +44,11 @@ def answer(
     if how == mounts.STATE:
         return _state(source, until)
     if how == mounts.EMPTY_DIR:
-        return _filling(source, until, started_before)
+        return _filling(source, sandbox, until, started_before)
     if how == mounts.SERVICE_ACCOUNT:
         return content.service_account(token(source, until))
     if how == mounts.CONTENT_OR_BACKING:
-        return _subpath(source, until, started_before)
+        return _subpath(source, sandbox, until, started_before)
     return _kubelet_s(source, sandbox, until)
 
 
@@ -82,8 +82,11 @@ def _kubelet_s(source: str, sandbox: noise.SandboxFacts, until: float) -> str:
     return content.digest(files, lambda text: noise.metadata(sandbox, text))
 
 
-def _tenant_s(source: str, size: int, until: float) -> str:
-    """All that is in a volume that a tenant can write to: names, modes, links and bytes."""
+def _tenant_s(source: str, size: int, sandbox: noise.SandboxFacts, until: float) -> str:
+    """All that is in a volume that a tenant can write to: names, modes, links and bytes, without noise.
+
+    An init container may have written its pod's name or address into a file, as injected agents and meshes do.
+    """
     files = []
     with Volume(source, Budget(ENTRIES, size, until)) as volume:
         for entry in volume.entries():
@@ -96,14 +99,16 @@ def _tenant_s(source: str, size: int, until: float) -> str:
                 files.append((f"{entry.path}/", mode, b""))
             else:
                 files.append((entry.path, mode, volume.read(entry)))
-    return content.digest(files)
+    return content.digest(files, lambda text: noise.metadata(sandbox, text))
 
 
-def _subpath(source: str, until: float, started_before: float | None) -> str | None:
+def _subpath(
+    source: str, sandbox: noise.SandboxFacts, until: float, started_before: float | None
+) -> str | None:
     if is_of_empty_dir(source) and os.path.isdir(source):
-        return _OF_EMPTY_DIR + _filling(source, until, started_before)
+        return _OF_EMPTY_DIR + _filling(source, sandbox, until, started_before)
     try:
-        return _tenant_s(source, content.LIMIT, until)
+        return _tenant_s(source, content.LIMIT, sandbox, until)
     except Unreadable as error:
         if not str(error).startswith("more than"):
             raise
@@ -123,7 +128,7 @@ def _csi(source: str, sandbox: noise.SandboxFacts, until: float) -> str | None:
     return json.dumps([mode, driver, _kubelet_s(source, sandbox, until)]) if mode == "Ephemeral" else None
 
 
-def _filling(source: str, until: float, started_before: float | None) -> str:
+def _filling(source: str, sandbox: noise.SandboxFacts, until: float, started_before: float | None) -> str:
     """What others put into an emptyDir before the container starts: `EMPTY`, or what it is (rule 4.10)."""
     with Volume(source, Budget(CARRIED_ENTRIES, 0, until)) as volume:
         changed = [entry.state.st_ctime for entry in volume.entries()]
@@ -136,7 +141,7 @@ def _filling(source: str, until: float, started_before: float | None) -> str:
         if any(own):
             raise Unreadable("others filled it before the start, and it was written to since")
     try:
-        return _tenant_s(source, FILLED_BYTES, until)
+        return _tenant_s(source, FILLED_BYTES, sandbox, until)
     except Unreadable as error:
         if not str(error).startswith("more than"):
             raise

@@ -22,7 +22,7 @@ from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import Device
 
-RULES_VERSION = 4  # raised whenever the same bundle would give another key: old checkpoints then miss
+RULES_VERSION = 5  # raised whenever the same bundle would give another key: old checkpoints then miss
 SALT_BYTES = 16  # the least
 
 IGNORE_ENV = OWN_ANNOTATIONS + "ignore-env"
@@ -239,7 +239,8 @@ def _env(asked: _Asked) -> Value:
 
 
 def _one(asked: _Asked, name: str, values: list[str]) -> str:
-    cleaned = [which_gpu.in_variable(name, noise.by_value(asked.sandbox, name, value)) for value in values]
+    known = [noise.by_value(asked.sandbox, name, value) for value in values]
+    cleaned = [which_gpu.in_variable(name, value, has_nvidia=asked.has_nvidia) for value in known]
     return (noise.shown(cleaned[0]) if len(cleaned) == 1 else None) or asked.keyed("env", name, *cleaned)
 
 

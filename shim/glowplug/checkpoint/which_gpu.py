@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 WHICH = "\0gpu\0"  # a NUL stands in no path, variable or argument, so nobody can write it
 
+_QUALIFIED = r"(?:[a-z0-9.-]+/gpu=)?"  # a CDI name, as toolkits in CDI mode write it
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ONE = rf"(?:MIG-GPU-{_UUID}/[0-9]+/[0-9]+|MIG-{_UUID}|GPU-{_UUID})"
-_LIST = re.compile(
-    rf"(?:{_ONE}|[0-9]{{1,3}}(?::[0-9]{{1,2}})?)(?:,(?:{_ONE}|[0-9]{{1,3}}(?::[0-9]{{1,2}})?))*"
-)
+_ITEM = rf"{_QUALIFIED}(?:{_ONE}|[0-9]{{1,3}}(?::[0-9]{{1,2}})?)"
+_LIST = re.compile(rf"{_ITEM}(?:,{_ITEM})*")
 _UUIDS = re.compile(rf"{_ONE}(?:,{_ONE})*")
 
 # Nodes of one GPU or one of its MIG instances → what their number is shown as.
@@ -29,7 +29,7 @@ _VOLUME_MOUNT = re.compile(
 )
 _IN_TEXT = re.compile(
     rf"{_ONE}"
-    r"|(?<![0-9a-f])(?:[0-9a-f]{4}|[0-9a-f]{8}):[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?![0-9a-f])"  # a PCI address
+    r"|(?i:(?<![0-9a-f])(?:[0-9a-f]{4}|[0-9a-f]{8}):[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?![0-9a-f]))"  # a PCI address
     r"|(?<=/dev/nvidia)[0-9]+(?![0-9])"
     r"|(?<=/nvidia-cap)[0-9]+(?![0-9])"
     r"|(?:(?<=/)|(?<=^))(?:card|renderD)[0-9]+(?![0-9A-Za-z])"
@@ -47,10 +47,11 @@ def node_kind(path: str) -> str | None:
     return next((kind for kind, pattern in _NODES if pattern.fullmatch(path)), None)
 
 
-def in_variable(name: str, value: str) -> str:
-    """A list of GPUs as their number: indexes in NVIDIA_VISIBLE_DEVICES, UUIDs in any …VISIBLE_DEVICES."""
+def in_variable(name: str, value: str, *, has_nvidia: bool) -> str:
+    """A list of GPUs as their number: indexes and CDI names in NVIDIA_VISIBLE_DEVICES, UUIDs in any …VISIBLE_DEVICES,
+    and in any other variable of a container that has NVIDIA's device nodes."""
     pattern = _LIST if name == "NVIDIA_VISIBLE_DEVICES" else _UUIDS
-    if not name.endswith("VISIBLE_DEVICES") or not pattern.fullmatch(value):
+    if not (has_nvidia or name.endswith("VISIBLE_DEVICES")) or not pattern.fullmatch(value):
         return value
     return f"\0{value.count(',') + 1} GPU\0"
 
