@@ -135,7 +135,9 @@ def test_a_capture_of_a_restored_container(make: Make) -> None:
     shutil.move(memory, f"{memory}.first")
     again, images, memory, taken = capture(container)
     assert again == before
-    assert taken.moved == 32 * MIB * extents.PAGE
+    # The interpreter's own small mappings go with the two large ones.
+    assert taken.moved >= 32 * MIB * extents.PAGE
+    assert taken.left < 4 * MIB * extents.PAGE
     container.restore(images, memory)
     assert container.hash() == before
 

@@ -170,6 +170,16 @@ def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
     assert taken.left == 19 * PAGE
 
 
+@pytest.mark.parametrize(("mappings", "move"), [(80, True), (60, False)])
+def test_many_small_mappings_move_where_together_they_are_much(dump: Dump, mappings: int, move: bool) -> None:
+    heap = [Vma(BASE + number * HUGE, 64, here=[(0, 64)]) for number in range(mappings)]  # 256 KiB each
+    dump.process(1, 0, [Vma(0x400000, 8, here=[(0, 8)]), *heap])
+    taken = rewrite.take_out(dump.images, dump.memory)
+    assert_whole(dump, "pagemap-1.img", 1)
+    assert taken.moved + taken.zeros == (mappings * 64 * PAGE if move else 0)
+    assert taken.left == (8 * PAGE if move else 0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_pagemap_is_split_without_loss(

@@ -163,11 +163,11 @@ def _choose(
             at += 1
         if at < len(windows) and windows[at][0] <= piece.address and piece.offset is not None:
             inside[at].append(piece)
-    return [
-        (mapping, pieces)
-        for (_, _, mapping), pieces in zip(windows, inside, strict=True)
-        if _length(pieces) >= smallest
-    ]
+    found = [(mapping, pieces) for (_, _, mapping), pieces in zip(windows, inside, strict=True)]
+    many = [one for one in found if _length(one[1]) >= layout.SMALL]
+    if sum(_length(pieces) for _, pieces in many) >= layout.MANY_SMALL:
+        return many
+    return [one for one in found if _length(one[1]) >= smallest]
 
 
 def _length(pieces: list[Piece]) -> int:
