@@ -77,6 +77,19 @@ KEPT = (
     "shared_memory:semaphores",
 )
 
+# A tree with such settings is stopped after CRIU until they are made again: a few of the others beside them.
+OWN_SETTINGS = (
+    "prctls:own_kinds",
+    "prctls:own_of_threads",
+    "prctls:own_of_a_grandchild",
+    "prctls:own_below_a_filter",
+    "prctls:all_kinds",
+    "timers:never_read",
+    "queues:both_ways",
+    "scheduling:of_a_child",
+    "ipc:descriptors_in_flight",
+)
+
 # Program → what the refusal has to name.
 REFUSED = {
     "refused:mptcp_listener": "MPTCP socket on port 9000",
@@ -282,6 +295,24 @@ def test_shared_memory_in_an_empty_dir(agent: Node, pods: Pods) -> None:
         pod, container = start(agent, pods, programs, case, TRIED, shm_volume=True)
         assert outcome(agent, container) == "restored"
         assert said(container) == dict.fromkeys(programs, "")
+        pod.remove()
+
+
+def test_settings_that_only_a_process_itself_can_make(agent: Node, pods: Pods) -> None:
+    case = secrets.token_hex(4)
+    pod, container = start(agent, pods, OWN_SETTINGS, case, TRIED)
+    serving(container)
+    facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
+    done = capture(agent, pod.spec.namespace, "kept")
+    assert done.returncode == 0 and json.loads(done.stdout)["trial"] == "passed", done
+    assert said(container) == dict.fromkeys(OWN_SETTINGS, "")
+    pod.remove()
+    for _ in range(2):
+        pod, container = start(agent, pods, OWN_SETTINGS, case, TRIED)
+        assert outcome(agent, container) == "restored"
+        differs = differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+        assert said(container) == dict.fromkeys(OWN_SETTINGS, "")
+        assert not differs, "\n".join(differs)
         pod.remove()
 
 

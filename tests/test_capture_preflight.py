@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from glowplug.capture import unix_names
-from glowplug.capture.preflight import files, landlock, memory, messages, processes, require, sockets
+from glowplug.capture.preflight import files, memory, messages, own_settings, processes, require, sockets
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.errors import CaptureRefused
-from glowplug.host import landlock_probe
+from glowplug.host import landlock_probe, proc, thread_probe
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="copies descriptors of other processes")
 
@@ -221,8 +221,11 @@ def work(first):
 """
 NO_NEW_PRIVILEGES = "libc.prctl(38, 1, 0, 0, 0)"
 IN_A_THREAD = "threading.Thread(target=work, args=(restrict,), daemon=True).start(); ready.wait()"
+needs_ptrace = pytest.mark.skipif(
+    os.geteuid() != 0 or not thread_probe.can_call(), reason="wants root on a processor whose registers are known"
+)
 needs_landlock = pytest.mark.skipif(
-    os.geteuid() != 0 or not landlock_probe.is_on() or not landlock_probe.can_ask(),
+    os.geteuid() != 0 or not landlock_probe.is_on() or not thread_probe.can_call(),
     reason="wants a kernel with Landlock",
 )
 
@@ -240,11 +243,11 @@ needs_landlock = pytest.mark.skipif(
 )
 def test_rights_that_were_given_up(does: str, restricts: bool) -> None:
     with running(f"{LANDLOCK}\n{does}") as pid:
-        found = [one.slug for one in landlock.restricted(tree(pid))]
+        found = [one.slug for one in own_settings.reported(tree(pid))]
         assert found == (["landlock"] if restricts else [])
 
 
-@needs_landlock
+@needs_ptrace
 def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
     """Asked in the middle of calls that wait; one that were not taken up again would fail with 512."""
     program = (
@@ -260,7 +263,7 @@ def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
         made.stdout.readline()
         threads = [int(name) for name in os.listdir(f"/proc/{made.pid}/task")]
         for number in range(5):
-            assert landlock_probe.restricted(made.pid, threads * 4) == ([], [])
+            assert thread_probe.ask(made.pid, threads * 4) == []
             made.stdin.write(b"%d" % number)
             made.stdin.flush()
             assert made.stdout.read(1) == b"%d" % number
@@ -268,44 +271,92 @@ def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
         assert made.wait(10) == 0, made.stderr.read()
 
 
-NO_ROBUST_LIST = """
+# A filter that ends the process at any call but those that this program waits with.
+KILLS = """
 import struct
-words = [(0x20, 0, 0, 0), (0x15, 0, 1, 274), (6, 0, 0, 0x50000 | 1), (6, 0, 0, 0x7FFF0000)]
+words = [(0x20, 0, 0, 0)]
+for number in (35, 230, 202, 219, 0, 60, 231):
+    words += [(0x15, 0, 1, number), (6, 0, 0, 0x7FFF0000)]
+words.append((6, 0, 0, 0x80000000))
 program = b"".join(struct.pack("HBBI", *word) for word in words)
 kept = ctypes.create_string_buffer(program)
 holder = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(words), ctypes.addressof(kept)))
-assert libc.prctl(22, 2, holder, 0, 0) == 0
+def filtered():
+    assert libc.prctl(22, 2, holder, 0, 0) == 0
+    os.read(0, 1)
 """
 
 
 @needs_landlock
-def test_a_filter_that_forbids_the_question_is_noted() -> None:
-    with running(f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\n{NO_ROBUST_LIST}") as pid:
-        asked = tree(pid)
-        assert list(landlock.restricted(asked)) == []
-        (note,) = asked.notes
-        assert f"process {pid}" in note and "seccomp" in note
+@pytest.mark.skipif(proc.status("self")["Seccomp"] != "0", reason="a filter of our own may not be left")
+@pytest.mark.parametrize("restricts", [False, True])
+def test_one_whose_filter_would_kill_it_is_asked_and_lives(restricts: bool) -> None:
+    does = "restrict()" if restricts else NO_NEW_PRIVILEGES
+    program = f"{LANDLOCK}\n{KILLS}\n{does}\nprint(flush=True)\nfiltered()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as made:
+        assert made.stdout is not None
+        made.stdout.readline()
+        until = time.monotonic() + 10
+        while proc.status(made.pid)["Seccomp"] != "2" and time.monotonic() < until:
+            time.sleep(0.01)
+        looked_at = tree(made.pid)
+        assert [one.slug for one in own_settings.reported(looked_at)] == (["landlock"] if restricts else [])
+        assert looked_at.notes == [] and made.poll() is None
+        made.kill()
 
 
-@needs_landlock
+@needs_ptrace
 def test_a_probe_that_fails_refuses_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(init: int, threads: list[int]) -> None:
         raise OSError("no helper could be made")
 
-    monkeypatch.setattr(landlock_probe, "restricted", fail)
+    monkeypatch.setattr(thread_probe, "ask", fail)
     with running(f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}") as pid:
-        (refusal,) = landlock.restricted(tree(pid))
+        (refusal,) = own_settings.reported(tree(pid))
     assert refusal.slug in require.MOMENTARY and "no helper could be made" in refusal.sentence
 
 
 @needs_root
 def test_another_architecture_is_noted_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    monkeypatch.setattr(landlock_probe, "is_on", lambda: True)
-    with running("import ctypes; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)") as pid:
+    with running("") as pid:
         asked = tree(pid)
-        assert list(landlock.restricted(asked)) == []
-    assert asked.notes == ["whether a process gave up rights by Landlock can't be told on aarch64"]
+        assert list(own_settings.reported(asked)) == []
+    assert asked.notes == ["what processes set by Landlock and prctl(2), PR_SET_MDWE say, is not known on aarch64"]
+    assert asked.own_settings == {}
+
+
+DISPATCHED = """
+import ctypes, signal, sys, time
+selector = ctypes.c_char(b"\\0")
+assert ctypes.CDLL(None).prctl(59, 1, 0, 0, ctypes.byref(selector)) == 0
+"""
+
+
+@needs_ptrace
+def test_calls_that_are_turned_into_signals() -> None:
+    with running(DISPATCHED) as pid:
+        assert [one.slug for one in own_settings.reported(tree(pid))] == ["syscall-dispatch"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "cookie", "slugs"),
+    [
+        (0x180040, {}, 0, ["io-flusher"]),
+        (0x100040, {"untag_mask": "0xffffffffffffffff"}, 0, []),
+        (0, {"untag_mask": "0x81ffffffffffffff"}, 0, ["tagged-addresses"]),
+        (0, {}, 7, ["core-scheduling"]),
+    ],
+)
+def test_what_is_seen_from_outside(
+    monkeypatch: pytest.MonkeyPatch, flags: int, status: dict[str, str], cookie: int, slugs: list[str]
+) -> None:
+    monkeypatch.setattr("glowplug.host.process.flags", lambda _: flags)
+    monkeypatch.setattr("glowplug.host.proc.status", lambda _: status)
+    monkeypatch.setattr(own_settings, "_core_cookie", lambda _: cookie)
+    assert [one.slug for one in own_settings.seen(tree(os.getpid()))] == slugs
 
 
 @needs_root

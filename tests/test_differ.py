@@ -1,5 +1,6 @@
 """integration/differ sees what changes in a process, and says nothing where nothing does."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from integration import differ
 from integration.differ.known import Known
 
 CHILD = """
-import fcntl, mmap, os, signal, socket, sys, tempfile, threading
+import ctypes, fcntl, mmap, os, signal, socket, sys, tempfile, threading
 log = tempfile.TemporaryFile("w")
 pipe = os.pipe()
 listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -43,6 +44,8 @@ CHANGES = {
     "unix.bind('\\0zoo-' + str(os.getpid()))": "/name",
     "memory.madvise(mmap.MADV_DONTFORK)": "memory/",
     "os.setpgid(0, 0)": "stat/group",
+    "ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)": "/own: was nothing, is ",
+    "ctypes.CDLL(None).prctl(33, 1, 1, 0, 0)": "'mce-kill': 1",
 }
 
 
@@ -82,6 +85,38 @@ def test_a_change_is_seen(child: subprocess.Popen[str], change: str, said: str) 
     do(child, change)
     found = differ.differences(before, facts(child.pid))
     assert any(said in line for line in found), found
+
+
+# In an IPC namespace of its own, with one object of each kind, all of the same key.
+IPC = """
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+assert libc.unshare(0x08000000) == 0
+sem, shm, msg = libc.semget(0, 2, 0o1600), libc.shmget(0, 4096, 0o1600), libc.msgget(0, 0o1600)
+other = libc.semget(0, 2, 0o1600)
+address = libc.shmat(shm, None, 0)
+libc.msgsnd(msg, b"\\1" + bytes(7) + b"text", ctypes.c_size_t(4), 0)
+"""
+HELD = {
+    "libc.semctl(sem, 1, 16, 3)": "holds: was 0 0, is 0 3",
+    "ctypes.memmove(address, b'other', 5)": "holds: was ",
+    "libc.msgrcv(msg, ctypes.create_string_buffer(64), ctypes.c_size_t(8), ctypes.c_long(0), 0), "
+    "libc.msgsnd(msg, b'\\1' + bytes(7) + b'TEXT', ctypes.c_size_t(4), 0)": "holds: was 1:4:",
+    "libc.semctl(other, 0, 0)": "is nothing",
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes an IPC namespace")
+@pytest.mark.parametrize(("change", "said"), HELD.items())
+def test_what_an_object_of_ipc_holds(child: subprocess.Popen[str], change: str, said: str) -> None:
+    do(child, f"exec({IPC!r})")
+    before = facts(child.pid)
+    assert differ.settled(before, lambda: facts(child.pid), 3) == []
+    do(child, change)
+    found = differ.differences(before, facts(child.pid))
+    assert found and all(line.startswith("ipc/") for line in found) and any(said in line for line in found), (
+        found
+    )
 
 
 def test_values_of_the_environment_are_not_in_it() -> None:

@@ -7,7 +7,6 @@ SHIM = Path(__file__).parent.parent / "shim" / "glowplug"
 READ = re.compile(r"(?:open|listdir)\(f\"/proc/\{\w+\}/(status|comm|cgroup|cmdline|task)\b(?!/)")
 READERS = {
     "host/proc.py",
-    "host/landlock_probe.py",  # a program by itself, which imports nothing of ours
 }
 MEMORY = "MemAvailable:"
 

@@ -2,11 +2,13 @@
 
 import ctypes
 import os
+import platform
 import signal
+import struct
+import threading
 
 libc = ctypes.CDLL(None, use_errno=True)
-# Name → what sets it, with a value that is not the default; what asks for it, and whether by pointer. PR_SET_MDWE and
-# PR_MCE_KILL are lost (docs/edits.md).
+# Name → what sets it, with a value that is not the default; what asks for it, and whether by pointer.
 KINDS = {
     "parent-death signal": (1, signal.SIGUSR1, 2, True),
     "dumpable": (4, 0, 3, False),
@@ -60,3 +62,110 @@ def all_kinds():
         assert not wrong, wrong
 
     return check
+
+
+PRCTL, ARCH_PRCTL = {"x86_64": (157, 158), "aarch64": (167, 0)}[platform.machine()]
+# What nobody else can read or set (host/own_settings.py): a call that sets it; one that asks, and whether by pointer.
+MDWE = "no memory gains execution"
+OWN_KINDS = {
+    MDWE: ((PRCTL, 65, 1, 0, 0, 0), (PRCTL, 66, 0, 0, 0, 0), False),
+    "the same, not inherited": ((PRCTL, 65, 3, 0, 0, 0), (PRCTL, 66, 0, 0, 0, 0), False),
+    "equal pages merge": ((PRCTL, 67, 1, 0, 0, 0), (PRCTL, 68, 0, 0, 0, 0), False),
+    "huge pages as advised": ((PRCTL, 41, 1, 2, 0, 0), (PRCTL, 42, 0, 0, 0, 0), False),
+    "tiles": ((ARCH_PRCTL, 0x1023, 18), (ARCH_PRCTL, 0x1022), True),
+    "time-stamp counter": ((PRCTL, 26, 2, 0, 0, 0), (PRCTL, 25), True),
+    "cpuid": ((ARCH_PRCTL, 0x1012, 0), (ARCH_PRCTL, 0x1011, 0), False),
+    "memory errors": ((PRCTL, 33, 1, 1, 0, 0), (PRCTL, 34, 0, 0, 0, 0), False),
+    "speculation": ((PRCTL, 53, 0, 8, 0, 0), (PRCTL, 52, 0, 0, 0, 0), False),
+}
+
+
+def _own(asks, by_pointer):
+    value = ctypes.c_uint64(0)
+    result = libc.syscall(*asks, ctypes.byref(value), 0, 0, 0) if by_pointer else libc.syscall(*asks)
+    return value.value & 0x40000 or value.value if by_pointer else result
+
+
+def _begun(begin):
+    """Runs begin(work) in a child, where `work` answers a question after the other; the pipes."""
+    questions, answers = os.pipe(), os.pipe()
+
+    def work(kind):
+        sets, asks, by_pointer = OWN_KINDS[kind or MDWE]
+        if kind and libc.syscall(*sets) < 0:
+            os.write(answers[1], b"none\n")
+            os._exit(0)
+        while os.write(answers[1], b"%d\n" % _own(asks, by_pointer)):
+            os.read(questions[0], 1)
+
+    if not os.fork():
+        begin(work)
+    return questions[1], answers[0]
+
+
+def _same(begun, least):
+    """A check that each says what it said at first, of those that this kernel and processor have."""
+    found = {}
+    for name, (question, answer) in begun.items():
+        was = os.read(answer, 32)
+        if was != b"none\n":
+            found[name] = question, answer, was
+
+    def check():
+        wrong = []
+        for name, (question, answer, was) in found.items():
+            os.write(question, b"?")
+            now = os.read(answer, 32)
+            if now != was:
+                wrong.append(f"{name}: was {was}, is {now}")
+        assert len(found) >= least, found
+        assert not wrong, wrong
+
+    return check
+
+
+def own_kinds():
+    """Each in a child."""
+    return _same({kind: _begun(lambda work, kind=kind: work(kind)) for kind in OWN_KINDS}, 4)
+
+
+def own_of_threads():
+    """Each in a thread of a child that has a thread without it."""
+
+    def begin(kind):
+        def in_thread(work):
+            threading.Thread(target=work, args=(kind,)).start()
+            threading.Event().wait()
+
+        return in_thread
+
+    return _same({kind: _begun(begin(kind)) for kind in ("memory errors", "time-stamp counter", "cpuid")}, 1)
+
+
+def own_of_a_grandchild():
+    """In a session of its own, of another user, below a parent that is gone."""
+
+    def begin(work):
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        work(MDWE)
+
+    check = _same({"grandchild": _begun(begin)}, 1)
+    os.wait()
+    return check
+
+
+def own_below_a_filter():
+    """Of a seccomp filter that would kill it for setting it again."""
+
+    def begin(work):
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(65, 1, 0, 0, 0) == 0
+        words = [(0x20, 0, 0, 0), (0x15, 0, 3, PRCTL), (0x20, 0, 0, 16), (0x15, 0, 1, 65)]
+        words += [(6, 0, 0, 0x80000000), (6, 0, 0, 0x7FFF0000)]
+        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *word) for word in words))
+        holder = struct.pack("HxxxxxxP", len(words), ctypes.addressof(program))
+        assert libc.prctl(22, 2, ctypes.create_string_buffer(holder), 0, 0) == 0
+        work(None)
+
+    return _same({"filtered": _begun(begin)}, 1)

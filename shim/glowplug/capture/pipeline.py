@@ -85,6 +85,7 @@ class Work:
     unix_names: Names = field(default_factory=Names)
     addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     state: dict[str, object] = field(default_factory=dict)
+    own_settings: Mapping[int, dict[str, int]] = field(default_factory=dict)
     processes: list[dict[str, object]] = field(default_factory=list)
     layer: tree.Summary | None = None
     gpu: "Gpu | None" = None
@@ -117,7 +118,9 @@ def find(work: Work) -> None:
     extras = presets.extras(work.config.presets, found.bundle)
     work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
     subject.require_eligible(found, work.found)
-    work.result.notes = preflight.require(Tree(found.pids, f"/proc/{found.init}/root"))
+    looked_at = Tree(found.pids, f"/proc/{found.init}/root")
+    work.result.notes = preflight.require(looked_at)
+    work.own_settings = looked_at.own_settings
     work.ids = real_user.of(found.pids)
     work.subject = found
     work.result.container_id = found.record.id
@@ -186,7 +189,9 @@ def freeze(work: Work) -> None:
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
-        work.state = state.read(found.pids, work.unix_names, found.bundle.oom_score_adj)
+        work.state = state.read(
+            found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings
+        )
         travelling = volumes.carried_by(found.bundle, work.found)
         wanted = links.of(found, f"{into}/images", travelling)
         work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))

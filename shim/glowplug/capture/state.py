@@ -6,6 +6,7 @@ It lies beside the images as state.json. Only what differs from what a restored 
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 
 from glowplug.capture.unix_names import Names
 from glowplug.host import descriptors, proc, process, scheduling, socket_state, timerfds
@@ -15,8 +16,14 @@ NAME = "state.json"
 State = dict[str, object]
 
 
-def read(pids: list[int], names: Names, oom_score_adj: int | None) -> State:
-    """Of the frozen processes `pids`. oom_score_adj: the container's own, which a restore sets in the new pod."""
+def read(
+    pids: list[int],
+    names: Names,
+    oom_score_adj: int | None,
+    own_settings: Mapping[int, dict[str, int]],
+) -> State:
+    """Of the frozen processes `pids`. oom_score_adj: the container's own, which a restore sets in the new pod.
+    own_settings: thread → what it said of itself before the freeze (host/own_settings.py)."""
     inner = {pid: proc.number_inside(pid) for pid in pids}
     cpus = scheduling.allowed_cpus(pids[0])
     known = socket_state.known_groups(pids[0])
@@ -37,6 +44,12 @@ def read(pids: list[int], names: Names, oom_score_adj: int | None) -> State:
         ],
         "owners": _owners(pids, inner),
         "unix_links": names.others,
+        "own_settings": [
+            {"pid": inner[pid], "tid": proc.number_inside(thread), "settings": own_settings[thread]}
+            for pid in pids
+            for thread in proc.tasks(pid)
+            if thread in own_settings
+        ],
     }
 
 

@@ -113,6 +113,12 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def flags(thread: int) -> int:
+    """The kernel's own, PF_…, of a process or thread (proc_pid_stat(5)). Raises OSError."""
+    with open(f"/proc/{thread}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[6])
+
+
 def is_alive(pid: int) -> bool:
     """Neither gone, nor a zombie, nor on its way there: exiting, or with a SIGKILL that it has not met yet."""
     try:

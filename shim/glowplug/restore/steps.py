@@ -26,6 +26,7 @@ from glowplug.restore import (
     hook_mounts,
     new_addresses,
     own_cgroup,
+    own_settings,
     progress,
     state,
     stdio,
@@ -119,11 +120,16 @@ def gpu(work: Work) -> None:
     listed = processes if isinstance(processes, list) else []
     held = [one["pid"] for one in listed if one.get("cuda")]
     if held:
-        from glowplug.criu import processes as dumped
         from glowplug.restore.gpu import Gpu
 
-        stopped = [one.pid for one in dumped.tree(f"{work.checkpoint}/images") if one.state == dumped.STOPPED]
-        work.gpu = Gpu(held, work.plan.device_map, stopped)
+        work.gpu = Gpu(held, work.plan.device_map, _stopped_before(work))
+
+
+def _stopped_before(work: Work) -> list[int]:
+    """Processes that a signal had stopped before the capture, by their numbers in the container: they stay so."""
+    from glowplug.criu import processes as dumped
+
+    return [one.pid for one in dumped.tree(f"{work.checkpoint}/images") if one.state == dumped.STOPPED]
 
 
 def layer(work: Work) -> None:
@@ -210,7 +216,7 @@ def spec(work: Work) -> None:
     with open(options, "w") as file:
         file.write(
             config.restore(
-                hold=work.gpu is not None,
+                hold=_stays_stopped(work),
                 cgroup=own_cgroup.root(work.attempt, work.settled),
                 script=gate.script_in(work.bundle),
                 mounts=[
@@ -231,9 +237,14 @@ def spec(work: Work) -> None:
         json.dump(copy, file)
 
 
+def _stays_stopped(work: Work) -> bool:
+    """Whether there is more to do after CRIU than can be done at its gate, where it is every task's tracer."""
+    return work.gpu is not None or own_settings.is_needed(work.checkpoint)
+
+
 def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
-    is held at the gate; without CUDA it is let go there."""
+    is held at the gate, and let go there unless it stays stopped."""
     run_runc(work, _at_gate)
     work.begin_part("health")
     if not process.is_alive(health.init_pid(work.attempt)):
@@ -289,8 +300,8 @@ def run_runc(work: Work, at_gate: Callable[[Work, gate.Gate, Callable[[], bool]]
 
 
 def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> None:
-    """While the tree stands at the gate: large mappings are written from the extents, and without CUDA it is checked,
-    told and let go. With CUDA it is let go too, but CRIU leaves it stopped."""
+    """While the tree stands at the gate: large mappings are written from the extents, and it is checked, told and let
+    go. One that stays stopped is let go too, and stopped by CRIU."""
     init = held_at.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
@@ -298,7 +309,7 @@ def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> Non
     if os.path.isdir(f"{work.checkpoint}/memory"):
         work.begin_part("memory")
         _write_memory(work, members)
-    if work.gpu is None:
+    if not _stays_stopped(work):
         _pass(work, init, members)
         held_at.require_held()
         work.attempt.open(init)
@@ -321,6 +332,21 @@ def _write_memory(work: Work, members: dict[int, int]) -> None:
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
     held = Held(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
     pass_through.run(held, work.begin_part, work.measured)
+
+
+def own(work: Work) -> None:
+    """Settings that only the processes themselves can make: they are stopped, and made to. Without CUDA, the tree is
+    checked and let go then."""
+    if not own_settings.is_needed(work.checkpoint):
+        return
+    init = health.init_pid(work.attempt)
+    members = process.members(init)
+    own_settings.apply(work.checkpoint, members)
+    if work.gpu is None:
+        _pass(work, init, members)
+        work.begin_part("go")
+        own_settings.go_on(members, _stopped_before(work))
+        work.attempt.open(init)
 
 
 def cuda(work: Work) -> None:
@@ -356,6 +382,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("view", view),
     ("spec", spec),
     ("criu", criu),
+    ("own", own),
     ("cuda", cuda),
 )
 

@@ -6,9 +6,9 @@ from glowplug.capture.preflight import (
     addresses,
     closing,
     files,
-    landlock,
     memory,
     messages,
+    own_settings,
     processes,
     sockets,
     unix_peers,
@@ -31,15 +31,16 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     messages.queues,
     messages.unread,
     messages.keys,
-    landlock.restricted,
+    own_settings.seen,
+    own_settings.reported,
 )
 
-MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection", "netlink-data", "landlock-unknown")
+MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection", "netlink-data", "settings-unknown")
 """Slugs of what is over in a while: worth another try."""
 
 
 def require(tree: Tree) -> list[str]:
-    """What could not be told, in sentences. Raises CaptureRefused with the first thing against a capture."""
+    """What is not known, in sentences. Raises CaptureRefused with the first thing against a capture."""
     for check in CHECKS:
         for refusal in check(tree):
             raise CaptureRefused(refusal.slug, f"this container can't be captured: {refusal.sentence}")

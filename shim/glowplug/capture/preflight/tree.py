@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from glowplug.host import descriptors, proc
+from glowplug.host import descriptors, proc, thread_probe
 from glowplug.host.descriptors import Descriptor
+from glowplug.host.thread_probe import Found
 
 
 class Refusal(NamedTuple):
@@ -28,6 +29,21 @@ class Tree:
     def descriptors(self) -> list[Descriptor]:
         """All that they have open, looked up once."""
         return descriptors.of(self.pids)
+
+    @cached_property
+    def asked(self) -> list[Found]:
+        """What its threads say of themselves, where there is something to say; none on a machine that can't be asked.
+
+        Raises OSError, subprocess.TimeoutExpired.
+        """
+        if not self.pids or not thread_probe.can_call():
+            return []
+        return thread_probe.ask(self.pids[0], [thread for pid in self.pids for thread in proc.tasks(pid)])
+
+    @property
+    def own_settings(self) -> dict[int, dict[str, int]]:
+        """Thread → its settings that have to be set again (host/own_settings.py)."""
+        return {one.thread: one.settings for one in self.asked if one.settings}
 
     @cached_property
     def sockets(self) -> list[Descriptor]:

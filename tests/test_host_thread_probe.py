@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.host import landlock_probe, proc
+from glowplug.host import proc, thread_probe
 
 PR_SET_CHILD_SUBREAPER = 36
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not landlock_probe.can_ask(), reason="not on this machine's processor"),
+    pytest.mark.skipif(not thread_probe.can_call(), reason="not on this machine's processor"),
 ]
 
 
@@ -42,7 +42,7 @@ def container() -> Iterator[int]:
 
 @pytest.mark.usefixtures("reaper")
 def test_a_container_can_end_after_it_was_asked(container: int) -> None:
-    assert landlock_probe.restricted(container, [container]) == ([], [])
+    assert thread_probe.ask(container, [container]) == []
     left = os.pidfd_open(container)
     try:
         os.kill(container, signal.SIGKILL)
