@@ -23,6 +23,7 @@ STAGES: dict[str, Fault] = {
     "cleanup": Fault.NODE,  # what a killed restore left can't be taken back
     "internal-error": Fault.NODE,  # ours
     "state": Fault.CHECKPOINT,  # what CRIU does not bring back could not be set again
+    "settings": Fault.CHECKPOINT,  # what only a process can set of itself could not be set again
     "oom": Fault.NODE,  # oom_score_adj can't be set
     "go": Fault.CHECKPOINT,  # a held process was gone when it was to run on
     "lease": Fault.NODE,  # it was being removed at that moment

@@ -334,7 +334,7 @@ def _pass(work: Work, init: int, members: dict[int, int]) -> None:
     pass_through.run(held, work.begin_part, work.measured)
 
 
-def own(work: Work) -> None:
+def settings(work: Work) -> None:
     """Settings that only the processes themselves can make: they are stopped, and made to. Without CUDA, the tree is
     checked and let go then."""
     if not own_settings.is_needed(work.checkpoint):
@@ -382,7 +382,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("view", view),
     ("spec", spec),
     ("criu", criu),
-    ("own", own),
+    ("settings", settings),
     ("cuda", cuda),
 )
 
