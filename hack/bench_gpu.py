@@ -91,18 +91,18 @@ def _together(
 ) -> list[dict[str, Any]]:
     """Make all containers at once, then let one after the other be restored."""
     context = multiprocessing.get_context("fork")
-    crews = []
+    workers = []
     for kind, gib in sizes.items():
         ours, theirs = context.Pipe()
         one = context.Process(target=_alone, args=(theirs, folder, gpu, library, kind, gib, turns))
         one.start()
         theirs.close()
-        crews.append((one, ours))
+        workers.append((one, ours))
     figures: list[dict[str, Any]] = []
     try:
-        for _, ours in crews:
-            ours.poll(None if ours is crews[0][1] else BESIDE_S)
-        for one, ours in crews:
+        for _, ours in workers:
+            ours.poll(None if ours is workers[0][1] else BESIDE_S)
+        for one, ours in workers:
             with contextlib.suppress(EOFError, BrokenPipeError):  # it has said why
                 ours.send("go")
                 ours.recv()
@@ -111,7 +111,7 @@ def _together(
                 _write(out, figures)
             one.join()
     finally:
-        for one, _ in crews:
+        for one, _ in workers:
             if one.is_alive():
                 one.terminate()
             one.join()

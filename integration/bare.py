@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from glowplug.criu import cgroups, config, extents, fill, gate, sockets
+from glowplug.criu import action_script, cgroups, config, extents, fill, sockets
 from glowplug.host import process
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -53,7 +53,9 @@ class Bare:
         self.env = {**os.environ, "PATH": f"{os.path.dirname(CRIU)}:{os.environ['PATH']}"}
 
     def __enter__(self) -> "Bare":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # the detached container becomes our child
+        ctypes.CDLL(None).prctl(
+            _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
+        )  # the detached container becomes our child
         for name in _SKELETON:
             os.makedirs(f"{self.scratch}/rootfs/{name}")
         for name, target in _LINKS.items():
@@ -104,8 +106,8 @@ class Bare:
             raise AssertionError(config.log_errors(f"{self._work()}/dump.log")) from error
         finally:
             self._runc(["resume", self.id])
-        sockets.settle(images)
-        cgroups.settle(images)
+        sockets.apply(images)
+        cgroups.apply(images)
 
     def restore(self, images: str, memory: str | None = None, hold: bool = False) -> float:
         """Restore it; seconds until it runs. memory: a directory of extents to be written, if it has any.
@@ -122,7 +124,7 @@ class Bare:
         began = time.monotonic()
         until = began + DEADLINE_S
         gated = memory is not None and extents.present(memory)
-        held = gate.Gate(self.scratch, f"{self.scratch}/opened")
+        held = action_script.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
             file.write(config.restore(hold=hold, script=held.script if gated else None))
         child = self._popen(command, ours)

@@ -26,7 +26,7 @@ from integration.processes import command_line, is_alive, pids_naming
 from integration.test_automatic import annotated, capture_of, captures, env, started
 from integration.waiting import wait_until
 
-STEPS = ("before-capture", "find", "room", "freeze", "settle", "publish")
+STEPS = ("before-capture", "find", "room", "freeze", "rewrite", "publish")
 BEFORE, AFTER = "/data/before", "/data/after"
 WITHIN_S = 120.0
 
@@ -45,7 +45,9 @@ def capturing(node: Node) -> int:
     """The pid of the agent's process that captures."""
     assert node.agent_pid
     found = [
-        pid for pid in process.children(node.agent_pid) if "glowplug.agent.captures.worker" in command_line(pid)
+        pid
+        for pid in process.children(node.agent_pid)
+        if "glowplug.agent.captures.worker" in command_line(pid)
     ]
     assert len(found) == 1, found
     return found[0]
@@ -71,7 +73,9 @@ def lines(container: Container, path: str) -> int:
 def is_frozen(container: Container) -> bool:
     """By its cgroup: that it gives no answer for a while could be a busy machine's doing."""
     with open(f"/proc/{container.pid}/cgroup") as listed:
-        below = {controllers: path for _, controllers, path in (line.strip().split(":", 2) for line in listed)}
+        below = {
+            controllers: path for _, controllers, path in (line.strip().split(":", 2) for line in listed)
+        }
     if cgroup.version() == 1:
         (mount,) = [mount for mount in cgroup.mountpoints() if mount.endswith("/freezer")]
         with open(f"{mount}{below['freezer']}/freezer.state") as file:

@@ -44,7 +44,7 @@ def test_without_an_agent_it_says_so(agent: Node) -> None:
     status, found = findings(agent)
     assert (status, wrong(found)) == (1, ["agent"])
     assert found["agent"]["found"] == f"{agent.agent_socket}: No such file or directory"
-    assert found["agent"]["mend"] == "systemctl start glowplug-agent"
+    assert found["agent"]["fix"] == "systemctl start glowplug-agent"
 
 
 def test_without_criu_it_says_so(agent: Node, request: pytest.FixtureRequest) -> None:
@@ -53,7 +53,7 @@ def test_without_criu_it_says_so(agent: Node, request: pytest.FixtureRequest) ->
     status, found = findings(agent)
     assert (status, wrong(found)) == (1, ["CRIU", "CRIU on this kernel"])
     assert "CRIU is not installed at /nonexistent/criu" in found["CRIU"]["found"]
-    assert "hack/bootstrap-node.sh" in found["CRIU"]["mend"]
+    assert "hack/bootstrap-node.sh" in found["CRIU"]["fix"]
     assert found["CRIU's features"]["found"].startswith("can't tell: /nonexistent/criu can't be run")
 
 

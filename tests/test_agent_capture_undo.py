@@ -14,7 +14,7 @@ from glowplug.agent.captures import journal, undo
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
-from glowplug.cuda import gang
+from glowplug.cuda import process_group
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -29,17 +29,17 @@ def test_a_process_without_cuda_has_it_again(
     engine = ("driver", f"{driver}/libcuda.so.1", f"{driver}/cuda-checkpoint")
     monkeypatch.setattr(undo, "ENGINE", engine)
     holder = target()
-    with gang.Gang(*engine) as crew:
-        crew.enlist([holder.pid])
+    with process_group.ProcessGroup(*engine) as group:
+        group.attach([holder.pid])
         if left != "running":
-            crew.lock(5)
+            group.lock(5)
         if left == "checkpointed":
-            crew.checkpoint(5)
-        assert crew.states(5) == {holder.pid: left}
+            group.checkpoint(5)
+        assert group.states(5) == {holder.pid: left}
     undo.give_cuda_back(holder.pid)
-    with gang.Gang(*engine) as crew:
-        crew.enlist([holder.pid])
-        assert crew.states(5) == {holder.pid: "running"}
+    with process_group.ProcessGroup(*engine) as group:
+        group.attach([holder.pid])
+        assert group.states(5) == {holder.pid: "running"}
 
 
 @pytest.mark.parametrize(

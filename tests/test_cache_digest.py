@@ -11,7 +11,7 @@ from tests.cache_made import FILES, write
 
 from glowplug.cache import blocks, check, digest
 from glowplug.cache.content import blake3_of
-from glowplug.cache.listing import digest_tree
+from glowplug.cache.tree_digest import digest_tree
 from glowplug.errors import CacheError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: devices, owners, trusted attributes")

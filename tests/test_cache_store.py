@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.cache_made import fill, manifest_of, published, write
 
-from glowplug.cache import check, disk, draft, index, layout, lease, locking, moves, state
+from glowplug.cache import check, disk, draft, index, layout, lease, locking, renames, state
 from glowplug.cache.evict import Limits
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
@@ -415,7 +415,7 @@ def test_a_pin_that_is_set_after_the_plan_was_made_counts(store: Store) -> None:
     store.limits = Limits(max_bytes=1)
     assert [planned for planned, _, _ in store.gc(dry_run=True)] == [name]
     store.pin(name)
-    assert moves.take_out(store.root, name, spare_pinned=True) is None
+    assert renames.evict(store.root, name, spare_pinned=True) is None
     assert store.ids() == [name]
     assert store.state(name).pinned
 

@@ -17,7 +17,7 @@ from glowplug.capture import gpu
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint import bundle
-from glowplug.cuda import gang, undumpable
+from glowplug.cuda import process_group, undumpable
 from glowplug.errors import CudaError, GlowplugError, HostError, UsageError
 from glowplug.host import proc
 
@@ -55,9 +55,9 @@ class NoRunc:
 
 
 def states(driver: str, *pids: int) -> set[str]:
-    with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
-        crew.enlist(list(pids))
-        return set(crew.states(5).values())
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach(list(pids))
+        return set(group.states(5).values())
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_what_the_checkpoint_left_open_is_refused_with_cuda_back(
     [
         ("fail lock any 600", CudaError, []),
         ("fail checkpoint any 801", CudaError, []),
-        ("fail restore any 801", gang.CudaLost, ["c1"]),
-        ("crash unlock any", gang.CudaLost, ["c1"]),
+        ("fail restore any 801", process_group.CudaLost, ["c1"]),
+        ("crash unlock any", process_group.CudaLost, ["c1"]),
     ],
 )
 def test_a_container_is_killed_only_where_its_cuda_is_lost(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glowplug.capture.runc import Runc
-from glowplug.criu import named
+from glowplug.criu import criu_symlink
 from glowplug.errors import CriuError, RuncError
 
 
@@ -63,5 +63,5 @@ def test_no_criu_is_told(root: Path) -> None:
 
 def test_a_link_that_is_there_serves(tmp_path: Path) -> None:
     for _ in range(2):
-        assert named.directory("/opt/criu-4", str(tmp_path)) == f"{tmp_path}/bin"
+        assert criu_symlink.directory("/opt/criu-4", str(tmp_path)) == f"{tmp_path}/bin"
     assert (tmp_path / "bin/criu").readlink() == Path("/opt/criu-4")

@@ -48,7 +48,7 @@ def write(folder: str, sets: dict[int, list[Message]], controllers: list[str]) -
 
 def test_without_a_namespace_nothing_is_left(folder: str) -> None:
     write(folder, {1: [member("memory", "/pod/old")], 2: [member("memory", "/pod/old/sub")]}, ["memory"])
-    assert cgroups.settle(folder) is False
+    assert cgroups.apply(folder) is False
     left = images.load(folder, "cgroup.img", "cgroup")[0]
     assert [one.messages(2) for one in left.messages(1)] == [[], []]
     assert left.messages(2) == []
@@ -61,7 +61,7 @@ def test_the_root_of_the_namespace_stays_without_properties(folder: str) -> None
         3: [member("", "/pod/old/below", 8), member("pids", "/")],
     }
     write(folder, sets, ["pids", ""])
-    assert cgroups.settle(folder) is True
+    assert cgroups.apply(folder) is True
     left = images.load(folder, "cgroup.img", "cgroup")[0]
     assert [[m.octets(2) for m in one.messages(2)] for one in left.messages(1)] == [[b"/pod/old"]] * 3
     assert [one.integer(1) for one in left.messages(1)] == [1, 2, 3]
@@ -72,10 +72,10 @@ def test_the_root_of_the_namespace_stays_without_properties(folder: str) -> None
 
 
 def test_a_dump_without_cgroups(folder: str) -> None:
-    assert cgroups.settle(folder) is False
+    assert cgroups.apply(folder) is False
 
 
 def test_a_damaged_image(folder: str) -> None:
     images.write(folder, "cgroup.img", b"rubbish")
     with pytest.raises(ImageError, match=r"cgroup\.img"):
-        cgroups.settle(folder)
+        cgroups.apply(folder)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.stopped_child import StoppedChild
 
-from glowplug.criu import extents, fill, pieces
+from glowplug.criu import chunks, extents, fill
 from glowplug.criu.extents import PAGE, Extent
 from glowplug.errors import CriuError, ImageError
 
@@ -166,7 +166,7 @@ def test_time_that_runs_out_midway_is_an_error(
     until = time.monotonic() + 0.5
     writes = fill._write
 
-    def write(piece: pieces.Piece, base: int) -> None:
+    def write(piece: chunks.Piece, base: int) -> None:
         time.sleep(max(0.0, until + 1 - time.monotonic()))
         writes(piece, base)
 

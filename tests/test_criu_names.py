@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from glowplug.criu import hostname, images, processes, remaps, watches
+from glowplug.criu import hostname, images, link_remap, processes, watches
 from glowplug.criu.images import Message
 from glowplug.errors import CriuError, ImageError
 
@@ -146,7 +146,7 @@ def test_a_removed_file_is_followed_to_its_inode(folder: str) -> None:
         os.unlink(path)
         linked(folder, file.fileno())
         facts = os.stat(f"{folder}/other")
-        assert remaps.links(folder, [os.getpid()]) == [
+        assert link_remap.links(folder, [os.getpid()]) == [
             ("/var/data/link_remap.9", (facts.st_dev, facts.st_ino))
         ]
 
@@ -167,18 +167,20 @@ def test_a_removed_file_that_only_a_mapping_holds_is_followed_too(folder: str) -
     vma = message(f1=start, f2=end, f3=0, f4=5, f5=3, f6=1, f7=1 | 1 << 7)
     images.store(folder, f"mm-{os.getpid()}.img", "mm", [message(f12=7, f14=vma)])
     facts = os.stat(f"{folder}/other")
-    assert remaps.links(folder, [os.getpid()]) == [("/var/data/link_remap.9", (facts.st_dev, facts.st_ino))]
+    assert link_remap.links(folder, [os.getpid()]) == [
+        ("/var/data/link_remap.9", (facts.st_dev, facts.st_ino))
+    ]
     memory.close()
 
 
 def test_a_removed_file_that_nobody_holds_open_is_an_error(folder: str) -> None:
     linked(folder, 0)
     with pytest.raises(ImageError, match="removed"):
-        remaps.links(folder, [])
+        link_remap.links(folder, [])
 
 
 def test_a_dump_without_removed_files_asks_for_no_link(folder: str) -> None:
-    assert remaps.links(folder, [os.getpid()]) == []
+    assert link_remap.links(folder, [os.getpid()]) == []
 
 
 def test_the_tree_as_the_images_tell_it(folder: str) -> None:

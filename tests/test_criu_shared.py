@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.stopped_child import StoppedChild
 
-from glowplug.criu import calls, extents, fill, pieces, shared
+from glowplug.criu import calls, chunks, extents, fill, shared
+from glowplug.criu.chunks import Piece
 from glowplug.criu.extents import PAGE, Extent
-from glowplug.criu.pieces import Piece
 from glowplug.errors import CriuError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another process's mappings as files")
@@ -127,7 +127,7 @@ def is_killed(*_: object) -> bool:
     ],
     ids=["no-cgroup", "no-userfaultfd", "killed"],
 )
-def test_without_its_helper_the_crew_writes_everything(
+def test_without_its_helper_the_threads_writes_everything(
     folder: str, child: Child, monkeypatch: pytest.MonkeyPatch, where: object, name: str, instead: object
 ) -> None:
     monkeypatch.setattr(where, name, instead)
@@ -136,7 +136,9 @@ def test_without_its_helper_the_crew_writes_everything(
     assert child.memory[:SIZE] == wanted(data)
 
 
-def test_a_piece_of_which_a_page_is_there_already_is_written_by_the_crew(folder: str, child: Child) -> None:
+def test_a_piece_of_which_a_page_is_there_already_is_written_by_the_threads(
+    folder: str, child: Child
+) -> None:
     child.memory[25 << 20 : (25 << 20) + 1] = b"!"
     child.memory[SIZE - 1 : SIZE] = b"!"
     data = save(folder, child, RUNS)
@@ -222,9 +224,9 @@ def test_it_ends_when_the_one_who_restores_is_killed(
         return puts(piece, userfault, shift)
 
     monkeypatch.setattr(shared, "_put", slow)
-    monkeypatch.setattr(pieces, "PIECE", 2 << 20)
+    monkeypatch.setattr(chunks, "PIECE", 2 << 20)
     [extent] = extents.load(folder)
-    parts = pieces.cut(extent, pieces.open_file(folder, extent.data), child.pid)
+    parts = chunks.cut(extent, chunks.open_file(folder, extent.data), child.pid)
     restorer = os.fork()
     if restorer == 0:
         with open(f"{folder}/helper", "w") as file:
@@ -258,7 +260,7 @@ def test_time_that_runs_out_ends_it(folder: str, child: Child, monkeypatch: pyte
     assert children() == [child.pid]
 
 
-def test_what_the_crew_meets_while_it_works_ends_it(
+def test_what_the_threads_meets_while_it_works_ends_it(
     folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: shared.Helper) -> Iterator[int]:

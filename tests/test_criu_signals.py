@@ -35,9 +35,9 @@ def test_only_what_nobody_inside_sent_goes(tmp_path: object, part: int, field: i
     folder = str(tmp_path)
     inside, child = siginfo(TERM, 0, 7), siginfo(CHLD, CLD_EXITED, 0)
     dump(folder, [siginfo(TERM, 0, 0), inside, child, siginfo(TERM, -6, 0)], part, field)
-    assert signals.settle(folder) == 2
+    assert signals.apply(folder) == 2
     (core,) = images.load(folder, "core-1.img", "core")
     holder = core.message(part)
     queue = holder and holder.message(field)
     assert queue is not None and [one.octets(1) for one in queue.messages(1)] == [inside, child]
-    assert signals.settle(folder) == 0
+    assert signals.apply(folder) == 0

@@ -22,7 +22,7 @@ def test_unsent_data(tmp_path: object) -> None:
     folder = str(tmp_path)
     images.write(folder, "tcp-stream-af3.img", image(7))
     images.write(folder, "tcp-stream-1.img", image(0))
-    assert tcp_queues.settle(folder) == 1
+    assert tcp_queues.apply(folder) == 1
     for name in ("tcp-stream-af3.img", "tcp-stream-1.img"):
         with open(f"{folder}/{name}", "rb") as file:
             assert file.read() == image(0)
@@ -31,4 +31,4 @@ def test_unsent_data(tmp_path: object) -> None:
 def test_a_short_image(tmp_path: object) -> None:
     images.write(str(tmp_path), "tcp-stream-2.img", image(3)[:14])
     with pytest.raises(ImageError, match="cut short"):
-        tcp_queues.settle(str(tmp_path))
+        tcp_queues.apply(str(tmp_path))

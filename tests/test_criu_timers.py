@@ -39,7 +39,7 @@ def test_a_timer(
 ) -> None:
     folder = str(tmp_path)
     dump(folder, clock, ticks, flags, *times)
-    changed = timers.settle(folder)
+    changed = timers.apply(folder)
     (entry,) = images.load(folder, "files.img", "files")
     timer = entry.message(12)
     assert timer is not None

@@ -12,7 +12,7 @@ from tests.cuda_target import Script
 
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.requirements import Gpu
-from glowplug.cuda import facts, given
+from glowplug.cuda import assigned_devices, facts
 from glowplug.errors import HostError
 
 pytest_plugins = ["tests.cuda_target"]
@@ -84,41 +84,42 @@ def spec(*nodes: tuple[str, int, int], **more: object) -> bundle.BundleFacts:
 def test_the_nodes_of_the_spec_say_which_gpus_a_container_has() -> None:
     devices = facts.read().devices
     assert (
-        given.devices_of(spec(("/dev/nvidia3", 195, 3), ("/dev/nvidiactl", 195, 255)), devices) == devices[:1]
+        assigned_devices.devices_of(spec(("/dev/nvidia3", 195, 3), ("/dev/nvidiactl", 195, 255)), devices)
+        == devices[:1]
     )
     both = spec(("/dev/nvidia1", 195, 1), ("/dev/nvidia3", 195, 3))
-    assert given.devices_of(both, devices) == devices
+    assert assigned_devices.devices_of(both, devices) == devices
 
 
 def test_a_renamed_node_is_told_by_its_number() -> None:
     devices = facts.read().devices
-    assert given.devices_of(spec(("/dev/nvidia0", 195, 3)), devices) == devices[:1]
+    assert assigned_devices.devices_of(spec(("/dev/nvidia0", 195, 3)), devices) == devices[:1]
 
 
 def test_a_bind_mounted_node_counts() -> None:
     mounts = [{"destination": "/dev/nvidia1", "source": "/dev/nvidia1", "type": "bind", "options": ["rbind"]}]
     devices = facts.read().devices
-    assert given.devices_of(spec(mounts=mounts), devices) == devices[1:]
+    assert assigned_devices.devices_of(spec(mounts=mounts), devices) == devices[1:]
 
 
 def test_a_container_without_nodes_or_wishes_has_no_gpu() -> None:
-    assert given.devices_of(spec(), facts.read().devices) == ()
+    assert assigned_devices.devices_of(spec(), facts.read().devices) == ()
 
 
 def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_told() -> None:
     process = {"args": ["a"], "cwd": "/", "env": [f"NVIDIA_VISIBLE_DEVICES={A}"]}
     with pytest.raises(HostError, match="through CDI") as raised:
-        given.devices_of(spec(process=process), facts.read().devices)
+        assigned_devices.devices_of(spec(process=process), facts.read().devices)
     assert A not in str(raised.value)
 
 
 def test_a_node_that_nvml_does_not_know_is_unknown() -> None:
     with pytest.raises(HostError, match="found none for /dev/nvidia7"):
-        given.devices_of(spec(("/dev/nvidia7", 195, 7)), facts.read().devices)
+        assigned_devices.devices_of(spec(("/dev/nvidia7", 195, 7)), facts.read().devices)
 
 
 def test_a_node_that_is_no_nvidia_device_is_unknown() -> None:
     with pytest.raises(
         HostError, match="wanted /dev/nvidia1 of the spec to be character device 195:N, found c 1:3"
     ):
-        given.devices_of(spec(("/dev/nvidia1", 1, 3)), facts.read().devices)
+        assigned_devices.devices_of(spec(("/dev/nvidia1", 1, 3)), facts.read().devices)

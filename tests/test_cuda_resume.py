@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 from tests.cuda_target import Script, Target
 
-from glowplug.cuda import gang, hold, processes, resume, suspend
+from glowplug.cuda import process_group, processes, ptrace_hold, resume, suspend
 from glowplug.errors import CudaError
 
 pytest_plugins = ["tests.cuda_target"]
@@ -28,10 +28,10 @@ def restored(driver: str, target: Start) -> Callable[..., Target]:
 
     def start(threads: int = 3) -> Target:
         process = target(threads)
-        with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
-            crew.enlist([process.pid])
-            crew.lock(5)
-            crew.checkpoint(5)
+        with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+            group.attach([process.pid])
+            group.lock(5)
+            group.checkpoint(5)
         process.stop()
         return process
 
@@ -93,7 +93,7 @@ def test_a_failed_restore_kills_the_process_without_a_step_of_its_own(
     process = restored()
     before = process.counters()
     script.say(line)
-    with pytest.raises(gang.CudaLost, match=said), opened(driver) as back:
+    with pytest.raises(process_group.CudaLost, match=said), opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 1)
     assert not process.alive()
     assert process.counters() == before
@@ -113,8 +113,8 @@ def test_a_killed_runtime_takes_the_held_processes_with_it(driver: str, restored
         [
             sys.executable,
             "-c",
-            "import sys, time; from glowplug.cuda import hold\n"
-            "hold.Hold().seize(int(sys.argv[1]), 5); print('held', flush=True); time.sleep(60)",
+            "import sys, time; from glowplug.cuda import ptrace_hold\n"
+            "ptrace_hold.Hold().seize(int(sys.argv[1]), 5); print('held', flush=True); time.sleep(60)",
             str(process.pid),
         ],
         stdout=subprocess.PIPE,
@@ -161,7 +161,7 @@ def test_a_held_process_gets_its_signals_after_go(driver: str, restored: Start) 
 
 def test_a_thread_that_is_traced_already_is_told(restored: Start) -> None:
     process = restored()
-    first, second = hold.Hold(), hold.Hold()
+    first, second = ptrace_hold.Hold(), ptrace_hold.Hold()
     failed: list[CudaError] = []
 
     def try_to_hold() -> None:
@@ -181,7 +181,7 @@ def test_a_thread_that_is_traced_already_is_told(restored: Start) -> None:
 def test_a_process_that_is_gone_can_not_be_held(restored: Start) -> None:
     process = restored()
     process.end()
-    with pytest.raises(CudaError, match="found it gone"), hold.Hold() as held:
+    with pytest.raises(CudaError, match="found it gone"), ptrace_hold.Hold() as held:
         held.seize(process.pid, 1)
 
 
@@ -253,17 +253,17 @@ def test_a_worker_that_dies_between_two_calls_leaves_a_running_container(
 ) -> None:
     """By the OOM killer, say: the other process is ahead of its own then."""
     pids = [target().pid, target().pid]
-    call = getattr(gang.Gang, step)
+    call = getattr(process_group.ProcessGroup, step)
 
-    def after_a_death(crew: gang.Gang, *arguments: float) -> None:
-        victim = crew.worker_pids[-1]
+    def after_a_death(group: process_group.ProcessGroup, *arguments: float) -> None:
+        victim = group.worker_pids[-1]
         os.kill(victim, signal.SIGKILL)
         os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
-        call(crew, *arguments)
+        call(group, *arguments)
 
-    monkeypatch.setattr(gang.Gang, step, after_a_death)
+    monkeypatch.setattr(process_group.ProcessGroup, step, after_a_death)
     with (
-        pytest.raises(gang.WorkerDied, match="died before: " + step),
+        pytest.raises(process_group.WorkerDied, match="died before: " + step),
         suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension,
     ):
         suspension.find(pids)
@@ -279,8 +279,8 @@ def interrupt(_number: int, _frame: object) -> None:
 def assert_running(driver: str, pids: list[int]) -> None:
     """Within ten seconds the driver says of each process that its CUDA runs."""
     deadline = time.monotonic() + 10
-    with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
-        crew.enlist(pids)
-        while set((states := crew.states(5)).values()) != {"running"}:
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach(pids)
+        while set((states := group.states(5)).values()) != {"running"}:
             assert time.monotonic() < deadline, states
             time.sleep(0.02)

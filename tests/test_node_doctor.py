@@ -10,9 +10,9 @@ from glowplug.cli import doctor, screen
 from glowplug.config import Config
 from glowplug.errors import HostError
 from glowplug.node.doctor import checks, disk
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.checks import Check, Checked, look
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 
 MISSING = wrong("none", "some", "apt-get install some")
 
@@ -30,12 +30,12 @@ def table(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
     monkeypatch.setattr(checks, "CHECKS", made)
 
 
-def found(finding: Finding) -> Callable[[Asked], Finding]:
+def found(finding: Finding) -> Callable[[Probes], Finding]:
     return lambda _: finding
 
 
-def raising(error: Exception) -> Callable[[Asked], Finding]:
-    def check(_: Asked) -> Finding:
+def raising(error: Exception) -> Callable[[Probes], Finding]:
+    def check(_: Probes) -> Finding:
         raise error
 
     return check
@@ -51,13 +51,13 @@ def raising(error: Exception) -> Callable[[Asked], Finding]:
     ],
 )
 def test_a_check_that_raises_can_not_tell(error: Exception, said: str) -> None:
-    asked = Asked(Config())
+    asked = Probes(Config())
     assert look(Check("it", raising(error)), asked) == Finding("wrong", said)
     assert look(Check("it", raising(error), must=False), asked) == Finding("warning", said)
 
 
 def test_a_warning_is_ready_and_a_wrong_is_not() -> None:
-    assert checks.is_ready([Checked("a", ok("fine")), Checked("b", warning("so", "more", "mend"))])
+    assert checks.is_ready([Checked("a", ok("fine")), Checked("b", warning("so", "more", "fix"))])
     assert not checks.is_ready([Checked("a", ok("fine")), Checked("b", MISSING)])
 
 
@@ -74,7 +74,7 @@ def test_no_check_raises_or_passes_where_nothing_is_there(node: Node) -> None:
     assert status.status == 1
     for name in ("CRIU", "CRIU on this kernel", "runc", "containerd", "handler", "runtime: runc", "agent"):
         assert found[name]["level"] == "wrong", found[name]
-    assert found["CRIU"]["mend"] and found["containerd"]["mend"] and found["agent"]["mend"]
+    assert found["CRIU"]["fix"] and found["containerd"]["fix"] and found["agent"]["fix"]
     assert found["CRI"]["found"] == "can't tell: containerd does not answer"
 
 
@@ -85,13 +85,13 @@ def test_json_says_everything(node: Node, monkeypatch: pytest.MonkeyPatch) -> No
     assert json.loads(ran.out) == {
         "ready": False,
         "checks": [
-            {"name": "check 0", "level": "ok", "found": "fine", "needed": "", "mend": ""},
+            {"name": "check 0", "level": "ok", "found": "fine", "want": "", "fix": ""},
             {
                 "name": "check 1",
                 "level": "wrong",
                 "found": "none",
-                "needed": "some",
-                "mend": "apt-get install some",
+                "want": "some",
+                "fix": "apt-get install some",
             },
         ],
     }
@@ -103,8 +103,8 @@ def test_in_a_pipe_each_check_is_a_line(node: Node, monkeypatch: pytest.MonkeyPa
     assert ran.status == 1
     assert [" ".join(line.split()) for line in ran.out.splitlines()] == [
         "ok check 0 fine",
-        "warning check 1 slow \\x1b[31m; needed: fast; do: buy",
-        "wrong check 2 none; needed: some; do: apt-get install some",
+        "warning check 1 slow \\x1b[31m; want: fast; fix: buy",
+        "wrong check 2 none; want: some; fix: apt-get install some",
         "not ready: 1 ok, 1 warning, 1 wrong",
     ]
 
@@ -128,14 +128,14 @@ def test_a_terminal_shows_what_to_do_beneath(node: Node, monkeypatch: pytest.Mon
     lines = [line.rstrip() for line in plain.splitlines()]
     assert lines[0] == "✓ check 0                fine"
     assert lines[1].startswith("✗ check 1                none at all \\x1b[31m none")
-    assert "    needed               some" in lines
-    assert "    do                   apt-get install some" in lines
+    assert "    want                 some" in lines
+    assert "    fix                  apt-get install some" in lines
     assert lines[-1] == "not ready: 1 ok, 1 wrong"
     assert max(map(len, lines)) <= 60
 
 
 def test_who_gave_no_answer_is_not_asked_again() -> None:
-    asked = Asked(Config(containerd_socket="/nonexistent/containerd.sock"))
+    asked = Probes(Config(containerd_socket="/nonexistent/containerd.sock"))
     with pytest.raises(Exception, match="can't be reached"):
         asked.containerd_version()
     for question in (asked.cri, asked.containerd_version, asked.handler):

@@ -11,7 +11,7 @@ from glowplug import paths
 from glowplug.config import Config
 from glowplug.errors import HostError
 from glowplug.node.doctor import agent
-from glowplug.node.doctor.asked import Asked
+from glowplug.node.doctor.probes import Probes
 
 
 @pytest.mark.parametrize(("mode", "level"), [("0", "ok"), ("1", "wrong"), ("2", "wrong")])
@@ -32,12 +32,12 @@ def test_a_kernel_that_does_not_say_is_not_known() -> None:
 def test_the_process_is_the_one_behind_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
     with pytest.raises(HostError, match="can't be asked"):
-        agent.seccomp(Asked(Config()))
+        agent.seccomp(Probes(Config()))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(paths.agent_socket())
         listener.listen()
         accepting = threading.Thread(target=listener.accept)
         accepting.start()
-        found = agent.seccomp(Asked(Config()))
+        found = agent.seccomp(Probes(Config()))
         accepting.join()
     assert str(os.getpid()) in found.found

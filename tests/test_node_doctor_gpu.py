@@ -7,8 +7,8 @@ from tests.cuda_target import Script
 
 from glowplug.config import Config
 from glowplug.node.doctor import checks, gpu
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding
+from glowplug.node.doctor.probes import Probes
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -26,7 +26,7 @@ def node(driver: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(name: str) -> Finding:
     check = next(check for check in checks.CHECKS if check.name == name)
-    return checks.look(check, Asked(Config(containerd_socket="/nonexistent/containerd.sock")))
+    return checks.look(check, Probes(Config(containerd_socket="/nonexistent/containerd.sock")))
 
 
 def test_a_gpu_that_works_is_well() -> None:

@@ -23,11 +23,11 @@ from glowplug.node.doctor import (
     kernel,
     kernel_options,
     memory,
-    privacy,
+    permissions,
     runc,
 )
-from glowplug.node.doctor.asked import HANDLER, handlers, options, ours
 from glowplug.node.doctor.finding import Finding
+from glowplug.node.doctor.probes import HANDLER, handlers, options, ours
 from glowplug.node.doctor.programs import Said, version_numbers
 
 ALL = (1 << 41) - 1
@@ -156,7 +156,7 @@ def chain(first: str, how: str) -> dict[str, object]:
             "wrong",
             "runtime_type is io.containerd.kata.v2",
         ),
-        (containerd.judge_annotations(GOOD), "ok", "glowplug.dev/* are handed on"),
+        (containerd.judge_annotations(GOOD), "ok", "glowplug.dev/* are passed through"),
         (containerd.judge_annotations(handler(PodAnnotations=None)), "warning", "not in PodAnnotations"),
         (containerd.judge_runc_root(GOOD, "/run/containerd/runc"), "ok", "/run/containerd/runc"),
         (containerd.judge_runc_root(handler(options={"Root": "/run/r/"}), "/run/r"), "ok", "/run/r/"),
@@ -190,24 +190,24 @@ def chain(first: str, how: str) -> dict[str, object]:
             "warning",
             "reads 5000 MB/s, writes 2000 MB/s, in memory",
         ),
-        (privacy.judge_private("/c", mode(stat.S_IFDIR, 0o700)), "ok", "/c: drwx------, user 0"),
-        (privacy.judge_private("/c", mode(stat.S_IFDIR, 0o755)), "wrong", "/c: drwxr-xr-x, user 0"),
-        (privacy.judge_private("/c", mode(stat.S_IFDIR, 0o700, 33)), "wrong", "/c: drwx------, user 33"),
-        (privacy.judge_private("/c", mode(stat.S_IFLNK, 0o777)), "wrong", "/c: lrwxrwxrwx, user 0"),
+        (permissions.judge_private("/c", mode(stat.S_IFDIR, 0o700)), "ok", "/c: drwx------, user 0"),
+        (permissions.judge_private("/c", mode(stat.S_IFDIR, 0o755)), "wrong", "/c: drwxr-xr-x, user 0"),
+        (permissions.judge_private("/c", mode(stat.S_IFDIR, 0o700, 33)), "wrong", "/c: drwx------, user 33"),
+        (permissions.judge_private("/c", mode(stat.S_IFLNK, 0o777)), "wrong", "/c: lrwxrwxrwx, user 0"),
         (
-            privacy.judge_cache("/var/lib", mode(stat.S_IFDIR, 0o755), ["apt", "dpkg"]),
+            permissions.judge_cache("/var/lib", mode(stat.S_IFDIR, 0o755), ["apt", "dpkg"]),
             "wrong",
             "/var/lib is used by others: apt",
         ),
-        (privacy.judge_cache("/c", mode(stat.S_IFDIR, 0o700), []), "ok", "/c: drwx------, user 0"),
-        (privacy.judge_private("/c", None), "ok", "/c: not there yet; the agent makes it"),
+        (permissions.judge_cache("/c", mode(stat.S_IFDIR, 0o700), []), "ok", "/c: drwx------, user 0"),
+        (permissions.judge_private("/c", None), "ok", "/c: not there yet; the agent makes it"),
         (
-            privacy.judge_programs({"/a": mode(stat.S_IFREG, 0o755), "/tmp": mode(stat.S_IFDIR, 0o1777)}),
+            permissions.judge_programs({"/a": mode(stat.S_IFREG, 0o755), "/tmp": mode(stat.S_IFDIR, 0o1777)}),
             "ok",
-            "only root may change them",
+            "writable by root only",
         ),
-        (privacy.judge_programs({"/a": mode(stat.S_IFREG, 0o775)}), "wrong", "others may change /a"),
-        (privacy.judge_programs({"/a": mode(stat.S_IFREG, 0o755, 7)}), "wrong", "others may change /a"),
+        (permissions.judge_programs({"/a": mode(stat.S_IFREG, 0o775)}), "wrong", "others may change /a"),
+        (permissions.judge_programs({"/a": mode(stat.S_IFREG, 0o755, 7)}), "wrong", "others may change /a"),
         (gpu.judge_driver(False, ""), "ok", "no GPU here"),
         (gpu.judge_driver(True, ""), "wrong", "a GPU, and no NVIDIA driver loaded"),
         (gpu.judge_driver(True, "580.159.04"), "ok", "580.159.04"),
@@ -252,26 +252,26 @@ def chain(first: str, how: str) -> dict[str, object]:
 def test_each_fact_has_its_verdict(found: Finding, level: str, said: str) -> None:
     assert (found.level, found.found) == (level, said)
     # What is not well says what would be, and what to do.
-    assert bool(found.needed) == bool(found.mend) == (level != "ok")
+    assert bool(found.want) == bool(found.fix) == (level != "ok")
 
 
 def test_small_pages_are_mended_where_they_are() -> None:
     """Of a process's own memory, of shared memory, or of both."""
     small, shared = "always madvise [never]\n", "always advise [never]\n"
-    mends = [
-        memory.judge_huge_pages(*given).mend
+    fixes = [
+        memory.judge_huge_pages(*given).fix
         for given in ((small, None), ("[madvise]", shared), (small, shared))
     ]
     private, other, both = (
-        [word.rpartition("/")[2] for word in mend.replace(";", " ").split() if "/" in word] for mend in mends
+        [word.rpartition("/")[2] for word in fix.replace(";", " ").split() if "/" in word] for fix in fixes
     )
     assert (private, other, both) == (["enabled"], ["shmem_enabled"], ["enabled", "shmem_enabled"])
-    assert "--huge-shm" not in mends[0] and "node install --huge-shm" in mends[1]
+    assert "--huge-shm" not in fixes[0] and "node install --huge-shm" in fixes[1]
 
 
 def test_what_small_pages_of_shared_memory_cost_is_said_with_the_settings_name() -> None:
     found = memory.judge_huge_pages("[madvise]", "always advise [never]\n")
-    assert "shmem_enabled at advise" in found.needed and "4.9 s, not in 9.0" in found.needed
+    assert "shmem_enabled at advise" in found.want and "4.9 s, not in 9.0" in found.want
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cuda_target import Script, Target
 
-from glowplug.cuda import gang, undumpable
+from glowplug.cuda import process_group, undumpable
 from glowplug.host import process as host_process
 from glowplug.runtime import argv, checkpoint
 from glowplug.runtime.status import DONE, REFUSED, RUNC
@@ -94,9 +94,9 @@ def container(tmp_path: Path, holder: Target) -> Iterator[Container]:
 
 
 def state(driver: str, pid: int) -> str:
-    with gang.Gang("driver", f"{driver}/libcuda.so.1") as crew:
-        crew.enlist([pid])
-        return crew.states(5)[pid]
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach([pid])
+        return group.states(5)[pid]
 
 
 def test_it_goes_on_as_it_was_found(

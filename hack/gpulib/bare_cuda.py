@@ -13,7 +13,7 @@ from hack.gpulib import spec
 from hack.gpulib.pods import SKELETON, WORKLOADS, Failed, Workload
 from integration.bare import Bare
 
-from glowplug.cuda import gang
+from glowplug.cuda import process_group
 from glowplug.cuda.suspend import Suspension
 from glowplug.host import process
 from glowplug.restore.gpu import Gpu
@@ -86,12 +86,12 @@ class BareCuda(Bare):
         began = start = time.monotonic()
         self.restore(images)
         began = self._took("criu", began)
-        with gang.Gang("program" if shutil.which("cuda-checkpoint") else "auto") as crew:
-            crew.enlist([self.pid], [self.pid])
-            began = self._took("cuda_enlist", began)
-            crew.restore(DRIVER_S)
+        with process_group.ProcessGroup("program" if shutil.which("cuda-checkpoint") else "auto") as group:
+            group.attach([self.pid], [self.pid])
+            began = self._took("cuda_attach", began)
+            group.restore(DRIVER_S)
             began = self._took("cuda_restore", began)
-            crew.unlock(LOCK_S)
+            group.unlock(LOCK_S)
             self._took("cuda_unlock", began)
         return time.monotonic() - start
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from glowplug.cache import moves
+from glowplug.cache import renames
 from glowplug.cache.store import Store
 from glowplug.checkpoint import manifest as manifests
 from glowplug.errors import CacheError, RegistryMiss
@@ -58,12 +58,12 @@ def test_a_pull_that_is_killed_at_any_request_goes_on_where_it_was(a: Node, b: N
     assert os.listdir(f"{b.store.root}/drafts") == []
 
 
-@pytest.mark.parametrize("step", ["prepare", "write", "finish", "publish", "move_in"])
+@pytest.mark.parametrize("step", ["prepare", "write", "finish", "publish", "commit"])
 def test_a_pull_that_is_killed_between_requests_goes_on(
     a: Node, b: Node, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     pushed = a.push(a.made(memory(2)))
-    where: Any = {"publish": Store, "move_in": moves}.get(step, Writer)
+    where: Any = {"publish": Store, "commit": renames}.get(step, Writer)
     with monkeypatch.context() as patch:
         patch.setattr(where, step, kill_yourself)
         assert killed(lambda: b.pull(pushed.tags[1])) == -signal.SIGKILL

@@ -31,7 +31,7 @@ def kept_at(root: str, name: str) -> float:
     return _whose(path)[2] if path else 0.0
 
 
-def move_in(root: str, written: str, name: str) -> None:
+def commit(root: str, written: str, name: str) -> None:
     """A pack that is written and on the disk takes its place, and that of an older one. Raises OSError."""
     os.rename(written, layout.compile_cache(root, name))
     disk.sync(layout.compile_caches(root))
@@ -69,7 +69,7 @@ def _whose(path: str) -> tuple[str, str, float]:
     )
 
 
-def take_out(root: str, held_id: str) -> str | None:
+def evict(root: str, held_id: str) -> str | None:
     """Where in the trash it lies now; None where it went before. Hold the store's lock. Raises OSError."""
     path = f"{layout.compile_caches(root)}/{held_id.removeprefix(PREFIX)}"
     return sweep.to_trash(root, path) if os.path.lexists(path) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from glowplug.cache import blocks, check, facts, layout
 from glowplug.cache.content import blake3_of
-from glowplug.cache.listing import digest_tree
+from glowplug.cache.tree_digest import digest_tree
 from glowplug.errors import CacheError
 
 IMAGE_LIMIT = 64 << 20  # bytes; larger files among the images are data (ghost files), counted as pages
@@ -39,7 +39,7 @@ def kind_of(path: str, size: int) -> str:
 def digest_files(directory: str) -> dict[str, FileEntry]:
     """ "files" of the checkpoint in directory, by path; a tree of the container's own files is one entry.
 
-    Its digest is that of the canonical listing (see listing.py), its size that of the regular files in it.
+    Its digest is that of the canonical listing (see tree_digest.py), its size that of the regular files in it.
     Writes blocks.json there, where a file has more than one block, and lists it too.
     Raises CacheError for a link or a device outside that tree, and for what can't be read.
     """

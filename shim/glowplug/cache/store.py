@@ -18,20 +18,20 @@ from glowplug.cache import (
     draft,
     evict,
     facts,
-    ground,
     layout,
     lease,
     locking,
-    moves,
+    renames,
+    root_dir,
     state,
     sweep,
 )
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Eviction, Limits
 from glowplug.cache.index import Index
-from glowplug.cache.rows import Row, row
+from glowplug.cache.integrity import problems, require_whole
 from glowplug.cache.state import State
-from glowplug.cache.whole import problems, require_whole
+from glowplug.cache.summary import Row, row
 from glowplug.errors import CacheError, DamagedCheckpoint
 
 _MARGIN = 1 << 20  # bytes; for the manifest and the directories of a draft
@@ -48,7 +48,7 @@ class Store:
         self._sizes: dict[str, int] = {}
         self._aged_since: dict[str, float] = {}
         with _told(f"store {root}"):
-            ground.prepare(root)
+            root_dir.prepare(root)
 
     # -- what is there --
 
@@ -130,7 +130,7 @@ class Store:
     def salt(self) -> bytes:
         """The key of this store's keyed hashes: 32 random bytes, drawn once."""
         with _told("the store's salt"), locking.held(layout.store_lock(self.root)):
-            return ground.salt(self.root)
+            return root_dir.salt(self.root)
 
     # -- what comes in --
 
@@ -179,14 +179,14 @@ class Store:
             with locking.held(layout.store_lock(self.root)):
                 if not os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
                     self._make_room(disk.usage(opened.path), 0, besides=opened.name)
-                    moves.move_in(self.root, opened, checkpoint_id)
+                    renames.commit(self.root, opened, checkpoint_id)
             opened.abandon()
         return checkpoint_id
 
     def keep_compile_cache(self, opened: Draft, name: str) -> None:
         """The pack that lies in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
         with _told("a compile cache can't be kept"), locking.held(layout.store_lock(self.root)):
-            compile_caches.move_in(self.root, f"{opened.path}/{name}", name)
+            compile_caches.commit(self.root, f"{opened.path}/{name}", name)
             opened.abandon()
 
     def abandon(self, opened: Draft) -> None:
@@ -244,7 +244,7 @@ class Store:
         self.path(checkpoint_id)
         with _told(f"checkpoint {checkpoint_id} can't be removed"):
             with locking.held(layout.store_lock(self.root)):
-                trashed = moves.take_out(self.root, checkpoint_id)
+                trashed = renames.evict(self.root, checkpoint_id)
             if trashed is not None:
                 disk.delete(trashed)
             elif os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
@@ -263,7 +263,7 @@ class Store:
             removed = []
             for eviction in self._patient(self._plan(), patience_s):
                 with locking.held(layout.store_lock(self.root)):
-                    trashed = self._take_out(eviction[0])
+                    trashed = self._evict(eviction[0])
                 if trashed is not None:
                     disk.delete(trashed)
                     removed.append(eviction)
@@ -273,7 +273,9 @@ class Store:
         now = time.monotonic()
         aged = {one[0] for one in evictions if evict.is_for_age(one)}
         self._aged_since = {id: self._aged_since.get(id, now) for id in aged}
-        return [one for one in evictions if one[0] not in aged or now - self._aged_since[one[0]] >= patience_s]
+        return [
+            one for one in evictions if one[0] not in aged or now - self._aged_since[one[0]] >= patience_s
+        ]
 
     def sweep(self) -> list[str]:
         """Takes away what killed writers left; a line for each thing."""
@@ -289,15 +291,15 @@ class Store:
         """Evicts until size more bytes fit. Under the store's lock. Raises CacheError, nothing evicted."""
         while evictions := evict.make_room(self._held(), self.limits, self._room(besides), size, to_write):
             for evicted, _, _ in evictions:
-                trashed = self._take_out(evicted)
+                trashed = self._evict(evicted)
                 if trashed is not None:
                     disk.delete(trashed)
 
-    def _take_out(self, evicted: str) -> str | None:
-        """As moves.take_out, which spares pinned ones. Under the store's lock."""
+    def _evict(self, evicted: str) -> str | None:
+        """As renames.evict, which spares pinned ones. Under the store's lock."""
         if compile_caches.is_compile_cache(evicted):
-            return compile_caches.take_out(self.root, evicted)
-        return moves.take_out(self.root, evicted, spare_pinned=True)
+            return compile_caches.evict(self.root, evicted)
+        return renames.evict(self.root, evicted, spare_pinned=True)
 
     def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
         """Reads the state, changes it, writes it, with no other writer between."""

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
-from glowplug.cuda import facts, given, processes, room, sharing, undumpable
+from glowplug.cuda import assigned_devices, facts, memory_headroom, processes, sharing, undumpable
 from glowplug.cuda.facts import Device
-from glowplug.cuda.gang import CudaLost
+from glowplug.cuda.process_group import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import HostError, UsageError
 from glowplug.host import cgroup, proc
@@ -32,7 +32,7 @@ class Gpu:
     def __init__(self, subject: Subject) -> None:
         """Touches nothing. Raises UsageError with what speaks against a capture, HostError, CudaError."""
         _refuse(undumpable.before(subject.pids))
-        devices = given.devices_of(subject.bundle, facts.read().devices)
+        devices = assigned_devices.devices_of(subject.bundle, facts.read().devices)
         _refuse_sharing(devices, subject.pids)
         self.seconds: dict[str, float] = {}
         self.gpus = tuple(device.gpu for device in devices)
@@ -45,8 +45,8 @@ class Gpu:
             _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices), env)])
             self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
             indexes = [device.index for device in devices]
-            self.device_bytes = room.device_memory(self.pids, indexes) if self.pids else 0
-            room.require(self.device_bytes, room.limits(_memory_cgroup(subject.init)))
+            self.device_bytes = memory_headroom.device_memory(self.pids, indexes) if self.pids else 0
+            memory_headroom.require(self.device_bytes, memory_headroom.limits(_memory_cgroup(subject.init)))
         except BaseException:
             self._suspension.__exit__()
             raise

@@ -1,14 +1,14 @@
 """Hard links that CRIU's images ask for, each with the place whose files travel and hold another name of the file.
 
 A place is the writable layer ("") or a mount point whose files a checkpoint carries. CRIU takes the links away at
-the end of its dump (see criu/remaps.py), so a restore makes them again from the other name.
+the end of its dump (see criu/link_remap.py), so a restore makes them again from the other name.
 """
 
 from collections.abc import Iterable
 
 from glowplug.capture.subject import Subject
 from glowplug.checkpoint.mounts import Classified
-from glowplug.criu import remaps
+from glowplug.criu import link_remap
 from glowplug.errors import LayerError
 from glowplug.layer import names
 from glowplug.layer.shm import DESTINATION
@@ -25,7 +25,7 @@ def of(subject: Subject, images: str, carried: Iterable[Classified]) -> Links:
     """
     asked: dict[str, list[tuple[str, names.Inode]]] = {}
     mounted = [mount.destination for mount in subject.bundle.mounts]
-    for path, inode in remaps.links(images, subject.pids):
+    for path, inode in link_remap.links(images, subject.pids):
         place = _holder(path, mounted)
         asked.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))
     places = _places(subject, carried)

@@ -116,7 +116,9 @@ def find(work: Work) -> None:
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
     extras = presets.extras(work.config.presets, found.bundle)
-    work.found = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
+    work.found = since_start.require(
+        work.containerd, found.record, found.spec, _salt(work), found.init, extras
+    )
     subject.require_eligible(found, work.found)
     looked_at = Tree(found.pids, f"/proc/{found.init}/root")
     work.result.notes = preflight.require(looked_at)
@@ -213,7 +215,7 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
         )
 
 
-def settle(work: Work) -> None:
+def rewrite_images(work: Work) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
     assert work.draft is not None and work.subject is not None and work.found is not None
     renewed, own = volumes.renewed(work.subject.bundle), volumes.staying(work.subject.bundle, work.found)
@@ -264,7 +266,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("gpu", look_at_gpu),
     ("room", make_room),
     ("freeze", freeze),
-    ("settle", settle),
+    ("rewrite", rewrite_images),
     ("trial", try_it),
     ("publish", publish),
     ("compile-cache", keep_compile_cache),

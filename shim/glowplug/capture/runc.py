@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 
-from glowplug.criu import named
+from glowplug.criu import criu_symlink
 from glowplug.criu.config import ANNOTATION
 from glowplug.errors import CriuError, RuncError
 
@@ -69,7 +69,7 @@ class Runc:
         ]
         env = dict(os.environ)
         found_first = (
-            named.directory(self.criu, work) if ids is None else self._criu_with_real_ids(work, *ids)
+            criu_symlink.directory(self.criu, work) if ids is None else self._criu_with_real_ids(work, *ids)
         )
         env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         null = subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""`glowplug doctor`: whether this node can restore, fact by fact, and what mends what is not as it should be."""
+"""`glowplug doctor`: whether this node can restore, fact by fact, and what fixes what is not as it should be."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -58,15 +58,15 @@ def _shown(running: "Iterable[Checked]") -> "Iterable[Checked]":
 
 
 def _line(one: "Checked") -> str:
-    """In a pipe: level, name, what was found, needed, and is to be done."""
+    """In a pipe: level, name, what was found, what is expected, and how to fix it."""
     finding = one.finding
-    more = (("needed", finding.needed), ("do", finding.mend))
+    more = (("want", finding.want), ("fix", finding.fix))
     said = "; ".join([finding.found, *(f"{name}: {text}" for name, text in more if text)])
     return f"{finding.level:8} {one.name:{NAME_COLUMNS}} {said}"
 
 
 def _row(one: "Checked") -> "RenderableType":
-    """On a terminal: beneath what is not well stands what is needed, and what to do."""
+    """On a terminal: beneath what is not well stands what is expected, and what to do."""
     from rich.table import Table
     from rich.text import Text
 
@@ -77,7 +77,7 @@ def _row(one: "Checked") -> "RenderableType":
     row.add_column(width=NAME_COLUMNS)
     row.add_column(overflow="fold")
     row.add_row(Text(mark, style), Text(one.name), Text(screen.plain(finding.found)))
-    for name, text, shade in (("needed", finding.needed, ""), ("do", finding.mend, "bold")):
+    for name, text, shade in (("want", finding.want, ""), ("fix", finding.fix, "bold")):
         if text:
             row.add_row("", Text(f"  {name}", "dim"), Text(screen.plain(text), shade))
     return row

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from glowplug.capture.policy import is_chosen
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.worth import Prediction
-from glowplug.cli import captures, history, opened, phases, reasons, screen, timeline_text
+from glowplug.cli import captures, history, phases, reasons, resolve_id, screen, timeline_text
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import (
@@ -86,7 +86,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 f"wanted a container that is or was on this node, found none of {wanted}: "
                 "see `crictl ps -a` and `glowplug history`"
             )
-        judging = Judging(settings, containerd, opened.store(settings))
+        judging = Judging(settings, containerd, resolve_id.store(settings))
         own = {name: tuple(start for start in began if start.container == name) for name in names}
         # In a pod where some containers are captured, the others; in any other pod every container is compared.
         left_out = {

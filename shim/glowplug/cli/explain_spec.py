@@ -9,7 +9,7 @@ from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import BundleError
-from glowplug.cli import explain_pod, opened, reasons, screen
+from glowplug.cli import explain_pod, reasons, resolve_id, screen
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
@@ -29,7 +29,7 @@ TIMEOUT_S = 10.0
 def run(settings: Config, path: str, namespace: str | None, *, everything: bool, as_json: bool) -> None:
     """Raises UsageError for a file that is neither."""
     documents = _documents(path)
-    store = opened.store(settings)
+    store = resolve_id.store(settings)
     with Containerd(
         settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
     ) as containerd:

@@ -4,7 +4,7 @@ import click
 
 from glowplug.cache.compile_caches import is_compile_cache
 from glowplug.cache.evict import Eviction
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 
 
@@ -20,7 +20,7 @@ def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
     from glowplug import config
 
     require_root("checkpoints are root's")
-    store = opened.store(config.load(path))
+    store = resolve_id.store(config.load(path))
     evictions = store.gc(dry_run=dry_run)
     if as_json:
         screen.as_json([{"checkpoint": id, "why": why, "bytes": count} for id, why, count in evictions])

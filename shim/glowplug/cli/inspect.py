@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.cache.rows import Row
 from glowplug.cache.state import State
+from glowplug.cache.summary import Row
 from glowplug.checkpoint import explain
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.cli import list as listing
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 
 LONGEST = 300  # characters of a list in a table
@@ -24,8 +24,8 @@ def inspect(as_json: bool, path: str | None, prefix: str) -> None:
     from glowplug import config
 
     require_root("checkpoints hold the memory of processes")
-    store = opened.store(config.load(path))
-    checkpoint = opened.one(store, prefix)
+    store = resolve_id.store(config.load(path))
+    checkpoint = resolve_id.one(store, prefix)
     row = store.row(checkpoint)
     state = store.state(checkpoint)
     kept, unreadable = listing.manifest(store, checkpoint)

@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.cache.rows import Row
 from glowplug.cache.store import Store
+from glowplug.cache.summary import Row
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.manifest import Manifest
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import CacheError, ManifestError
 
@@ -24,7 +24,7 @@ def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> 
     from glowplug import config
 
     require_root("checkpoints hold the memory of processes")
-    store = opened.store(config.load(path))
+    store = resolve_id.store(config.load(path))
     found = [(row, *manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
     if as_json:
         screen.as_json([_plain(*one) for one in found])

@@ -6,7 +6,7 @@ from glowplug.cli.bars import Phase
 from glowplug.outcomes.starts import Start
 from glowplug.restore import steps
 
-_WITHIN = {"criu": ("memory",), "cuda": ("cuda_enlist", "cuda_hold", "cuda_restore", "cuda_unlock")}
+_WITHIN = {"criu": ("memory",), "cuda": ("cuda_attach", "cuda_hold", "cuda_restore", "cuda_unlock")}
 """Parts of a step that are measured on their own; the step's own seconds are what is left of it."""
 
 REST = "rest"

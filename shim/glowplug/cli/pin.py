@@ -2,7 +2,7 @@
 
 import click
 
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 
 
@@ -14,7 +14,7 @@ def pin(path: str | None, prefixes: tuple[str, ...]) -> None:
     from glowplug import config
 
     require_root("checkpoints are root's")
-    store = opened.store(config.load(path))
-    for checkpoint in opened.several(store, prefixes):
+    store = resolve_id.store(config.load(path))
+    for checkpoint in resolve_id.several(store, prefixes):
         store.pin(checkpoint)
         screen.line(f"pinned {checkpoint}")

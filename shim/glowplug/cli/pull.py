@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.cli import opened, options, registry_rows, screen
+from glowplug.cli import options, registry_rows, resolve_id, screen
 from glowplug.cli.root import require_root
 
 
@@ -28,7 +28,7 @@ def pull(
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
     settings = config.load(path)
-    store = opened.store(settings)
+    store = resolve_id.store(settings)
     done = []
     with registry_rows.repository(settings, namespace) as (registry, repository):
         for reference in references:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from glowplug.cli import opened, options, registry_rows, screen
+from glowplug.cli import options, registry_rows, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import UsageError
 
@@ -33,10 +33,10 @@ def push(
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
     settings = config.load(path)
-    store = opened.store(settings)
+    store = resolve_id.store(settings)
     said = dict(_pair(label) for label in labels)
     done = []
-    for checkpoint in opened.several(store, prefixes):
+    for checkpoint in resolve_id.several(store, prefixes):
         namespace = facts.namespace(facts.parse(store.manifest(checkpoint))) or ""
         with registry_rows.repository(settings, namespace) as (registry, repository):
             unencrypted = plain or registry.plain

@@ -2,8 +2,8 @@
 
 import click
 
-from glowplug.cache.rows import Row
-from glowplug.cli import opened, options, screen
+from glowplug.cache.summary import Row
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 
 COLUMNS = ("id", "namespace", "until", "failures", "reason")
@@ -22,7 +22,7 @@ def list_quarantined(as_json: bool, path: str | None) -> None:
     from glowplug import config
 
     require_root("checkpoints are root's")
-    store = opened.store(config.load(path))
+    store = resolve_id.store(config.load(path))
     rows = [(row, store.state(row.id)) for row in store.rows() if row.quarantine is not None]
     if as_json:
         screen.as_json(
@@ -54,8 +54,8 @@ def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
     from glowplug import config
 
     require_root("checkpoints are root's")
-    store = opened.store(config.load(path))
-    for checkpoint in opened.several(store, prefixes):
+    store = resolve_id.store(config.load(path))
+    for checkpoint in resolve_id.several(store, prefixes):
         store.clear_quarantine(checkpoint)
         # One whose state could not be read counts as pinned, and nobody pinned it.
         pinned = ", which is pinned" if store.state(checkpoint).pinned else ""

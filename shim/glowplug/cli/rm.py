@@ -2,7 +2,7 @@
 
 import click
 
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import CacheError
 
@@ -15,9 +15,9 @@ def rm(path: str | None, prefixes: tuple[str, ...]) -> None:
     from glowplug import config
 
     require_root("checkpoints are root's")
-    store = opened.store(config.load(path))
+    store = resolve_id.store(config.load(path))
     failed: list[str] = []
-    for checkpoint in opened.several(store, prefixes):
+    for checkpoint in resolve_id.several(store, prefixes):
         freed = store.size(checkpoint)
         try:
             store.remove(checkpoint)

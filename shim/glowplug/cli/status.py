@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from glowplug import listen_address
-from glowplug.cli import history, opened, options, screen
+from glowplug.cli import history, options, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.config import Config, free_floor
 from glowplug.errors import ContainerdError, CriuError
@@ -70,7 +70,7 @@ def status(as_json: bool, path: str | None) -> None:
 def read(settings: Config) -> Status:
     """As it is now. Raises CacheError."""
     trouble: list[str] = []
-    store = opened.store(settings)
+    store = resolve_id.store(settings)
     rows = store.rows()
     usage = shutil.disk_usage(store.root)
     running = Counter(one.kind for one in under_way.read())

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from glowplug.cache import disk
-from glowplug.cache.rows import Row
-from glowplug.cli import bars, history, opened, screen, status
+from glowplug.cache.summary import Row
+from glowplug.cli import bars, history, resolve_id, screen, status
 from glowplug.cli.bars import Phase
 from glowplug.cli.timeline_text import COLOURS
 from glowplug.config import Config
@@ -55,7 +55,7 @@ class View:
 
     def __init__(self, settings: Config) -> None:
         self._settings = settings
-        self._store = opened.store(settings)
+        self._store = resolve_id.store(settings)
         self._version: object = None
         self._starts: list[Start] = []
         self._rests_until = 0.0

@@ -4,7 +4,7 @@ import click
 
 from glowplug.cache.state import FOREVER
 from glowplug.cache.store import Store
-from glowplug.cli import opened, options, screen
+from glowplug.cli import options, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import CacheError, UnknownDigest, UsageError
 
@@ -24,8 +24,8 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
     require_root("checkpoints hold the memory of processes")
     if everything == bool(prefixes):
         raise UsageError("wanted ids or --all, found " + ("both" if everything else "neither"))
-    store = opened.store(config.load(path))
-    checkpoints = store.ids() if everything else opened.several(store, prefixes)
+    store = resolve_id.store(config.load(path))
+    checkpoints = store.ids() if everything else resolve_id.several(store, prefixes)
     found: dict[str, list[str]] = {}
     unknown: dict[str, str] = {}
     for checkpoint in checkpoints:

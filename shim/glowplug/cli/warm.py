@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glowplug.cli import opened, options, registry_rows, screen
+from glowplug.cli import options, registry_rows, resolve_id, screen
 from glowplug.cli.root import require_root
 from glowplug.errors import RegistryError, RegistryMiss, UsageError
 
@@ -46,7 +46,7 @@ def warm(
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
     settings = config.load(path)
-    store = opened.store(settings)
+    store = resolve_id.store(settings)
     wanted = dict(label.partition("=")[::2] for label in labels)
     if "" in wanted:
         raise UsageError("--label: expected NAME=VALUE")

@@ -19,7 +19,7 @@ _NAME, _PATH, _PREFIX = 1, 2, 3
 _CONTROLLER_NAMES, _CONTROLLER_DIRS, _DIR_NAME = 1, 2, 1
 
 
-def settle(images_dir: str) -> bool:
+def apply(images_dir: str) -> bool:
     """Reduce cgroup.img to the root of the processes' cgroup namespace; whether they have a private one.
 
     Called once on a fresh dump, which it changes. True: restore with the new container's cgroup given to

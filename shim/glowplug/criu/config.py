@@ -71,7 +71,7 @@ def restore(
     hold: leave every task stopped (SIGSTOP) instead of letting it run.
     cgroup: the new container's cgroup, from the root of the unified hierarchy (OCI `linux.cgroupsPath` as
     runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
-    script: path of an action script (gate.py).
+    script: path of an action script (action_script.py).
     mounts: (mount point in the container, path on the host) of bind mounts that runc would take from elsewhere.
     """
     namespace = (

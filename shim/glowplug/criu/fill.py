@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from glowplug.criu import calls, extents
-from glowplug.criu.pieces import Buffer, File, Piece, close_file, cut, is_cached, mapped, open_file
+from glowplug.criu.chunks import Buffer, File, Piece, close_file, cut, is_cached, mapped, open_file
 from glowplug.criu.shared import Helper
 from glowplug.errors import CriuError, ImageError
 
@@ -66,26 +66,26 @@ def fill(
             if extent.data not in files:
                 files[extent.data] = open_file(memory_dir, extent.data)
         pieces = [piece for extent in found for piece in cut(extent, files[extent.data], hosts[extent.pid])]
-        crew = _work(pieces, threads, until, lambda done: progress and progress(done, total))
+        writers = _work(pieces, threads, until, lambda done: progress and progress(done, total))
     except OSError as error:
         raise CriuError(f"memory: {error}") from error
     finally:
         for file in files.values():
             close_file(file)
-    return Filled(total, time.monotonic() - began, crew.mapped, crew.helped)
+    return Filled(total, time.monotonic() - began, writers.mapped, writers.helped)
 
 
-def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Crew":
-    """Have the pieces written, by a crew that suits them; the crew."""
+def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Writers":
+    """Have the pieces written, by as many threads as suit them; those threads."""
     here = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     if _are_cold(pieces):
-        crew = _Crew(pieces)
-        crew.work(threads or max(here, _READERS), until, progress)
+        writers = _Writers(pieces)
+        writers.work(threads or max(here, _READERS), until, progress)
     else:
         with Helper(pieces, threads or here) as helper:
-            crew = _Crew(pieces, helper)
-            crew.work(threads or max(here, FEWEST_THREADS), until, progress)
-    return crew
+            writers = _Writers(pieces, helper)
+            writers.work(threads or max(here, FEWEST_THREADS), until, progress)
+    return writers
 
 
 def _are_cold(pieces: list[Piece]) -> bool:
@@ -93,7 +93,7 @@ def _are_cold(pieces: list[Piece]) -> bool:
     return sum(not is_cached(piece) for piece in sample) * 2 > len(sample)
 
 
-class _Crew:
+class _Writers:
     """Threads that take pieces until there are none, one of them fails, or time is up."""
 
     def __init__(self, pieces: list[Piece], helper: Helper | None = None) -> None:
@@ -109,16 +109,16 @@ class _Crew:
         self.helped = 0
 
     def work(self, threads: int, until: float, progress: Callable[[int], object]) -> None:
-        """Run the crew to its end. Raises what the first failing thread raised."""
+        """Run the threads to their end. Raises what the first failing thread raised."""
         if time.monotonic() > until:
             raise CriuError("there is no time left in which to write memory")
-        crew: list[threading.Thread] = []
+        writers: list[threading.Thread] = []
         try:
             for task in [self._labour] * threads + [self._hear] * bool(self._theirs):
                 thread = threading.Thread(target=self._run, args=(task,), daemon=True)
                 thread.start()
-                crew.append(thread)
-            for thread in crew:
+                writers.append(thread)
+            for thread in writers:
                 while thread.is_alive() and not self._stop:
                     thread.join(_PROGRESS_S)
                     progress(self.done)
@@ -128,7 +128,7 @@ class _Crew:
             self._stop = True
             if self._helper:
                 self._helper.stop()  # then there is nothing more to hear from it
-            for thread in crew:
+            for thread in writers:
                 thread.join()
         if self._error is not None:
             raise self._error

@@ -5,7 +5,7 @@ Each is a function of the images' directory, in a file of its own, which says wh
 
 from collections.abc import Collection, Mapping
 
-from glowplug.criu import renewed, settled, signals, tcp_queues, timers, unix_names, volume_sizes
+from glowplug.criu import image_fixups, signals, tcp_queues, timers, unix_names, volume_paths, volume_sizes
 
 
 def apply(
@@ -17,13 +17,13 @@ def apply(
 ) -> None:
     """Called once on a fresh dump, which it changes. Raises ImageError, OSError.
 
-    renewed_volumes: see `renewed.name_by_link`. own_volumes: see `volume_sizes.settle`. unix: see
-    `unix_names.rename`. addresses: the pod's, see `settled.Settled`.
+    renewed_volumes: see `volume_paths.name_by_link`. own_volumes: see `volume_sizes.apply`. unix: see
+    `unix_names.rename`. addresses: the pod's, see `image_fixups.ImageFixups`.
     """
-    timers.settle(images_dir)
-    signals.settle(images_dir)
+    timers.apply(images_dir)
+    signals.apply(images_dir)
     unix_names.rename(images_dir, unix)
-    renewed.name_by_link(images_dir, renewed_volumes)
-    volume_sizes.settle(images_dir, own_volumes)
-    settled.settle(images_dir, addresses)
-    tcp_queues.settle(images_dir)
+    volume_paths.name_by_link(images_dir, renewed_volumes)
+    volume_sizes.apply(images_dir, own_volumes)
+    image_fixups.apply(images_dir, addresses)
+    tcp_queues.apply(images_dir)

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from glowplug.criu import calls
-from glowplug.criu.pieces import Piece, mapped
+from glowplug.criu.chunks import Piece, mapped
 from glowplug.host import proc
 
 LEAST = 128 << 20
@@ -136,10 +136,10 @@ class Helper:
             except BaseException:  # noqa: BLE001 - nobody hears us, or we don't know: our end is understood
                 os._exit(1)
 
-        crew = [threading.Thread(target=labour) for _ in range(min(self._threads, THREADS * len(bases)))]
-        for thread in crew:
+        threads = [threading.Thread(target=labour) for _ in range(min(self._threads, THREADS * len(bases)))]
+        for thread in threads:
             thread.start()
-        for thread in crew:
+        for thread in threads:
             thread.join()
 
 

@@ -18,7 +18,7 @@ _SI_USER, _SI_TKILL = 0, -6  # si_code (sigaction(2))
 _HEAD = struct.Struct("=iii4xi")  # si_signo, si_errno, si_code, si_pid
 
 
-def settle(images_dir: str) -> int:
+def apply(images_dir: str) -> int:
     """Drop them from all core images; how many there were. Called once on a fresh dump. Raises ImageError."""
     dropped = 0
     for _, name in images.names(images_dir, "core"):

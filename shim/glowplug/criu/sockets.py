@@ -35,7 +35,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Census(NamedTuple):
-    """What the images' sockets are, after `settle`."""
+    """What the images' sockets are, after `apply`."""
 
     inside: int
     """TCP sockets whose peer is in the images too; they live on."""
@@ -53,7 +53,7 @@ class _End(NamedTuple):
     port: int
 
 
-def settle(images_dir: str) -> Census:
+def apply(images_dir: str) -> Census:
     """Keep the connections with both ends in the images; turn all others into closed, unbound sockets.
 
     Called once on a fresh dump, which it changes: files.img, and the tcp-stream images of the sockets

@@ -17,7 +17,7 @@ _HEAD = 8  # two magic numbers
 _U32 = 4
 
 
-def settle(images_dir: str) -> int:
+def apply(images_dir: str) -> int:
     """Call unsent data sent in all connections of the dump; how many had some. Raises ImageError."""
     changed = 0
     try:

@@ -17,7 +17,7 @@ _ABSOLUTE, _CANCEL_ON_SET = 1, 2  # TFD_TIMER_* (timerfd_create(2))
 _WALL_CLOCKS = (0, 8)  # CLOCK_REALTIME, CLOCK_REALTIME_ALARM
 
 
-def settle(images_dir: str) -> int:
+def apply(images_dir: str) -> int:
     """Mend the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted

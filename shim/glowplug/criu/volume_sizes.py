@@ -14,7 +14,7 @@ _FILE_REG, _ID, _NAME, _SIZE = 3, 1, 6, 8
 _VMA_FILE, _MM_EXECUTABLE = 4, 12
 
 
-def settle(images_dir: str, volumes: Collection[str]) -> int:
+def apply(images_dir: str, volumes: Collection[str]) -> int:
     """Leave out the sizes of files below these mount points that are open and not mapped; how many were.
 
     volumes: of volumes that do not travel. Called once on a fresh dump. Raises ImageError.

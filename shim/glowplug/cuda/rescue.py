@@ -16,7 +16,7 @@ import time
 if __name__ == "__main__":  # -I leaves our own package off the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from glowplug.cuda import gang
+from glowplug.cuda import process_group
 from glowplug.errors import CudaError
 from glowplug.host import process
 
@@ -71,9 +71,9 @@ def main(choice: str, library: str, program: str, workers: str, pids: str) -> in
     callers = [int(pid) for pid in workers.split(",")]
     while not all(map(process.is_zombie, callers)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    with gang.Gang(choice, library, program) as crew:
-        crew.enlist([pid for pid in map(int, pids.split(",")) if not process.is_zombie(pid)])
-        crew.recover(_BACK)
+    with process_group.ProcessGroup(choice, library, program) as group:
+        group.attach([pid for pid in map(int, pids.split(",")) if not process.is_zombie(pid)])
+        group.recover(_BACK)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from glowplug.cuda import gang, hold, processes, uuids
+from glowplug.cuda import process_group, processes, ptrace_hold, uuids
 
 _SEIZE = 5.0
 _UNLOCK = 10.0
@@ -18,11 +18,11 @@ _UNLOCK = 10.0
 class Resumption:
     """One container's CUDA processes on their way back. Use as a context."""
 
-    def __init__(self, crew: gang.Gang) -> None:
-        self._gang = crew
-        self._hold = hold.Hold()
+    def __init__(self, group: process_group.ProcessGroup) -> None:
+        self._group = group
+        self._hold = ptrace_hold.Hold()
         self.seconds: dict[str, float] = {}
-        """How long each step took: enlist, hold, restore, unlock."""
+        """How long each step took: attach, hold, restore, unlock."""
 
     def __enter__(self) -> Resumption:
         return self
@@ -31,7 +31,7 @@ class Resumption:
         try:
             self._hold.__exit__()
         finally:
-            self._gang.__exit__()
+            self._group.__exit__()
 
     def bring_back(
         self, tree: list[int], expected: list[int], pairs: uuids.Pairs, timeout: float
@@ -47,18 +47,18 @@ class Resumption:
         deadline = time.monotonic() + timeout
         began = time.monotonic()
         candidates = sorted({*processes.by_namespace_pid(tree, expected), *processes.mapping_libcuda(tree)})
-        self._gang.enlist(candidates, processes.by_namespace_pid(tree, expected))
-        began = self._took("enlist", began)
-        for pid in self._gang.pids:
+        self._group.attach(candidates, processes.by_namespace_pid(tree, expected))
+        began = self._took("attach", began)
+        for pid in self._group.pids:
             self._hold.seize(pid, _SEIZE)
-        for tid in self._gang.restore_threads.values():
+        for tid in self._group.restore_threads.values():
             self._hold.let_run(tid)
         began = self._took("hold", began)
-        self._gang.restore(deadline - time.monotonic(), pairs, meanwhile=self._hold.tend)
+        self._group.restore(deadline - time.monotonic(), pairs, meanwhile=self._hold.tend)
         began = self._took("restore", began)
-        self._gang.unlock(_UNLOCK, meanwhile=self._hold.tend)
+        self._group.unlock(_UNLOCK, meanwhile=self._hold.tend)
         self._took("unlock", began)
-        return self._gang.pids
+        return self._group.pids
 
     def go(self) -> None:
         """Let every held thread run. The other processes of the tree are still stopped: SIGCONT is the
@@ -79,6 +79,6 @@ def open_resumption(
 
     Raises CudaError when a worker can't be started.
     """
-    crew = gang.Gang(choice, library, program)
-    crew.start(count)
-    return Resumption(crew)
+    group = process_group.ProcessGroup(choice, library, program)
+    group.start(count)
+    return Resumption(group)

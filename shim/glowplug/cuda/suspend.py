@@ -5,7 +5,7 @@ suspend() before the freeze: CUDA hangs in a frozen cgroup. Then freeze, dump an
 
 from __future__ import annotations
 
-from glowplug.cuda import gang, processes, rescue
+from glowplug.cuda import process_group, processes, rescue
 from glowplug.errors import CudaError
 from glowplug.host import proc
 
@@ -21,7 +21,7 @@ class Suspension:
         self, choice: str = "auto", library: str = "libcuda.so.1", program: str = "cuda-checkpoint"
     ) -> None:
         self._engine = [choice, library, program]
-        self._gang = gang.Gang(choice, library, program)
+        self._group = process_group.ProcessGroup(choice, library, program)
         self._rescue: rescue.Rescue | None = None
         self.without: dict[int, str] = {}
         """What the driver said, at find(), of processes that map libcuda and hold no CUDA."""
@@ -33,7 +33,7 @@ class Suspension:
         """Dismiss the workers; what suspend() took and resume() did not give back, the rescue gives back
         now.
         """
-        self._gang.__exit__()
+        self._group.__exit__()
         if self._rescue is not None:
             self._rescue.act()
 
@@ -46,8 +46,8 @@ class Suspension:
         candidates = processes.mapping_libcuda(tree)
         if not candidates:
             return []
-        self.without = self._gang.enlist(candidates)
-        states = self._gang.states(_UNLOCK)
+        self.without = self._group.attach(candidates)
+        states = self._group.states(_UNLOCK)
         elsewhere = [
             f"{pid} ({proc.name(pid)}) is {state}" for pid, state in states.items() if state != "running"
         ]
@@ -55,31 +55,31 @@ class Suspension:
             raise CudaError(
                 f"wanted every CUDA process running before a capture, found {', '.join(elsewhere)}"
             )
-        return self._gang.pids
+        return self._group.pids
 
     def suspend(self, lock_timeout: float, timeout: float) -> None:
         """Lock and checkpoint what find() found. Seconds: to finish submitted work, and for the device
         memory.
 
-        Raises CudaError with every process running again, or gang.CudaLost: kill the tree. After gang.WorkerDied
-        the end of this context has them brought back.
+        Raises CudaError with every process running again, or process_group.CudaLost: kill the tree. After
+        process_group.WorkerDied the end of this context has them brought back.
         """
-        self._rescue = rescue.Rescue(self._engine, self._gang.worker_pids, self._gang.pids)
+        self._rescue = rescue.Rescue(self._engine, self._group.worker_pids, self._group.pids)
         try:
-            self._gang.lock(lock_timeout)
-            self._gang.checkpoint(timeout)
-        except gang.WorkerDied:
+            self._group.lock(lock_timeout)
+            self._group.checkpoint(timeout)
+        except process_group.WorkerDied:
             raise
         except CudaError:
             self._stand_down()
             raise
 
     def resume(self, timeout: float) -> None:
-        """Restore and unlock what suspend() took. Raises gang.CudaLost: kill the tree; WorkerDied as above."""
+        """Restore and unlock what suspend() took. Raises process_group.CudaLost: kill the tree; WorkerDied as above."""
         try:
-            self._gang.restore(timeout)
-            self._gang.unlock(_UNLOCK)
-        except gang.WorkerDied:
+            self._group.restore(timeout)
+            self._group.unlock(_UNLOCK)
+        except process_group.WorkerDied:
             raise
         except CudaError:
             self._stand_down()

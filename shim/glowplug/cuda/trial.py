@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from glowplug.cuda.gang import Gang
+from glowplug.cuda.process_group import ProcessGroup
 from glowplug.errors import CudaError
 
 _PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
@@ -41,27 +41,27 @@ def run(choice: str = "auto", library: str = "libcuda.so.1", program: str = "cud
     )
     try:
         _wait_ready(probe)
-        with Gang(choice, library, program) as gang:
-            gang.enlist([probe.pid], expected=[probe.pid])
+        with ProcessGroup(choice, library, program) as group:
+            group.attach([probe.pid], expected=[probe.pid])
             before = time.monotonic()
-            _there_and_back(gang)
-            return Trial(gang.engine, gang.version, time.monotonic() - before)
+            _there_and_back(group)
+            return Trial(group.engine, group.version, time.monotonic() - before)
     finally:
         probe.kill()
         probe.communicate()
 
 
-def _there_and_back(gang: Gang) -> None:
-    gang.lock(_CALL_S)
-    gang.checkpoint(_CALL_S)
-    _expect(gang, "checkpointed")
-    gang.restore(_CALL_S)
-    gang.unlock(_CALL_S)
-    _expect(gang, "running")
+def _there_and_back(group: ProcessGroup) -> None:
+    group.lock(_CALL_S)
+    group.checkpoint(_CALL_S)
+    _expect(group, "checkpointed")
+    group.restore(_CALL_S)
+    group.unlock(_CALL_S)
+    _expect(group, "running")
 
 
-def _expect(gang: Gang, wanted: str) -> None:
-    (found,) = gang.states(_CALL_S).values()
+def _expect(group: ProcessGroup, wanted: str) -> None:
+    (found,) = group.states(_CALL_S).values()
     if found != wanted:
         raise CudaError(f"wanted the process that was tried {wanted}, the driver says it is {found}")
 

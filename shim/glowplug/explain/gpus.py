@@ -13,10 +13,10 @@ def of(bundle: BundleFacts) -> tuple[Gpu, ...] | None:
     """The container's GPUs; None where that can't be told."""
     if not asks_for_gpu(bundle):
         return ()
-    from glowplug.cuda import facts, given
+    from glowplug.cuda import assigned_devices, facts
 
     try:
-        return tuple(device.gpu for device in given.devices_of(bundle, facts.read().devices))
+        return tuple(device.gpu for device in assigned_devices.devices_of(bundle, facts.read().devices))
     except HostError:
         return None
 

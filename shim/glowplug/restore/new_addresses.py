@@ -3,12 +3,12 @@
 import ipaddress
 import os
 
-from glowplug.criu.settled import Settled
+from glowplug.criu.image_fixups import ImageFixups
 from glowplug.errors import CriuError
 from glowplug.podnet import addresses
 
 
-def instead_of(old: Settled, spec: dict[str, object]) -> dict[str, str]:
+def instead_of(old: ImageFixups, spec: dict[str, object]) -> dict[str, str]:
     """Old to new: the one of the same interface, and the same one of its family there. Raises CriuError, OSError.
 
     Of a checkpoint of an older Glowplug, which says no interfaces, the only one of its family.
@@ -21,7 +21,7 @@ def instead_of(old: Settled, spec: dict[str, object]) -> dict[str, str]:
     return {address: _instead(address, old, new) for address in old.addresses}
 
 
-def _instead(address: str, old: Settled, new: dict[str, tuple[str, int]]) -> str:
+def _instead(address: str, old: ImageFixups, new: dict[str, tuple[str, int]]) -> str:
     version = ipaddress.ip_address(address).version
     there = [other for other in new if ipaddress.ip_address(other).version == version]
     place = old.places.get(address)

@@ -7,14 +7,14 @@ that the container would see the node's. CRIU is told the right ones; its file o
 
 import os
 
-from glowplug.criu.settled import Settled
+from glowplug.criu.image_fixups import ImageFixups
 from glowplug.host import cgroup
 from glowplug.restore.attempt import Attempt
 
 
-def root(attempt: Attempt, settled: Settled | None) -> str | None:
+def root(attempt: Attempt, fixups: ImageFixups | None) -> str | None:
     """Where a cgroup namespace of the processes' own begins, from the root of the hierarchy."""
-    if settled is None or not settled.cgroup_namespace:
+    if fixups is None or not fixups.cgroup_namespace:
         return None
     return "/" + _relative(attempt)
 

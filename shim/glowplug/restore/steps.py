@@ -14,7 +14,7 @@ from glowplug import paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
-from glowplug.criu import config, gate, hostname, images, named, settled, sockets
+from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images, sockets
 from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import carried, overlay, shm, tree
@@ -46,7 +46,7 @@ class Work:
     """A restore under way.
 
     `stdio`: the container's own descriptors. `until`: the deadline in time.monotonic() seconds. `new_keyring`: the
-    container gets a session keyring of its own. `manifest` is there after `check`, `settled` after `view`, `gpu` only
+    container gets a session keyring of its own. `manifest` is there after `check`, `fixups` after `view`, `gpu` only
     where there is CUDA. `begin_part` is called with the name of what begins inside a step and is a stage of its own;
     `measured` gets its seconds.
     """
@@ -54,6 +54,7 @@ class Work:
     __slots__ = (
         "attempt",
         "begin_part",
+        "fixups",
         "gpu",
         "lease",
         "manifest",
@@ -61,7 +62,6 @@ class Work:
         "memory_bytes",
         "new_keyring",
         "plan",
-        "settled",
         "spec",
         "stdio",
         "until",
@@ -85,7 +85,7 @@ class Work:
         self.lease = -1
         self.gpu: Gpu | None = None
         self.manifest: dict[str, object] = {}
-        self.settled: settled.Settled | None = None
+        self.fixups: image_fixups.ImageFixups | None = None
         self.begin_part: Callable[[str], None] = lambda name: None
         self.measured: dict[str, float] = {}
         self.memory_bytes = 0
@@ -155,9 +155,7 @@ def shared_memory(work: Work) -> None:
     if os.path.isdir(source):
         with open(f"{work.checkpoint}/shm/index.json") as file:
             links = json.load(file)["links"]
-        charged.in_pod(
-            work.attempt, lambda: shm.apply(source, work.plan.shm, work.attempt.shm_record, links)
-        )
+        charged.in_pod(work.attempt, lambda: shm.apply(source, work.plan.shm, work.attempt.shm_record, links))
 
 
 def volumes(work: Work) -> None:
@@ -202,8 +200,8 @@ def view(work: Work) -> None:
     stored, into = f"{work.checkpoint}/images", work.attempt.view
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)
-    work.settled = settled.read(stored)
-    addresses = new_addresses.instead_of(work.settled, work.spec)
+    work.fixups = image_fixups.read(stored)
+    addresses = new_addresses.instead_of(work.fixups, work.spec)
     if addresses:
         sockets.rebind(stored, into, addresses)
     images.view(stored, into)
@@ -217,8 +215,8 @@ def spec(work: Work) -> None:
         file.write(
             config.restore(
                 hold=_stays_stopped(work),
-                cgroup=own_cgroup.root(work.attempt, work.settled),
-                script=gate.script_in(work.bundle),
+                cgroup=own_cgroup.root(work.attempt, work.fixups),
+                script=action_script.script_in(work.bundle),
                 mounts=[
                     *own_cgroup.mounts(work.attempt, work.spec),
                     *hook_mounts.made(work.checkpoint, work.bundle),
@@ -251,7 +249,7 @@ def criu(work: Work) -> None:
         raise CriuError("the container's first process died as soon as it ran")
 
 
-def run_runc(work: Work, at_gate: Callable[[Work, gate.Gate, Callable[[], bool]], None]) -> None:
+def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[], bool]], None]) -> None:
     """`runc restore` to its end. `at_gate`: called once, with the gate and what says whether runc has ended, to wait
     for the tree and to let it go. Raises CriuError."""
     facts = work.attempt.facts
@@ -275,12 +273,15 @@ def run_runc(work: Work, at_gate: Callable[[Work, gate.Gate, Callable[[], bool]]
         work.attempt.id,
     ]
     env = {**os.environ, VARIABLE: work.attempt.id}
-    found_first = named.directory(criu_path, work.bundle)
+    found_first = criu_symlink.directory(criu_path, work.bundle)
     env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     if work.new_keyring:
         keyring.join(f"_ses.{work.attempt.id}")
     stdio.give_to_user(work.stdio, work.spec)
-    with stdio.for_runc(work.stdio) as given, gate.Gate(work.bundle, work.attempt.opened_record) as held_at:
+    with (
+        stdio.for_runc(work.stdio) as given,
+        action_script.Gate(work.bundle, work.attempt.opened_record) as held_at,
+    ):
         status = child.run(
             arguments,
             work.left_s(),
@@ -299,7 +300,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, gate.Gate, Callable[[], bool]]
         raise CriuError("the restored tree did not stand at the gate: its script was killed")
 
 
-def _at_gate(work: Work, held_at: gate.Gate, is_over: Callable[[], bool]) -> None:
+def _at_gate(work: Work, held_at: action_script.Gate, is_over: Callable[[], bool]) -> None:
     """While the tree stands at the gate: large mappings are written from the extents, and it is checked, told and let
     go. One that stays stopped is let go too, and stopped by CRIU."""
     init = held_at.wait(work.until, is_over)

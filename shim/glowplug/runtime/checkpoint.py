@@ -10,7 +10,7 @@ import json
 from glowplug import paths
 from glowplug.capture.runc import Runc
 from glowplug.cuda import processes, sharing, undumpable
-from glowplug.cuda.gang import CudaLost
+from glowplug.cuda.process_group import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import CudaError, GlowplugError
 from glowplug.host import process

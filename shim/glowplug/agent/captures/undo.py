@@ -81,15 +81,15 @@ def _thaw(config: Config, root: str, container: str) -> None:
 
 def give_cuda_back(pid: int) -> None:
     """To the processes below this one (host pid), where the capture has left them without. What can't be is logged."""
-    from glowplug.cuda import gang, processes
+    from glowplug.cuda import process_group, processes
 
     held = processes.mapping_libcuda(process.tree(pid))
     if not held:
         return
     try:
-        with gang.Gang(*ENGINE) as crew:
-            crew.enlist(held)
-            crew.recover(CUDA_BACK_S)
+        with process_group.ProcessGroup(*ENGINE) as group:
+            group.attach(held)
+            group.recover(CUDA_BACK_S)
     except CudaError as error:
         log.error("CUDA of a container whose capture was killed: %s", error)
 

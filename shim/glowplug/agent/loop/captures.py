@@ -7,7 +7,7 @@ from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop import keeping
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.loop.row import FINISHED, Case, Next, Row, State
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 from glowplug.outcomes import capture_outcome
 
@@ -33,7 +33,7 @@ def ask(parts: Parts, row: Row) -> Next:
 
 def _asked(parts: Parts, row: Row, case: Case) -> Next:
     if has_ended(case.running):
-        return SETTLED
+        return FINISHED
     if _is_held(parts, case):
         return keeping.rest(parts, case)
     began = time.monotonic()
@@ -66,7 +66,7 @@ def capture(parts: Parts, row: Row) -> Next:
     assert case is not None and case.judgement is not None
     try:
         if has_ended(case.running):
-            return SETTLED
+            return FINISHED
         if _is_held(parts, case):
             return keeping.rest(parts, case)
         parts.learned.require_capture(case.judgement.workload)
@@ -78,15 +78,15 @@ def capture(parts: Parts, row: Row) -> Next:
         return _given_up(parts, case, error)
     answer = parts.children.capture(task)
     if answer is None:
-        return SETTLED  # the agent ends; the next one finds the container again
+        return FINISHED  # the agent ends; the next one finds the container again
     if answer["result"] == capture_outcome.CAPTURED:
         parts.learned.captured(case.judgement)
         parts.decided(case.candidate)
-        return SETTLED
+        return FINISHED
     if answer["result"] == capture_outcome.NOT_NEEDED:
         parts.not_needed(case.candidate, str(answer["detail"]))
         parts.end_if_wanted(case.candidate, case.policy.when)
-        return SETTLED
+        return FINISHED
     if answer.get("passing") is True and time.monotonic() < case.until:
         case.tries += 1
         return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
@@ -115,4 +115,4 @@ def _given_up(parts: Parts, case: Case, error: Exception) -> Next:
     known = error if isinstance(error, GlowplugError) else GlowplugError(str(error))
     parts.refused(case.candidate, known)
     parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
-    return SETTLED
+    return FINISHED

@@ -10,7 +10,7 @@ from glowplug import presets
 from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop.asking import asked_again_s, is_ready
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.loop.row import FINISHED, Case, Next, Row, State
 from glowplug.capture import judged, since_start, weights
 from glowplug.checkpoint import eligible
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
@@ -23,7 +23,7 @@ UNREAD_S = 1.0
 def rest(parts: Parts, case: Case) -> Next:
     """What is left to be done for a container that is not captured (any more)."""
     asks = case.policy.ready is not None and parts.resolver.compile_caches.asked(case.candidate.facts)
-    return Next(State.KEEPING, 0.0) if asks else SETTLED
+    return Next(State.KEEPING, 0.0) if asks else FINISHED
 
 
 def keep(parts: Parts, row: Row) -> Next:
@@ -31,20 +31,20 @@ def keep(parts: Parts, row: Row) -> Next:
     case = row.case
     assert case is not None
     if has_ended(case.running) or time.monotonic() >= case.until:
-        return SETTLED
+        return FINISHED
     try:
         if not is_ready(parts, row, case):
             return Next(State.KEEPING, asked_again_s(parts, case))
     except ContainerdError:
         raise
     except (GlowplugError, OSError):
-        return SETTLED
+        return FINISHED
     try:
         digest = _key(parts, case)
     except weights.Unread:
         return Next(State.KEEPING, UNREAD_S)
     parts.resolver.compile_caches.keep(parts.containerd, case.candidate, case.running.pid, digest)
-    return SETTLED
+    return FINISHED
 
 
 def _key(parts: Parts, case: Case) -> str:

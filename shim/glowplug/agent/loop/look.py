@@ -9,7 +9,7 @@ from glowplug.agent.captures.candidate import Candidate
 from glowplug.agent.captures.running import Running, look_up
 from glowplug.agent.loop import keeping
 from glowplug.agent.loop.parts import Parts, since
-from glowplug.agent.loop.row import FOREIGN, GONE, NEVER, SETTLED, Case, Next, Row, State
+from glowplug.agent.loop.row import FINISHED, FOREIGN, GONE, NEVER, Case, Next, Row, State
 from glowplug.agent.serving import prepare
 from glowplug.capture import judged, weights
 from glowplug.capture import policy as policies
@@ -57,10 +57,10 @@ def consider(parts: Parts, row: Row) -> Next:
     if candidate is None:
         return FOREIGN
     if not candidate.restored and not is_chosen(candidate.facts, parts.config.capture_containers):
-        return SETTLED
+        return FINISHED
     task = parts.containerd.task(row.id)
     if row.exited or (task is not None and task.status == "stopped"):
-        return SETTLED
+        return FINISHED
     running = look_up(parts.containerd, record, candidate.facts)
     if running is None:
         late = row.started is None or time.time() - row.started > GIVEN_UP_AFTER_S
@@ -88,12 +88,12 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         if config.mode == "on":
             wanted = policies.wanted(candidate.facts, policies.when(config.capture))
             parts.end_if_wanted(slim, wanted, captured=candidate.restored)
-        return SETTLED
+        return FINISHED
     if candidate.restored:
         row.case = Case(slim, policy, running, None, until=0.0)
         return Next(State.WAKING, 0.0)
     if judged.is_decided(candidate.id) and policy.when not in ("any-time", "once-and-exit"):
-        return SETTLED  # by an agent before this one; by now it serves
+        return FINISHED  # by an agent before this one; by now it serves
     until = time.monotonic() + config.ready_deadline_s
     try:
         candidates.require_wanted(candidate, policy, config)

@@ -208,7 +208,7 @@ class Loop(threading.Thread):
             row.due = 0.0 if row.again else now + result.after_s
             if result.gone:
                 self._drop(row)
-            elif row.state in (State.SETTLED, State.FOREIGN):
+            elif row.state in (State.FINISHED, State.FOREIGN):
                 row.case, row.record, row.due = None, None, NEVER
         if line is not None:
             for other in self._rows.values():

@@ -1,12 +1,12 @@
 """One container in the agent's table: its state, when it is looked at next, and what is known of it so far.
 
-    new ──→ created ──→ waiting ⇄ ready ──→ capturing ──→ settled
+    new ──→ created ──→ waiting ⇄ ready ──→ capturing ──→ finished
       │         │          └─────→ keeping ←────┘
-      │         └─────→ waking ─────────────────────────→ settled
+      │         └─────→ waking ─────────────────────────→ finished
       └──→ foreign
 
-`keeping`: it is not captured, and once it is ready its compile caches are kept; then it is settled.
-`settled`: nothing is to be done for it any more. `foreign`: none of ours. A container id has one life, so neither is
+`keeping`: it is not captured, and once it is ready its compile caches are kept; then it is finished.
+`finished`: nothing is to be done for it any more. `foreign`: none of ours. A container id has one life, so neither is
 ever left, but with the container.
 """
 
@@ -38,7 +38,7 @@ class State(StrEnum):
     CAPTURING = "capturing"
     KEEPING = "keeping"
     WAKING = "waking"
-    SETTLED = "settled"
+    FINISHED = "finished"
     FOREIGN = "foreign"
 
 
@@ -106,6 +106,6 @@ class Next:
     gone: bool = False
 
 
-SETTLED = Next(State.SETTLED)
+FINISHED = Next(State.FINISHED)
 FOREIGN = Next(State.FOREIGN)
-GONE = Next(State.SETTLED, gone=True)
+GONE = Next(State.FINISHED, gone=True)

@@ -14,7 +14,7 @@ from glowplug import paths
 from glowplug.agent.captures import canary, hooks
 from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.loop.row import SETTLED, Case, Next, Row, State
+from glowplug.agent.loop.row import FINISHED, Case, Next, Row, State
 from glowplug.cache import layout
 from glowplug.cache.state import FOREVER
 from glowplug.errors import CacheError, CanaryError, HookError
@@ -39,10 +39,10 @@ def wake(parts: Parts, row: Row) -> Next:
     case = row.case
     assert case is not None
     if has_ended(case.running):
-        return SETTLED
+        return FINISHED
     if not is_due(case):
         parts.end_if_wanted(case.candidate, case.policy.when)
-        return SETTLED
+        return FINISHED
     began = time.monotonic()
     case.until = case.until or began + 2 * case.policy.hook_timeout_s
     try:
@@ -56,7 +56,7 @@ def wake(parts: Parts, row: Row) -> Next:
     _report(case, {"result": result, **tries, **({"seconds": seconds} if seconds else {})})
     _remember(case)
     parts.end_if_wanted(case.candidate, case.policy.when)
-    return SETTLED
+    return FINISHED
 
 
 def _woken(parts: Parts, case: Case) -> tuple[str, dict[str, float]]:
@@ -89,7 +89,7 @@ def _failed(case: Case, error: HookError) -> Next:
     case.tries += 1
     candidate = case.candidate
     if has_ended(case.running):
-        return SETTLED
+        return FINISHED
     if case.tries < hooks.TRIES and time.monotonic() < case.until:
         log.warning("container %s: try %d to wake it failed: %s", candidate.id, case.tries, error)
         return Next(State.WAKING, hooks.again_after_s(case.tries))
@@ -102,7 +102,7 @@ def _ended(case: Case, error: HookError) -> Next:
     _report(case, {"result": FAILED, "detail": str(error), "tries": case.tries})
     ending.kill(case.running.pid)
     _remember(case)
-    return SETTLED
+    return FINISHED
 
 
 def _report(case: Case, said: dict[str, object]) -> None:

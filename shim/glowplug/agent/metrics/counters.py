@@ -21,7 +21,7 @@ RATES = tuple(gigabytes * 1e9 for gigabytes in (0.25, 0.5, 1, 2, 4, 8, 12, 16, 2
 
 PHASES = (
     *("resolve", *steps.NAMES, "memory"),
-    *("cuda_enlist", "cuda_hold", "cuda_restore", "cuda_unlock"),
+    *("cuda_attach", "cuda_hold", "cuda_restore", "cuda_unlock"),
 )
 STAGES = (*steps.NAMES, "memory", "deadline", "killed", "cleanup")
 """What a fallback names."""

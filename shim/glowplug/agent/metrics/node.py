@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from glowplug import paths
 from glowplug.cache import disk
-from glowplug.cache.rows import Row
 from glowplug.cache.store import Store
+from glowplug.cache.summary import Row
 from glowplug.errors import CacheError
 from glowplug.outcomes import under_way
 

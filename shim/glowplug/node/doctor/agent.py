@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.host import proc
-from glowplug.node.doctor.asked import Asked
+from glowplug.node.doctor.probes import Probes
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.outcomes import ask
 
@@ -17,8 +17,8 @@ START = "systemctl start glowplug-agent"
 _QUESTION: dict[str, object] = {"op": "history", "container": ""}
 
 
-def answers(_: Asked) -> Finding:
-    """Asked with the deadline that it has when a container is created."""
+def answers(_: Probes) -> Finding:
+    """Probes with the deadline that it has when a container is created."""
     before = time.monotonic()
     try:
         ask.ask(_QUESTION)
@@ -27,7 +27,7 @@ def answers(_: Asked) -> Finding:
     return ok(f"answers, {1000 * (time.monotonic() - before):.0f} ms")
 
 
-def seccomp(_: Asked) -> Finding:
+def seccomp(_: Probes) -> Finding:
     """Of the agent's own process, not of this shell: one under a filter may suspend no other process's."""
     pid = _agent_pid()
     try:
@@ -51,7 +51,7 @@ def judge_seccomp(pid: int, status: Mapping[str, str]) -> Finding:
     )
 
 
-def privileges(_: Asked) -> Finding:
+def privileges(_: Probes) -> Finding:
     """Of the agent's own process: what it restores to try a checkpoint inherits no_new_privs, and keeps it."""
     pid = _agent_pid()
     try:

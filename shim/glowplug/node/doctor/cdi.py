@@ -11,8 +11,8 @@ from typing import Any
 
 from glowplug.errors import HostError
 from glowplug.node.doctor import gpu
-from glowplug.node.doctor.asked import Asked, options
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes, options
 from glowplug.node.doctor.programs import version_numbers
 
 SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")  # containerd's own default
@@ -27,15 +27,15 @@ CDI_MODES = ("cdi", "jit-cdi")
 _GENERATE = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
 
-def reach(asked: Asked) -> Finding:
+def reach(probes: Probes) -> Finding:
     """HostError: a file that can't be read."""
     if not gpu.present():
         return ok(gpu.NO_GPU)
-    handler, config = asked.handler() or {}, asked.cri().config
+    handler, config = probes.handler() or {}, probes.cri().config
     chained = chain_config(str(options(handler).get("BinaryName", "")))
     if chained:
         return judge_chain(chained, _toml(chained))
-    on = is_on(config.get("enableCDI"), asked.containerd_version())
+    on = is_on(config.get("enableCDI"), probes.containerd_version())
     directories = [str(one) for one in config.get("cdiSpecDirs") or SPEC_DIRS]
     return judge_specs(on, directories, specs(directories))
 
@@ -50,10 +50,10 @@ def judge_specs(on: bool, directories: Iterable[str], devices: Mapping[str, int]
     found = {file: count for file, count in devices.items() if count}
     if on and found:
         return ok(f"CDI: {max(found.values())} devices in {', '.join(sorted(found))}")
-    needed = "CDI, or a device plugin that puts nodes and libraries into the spec"
+    want = "CDI, or a device plugin that puts nodes and libraries into the spec"
     if not on:
-        return warning("CDI is off in containerd", needed, "enable_cdi = true in containerd's CRI section")
-    return warning(f"CDI is on, no {KIND} in {' and '.join(directories)}", needed, _GENERATE)
+        return warning("CDI is off in containerd", want, "enable_cdi = true in containerd's CRI section")
+    return warning(f"CDI is on, no {KIND} in {' and '.join(directories)}", want, _GENERATE)
 
 
 def chain_config(binary: str) -> str:
@@ -82,8 +82,8 @@ def judge_chain(path: str, config: Mapping[str, Any]) -> Finding:
     if mode in CDI_MODES:
         return ok(f"behind {CHAINED}, mode {mode}")
     found = f"behind {CHAINED}, mode {mode}"
-    needed = "mode cdi: by a hook, GPUs come where no checkpoint sees them, and such pods start cold"
-    return warning(found, needed, f'mode = "cdi" in {NVIDIA_CONFIG}, then glowplug node install')
+    want = "mode cdi: by a hook, GPUs come where no checkpoint sees them, and such pods start cold"
+    return warning(found, want, f'mode = "cdi" in {NVIDIA_CONFIG}, then glowplug node install')
 
 
 def specs(directories: Iterable[str]) -> dict[str, int]:

@@ -14,11 +14,11 @@ from glowplug.node.doctor import (
     kernel,
     kernel_options,
     memory,
-    privacy,
+    permissions,
     runc,
 )
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding
+from glowplug.node.doctor.probes import Probes
 
 SAID = 300
 """Characters of an error that a finding shows."""
@@ -29,7 +29,7 @@ class Check:
     """`must`: without it nothing is restored, so a check that can't tell is as good as one that failed."""
 
     name: str
-    look: Callable[[Asked], Finding]
+    look: Callable[[Probes], Finding]
     must: bool = True
 
 
@@ -66,12 +66,12 @@ CHECKS = (
     Check("agent", agent.answers),
     Check("agent: seccomp", agent.seccomp, must=False),
     Check("agent: privileges", agent.privileges, must=False),
-    Check("run directory", privacy.run_dir),
-    Check("cache", privacy.cache),
+    Check("run directory", permissions.run_dir),
+    Check("cache", permissions.cache),
     Check("cache: room", disk.room, must=False),
     Check("cache: speed", disk.speed, must=False),
     Check("cache: compiled", disk.compile_caches, must=False),
-    Check("programs", privacy.programs),
+    Check("binaries", permissions.programs),
     Check("NVIDIA driver", gpu.driver),
     Check("NVML", gpu.nvml),
     Check("CUDA checkpoints", gpu.checkpoints),
@@ -81,15 +81,15 @@ CHECKS = (
 
 def run(settings: Config) -> Iterator[Checked]:
     """Every check, one after the other, as each is done. Never raises."""
-    asked = Asked(settings)
+    probes = Probes(settings)
     for check in CHECKS:
-        yield Checked(check.name, look(check, asked))
+        yield Checked(check.name, look(check, probes))
 
 
-def look(check: Check, asked: Asked) -> Finding:
+def look(check: Check, probes: Probes) -> Finding:
     """What the check finds; that it can't tell, and why, where it raises. Unknown is not ready."""
     try:
-        return check.look(asked)
+        return check.look(probes)
     except Exception as error:  # noqa: BLE001  # whatever it is: it is told, and the other checks go on
         said = " ".join(str(error).split())[:SAID] or type(error).__name__
         return Finding("wrong" if check.must else "warning", f"can't tell: {said}", "", "")

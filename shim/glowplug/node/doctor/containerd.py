@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from glowplug.errors import ContainerdError
-from glowplug.node.doctor.asked import HANDLER, Asked, handlers, options
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import HANDLER, Probes, handlers, options
 from glowplug.node.doctor.programs import version_numbers
 
 OLDEST = (1, 6)
@@ -19,9 +19,9 @@ INSTALL = "glowplug node install"
 _START = "systemctl start containerd, or set `containerd_socket` in the configuration"
 
 
-def version(asked: Asked) -> Finding:
+def version(probes: Probes) -> Finding:
     try:
-        return judge_version(asked.containerd_version())
+        return judge_version(probes.containerd_version())
     except ContainerdError as error:
         return wrong(str(error), "a containerd that answers", _START)
 
@@ -33,8 +33,8 @@ def judge_version(text: str) -> Finding:
     return wrong(text, "containerd 1.6 or newer", "install a newer containerd")
 
 
-def ready(asked: Asked) -> Finding:
-    return judge_ready(asked.cri().conditions)
+def ready(probes: Probes) -> Finding:
+    return judge_ready(probes.cri().conditions)
 
 
 def judge_ready(conditions: Mapping[str, bool]) -> Finding:
@@ -45,8 +45,8 @@ def judge_ready(conditions: Mapping[str, bool]) -> Finding:
     return wrong(f"not {' and not '.join(missing)}", "both", "install a CNI plugin; see containerd's log")
 
 
-def handler(asked: Asked) -> Finding:
-    found = asked.handler()
+def handler(probes: Probes) -> Finding:
+    found = probes.handler()
     return judge_handler(found, os.access(str(options(found or {}).get("BinaryName", "")), os.X_OK))
 
 
@@ -62,8 +62,8 @@ def judge_handler(handler: Mapping[str, Any] | None, is_there: bool) -> Finding:
     return ok(str(binary))
 
 
-def annotations(asked: Asked) -> Finding:
-    return judge_annotations(asked.handler() or {})
+def annotations(probes: Probes) -> Finding:
+    return judge_annotations(probes.handler() or {})
 
 
 def judge_annotations(handler: Mapping[str, Any]) -> Finding:
@@ -74,13 +74,13 @@ def judge_annotations(handler: Mapping[str, Any]) -> Finding:
         if ANNOTATIONS not in (handler.get(name) or ())
     ]
     if not missing:
-        return ok(f"{ANNOTATIONS} are handed on")
-    needed = f"{ANNOTATIONS} there, for what pods wish (glowplug.dev/capture, …)"
-    return warning(f"not in {' and '.join(missing)}", needed, INSTALL)
+        return ok(f"{ANNOTATIONS} are passed through")
+    want = f"{ANNOTATIONS} there, for what pods wish (glowplug.dev/capture, …)"
+    return warning(f"not in {' and '.join(missing)}", want, INSTALL)
 
 
-def runc_root(asked: Asked) -> Finding:
-    return judge_runc_root(asked.handler() or {}, asked.settings.runc_root)
+def runc_root(probes: Probes) -> Finding:
+    return judge_runc_root(probes.handler() or {}, probes.settings.runc_root)
 
 
 def judge_runc_root(handler: Mapping[str, Any], configured: str) -> Finding:
@@ -93,8 +93,8 @@ def judge_runc_root(handler: Mapping[str, Any], configured: str) -> Finding:
     )
 
 
-def snapshotter(asked: Asked) -> Finding:
-    return judge_snapshotter(asked.handler() or {}, asked.cri().config)
+def snapshotter(probes: Probes) -> Finding:
+    return judge_snapshotter(probes.handler() or {}, probes.cri().config)
 
 
 def judge_snapshotter(handler: Mapping[str, Any], config: Mapping[str, Any]) -> Finding:
@@ -108,9 +108,9 @@ def judge_snapshotter(handler: Mapping[str, Any], config: Mapping[str, Any]) -> 
     )
 
 
-def cgroup_driver(asked: Asked) -> Finding:
-    config = asked.cri().config
-    return judge_cgroup_driver(asked.handler() or {}, handlers(config).get("runc"))
+def cgroup_driver(probes: Probes) -> Finding:
+    config = probes.cri().config
+    return judge_cgroup_driver(probes.handler() or {}, handlers(config).get("runc"))
 
 
 def judge_cgroup_driver(handler: Mapping[str, Any], stock: Mapping[str, Any] | None) -> Finding:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from glowplug.criu import program
 from glowplug.errors import CriuError
 from glowplug.node.doctor import programs
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 
 INSTALL = "hack/bootstrap-node.sh, or set `criu` in the configuration"
 
@@ -33,9 +33,9 @@ FEATURES: Mapping[str, str] = {
 """Features as `criu check --feature` names them (criu/cr-check.c), and what needs them."""
 
 
-def version(asked: Asked) -> Finding:
+def version(probes: Probes) -> Finding:
     try:
-        return judge_version(asked.settings.criu, program.version(asked.settings.criu))
+        return judge_version(probes.settings.criu, program.version(probes.settings.criu))
     except CriuError as error:
         return wrong(str(error), f"CRIU {_oldest()} or newer", INSTALL)
 
@@ -56,9 +56,9 @@ def _oldest() -> str:
     return ".".join(map(str, program.MINIMUM))
 
 
-def check(asked: Asked) -> Finding:
+def check(probes: Probes) -> Finding:
     """`criu check`: what CRIU can't do without at all."""
-    return judge_check(programs.run([asked.settings.criu, "check"]))
+    return judge_check(programs.run([probes.settings.criu, "check"]))
 
 
 def judge_check(said: programs.Said) -> Finding:
@@ -69,8 +69,8 @@ def judge_check(said: programs.Said) -> Finding:
     )
 
 
-def features(asked: Asked) -> Finding:
-    criu = asked.settings.criu
+def features(probes: Probes) -> Finding:
+    criu = probes.settings.criu
     return judge_features(
         {name: programs.run([criu, "check", "--feature", name]).status == 0 for name in FEATURES}
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from glowplug.cache import layout
 from glowplug.config import free_floor
 from glowplug.errors import HostError
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 
 MEASURED_BYTES = 256 << 20
 BLOCK_BYTES = 4 << 20
@@ -31,9 +31,9 @@ class Speed:
     direct: bool
 
 
-def room(asked: Asked) -> Finding:
+def room(probes: Probes) -> Finding:
     """OSError: the file system can't be asked."""
-    settings = asked.settings
+    settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
     read_only = bool(found.f_flag & os.ST_RDONLY)
@@ -43,33 +43,33 @@ def room(asked: Asked) -> Finding:
 def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
     """Sizes in bytes; what is under the floor is left free by captures. `read_only`: of its file system."""
     if read_only:
-        needed = "to be written: each restore notes there that it uses a checkpoint"
+        want = "to be written: each restore notes there that it uses a checkpoint"
         return wrong(
-            f"{directory} is read-only", needed, "look after its disk (dmesg), then mount it read-write"
+            f"{directory} is read-only", want, "look after its disk (dmesg), then mount it read-write"
         )
     text = f"{_gb(free)} free in {directory}"
     if free > floor + MODEST_CHECKPOINT_BYTES:
         return ok(text)
-    needed = (
+    want = (
         f"{_gb(floor + MODEST_CHECKPOINT_BYTES)}: {_gb(floor)} stay free, a checkpoint takes up to its memory"
     )
-    mend = "glowplug gc, or a larger disk, or a lower free_floor_bytes"
-    return warning(text, needed, mend)
+    fix = "glowplug gc, or a larger disk, or a lower free_floor_bytes"
+    return warning(text, want, fix)
 
 
-def compile_caches(asked: Asked) -> Finding:
+def compile_caches(probes: Probes) -> Finding:
     """How many are kept, and what they take. OSError: they can't be looked at."""
     try:
-        entries = list(os.scandir(layout.compile_caches(asked.settings.cache)))
+        entries = list(os.scandir(layout.compile_caches(probes.settings.cache)))
     except FileNotFoundError:
         entries = []
     taken = sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
     return ok(f"{len(entries)} kept, {taken / 1e6:.0f} MB" if entries else "none kept")
 
 
-def speed(asked: Asked) -> Finding:
+def speed(probes: Probes) -> Finding:
     """HostError: no room to measure; OSError: the disk failed."""
-    settings = asked.settings
+    settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
     if found.f_bavail * found.f_frsize < free_floor(settings) + MEASURED_BYTES:
@@ -86,8 +86,8 @@ def judge_speed(found: Speed, deadline_s: float) -> Finding:
     if found.read * deadline_s >= MODEST_CHECKPOINT_BYTES:
         return ok(f"{text}; {_gb(found.read * deadline_s)} in the {deadline_s:g} s of a restore")
     least = MODEST_CHECKPOINT_BYTES / deadline_s / 1e6
-    needed = f"{least:.0f} MB/s: {_gb(MODEST_CHECKPOINT_BYTES)} read in the {deadline_s:g} s of a restore"
-    return warning(text, needed, "set `cache` to a directory of a faster disk")
+    want = f"{least:.0f} MB/s: {_gb(MODEST_CHECKPOINT_BYTES)} read in the {deadline_s:g} s of a restore"
+    return warning(text, want, "set `cache` to a directory of a faster disk")
 
 
 def measure(directory: str) -> Speed:

@@ -1,4 +1,4 @@
-"""What one check has found: a level, what is there, what is needed, and what mends it."""
+"""What one check has found: a level, what is there, what is expected, and what fixes it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,15 @@ or on a node with GPUs nothing that has one."""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`found` stands in a table, so it is short. `needed` and `mend` are empty where all is well.
+    """`found` stands in a table, so it is short. `want` and `fix` are empty where all is well.
 
-    `mend`: a command to type where there is one, else what to do in a few words.
+    `fix`: a command to type where there is one, else what to do in a few words.
     """
 
     level: Level
     found: str
-    needed: str = ""
-    mend: str = ""
+    want: str = ""
+    fix: str = ""
 
 
 def ok(found: str) -> Finding:
@@ -26,11 +26,11 @@ def ok(found: str) -> Finding:
     return Finding("ok", found)
 
 
-def warning(found: str, needed: str, mend: str) -> Finding:
+def warning(found: str, want: str, fix: str) -> Finding:
     """Restores work, but not for all, or not as fast as they could."""
-    return Finding("warning", found, needed, mend)
+    return Finding("warning", found, want, fix)
 
 
-def wrong(found: str, needed: str, mend: str) -> Finding:
+def wrong(found: str, want: str, fix: str) -> Finding:
     """As long as it is so, every start is cold."""
-    return Finding("wrong", found, needed, mend)
+    return Finding("wrong", found, want, fix)

@@ -9,8 +9,8 @@ import os
 from glowplug.cuda import trial
 from glowplug.cuda.facts import Node
 from glowplug.errors import CudaError
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 from glowplug.node.doctor.programs import version_numbers
 
 NO_GPU = "no GPU here"
@@ -39,7 +39,7 @@ def _is_gpu(device: str) -> bool:
         return False  # it was pulled meanwhile
 
 
-def driver(_: Asked) -> Finding:
+def driver(_: Probes) -> Finding:
     try:
         with open("/sys/module/nvidia/version") as file:
             return judge_driver(present(), file.read().strip())
@@ -61,9 +61,9 @@ def judge_driver(there: bool, version: str) -> Finding:
     return ok(version)
 
 
-def nvml(asked: Asked) -> Finding:
+def nvml(probes: Probes) -> Finding:
     """HostError: NVML is there and can't answer."""
-    return judge_nvml(asked.gpus()) if present() else ok(NO_GPU)
+    return judge_nvml(probes.gpus()) if present() else ok(NO_GPU)
 
 
 def judge_nvml(node: Node) -> Finding:
@@ -82,7 +82,7 @@ def judge_nvml(node: Node) -> Finding:
     return ok(text)
 
 
-def checkpoints(_: Asked) -> Finding:
+def checkpoints(_: Probes) -> Finding:
     """A process of our own is taken off a GPU and brought back."""
     if not present():
         return ok(NO_GPU)

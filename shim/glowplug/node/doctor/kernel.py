@@ -5,8 +5,8 @@ import os
 from glowplug.capture.real_user import CAP_SYS_RESOURCE
 from glowplug.capture.subject import PAGE_BYTES
 from glowplug.host import cgroup, process
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 from glowplug.node.doctor.programs import version_numbers
 
 OLDEST = (5, 6)
@@ -20,7 +20,7 @@ NO_ATTACH = 3  # Documentation/admin-guide/LSM/Yama.rst; it can't be lowered on 
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
 
-def version(_: Asked) -> Finding:
+def version(_: Probes) -> Finding:
     return judge_version(os.uname().release)
 
 
@@ -32,7 +32,7 @@ def judge_version(release: str) -> Finding:
     return wrong(release, f"Linux {oldest} or newer", "boot a newer kernel")
 
 
-def page_size(_: Asked) -> Finding:
+def page_size(_: Probes) -> Finding:
     return judge_page_size(os.sysconf("SC_PAGE_SIZE"))
 
 
@@ -40,10 +40,12 @@ def judge_page_size(page_bytes: int) -> Finding:
     """Images are rewritten in pages of one size (capture/subject.py)."""
     if page_bytes == PAGE_BYTES:
         return ok(f"{page_bytes} bytes")
-    return wrong(f"{page_bytes} bytes", f"{PAGE_BYTES}: others were not tried", "boot a kernel with such pages")
+    return wrong(
+        f"{page_bytes} bytes", f"{PAGE_BYTES}: others were not tried", "boot a kernel with such pages"
+    )
 
 
-def ptrace(_: Asked) -> Finding:
+def ptrace(_: Probes) -> Finding:
     """Whether root may attach to a process, as CRIU and the hold on CUDA processes do (Yama)."""
     if not os.path.exists(_YAMA):
         return judge_ptrace(None)
@@ -64,7 +66,7 @@ def judge_ptrace(scope: str | None) -> Finding:
     )
 
 
-def capabilities(_: Asked) -> Finding:
+def capabilities(_: Probes) -> Finding:
     return judge_capabilities(process.effective_capabilities("self"))
 
 
@@ -84,7 +86,7 @@ def judge_capabilities(effective: int) -> Finding:
     return ok("root has what CRIU needs")
 
 
-def cgroups(_: Asked) -> Finding:
+def cgroups(_: Probes) -> Finding:
     """HostError: no hierarchy is mounted."""
     return judge_cgroups(cgroup.version(), cgroup.mountpoints())
 

@@ -5,8 +5,8 @@ import os
 import select
 from collections.abc import Callable, Iterable, Mapping
 
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, wrong
+from glowplug.node.doctor.probes import Probes
 
 Try = Callable[[], bool]
 
@@ -55,7 +55,7 @@ OPTIONS: Mapping[str, Try | None] = {
 is easy (None: `criu check` looks at the sockets)."""
 
 
-def options(_: Asked) -> Finding:
+def options(_: Probes) -> Finding:
     return judge_options(read(), tried())
 
 

@@ -1,13 +1,13 @@
 """Memory: whether it may come back as huge pages."""
 
 from glowplug.errors import HostError
-from glowplug.node.doctor.asked import Asked
 from glowplug.node.doctor.finding import Finding, ok, warning
+from glowplug.node.doctor.probes import Probes
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 
 
-def huge_pages(_: Asked) -> Finding:
+def huge_pages(_: Probes) -> Finding:
     return judge_huge_pages(_read("enabled"), _read("shmem_enabled"))
 
 
@@ -17,20 +17,22 @@ def judge_huge_pages(enabled: str | None, shared: str | None) -> Finding:
     HostError where nothing is chosen in it.
     """
     found = _chosen(enabled) if enabled else "not in this kernel"
-    needed: list[str] = []
-    mend: list[str] = []
+    want: list[str] = []
+    fix: list[str] = []
     if found not in ("always", "madvise"):
-        needed.append("madvise or always: with small pages, memory takes about twice as long to come back")
-        mend.append(f"echo madvise >{_THP}/enabled")
+        want.append("madvise or always: with small pages, memory takes about twice as long to come back")
+        fix.append(f"echo madvise >{_THP}/enabled")
     if shared:
         chosen = _chosen(shared)
         found += f"; shared memory: {chosen}"
         if chosen in ("never", "deny"):
-            needed.append(
+            want.append(
                 "shmem_enabled at advise: 16 GB of weights that CUDA has pinned come back in 4.9 s, not in 9.0"
             )
-            mend.append(f"glowplug node install --huge-shm, or until the next boot echo advise >{_THP}/shmem_enabled")
-    return warning(found, "; ".join(needed), "; ".join(mend)) if needed else ok(found)
+            fix.append(
+                f"glowplug node install --huge-shm, or until the next boot echo advise >{_THP}/shmem_enabled"
+            )
+    return warning(found, "; ".join(want), "; ".join(fix)) if want else ok(found)
 
 
 def _chosen(text: str) -> str:

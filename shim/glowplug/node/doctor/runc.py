@@ -5,8 +5,8 @@ import re
 from glowplug.errors import HostError, NodeError
 from glowplug.node import modules
 from glowplug.node.doctor import programs
-from glowplug.node.doctor.asked import Asked, options
 from glowplug.node.doctor.finding import Finding, ok, wrong
+from glowplug.node.doctor.probes import Probes, options
 
 OLDEST = (1, 1)
 OLDEST_PYTHON = (3, 11)
@@ -16,10 +16,10 @@ _INSTALL = "apt-get install runc, or set `runc` in the configuration"
 _AGAIN = "hack/bootstrap-node.sh"
 
 
-def version(asked: Asked) -> Finding:
+def version(probes: Probes) -> Finding:
     """The runc that captures."""
     try:
-        return judge_version(asked.settings.runc, programs.run([asked.settings.runc, "--version"]))
+        return judge_version(probes.settings.runc, programs.run([probes.settings.runc, "--version"]))
     except HostError as error:
         return wrong(str(error), "runc 1.1 or newer", _INSTALL)
 
@@ -39,13 +39,13 @@ def _version(path: str, said: programs.Said) -> str:
     return found[1]
 
 
-def through_runtime(asked: Asked) -> Finding:
+def through_runtime(probes: Probes) -> Finding:
     """The runc that restores and starts: the runtime passes `--version` on to the one that it wraps."""
-    binary = _binary(asked)
+    binary = _binary(probes)
     return judge_through_runtime(
         binary,
         programs.run([binary, "--version"]),
-        programs.run([asked.settings.runc, "--version"]),
+        programs.run([probes.settings.runc, "--version"]),
     )
 
 
@@ -61,19 +61,19 @@ def judge_through_runtime(binary: str, wrapped: programs.Said, captures: program
     )
 
 
-def python(asked: Asked) -> Finding:
+def python(probes: Probes) -> Finding:
     """The interpreter that the runtime takes."""
-    path = modules.interpreter(modules.runtime_of(_binary(asked)))
+    path = modules.interpreter(modules.runtime_of(_binary(probes)))
     if path is None:
         return wrong("none", "Python 3.11 or newer, beside the runtime or in /usr/bin", _AGAIN)
     said = programs.run([path, "-IS", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
     return judge_python(path, said)
 
 
-def own_modules(asked: Asked) -> Finding:
+def own_modules(probes: Probes) -> Finding:
     """Whether that interpreter imports them: without, every start is runc's and nothing is on record."""
     try:
-        return ok(f"in {modules.check(modules.runtime_of(_binary(asked)))}")
+        return ok(f"in {modules.check(modules.runtime_of(_binary(probes)))}")
     except NodeError as error:
         return wrong(str(error), "the modules of Glowplug, where the runtime looks for them", _AGAIN)
 
@@ -85,9 +85,9 @@ def judge_python(path: str, said: programs.Said) -> Finding:
     return wrong(f"{said.text.strip()}, {path}", "Python 3.11 or newer", _AGAIN)
 
 
-def _binary(asked: Asked) -> str:
+def _binary(probes: Probes) -> str:
     """The handler's program. HostError where containerd names none."""
-    binary = options(asked.handler() or {}).get("BinaryName")
+    binary = options(probes.handler() or {}).get("BinaryName")
     if not binary:
         raise HostError("containerd has no handler glowplug with a program")
     return str(binary)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from glowplug.criu.gate import Gate
+from glowplug.criu.action_script import Gate
 from glowplug.host import process
 from glowplug.restore import steps
 from glowplug.restore.at_gate import steps as at_gate

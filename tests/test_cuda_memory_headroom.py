@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cuda_target import Script
 
-from glowplug.cuda import room
+from glowplug.cuda import memory_headroom
 from glowplug.errors import HostError, UsageError
 
 pytest_plugins = ["tests.cuda_target"]
@@ -25,23 +25,23 @@ def nvml(driver: str, script: Script) -> None:
 
 def test_only_the_containers_own_processes_count(script: Script) -> None:
     script.say(GPU, "usage 0 10 700", "usage 0 11 60", "usage 0 99 4000")
-    assert room.device_memory([10, 11, 12], [0]) == 760
+    assert memory_headroom.device_memory([10, 11, 12], [0]) == 760
 
 
 def test_a_missing_figure_counts_as_all_that_is_in_use(script: Script) -> None:
     script.say(GPU, "usage 0 10 700", "usage 0 11 n/a")
-    assert room.device_memory([10, 11], [0]) == 5000
+    assert memory_headroom.device_memory([10, 11], [0]) == 5000
 
 
 def test_processes_that_nvml_does_not_list_count_as_all_that_is_in_use(script: Script) -> None:
     script.say(GPU, "usage 0 99 4000")
-    assert room.device_memory([10], [0]) == 5000
+    assert memory_headroom.device_memory([10], [0]) == 5000
 
 
 def test_nvml_failing_is_an_error(script: Script) -> None:
     script.say(GPU, "nvml-fail nvmlDeviceGetComputeRunningProcesses_v3 999")
     with pytest.raises(HostError):
-        room.device_memory([10], [0])
+        memory_headroom.device_memory([10], [0])
 
 
 def cgroup(folder: Path, version: int, limit: int | None, usage: int, cache: int) -> None:
@@ -62,7 +62,7 @@ def test_every_limit_above_counts_and_unused_cache_is_room(version: int, tmp_pat
     cgroup(tmp_path, version, None, 1, 0)
     cgroup(pod, version, 1000 * MIB, 900 * MIB, 50 * MIB)
     cgroup(pod / "container", version, 2000 * MIB, 400 * MIB, 0)
-    node, container, above = room.limits(str(pod / "container"))
+    node, container, above = memory_headroom.limits(str(pod / "container"))
     assert node.name == "the node's available memory"
     assert (container.left, above.left) == (1600 * MIB, 150 * MIB)
     assert above.name == f"the memory limit of {pod}"
@@ -70,20 +70,30 @@ def test_every_limit_above_counts_and_unused_cache_is_room(version: int, tmp_pat
 
 def test_a_limit_that_is_overrun_has_nothing_left(tmp_path: Path) -> None:
     cgroup(tmp_path, 2, 10, 20, 0)
-    assert room.limits(str(tmp_path))[1].left == 0
+    assert memory_headroom.limits(str(tmp_path))[1].left == 0
 
 
 def test_what_fits_is_not_refused() -> None:
-    room.require(100 * MIB, [room.Limit("here", 100 * MIB + room.MARGIN)])
+    memory_headroom.require(100 * MIB, [memory_headroom.Limit("here", 100 * MIB + memory_headroom.MARGIN)])
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(UsageError) as raised:
-        room.require(101 * MIB, [room.Limit("there", 1 << 40), room.Limit("here", 100 * MIB + room.MARGIN)])
+        memory_headroom.require(
+            101 * MIB,
+            [
+                memory_headroom.Limit("there", 1 << 40),
+                memory_headroom.Limit("here", 100 * MIB + memory_headroom.MARGIN),
+            ],
+        )
     said = str(raised.value)
     assert "101 MiB of device memory" in said
-    assert f"found {100 + room.MARGIN // MIB} MiB left in here" in said
+    assert f"found {100 + memory_headroom.MARGIN // MIB} MiB left in here" in said
 
 
 def test_the_real_node_has_memory_available() -> None:
-    assert 0 < room.limits("/nonexistent")[0].left < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert (
+        0
+        < memory_headroom.limits("/nonexistent")[0].left
+        < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )

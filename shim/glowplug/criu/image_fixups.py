@@ -12,10 +12,10 @@ from typing import NamedTuple
 from glowplug.criu import cgroups, sockets
 from glowplug.errors import ImageError
 
-NAME = "settled.json"
+NAME = "image-fixups.json"
 
 
-class Settled(NamedTuple):
+class ImageFixups(NamedTuple):
     """`addresses`: the old pod's, to which sockets are bound: each needs one of the new pod's in its place.
     `cgroup_namespace`: the processes have one of their own (see `config.restore`). `places`: of the addresses the
     interface, and which one of its family there; of checkpoints of an older Glowplug none."""
@@ -25,22 +25,22 @@ class Settled(NamedTuple):
     places: Mapping[str, tuple[str, int]]
 
 
-def settle(images_dir: str, places: Mapping[str, tuple[str, int]]) -> Settled:
+def apply(images_dir: str, places: Mapping[str, tuple[str, int]]) -> ImageFixups:
     """Called once on a fresh dump, which it changes. places: of the pod's addresses. Raises ImageError, OSError."""
-    bound = sockets.settle(images_dir).addresses
+    bound = sockets.apply(images_dir).addresses
     own = {address: places[address] for address in bound if address in places}
-    found = Settled(tuple(own), cgroups.settle(images_dir), own)
+    found = ImageFixups(tuple(own), cgroups.apply(images_dir), own)
     with open(os.path.join(images_dir, NAME), "w", encoding="ascii") as file:
         json.dump(found._asdict(), file)
     return found
 
 
-def read(images_dir: str) -> Settled:
-    """What `settle` found. Raises ImageError."""
+def read(images_dir: str) -> ImageFixups:
+    """What `apply` found. Raises ImageError."""
     try:
         with open(os.path.join(images_dir, NAME), encoding="ascii") as file:
             told = json.load(file)
         places = {str(at): (str(name), int(nth)) for at, (name, nth) in told.get("places", {}).items()}
-        return Settled(tuple(map(str, told["addresses"])), bool(told["cgroup_namespace"]), places)
+        return ImageFixups(tuple(map(str, told["addresses"])), bool(told["cgroup_namespace"]), places)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"{NAME} beside the images can't be read: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.criu import gate
+from glowplug.criu import action_script
 from glowplug.errors import CriuError
 
 
@@ -25,7 +25,7 @@ def tree() -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
-def run(held: gate.Gate, init: int, stage: str = "pre-resume") -> "subprocess.Popen[bytes]":
+def run(held: action_script.Gate, init: int, stage: str = "pre-resume") -> "subprocess.Popen[bytes]":
     """The script as CRIU calls it."""
     env = {"PATH": os.environ["PATH"], "CRTOOLS_SCRIPT_ACTION": stage, "CRTOOLS_INIT_PID": str(init)}
     return subprocess.Popen([held.script], env=env)
@@ -36,7 +36,7 @@ def soon() -> float:
 
 
 def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
         with pytest.raises(subprocess.TimeoutExpired):
@@ -49,13 +49,13 @@ def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]
 
 @pytest.mark.parametrize("stage", ["setup-namespaces", "post-restore", "network-unlock", "post-resume"])
 def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage: str) -> None:
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         assert run(held, tree.pid, stage).wait(20) == 0
         assert held.wait(soon(), lambda: True) is None
 
 
 def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
     assert tree.wait(20) == -signal.SIGKILL
@@ -66,7 +66,7 @@ def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
     folder: str, tree: "subprocess.Popen[bytes]"
 ) -> None:
     """Whoever finds the record, with us dead, takes the tree for one that runs."""
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
         with open(f"{folder}/opened", "w"):
@@ -77,7 +77,7 @@ def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
 
 def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subprocess.Popen[bytes]") -> None:
     """CRIU lets it run then: nothing more may be done as if it stood still."""
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
         held.require_held()
@@ -88,19 +88,19 @@ def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subproce
 
 
 def test_a_restore_that_ends_before_the_gate_is_seen(folder: str) -> None:
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         assert held.wait(soon(), lambda: True) is None
 
 
 def test_a_restore_that_never_comes_is_out_of_time(folder: str) -> None:
-    with gate.Gate(folder, f"{folder}/opened") as held, pytest.raises(CriuError, match="in time"):
+    with action_script.Gate(folder, f"{folder}/opened") as held, pytest.raises(CriuError, match="in time"):
         held.wait(time.monotonic() + 0.1, lambda: False)
 
 
 def test_a_folder_with_blanks_and_quotes(tmp_path: os.PathLike[str], tree: "subprocess.Popen[bytes]") -> None:
     folder = f"{tmp_path}/it's a $HOME"
     os.mkdir(folder)
-    with gate.Gate(folder, f"{folder}/opened") as held:
+    with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
         held.open()
@@ -111,5 +111,5 @@ def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:
     with open(f"{folder}/gate.go", "w"):
         pass
     with pytest.raises(CriuError, match="gate"):
-        gate.Gate(folder, f"{folder}/opened")
+        action_script.Gate(folder, f"{folder}/opened")
     assert "gate.held" not in os.listdir(folder)

@@ -42,7 +42,8 @@ def name_by_link(images_dir: str, volumes: Collection[str]) -> int:
     entries = images.load(images_dir, "files.img", "files")
     found: set[int] = set()
     changed = sum(
-        _file(entry, rename, removed, found) | _inotify(entry, rename) | _fanotify(entry, rename) for entry in entries
+        _file(entry, rename, removed, found) | _inotify(entry, rename) | _fanotify(entry, rename)
+        for entry in entries
     )
     if changed:
         images.store(images_dir, "files.img", "files", entries)
@@ -55,7 +56,10 @@ def _removed(images_dir: str) -> set[int]:
     """Numbers of the files that CRIU keeps as removed ones."""
     if not os.path.exists(os.path.join(images_dir, _REMAPS)):
         return set()
-    return {remap.required(_ORIGINAL, "remap.orig_id") for remap in images.load(images_dir, _REMAPS, "remap-fpath")}
+    return {
+        remap.required(_ORIGINAL, "remap.orig_id")
+        for remap in images.load(images_dir, _REMAPS, "remap-fpath")
+    }
 
 
 def _find_again(images_dir: str, found: set[int]) -> None:

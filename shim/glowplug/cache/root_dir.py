@@ -42,7 +42,7 @@ def salt(root: str) -> bytes:
     return found
 
 
-def strangers(root: str) -> list[str]:
+def foreign_entries(root: str) -> list[str]:
     """What lies in a directory that is no store and is open to others: it is somebody else's then. Raises OSError."""
     if not os.path.isdir(root) or os.path.isdir(layout.checkpoints(root)):
         return []
@@ -52,7 +52,7 @@ def strangers(root: str) -> list[str]:
 
 
 def _require_unused(root: str) -> None:
-    found = strangers(root)
+    found = foreign_entries(root)
     if found:
         raise CacheError(
             f"{root}: wanted a directory for checkpoints alone, found {found[0][:80]!r} in it; "

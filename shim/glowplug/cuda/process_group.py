@@ -88,7 +88,7 @@ class _Worker:
         self.busy = False
         return first.decode("utf-8", "replace")
 
-    def dismiss(self, *, kill: bool = False) -> None:
+    def end(self, *, kill: bool = False) -> None:
         """Let it go. One that is in a call ends after it, as no call may be interrupted; or is killed.
 
         A killed one that does not die, stuck in the driver, is left behind.
@@ -109,10 +109,10 @@ class _Worker:
             time.sleep(0.002)
 
 
-class Gang:
-    """Driver calls on several processes at once. Use as a context; workers are dismissed at its end.
+class ProcessGroup:
+    """Driver calls on several processes at once. Use as a context; workers are ended at its end.
 
-    start() early hides the workers' own start behind other work; enlist() then says who they work for.
+    start() early hides the workers' own start behind other work; attach() then says who they work for.
     Every method raises CudaError; CudaLost when the container's processes can't be used any more.
     """
 
@@ -128,12 +128,12 @@ class Gang:
         self.restore_threads: dict[int, int] = {}
         """Each CUDA process's restore thread, by the host's PID of the process."""
 
-    def __enter__(self) -> Gang:
+    def __enter__(self) -> ProcessGroup:
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in [*self._idle, *self._workers.values()]:
-            worker.dismiss()
+            worker.end()
         self._idle, self._workers = [], {}
 
     @property
@@ -150,16 +150,16 @@ class Gang:
         """Start `count` workers, which load libcuda meanwhile; does not wait for them."""
         self._idle += [_Worker(self._arguments) for _ in range(count)]
 
-    def enlist(self, candidates: list[int], expected: list[int] | None = None) -> dict[int, str]:
+    def attach(self, candidates: list[int], expected: list[int] | None = None) -> dict[int, str]:
         """Find which of `candidates` hold CUDA, by their restore threads. Returns what the driver said of
         the others.
 
         `expected`: those that must; raises CudaError when one of them holds none.
         """
         self.start(max(0, len(candidates) - len(self._idle)))
-        crew = dict(zip(candidates, self._idle, strict=False))
-        self._idle = self._idle[len(crew) :]
-        self._workers.update(crew)
+        group = dict(zip(candidates, self._idle, strict=False))
+        self._idle = self._idle[len(group) :]
+        self._workers.update(group)
         deadline = time.monotonic() + _START
         started = self._listen(candidates, deadline, "the start of the worker for", lost=False)
         for pid, said in started.items():
@@ -177,7 +177,7 @@ class Gang:
                 self.restore_threads[pid] = int(rest)
             else:
                 others[pid] = rest
-                self._workers.pop(pid).dismiss()
+                self._workers.pop(pid).end()
         lacking = [f"{pid}: {others[pid]}" for pid in expected or () if pid in others]
         if lacking:
             raise CudaError("wanted CUDA in every process that had it, found none in " + "; ".join(lacking))
@@ -285,7 +285,7 @@ class Gang:
 
     def _give_up(self, pids: list[int], wanted: str, why: str, lost: bool) -> None:
         for pid in pids:
-            self._workers.pop(pid).dismiss(kill=True)
+            self._workers.pop(pid).end(kill=True)
             self.restore_threads.pop(pid, None)
         names = ", ".join(str(pid) for pid in pids)
         if lost:

@@ -5,29 +5,29 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from glowplug import paths
-from glowplug.cache import ground
-from glowplug.node.doctor.asked import Asked, options
+from glowplug.cache import root_dir
 from glowplug.node.doctor.finding import Finding, ok, wrong
+from glowplug.node.doctor.probes import Probes, options
 
 PRIVATE = 0o700
 OTHERS_WRITE = 0o022
 ROOT = 0
 
 
-def run_dir(_: Asked) -> Finding:
+def run_dir(_: Probes) -> Finding:
     return judge_private(paths.RUN_DIR, _status(paths.RUN_DIR))
 
 
-def cache(asked: Asked) -> Finding:
-    path = asked.settings.cache
-    return judge_cache(path, _status(path), ground.strangers(path))
+def cache(probes: Probes) -> Finding:
+    path = probes.settings.cache
+    return judge_cache(path, _status(path), root_dir.foreign_entries(path))
 
 
-def judge_cache(path: str, found: os.stat_result | None, strangers: list[str]) -> Finding:
-    """`strangers`: what lies there of others. To close that directory to them would break the node."""
-    if strangers:
-        needed, mend = "a directory for checkpoints alone", "name another in the configuration (`cache`)"
-        return wrong(f"{path} is used by others: {strangers[0]}", needed, mend)
+def judge_cache(path: str, found: os.stat_result | None, foreign_entries: list[str]) -> Finding:
+    """`foreign_entries`: what lies there of others. To close that directory to them would break the node."""
+    if foreign_entries:
+        want, fix = "a directory for checkpoints alone", "name another in the configuration (`cache`)"
+        return wrong(f"{path} is used by others: {foreign_entries[0]}", want, fix)
     return judge_private(path, found)
 
 
@@ -43,10 +43,10 @@ def judge_private(path: str, found: os.stat_result | None) -> Finding:
     return wrong(text, "root's alone (0700)", f"chown root {path} && chmod 700 {path}")
 
 
-def programs(asked: Asked) -> Finding:
+def programs(probes: Probes) -> Finding:
     """The programs that we run as root, the configuration that names them, and the directories above them."""
-    settings = asked.settings
-    handler = asked.handler()
+    settings = probes.settings
+    handler = probes.handler()
     runtime = str(options(handler).get("BinaryName") or "") if handler else ""
     wanted = [settings.criu, settings.runc, runtime, paths.CONFIG_FILE]
     return judge_programs(
@@ -65,7 +65,7 @@ def judge_programs(found: Mapping[str, os.stat_result]) -> Finding:
         if status.st_uid != ROOT or (status.st_mode & OTHERS_WRITE and not status.st_mode & stat.S_ISVTX)
     ]
     if not loose:
-        return ok("only root may change them")
+        return ok("writable by root only")
     named = ", ".join(sorted(loose))
     return wrong(
         f"others may change {named}", "root's alone to write", f"chown root {named}; chmod go-w {named}"

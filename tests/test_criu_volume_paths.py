@@ -2,7 +2,7 @@
 
 import pytest
 
-from glowplug.criu import images, renewed
+from glowplug.criu import images, volume_paths
 from glowplug.criu.images import Message
 
 
@@ -45,18 +45,18 @@ def names(folder: str) -> list[str]:
 def test_a_name(tmp_path: object, held: str, named: str) -> None:
     folder = str(tmp_path)
     dump(folder, "/usr/bin/sh", held)
-    assert renewed.name_by_link(folder, ["/etc/app", "/etc/other"]) == (held != named)
+    assert volume_paths.name_by_link(folder, ["/etc/app", "/etc/other"]) == (held != named)
     assert names(folder) == ["/usr/bin/sh", named]
 
 
 def test_nothing_is_read_where_there_is_no_such_volume(tmp_path: object) -> None:
-    assert renewed.name_by_link(f"{tmp_path}/not there", []) == 0
+    assert volume_paths.name_by_link(f"{tmp_path}/not there", []) == 0
 
 
 def test_what_a_newer_criu_wrote_stays(tmp_path: object) -> None:
     folder = str(tmp_path)
     dump(folder, "/etc/app/..2026/a")
-    renewed.name_by_link(folder, ["/etc/app/"])
+    volume_paths.name_by_link(folder, ["/etc/app/"])
     (file, _) = (entry.message(3) for entry in images.load(folder, "files.img", "files"))
     assert file is not None and file.octets(99) == b"of a newer CRIU"
 
@@ -85,7 +85,7 @@ def test_a_watch_is_laid_by_the_link_too(tmp_path: object, kind: int, fields: tu
     folder = str(tmp_path)
     wrap, *inner = fields
     watch(folder, kind, wrap, *inner)
-    assert renewed.name_by_link(folder, ["/etc/app"]) == 1
+    assert volume_paths.name_by_link(folder, ["/etc/app"]) == 1
     (entry,) = images.load(folder, "files.img", "files")
     for field in fields[:-1]:
         found = entry.message(field)
@@ -105,6 +105,6 @@ def test_what_is_held_of_an_older_moment_is_found_again_in_the_new_pod(tmp_path:
             remap.put_integer(field, value)
         remaps.append(remap)
     images.store(folder, "remap-fpath.img", "remap-fpath", remaps)
-    assert renewed.name_by_link(folder, ["/run/token"]) == 1
+    assert volume_paths.name_by_link(folder, ["/run/token"]) == 1
     assert names(folder) == ["/usr/bin/sh", "/run/token/..data/token", "/tmp/removed"]
     assert [one.integer(1) for one in images.load(folder, "remap-fpath.img", "remap-fpath")] == [2]

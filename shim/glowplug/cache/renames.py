@@ -11,7 +11,7 @@ from glowplug.cache.draft import Draft
 from glowplug.errors import CacheError
 
 
-def move_in(root: str, opened: Draft, checkpoint_id: str) -> None:
+def commit(root: str, opened: Draft, checkpoint_id: str) -> None:
     """Publishes a draft that is whole and on the disk. Raises CacheError, OSError."""
     descriptor = lease.lock(root, checkpoint_id, fcntl.LOCK_SH)
     if descriptor is None:
@@ -26,7 +26,7 @@ def move_in(root: str, opened: Draft, checkpoint_id: str) -> None:
         os.close(descriptor)
 
 
-def take_out(root: str, checkpoint_id: str, spare_pinned: bool = False) -> str | None:
+def evict(root: str, checkpoint_id: str, spare_pinned: bool = False) -> str | None:
     """Where in the trash the checkpoint lies now; None when it stays, being in use or pinned, or went before.
 
     Takes the states' lock too, for a pin set meanwhile counts. Raises CacheError, OSError.

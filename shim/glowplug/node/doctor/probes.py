@@ -18,7 +18,7 @@ ANSWERS_WITHIN_S = 5.0
 Answer = TypeVar("Answer")
 
 
-class Asked:
+class Probes:
     """One node's answers. Who gave none is not asked again: who wants to know is told so, in a few words."""
 
     def __init__(self, settings: Config) -> None:
