@@ -29,6 +29,8 @@ TOO_LONG = {
     "integration/test_failures.py",
     "shim/glowplug/checkpoint/key.py",
     "tests/test_agent_kubernetes.py",
+    "tests/test_capture_volumes.py",
+    "tests/test_checkpoint_key.py",
     "tests/test_cache_store.py",
     "tests/test_checkpoint_pods.py",
     "tests/test_layer_tree.py",

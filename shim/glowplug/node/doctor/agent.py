@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from glowplug import paths
 from glowplug.errors import HostError
 from glowplug.host import proc
-from glowplug.node.doctor.probes import Probes
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
+from glowplug.node.doctor.probes import Probes
 from glowplug.outcomes import ask
 
 START = "systemctl start glowplug-agent"
