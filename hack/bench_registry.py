@@ -178,7 +178,7 @@ def _checkpoint(store: Store, memory: str) -> tuple[str, str]:
 
 def _config(folder: str, name: str, settings: RegistrySettings) -> str:
     path = f"{folder}/{name}.toml"
-    keys = {"cache": f"{folder}/{name}", "free_floor_bytes": 0, **toml_keys(settings)}
+    keys = {"cache": f"{folder}/{name}", "min_free_bytes": 0, **toml_keys(settings)}
     with open(path, "w") as file:
         file.writelines(f"{key} = {dumps(value)}\n" for key, value in keys.items())
     return path

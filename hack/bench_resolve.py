@@ -46,7 +46,7 @@ WARM_UP = 3
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(checkpoints: int, same: int, runs: int, file: str | None) -> None:
     """The agent's answer to `resolve` with a full cache."""
-    with Node(settings={"free_floor_bytes": 0}) as node:
+    with Node(settings={"min_free_bytes": 0}) as node:
         figures = {
             "checkpoints": checkpoints,
             "same_workload": same,

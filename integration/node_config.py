@@ -144,7 +144,7 @@ def glowplug_config(names: Names, criu: str, settings: Mapping[str, object]) -> 
         "runc": runc_program(),
         "criu": criu,
         "trial": "never",  # every capture of a test is the first of its workload; those that try ask for it
-        "free_floor_bytes": 1 << 30,  # not a fifth of whatever disk the tests run on
+        "min_free_bytes": 1 << 30,  # not a fifth of whatever disk the tests run on
         "failure_backoff": False,  # a test fails many restores of one workload in a row, and wants each
         **settings,
     }

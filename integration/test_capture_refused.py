@@ -149,7 +149,7 @@ def test_nobody_but_root_captures(agent: Node) -> None:
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_numbers(agent: Node, idle: Container) -> None:
-    agent.write_settings({"free_floor_bytes": 1 << 60})
+    agent.write_settings({"min_free_bytes": 1 << 60})
     try:
         with untouched(agent, idle):
             done = capture(agent, "default", "idle")

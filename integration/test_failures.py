@@ -411,7 +411,7 @@ def test_a_restored_container_that_exits_is_not_restored_again(
     again = pod.container(**good.fields, name="main", attempt=1)
     again.start()
     assert not good.is_in(again)
-    assert outcome(node, again) == "cold:restored-before"
+    assert outcome(node, again) == "cold:container-restart"
 
 
 # -- the capture --

@@ -29,7 +29,7 @@ class SmallNode(Node):
         super().__init__()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", self.names.state], check=True)
         self._note_owner()
-        self.write_settings({"free_floor_bytes": 0})
+        self.write_settings({"min_free_bytes": 0})
 
     def stop(self) -> list[str]:
         return [thing for thing in super().stop() if thing != f"mount {self.names.state}"]

@@ -286,7 +286,7 @@ def test_one_that_can_not_be_woken_is_ended_and_starts_cold(agent: Node, pods: P
     assert (found["result"], found["tries"]) == ("failed", hooks.TRIES)
     again = second.pod.container(env=environment, command=ENGINE, attempt=1)
     again.start()
-    assert outcome(agent, again) == "cold:restored-before"
+    assert outcome(agent, again) == "cold:container-restart"
 
 
 @pytest.fixture

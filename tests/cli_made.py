@@ -47,7 +47,7 @@ class Node:
             "containerd_socket": f"{self.directory}/none.sock",
             "criu": f"{self.directory}/no-criu",
             "runc": f"{self.directory}/no-runc",
-            "free_floor_bytes": 0,
+            "min_free_bytes": 0,
             **settings,
         }
         with open(self.config, "w") as file:

@@ -75,7 +75,7 @@ def test_every_metric_that_is_served_is_shown(tmp_path: object) -> None:
         for name in served(str(tmp_path))
         if name.startswith("glowplug_")
     }
-    assert ours - shown == {"glowplug_cache_free_floor_bytes", "glowplug_captured_bytes_total"}
+    assert ours - shown == {"glowplug_cache_min_free_bytes", "glowplug_captured_bytes_total"}
 
 
 @pytest.mark.parametrize("text", sorted(set(expressions())))

@@ -162,7 +162,7 @@ def lived(node: Node, number: int, ran_s: float, checkpoint: str, *, stopped: bo
     node.spooled(f"{at}-1", {"time": at, "outcome": "restored", "checkpoint": checkpoint, **names})
     end = {"event": "exit", "checkpoint": checkpoint, "ran_s": ran_s, "stopped": stopped}
     node.spooled(f"{at}-2", {"time": at + ran_s, "container_id": f"c{number}", **end})
-    node.spooled(f"{at}-3", {"time": at + ran_s + 1, "outcome": "cold:restored-before", **names})
+    node.spooled(f"{at}-3", {"time": at + ran_s + 1, "outcome": "cold:container-restart", **names})
 
 
 def test_restarts_soon_after_a_restore_count_against_the_checkpoint(node: Node) -> None:

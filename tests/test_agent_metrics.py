@@ -190,7 +190,7 @@ def whole(node: Node) -> CollectorRegistry:
     os.makedirs(node.cache, exist_ok=True)
     made = Metrics(VERSIONS)
     store = node.store
-    store.limits = Limits(max_bytes=1 << 30, free_floor=7)
+    store.limits = Limits(max_bytes=1 << 30, min_free=7)
     made.registry.register(NodeCollector(store, lambda: 4.0))
     return made.registry
 

@@ -40,14 +40,14 @@ def test_what_waits_for_a_person_goes_before_what_is_used() -> None:
 
 def test_the_floor_counts_what_is_promised_but_not_yet_written() -> None:
     room = Room(free=100, promised=60)
-    assert make_room([held("a")], Limits(free_floor=10), room, 30, 30) == []
-    assert make_room([held("a")], Limits(free_floor=10), room, 31, 31) != []
+    assert make_room([held("a")], Limits(min_free=10), room, 30, 30) == []
+    assert make_room([held("a")], Limits(min_free=10), room, 31, 31) != []
     with pytest.raises(CacheError, match="100 bytes free on the file system, 60 of them promised, 10 to stay"):
-        make_room([held("a")], Limits(free_floor=10), room, 41, 41)
+        make_room([held("a")], Limits(min_free=10), room, 41, 41)
 
 
 def test_what_is_already_written_needs_no_free_space_again() -> None:
-    assert make_room([], Limits(free_floor=10), Room(free=10), size=1000, to_write=0) == []
+    assert make_room([], Limits(min_free=10), Room(free=10), size=1000, to_write=0) == []
 
 
 def test_the_newest_of_a_workload_stay() -> None:
@@ -77,7 +77,7 @@ checkpoints = st.lists(
 limits = st.builds(
     Limits,
     max_bytes=st.none() | st.integers(0, 500),
-    free_floor=st.integers(0, 500),
+    min_free=st.integers(0, 500),
     max_age_s=st.none() | st.floats(0, 100),
     newest=st.none() | st.integers(0, 3),
 )
@@ -94,7 +94,7 @@ def test_room_is_made_within_the_limits_or_refused(
         left = sum(checkpoint.bytes for checkpoint in checkpoints if checkpoint.id not in gone)
         freed = sum(by_name[name].bytes for name in gone)
         within = limits.max_bytes is None or left + room.drafts + size <= limits.max_bytes
-        return within and room.free + freed - room.promised - size >= limits.free_floor
+        return within and room.free + freed - room.promised - size >= limits.min_free
 
     try:
         evictions = make_room(checkpoints, limits, room, size, size)

@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_before_the_manifest_is_written(disk: str) -> None:
 
 
 def test_a_full_disk_refuses_a_draft_with_the_numbers(disk: str) -> None:
-    store = Store(f"{disk}/store", Limits(free_floor=1 << 20))
+    store = Store(f"{disk}/store", Limits(min_free=1 << 20))
     name = published(store)
     store.pin(name)
     stuff(f"{disk}/other")

@@ -206,7 +206,7 @@ def test_a_capture_that_cannot_fit_is_refused_with_the_numbers_and_evicts_nothin
 
 
 def test_a_capture_that_would_break_the_free_space_floor_is_refused(store: Store) -> None:
-    store.limits = Limits(free_floor=1 << 60)
+    store.limits = Limits(min_free=1 << 60)
     with pytest.raises(CacheError, match="1152921504606846976 to stay free"):
         store.draft(1)
 

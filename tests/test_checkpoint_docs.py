@@ -24,7 +24,7 @@ NAMES = {
         "no-memory",
         "no-disk",
         "unknown-fact",
-        "not-worth-it",
+        "restore-slower",
         "no-checkpoint",
     ),
 }
@@ -73,7 +73,7 @@ def test_every_other_reason_for_a_cold_start_is_explained() -> None:
     for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py"):
         with open(f"{SOURCES}/{path}") as file:
             said |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
-    assert {"no-agent", "agent-error", "internal-error", "restored-before", "observed"} <= said
+    assert {"no-agent", "agent-error", "internal-error", "container-restart", "observed"} <= said
     assert [slug for slug in sorted(said - NAMES) if f"`cold:{slug}`" not in text()] == []
 
 

@@ -93,7 +93,7 @@ def test_each_missing_fact_is_a_reason(fact: tuple[str, str]) -> None:
         ({"now": now(complete=False)}, "incomplete"),
         ({"now": now(free_memory=5 << 30, free_disk=0)}, "no-disk"),
         ({"now": now(free_memory=(5 << 30) - 1)}, "no-memory"),
-        ({"now": now(restores_running=100)}, "not-worth-it"),
+        ({"now": now(restores_running=100)}, "restore-slower"),
         ({"host": dataclasses.replace(made.HOST, kernel="5.4.0")}, "kernel"),
         ({"given": dataclasses.replace(made.GIVEN, memory_limit=1 << 30)}, "memory-limit"),
         ({"wanted": made.key_of(chain_id="sha256:" + "0" * 64)}, "image"),

@@ -19,7 +19,7 @@ def test_a_restore_faster_than_the_cold_start_is_worth_it() -> None:
 def test_a_restore_slower_than_the_cold_start_is_not() -> None:
     found = predict(20 * GB, 5 * GB, 7.0, FAST, 0)
     assert found.reason is not None
-    assert found.reason.slug == "not-worth-it"
+    assert found.reason.slug == "restore-slower"
     assert "cold start of 7.0 s" in found.reason.needs
 
 

@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 def test_each_wrong_key_has_a_line(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text('criuu = "/x"\ncache = "relative"\ncache_newest = 3\nrestore_deadline_s = "60"\n')
+    file.write_text('criuu = "/x"\ncache = "relative"\nkeep_per_workload = 3\nrestore_deadline_s = "60"\n')
     status, out, err = check(monkeypatch, capsys, str(file))
     assert (status, err) == (2, "")
     assert [line.split(": ")[1] for line in out.splitlines()] == ["criuu", "cache", "restore_deadline_s"]

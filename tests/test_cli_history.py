@@ -62,10 +62,10 @@ def test_what_a_killed_runtime_could_not_say_comes_from_the_container_s_other_re
     node.spooled(
         "1.0-1", {"time": 1.0, "container_id": "c0" * 32, "outcome": "fallback:killed", "detail": "x"}
     )
-    node.started(2.0, "cold:restored-before")
+    node.started(2.0, "cold:container-restart")
     node.spooled("3.0-1", {"time": 3.0, "container_id": "c0" * 32, "event": "exit", "ran_s": 4.0})
     found = json.loads(node.run("history", "--json", "web").out)
-    assert [one["outcome"] for one in found] == ["fallback:killed", "cold:restored-before"]
+    assert [one["outcome"] for one in found] == ["fallback:killed", "cold:container-restart"]
     assert found[1]["ran_s"] == 4.0
     assert "ran 4.00 s" in node.run("history", "--detail").out
 

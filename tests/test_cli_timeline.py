@@ -40,7 +40,7 @@ def test_each_step_and_its_parts_have_a_place() -> None:
     names = phases.order()
     assert [name for name in names if name in steps.NAMES] == list(steps.NAMES)
     assert names.index("memory") == names.index("criu") + 1
-    assert phases.in_order(["new-step", "keep", "resolve"]) == ["resolve", "keep", "new-step"]
+    assert phases.in_order(["new-step", "commit", "resolve"]) == ["resolve", "commit", "new-step"]
 
 
 def test_bars_follow_each_other(node: Node) -> None:
@@ -59,10 +59,10 @@ def test_bars_follow_each_other(node: Node) -> None:
 
 def test_a_pod_s_latest_start_and_a_container_by_its_id(node: Node) -> None:
     restored(node)
-    node.started(3.0, "cold:restored-before", container_id="cd" * 32)
-    assert "cold:restored-before" in node.run("timeline", "models/web").out
+    node.started(3.0, "cold:container-restart", container_id="cd" * 32)
+    assert "cold:container-restart" in node.run("timeline", "models/web").out
     assert "restored" in node.run("timeline", "ab").out
-    assert "cold:restored-before" in node.run("timeline", "models/web/main").out
+    assert "cold:container-restart" in node.run("timeline", "models/web/main").out
 
 
 @pytest.mark.parametrize("wanted", ["ff", "models/other", "models", "/", "a"])

@@ -30,17 +30,17 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ("cache_limit_bytes = 1.5", "cache_limit_bytes: wanted a whole number, found 1.5"),
         ("restore_deadline_s = 61", "restore_deadline_s: wanted more than 0 and at most 60, found 61"),
         ("restore_deadline_s = 0", "restore_deadline_s: wanted more than 0 and at most 60, found 0"),
-        ("cache_newest = 0", "cache_newest: wanted more than 0, found 0"),
+        ("keep_per_workload = 0", "keep_per_workload: wanted more than 0, found 0"),
         (
-            "free_floor_bytes = -2",
-            "free_floor_bytes: wanted 0 or more, or -1 for a fifth of the file system, found -2",
+            "min_free_bytes = -2",
+            "min_free_bytes: wanted 0 or more, or -1 for a fifth of the file system, found -2",
         ),
         ('mode = "of"', "mode: wanted one of on, observe, off, found 'of'"),
         (
             'capture = "always"',
             "capture: wanted one of ready, any-time, never, once-and-exit, found 'always'",
         ),
-        ("captures_at_once = 0", "captures_at_once: wanted more than 0, found 0"),
+        ("max_concurrent_captures = 0", "max_concurrent_captures: wanted more than 0, found 0"),
         ("criu = ", "wanted TOML, found: "),
         ('containerd_namespace = ""', "containerd_namespace: wanted a name of containerd's, such as k8s.io"),
         ('containerd_namespace = "k8s io"', "containerd_namespace: wanted a name of containerd's"),
@@ -92,8 +92,8 @@ def test_the_floor_is_above_the_kubelet_s_eviction_thresholds(
     """A fifth of the file system: pods are evicted at 10 % of nodefs and 15 % of imagefs."""
     size = os.statvfs_result((4096, 4096, total // 4096, 0, 0, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: size)
-    assert config.free_floor(config.Config(cache=f"{tmp_path}/not/there/yet")) == floor
-    assert config.free_floor(config.Config(cache=str(tmp_path), free_floor_bytes=7)) == 7
+    assert config.min_free(config.Config(cache=f"{tmp_path}/not/there/yet")) == floor
+    assert config.min_free(config.Config(cache=str(tmp_path), min_free_bytes=7)) == 7
 
 
 def test_addresses_of_both_kinds() -> None:

@@ -12,7 +12,7 @@ from glowplug.restore import steps
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "docs", "troubleshooting.md")
 # In a restore's table of steps, but never the stage of a failure by themselves.
-NEVER_ALONE = {"exit", "marker"}
+NEVER_ALONE = {"exit"}
 
 
 def outcomes() -> set[str]:

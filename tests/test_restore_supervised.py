@@ -80,11 +80,11 @@ def test_one_that_ended_without_a_word_has_failed() -> None:
 
 def test_an_exception_that_nobody_caught_ends_it(capfd: pytest.CaptureFixture[str]) -> None:
     def work(reporter: Reporter) -> int:
-        reporter.step("view")
+        reporter.step("image-overlay")
         raise SystemExit(0)
 
     failure = run(work)[1]
-    assert failure is not None and failure.stage == "view"
+    assert failure is not None and failure.stage == "image-overlay"
 
 
 def test_no_descriptor_is_left() -> None:

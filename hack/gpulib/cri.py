@@ -34,7 +34,7 @@ def tokens(setup: Setup) -> dict[str, Any]:
     if lacking:
         raise Skipped(f"no {', '.join(lacking)} here")
     criu = shutil.which("criu", path=setup.node.env["PATH"])
-    with Node(settings={"criu": criu, "free_floor_bytes": 1 << 30}) as node:
+    with Node(settings={"criu": criu, "min_free_bytes": 1 << 30}) as node:
         archive = f"{node.names.state}/image.tar"
         _make_image(archive, node.names.state)
         node.import_image(archive, IMAGE)

@@ -25,7 +25,6 @@ from integration.node import Node
 from integration.oci_archive import ImageConfig, write_archive
 from integration.pods import Container, Pod, Pods
 
-from glowplug.config import Config
 from glowplug.containerd.cri_specs import Device, Mount
 
 if TYPE_CHECKING:
@@ -89,9 +88,8 @@ class Place:
             self.setup.node.state
         )  # where the node's state, checkpoints too, lies
         self._open.callback(setattr, tempfile, "tempdir", before)
-        floor = "min_free_bytes" if "min_free_bytes" in Config.__dataclass_fields__ else "free_floor_bytes"
         found = shutil.which("criu", path=self.setup.node.env["PATH"])
-        self.node = self._open.enter_context(Node(settings={"criu": found, floor: 1 << 30}))
+        self.node = self._open.enter_context(Node(settings={"criu": found, "min_free_bytes": 1 << 30}))
         self._open.callback(self._show_agent)
         self._base = f"{self.node.names.state}/base.tar"
         engine_images.make_base(self._base)

@@ -86,7 +86,7 @@ class Node:
             "runc": runc,
             "containerd_socket": f"{self.state}/containerd.sock",
             "runc_root": f"{self.state}/runc",
-            "free_floor_bytes": 1 << 30,
+            "min_free_bytes": 1 << 30,
         }
         with open(self.env["GLOWPLUG_CONFIG"], "w") as file:
             file.writelines(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())

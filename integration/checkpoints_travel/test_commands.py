@@ -50,7 +50,7 @@ def run(node: Node, *typed: str, kubernetes: str = "off", status: int = 0) -> st
     config = f"{node.store.root}.toml"
     keys = {
         "cache": node.store.root,
-        "free_floor_bytes": 0,
+        "min_free_bytes": 0,
         "kubernetes": kubernetes,
         "criu": CRIU,
         **toml_keys(node.settings),

@@ -81,7 +81,7 @@ def test_a_full_disk_publishes_nothing_and_is_gone_on_with(a: Node, tmp_path: Pa
         small = Node(disk / "cache", a.settings)
         with pytest.raises(CacheError):
             small.pull(pushed.tags[1])
-        small.store.limits = replace(small.store.limits, free_floor=-(1 << 40))  # as if there had been room
+        small.store.limits = replace(small.store.limits, min_free=-(1 << 40))  # as if there had been room
         with pytest.raises(CacheError, match="No space left on device"):
             small.pull(pushed.tags[1])
         assert small.store.ids() == []

@@ -66,7 +66,7 @@ def reports(cluster: Cluster) -> None:
     decoded = subprocess.run(["base64", "-d"], input=token, capture_output=True, text=True, check=True).stdout
     path = "/etc/kubernetes/glowplug.conf"
     node.write(cluster.machine, path, f'{head}token: "{decoded}"}}}}]\ncontexts{tail}')
-    cluster.configure(kubernetes=path, node_name="n1", free_floor_bytes=0)
+    cluster.configure(kubernetes=path, node_name="n1", min_free_bytes=0)
     wait_until(lambda: cluster.labels().get("glowplug.dev/handler") == "true", 60, "the node's label")
 
 

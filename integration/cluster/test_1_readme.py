@@ -28,7 +28,7 @@ def test_the_readme_s_commands(cluster: Cluster) -> None:
         said = [text for text in done.stdout.splitlines() if not text.startswith("ok ")]
         assert done.returncode == 0, (line, said, done.stderr)
     assert cluster.run("glowplug", "node", "status").returncode == 0
-    cluster.configure(free_floor_bytes=0)  # this machine's disk may be fuller than a node's
+    cluster.configure(min_free_bytes=0)  # this machine's disk may be fuller than a node's
     cluster.run("cp", "/etc/containerd/config.toml", "/root/with-handler.toml")
     assert cluster.run("cat", "/etc/containerd/config.toml.glowplug-original").stdout == before
 

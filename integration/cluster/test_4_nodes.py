@@ -47,7 +47,7 @@ def chart(**values: Any) -> list[dict[str, Any]]:
         {
             "image": {"repository": repository, "tag": tag},
             "kubernetes": {"apiServer": f"https://{FIRST.address}:6443"},
-            "config": {"log_format": "json", "free_floor_bytes": 0},
+            "config": {"log_format": "json", "min_free_bytes": 0},
             **values,
         }
     )

@@ -108,7 +108,7 @@ def test_a_restored_container_that_crashes_again_and_again(cluster: Cluster, nam
             f"restart {count}",
         )
         pod = cluster.ready(namespace, "app")[0]
-    assert cluster.outcomes(namespace, "app") == ["server=cold:restored-before"]
+    assert cluster.outcomes(namespace, "app") == ["server=cold:container-restart"]
 
 
 def test_projected_tokens_and_the_downward_api(cluster: Cluster, namespace: str) -> None:

@@ -38,12 +38,12 @@ class Config:
     """What containerd gives runc as --root, without the namespace."""
     cache_limit_bytes: int = 200 << 30
     """All checkpoints together stay under this."""
-    free_floor_bytes: int = -1
+    min_free_bytes: int = -1
     """A capture that would leave less free space on the cache's file system is refused. -1: 5 GiB, or a fifth of the
     file system where that is more: the kubelet evicts pods at 10 % (nodefs) or 15 % (imagefs) free."""
     cache_max_age_s: float = 30 * 86400.0
     """A checkpoint that nobody used for so long goes."""
-    cache_newest: int = 5
+    keep_per_workload: int = 5
     """So many checkpoints of one workload and namespace are kept."""
     restore_deadline_s: float = 60.0
     """At most 60: what is not restored by then starts cold."""
@@ -51,16 +51,16 @@ class Config:
     """on; observe: nothing is restored or captured by itself, what would have been is recorded; off."""
     capture: str = "ready"
     """Of pods that say nothing with glowplug.dev/capture: ready, any-time, never or once-and-exit."""
-    capture_containers: str = "gpu"
+    capture_default_scope: str = "gpu"
     """Of pods that say nothing with glowplug.dev/containers: gpu, the containers with a GPU, or all."""
     sharing: str = ""
     """Which namespaces take whose shared checkpoints without asking: "models:team-a,team-b base:*"."""
     trial: str = "first"
     """Of pods that say nothing with glowplug.dev/trial: whether a fresh checkpoint is restored once, where nobody sees
     it, before it is published: always; first, where the cache has none of that workload; never."""
-    captures_at_once: int = 1
+    max_concurrent_captures: int = 1
     """So many containers of the node are captured by the agent at the same time."""
-    ready_deadline_s: float = 1800.0
+    readiness_timeout_s: float = 1800.0
     """A container that is not ready so long after its start is not captured."""
     capture_max_age_s: float = 300.0
     """A container that was ready and older than this when the agent began serves already, and is not captured."""
@@ -88,13 +88,13 @@ class Config:
 
 def limits(config: Config) -> Limits:
     """What the store may take, as configured."""
-    return Limits(config.cache_limit_bytes, free_floor(config), config.cache_max_age_s, config.cache_newest)
+    return Limits(config.cache_limit_bytes, min_free(config), config.cache_max_age_s, config.keep_per_workload)
 
 
-def free_floor(config: Config) -> int:
+def min_free(config: Config) -> int:
     """Bytes to leave free on the cache's file system: as configured, or above the kubelet's eviction thresholds."""
-    if config.free_floor_bytes >= 0:
-        return config.free_floor_bytes
+    if config.min_free_bytes >= 0:
+        return config.min_free_bytes
     directory = config.cache
     while not os.path.isdir(directory) and directory != "/":
         directory = os.path.dirname(directory)
@@ -171,8 +171,8 @@ _RULES: Mapping[str, Rule] = {
     ),
     "cache_limit_bytes": _MORE_THAN_0,
     "cache_max_age_s": _MORE_THAN_0,
-    "cache_newest": _MORE_THAN_0,
-    "free_floor_bytes": (lambda value: value >= -1, "0 or more, or -1 for a fifth of the file system"),
+    "keep_per_workload": _MORE_THAN_0,
+    "min_free_bytes": (lambda value: value >= -1, "0 or more, or -1 for a fifth of the file system"),
     "restore_deadline_s": (lambda value: 0 < value <= 60, "more than 0 and at most 60"),
     "log_format": (("logfmt", "json").__contains__, "logfmt or json"),
     "metrics_listen": (
@@ -187,10 +187,10 @@ _RULES: Mapping[str, Rule] = {
     "sharing": (sharing.is_well_formed, sharing.FORM),
     "mode": _one_of("on", "observe", "off"),
     "capture": _one_of("ready", "any-time", "never", "once-and-exit"),
-    "capture_containers": _one_of("gpu", "all"),
+    "capture_default_scope": _one_of("gpu", "all"),
     "trial": _one_of("always", "first", "never"),
-    "captures_at_once": _MORE_THAN_0,
-    "ready_deadline_s": _MORE_THAN_0,
+    "max_concurrent_captures": _MORE_THAN_0,
+    "readiness_timeout_s": _MORE_THAN_0,
     "capture_max_age_s": _MORE_THAN_0,
 }
 """What a value must be besides its type. A string without a rule here is an absolute path."""

@@ -22,8 +22,8 @@ EARLY_EXIT_S = 10.0
 PROVED_S = 600.0
 """A restored container that ran for so long was whole; one whose pod started it again sooner may not have been."""
 
-AGAIN = ("restored-before", "container-restart")
-"""Reasons of a cold start that say: an earlier one in this pod was a restore, and has ended."""
+RESTARTED = "container-restart"
+"""The reason of a cold start that says: an earlier one in this pod was a restore, and has ended."""
 
 UNJUDGED = 100
 """Records kept that could not be acted upon, as on a full disk."""
@@ -110,7 +110,7 @@ def _judge_earlier(store: Store, history: History, record: Record) -> tuple[str,
     quarantined or nothing). Raises CacheError.
     """
     outcome, reason = kind(record)
-    if outcome != "cold" or reason not in AGAIN:
+    if outcome != "cold" or reason != RESTARTED:
         return "", {}
     earlier = history.take_restore(text(record, "sandbox_id"), text(record, "container"))
     at = number(record, "time") or 0.0

@@ -148,7 +148,7 @@ class Learned:
             self._restored(workload)
         elif outcome == "fallback":
             self._fell_back(workload, stage, text(record, "detail"))
-        elif outcome == "cold" and stage in ("restored-before", "container-restart") and workload:
+        elif outcome == "cold" and stage == "container-restart" and workload:
             with self._change(workload) as known:
                 known.restarts += 1
         elif record.get("event") == "after-restore" and workload:

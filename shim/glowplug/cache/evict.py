@@ -15,12 +15,12 @@ Eviction = tuple[str, str, int]  # id, why, bytes on the disk
 class Limits:
     """What the store may take; None: no such limit.
 
-    max_bytes: of all checkpoints together. free_floor: bytes of the file system to leave free.
+    max_bytes: of all checkpoints together. min_free: bytes of the file system to leave free.
     max_age_s: seconds since the last use. newest: checkpoints kept per namespace and workload key.
     """
 
     max_bytes: int | None = None
-    free_floor: int = 0
+    min_free: int = 0
     max_age_s: float | None = None
     newest: int | None = None
 
@@ -130,7 +130,7 @@ def _least_recently_used(
         taken[checkpoint.namespace] += checkpoint.bytes
     share = (_total(checkpoints) if limits.max_bytes is None else limits.max_bytes) / max(1, len(taken))
     over = -1 if limits.max_bytes is None else _total(checkpoints) + room.drafts + size - limits.max_bytes
-    under = limits.free_floor + room.promised + to_write - room.free
+    under = limits.min_free + room.promised + to_write - room.free
     evictions: list[Eviction] = []
     going = _by_use(checkpoints)
     while going and (over > 0 or under > 0):
@@ -163,6 +163,6 @@ def _no_room(held: list[Held], limits: Limits, room: Room, size: int) -> str:
     return (
         f"no room for {size} bytes: size limit {limit}, {_total(held)} bytes in {len(held)} checkpoints "
         f"({_total(kept)} bytes in {len(kept)} pinned or in use), {room.drafts} bytes in captures under way; "
-        f"{room.free} bytes free on the file system, {room.promised} of them promised, {limits.free_floor} "
+        f"{room.free} bytes free on the file system, {room.promised} of them promised, {limits.min_free} "
         "to stay free; unpin or remove checkpoints, or raise the limit"
     )

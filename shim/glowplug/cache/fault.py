@@ -25,15 +25,15 @@ STAGES: dict[str, Fault] = {
     "state": Fault.CHECKPOINT,  # what CRIU does not bring back could not be set again
     "settings": Fault.CHECKPOINT,  # what only a process can set of itself could not be set again
     "oom": Fault.NODE,  # oom_score_adj can't be set
-    "go": Fault.CHECKPOINT,  # a held process was gone when it was to run on
+    "resume": Fault.CHECKPOINT,  # a held process was gone when it was to run on
     "lease": Fault.NODE,  # it was being removed at that moment
     "check": Fault.CHECKPOINT,  # a file is missing, short or changed
     "layer": Fault.NODE,  # a mount that is busy or gone; the layer's content was verified when it came in
     "shm": Fault.NODE,  # the pod's /dev/shm is too small or not there
     "volumes": Fault.WORKLOAD,  # the new pod's volume is not empty, or too small
-    "announce": Fault.WORKLOAD,  # its /run is no directory
+    "generation-file": Fault.WORKLOAD,  # its /run is no directory
     "signal": Fault.CHECKPOINT,  # the process was gone when it was to be told
-    "view": Fault.NODE,  # links in the cache
+    "image-overlay": Fault.NODE,  # links in the cache
     "spec": Fault.WORKLOAD,  # the new container's spec can't be restored into
     "criu-missing": Fault.NODE,
     "criu": Fault.CHECKPOINT,  # unless its log says otherwise
@@ -43,8 +43,8 @@ STAGES: dict[str, Fault] = {
     "credentials": Fault.CHECKPOINT,  # what came back is not what its key promised
     "deadline": Fault.CHECKPOINT,  # slow or hung: a minute lost at every start until it rests
     "disk-full": Fault.NODE,
-    "keep": Fault.NODE,
-    "mark": Fault.NODE,
+    "commit": Fault.NODE,
+    "marker": Fault.NODE,
 }
 
 # strerror(3) texts and messages that show a node short of something, whatever was being restored.

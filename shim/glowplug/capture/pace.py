@@ -34,7 +34,7 @@ def require_worth(request: Request, needed: int, pause_s: float) -> None:
     restore = worth.predict(needed, 0, request.cold_start_s, rates, 0)
     if request.cold_start_s is not None and not restore.is_worth_it:
         raise CaptureRefused(
-            "not-worth-it",
+            "restore-slower",
             f"a restore would take about {restore.restore_s:.1f} s, a cold start took {request.cold_start_s:.1f} s",
         )
 

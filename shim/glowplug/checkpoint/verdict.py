@@ -202,7 +202,7 @@ def worth_if_read(candidates: Iterable[Candidate]) -> str | None:
         if (
             prediction
             and prediction.unread_bytes
-            and [r.slug for r in one.verdict.reasons] == ["not-worth-it"]
+            and [r.slug for r in one.verdict.reasons] == ["restore-slower"]
         ):
             return one.id
     return None

@@ -46,7 +46,7 @@ class Prediction:
             return None
         late = self.restore_s > self.deadline_s
         limit = f"the deadline of {self.deadline_s:.0f} s" if late else f"a cold start of {self.cold_s:.1f} s"
-        return Reason("predicted gain", f"less than {limit}", f"{self.restore_s:.1f} s", "not-worth-it")
+        return Reason("predicted gain", f"less than {limit}", f"{self.restore_s:.1f} s", "restore-slower")
 
 
 def predict(

@@ -113,7 +113,7 @@ def _is_of_no_interest(record: ContainerRecord, own: Iterable[Start], settings: 
     """A container that nobody captures (an init container, a sidecar), and of which there never was a checkpoint."""
     if any(start.outcome.partition(":")[2] not in _NEVER_CAPTURED for start in own):
         return False
-    return not is_chosen(bundle.read(dict(record.spec)), settings.capture_containers)
+    return not is_chosen(bundle.read(dict(record.spec)), settings.capture_default_scope)
 
 
 def _records(

@@ -12,7 +12,7 @@ import click
 from glowplug import listen_address
 from glowplug.cli import history, options, resolve_id, screen
 from glowplug.cli.root import require_root
-from glowplug.config import Config, free_floor
+from glowplug.config import Config, min_free
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts
 from glowplug.outcomes import under_way
@@ -93,7 +93,7 @@ def read(settings: Config) -> Status:
         bytes=sum(row.bytes for row in rows),
         limit_bytes=settings.cache_limit_bytes,
         free_bytes=usage.free,
-        floor_bytes=free_floor(settings),
+        floor_bytes=min_free(settings),
         under_way={name: running[name] for name in (under_way.RESTORE, under_way.CAPTURE)},
         starts={name: kinds[name] for name in ("restored", "cold", "fallback")},
         captures={name: results[name] for name in ("captured", "refused", "failed")},

@@ -59,6 +59,6 @@ def memory(start: Start) -> str:
 
 
 def _line(phase: Phase, whole_s: float, colour: str, width: int, *, ascii_only: bool) -> Text:
-    line = Text(screen.plain(f"  {phase.name[:12]:12} {screen.seconds(phase.length_s):>8}  "))
+    line = Text(screen.plain(f"  {phase.name[:15]:15} {screen.seconds(phase.length_s):>8}  "))
     line.append(bars.bar(phase, whole_s, max(10, width - len(line) - 1), ascii_only), style=colour)
     return line

@@ -345,7 +345,7 @@ def settings(work: Work) -> None:
     own_settings.apply(work.checkpoint, members)
     if work.gpu is None:
         _pass(work, init, members)
-        work.begin_part("go")
+        work.begin_part("resume")
         own_settings.go_on(members, _stopped_before(work))
         work.attempt.open(init)
 
@@ -360,7 +360,7 @@ def cuda(work: Work) -> None:
     finally:
         work.measured.update(work.gpu.seconds)
     _pass(work, init, process.members(init))
-    work.begin_part("go")
+    work.begin_part("resume")
     work.gpu.go()
     work.attempt.open(init)
 
@@ -379,13 +379,13 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("layer", layer),
     ("shm", shared_memory),
     ("volumes", volumes),
-    ("announce", announced),
-    ("view", view),
+    ("generation-file", announced),
+    ("image-overlay", view),
     ("spec", spec),
     ("criu", criu),
     ("settings", settings),
     ("cuda", cuda),
 )
 
-NAMES = (*(name for name, _ in STEPS), *(name for name, _ in at_gate.STEPS), "go", "keep")
+NAMES = (*(name for name, _ in STEPS), *(name for name, _ in at_gate.STEPS), "resume", "commit")
 """Every stage of a restore that is measured or can fail, but for parts of `criu` and `cuda`."""

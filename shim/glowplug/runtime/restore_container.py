@@ -78,7 +78,7 @@ def _restore(
     trial.complete()
     keep = time.monotonic()
     remaining = tidy.tidy(trial)
-    became.phases["keep"] = _since(keep)
+    became.phases["commit"] = _since(keep)
     became.memory_bytes = result.memory_bytes
     became.total_s = _since(began)
     report.once(trial, became)

@@ -77,7 +77,7 @@ def require_wanted(candidate: Candidate, wanted: Policy, config: Config) -> None
         )
     if wanted.ready is None:
         raise CaptureRefused(
-            "no-ready",
+            "no-readiness-check",
             f"nothing says when it is ready: set {OWN_ANNOTATIONS}{policy.READY}, such as http://:8000/health",
         )
 

@@ -6,7 +6,7 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.errors import CaptureRefused
 from glowplug.explain.judge import JUDGED, Judge
 
-PASSING = frozenset(("no-memory", "no-disk", "not-worth-it", "unknown-fact"))
+PASSING = frozenset(("no-memory", "no-disk", "restore-slower", "unknown-fact"))
 """Reasons that speak of this moment, not of the checkpoint: another one would meet them too."""
 QUARANTINED_LIMIT = 2
 

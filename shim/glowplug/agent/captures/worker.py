@@ -126,7 +126,7 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
         def report(step: str, _: str) -> None:
             if step == PAUSES and journal.facts["step"] != PAUSES:
                 journal.step("slot")
-                pausing.enter_context(slots.taken(of_node.captures_at_once))
+                pausing.enter_context(slots.taken(of_node.max_concurrent_captures))
             journal.step(step)
 
         request = task.request

@@ -37,5 +37,5 @@ def asked_again_s(parts: Parts, case: Case) -> float:
     """In so many seconds: the longer it takes, the later."""
     wanted = case.policy.ready
     soonest = SOONEST_EXEC_S if wanted is not None and wanted.kind == "exec" else SOONEST_S
-    waited = time.monotonic() - (case.until - parts.config.ready_deadline_s)
+    waited = time.monotonic() - (case.until - parts.config.readiness_timeout_s)
     return min(LATEST_S, max(soonest, waited / 50))

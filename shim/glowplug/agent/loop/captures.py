@@ -38,8 +38,8 @@ def _asked(parts: Parts, row: Row, case: Case) -> Next:
         return keeping.rest(parts, case)
     began = time.monotonic()
     if began >= case.until:
-        limit_s = parts.config.ready_deadline_s
-        raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (ready_deadline_s)")
+        limit_s = parts.config.readiness_timeout_s
+        raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (readiness_timeout_s)")
     first = not case.asked
     if is_ready(parts, row, case):
         if first:

@@ -37,7 +37,7 @@ def look(parts: Parts, row: Row) -> Next:
         return FOREIGN
     if row.made and row.started is None:
         row.record = record
-        prepare.prepare(record, parts.resolver.judge, parts.read_ahead, parts.config.capture_containers)
+        prepare.prepare(record, parts.resolver.judge, parts.read_ahead, parts.config.capture_default_scope)
         if row.started is not None:
             prepare.forget(row.id)  # it was started meanwhile, without
     if record.is_sandbox or bundle.read(dict(record.spec)).container_type != "container":
@@ -56,7 +56,7 @@ def consider(parts: Parts, row: Row) -> Next:
     candidate = candidates.of(parts.config, record)
     if candidate is None:
         return FOREIGN
-    if not candidate.restored and not is_chosen(candidate.facts, parts.config.capture_containers):
+    if not candidate.restored and not is_chosen(candidate.facts, parts.config.capture_default_scope):
         return FINISHED
     task = parts.containerd.task(row.id)
     if row.exited or (task is not None and task.status == "stopped"):
@@ -94,7 +94,7 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
         return Next(State.WAKING, 0.0)
     if judged.is_decided(candidate.id) and policy.when not in ("any-time", "once-and-exit"):
         return FINISHED  # by an agent before this one; by now it serves
-    until = time.monotonic() + config.ready_deadline_s
+    until = time.monotonic() + config.readiness_timeout_s
     try:
         candidates.require_wanted(candidate, policy, config)
         found = candidates.identify(

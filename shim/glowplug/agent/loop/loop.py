@@ -175,11 +175,11 @@ class Loop(threading.Thread):
         if any(one.line == row.line for one in others):
             return False
         if sum(one.tenant == row.tenant for one in others) >= max(
-            CAPTURES_OF_A_TENANT, self._parts.config.captures_at_once
+            CAPTURES_OF_A_TENANT, self._parts.config.max_concurrent_captures
         ):
             return False
         own = sum(_waits_for_its_own(one) for one in others)
-        return len(others) - own < self._parts.config.captures_at_once and own < OWN_AT_ONCE
+        return len(others) - own < self._parts.config.max_concurrent_captures and own < OWN_AT_ONCE
 
     def _done(self, row: Row, step: Step, result: Next | Exception) -> None:
         """A step has ended. A capture's end is its line's chance."""

@@ -67,7 +67,7 @@ class Parts:
 
     def end_if_wanted(self, candidate: Candidate, when: When, *, captured: bool = True) -> None:
         """Of a pod that is there to be captured once: its work is done, or can't be. Raises ContainerdError."""
-        if when != "once-and-exit" or not is_chosen(candidate.facts, self.config.capture_containers):
+        if when != "once-and-exit" or not is_chosen(candidate.facts, self.config.capture_default_scope):
             return
         running = look_up(self.containerd, candidate.record, candidate.facts)
         if running is not None:

@@ -53,7 +53,7 @@ def _of_cache(store: Store, rows: Iterable[Row], free: int) -> Iterator[Metric]:
         ("glowplug_cache_bytes", "Size of all checkpoints on the disk.", sum(row.bytes for row in found)),
         ("glowplug_cache_limit_bytes", "What all checkpoints together stay under.", limits.max_bytes or 0),
         ("glowplug_cache_free_bytes", "Free space on the cache's file system.", free),
-        ("glowplug_cache_free_floor_bytes", "Free space that is left to others.", limits.free_floor),
+        ("glowplug_cache_min_free_bytes", "Free space that is left to others.", limits.min_free),
         ("glowplug_checkpoints", "Checkpoints in the cache.", len(found)),
         ("glowplug_checkpoints_pinned", "Of them, pinned.", sum(row.pinned for row in found)),
         ("glowplug_checkpoints_in_use", "Of them, being restored.", sum(row.in_use for row in found)),

@@ -49,7 +49,7 @@ def begin() -> None:
 def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen: str) -> None:
     """Write down the cold start of a container; nothing where it will be restored.
 
-    `read_ahead`: takes the id of a checkpoint to read. `chosen`: the configuration's capture_containers. Raises
+    `read_ahead`: takes the id of a checkpoint to read. `chosen`: the configuration's capture_default_scope. Raises
     GlowplugError, OSError.
     """
     spec = dict(record.spec)

@@ -85,7 +85,7 @@ class Resolver:
         # What could not be told in time, on a busy node, may be told now.
         if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
             return known
-        chosen = is_chosen(facts, self._config.capture_containers)
+        chosen = is_chosen(facts, self._config.capture_default_scope)
         extras = presets.extras(self._config.presets, facts)
         made = judged.judge(self._containerd, record, spec, facts, self._salt, extras, chosen=chosen)
         try:
@@ -114,7 +114,7 @@ class Resolver:
             return _miss("off", "the node's configuration turns restores off (mode)")
         ingest.take_in(self._store, self._history)
         if self._history.has_restored(spec.sandbox_id, spec.container_name):
-            return _miss("restored-before", "an earlier start of this container in this pod was a restore")
+            return _miss("container-restart", "an earlier start of this container in this pod was a restore")
         found = self.judgement(record, config, spec)
         for slug, sentence in found.objections():
             return _miss(slug, sentence)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from glowplug.cache import layout
-from glowplug.config import free_floor
+from glowplug.config import min_free
 from glowplug.errors import HostError
 from glowplug.node.doctor.finding import Finding, ok, warning, wrong
 from glowplug.node.doctor.probes import Probes
@@ -37,7 +37,7 @@ def room(probes: Probes) -> Finding:
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
     read_only = bool(found.f_flag & os.ST_RDONLY)
-    return judge_room(found.f_bavail * found.f_frsize, free_floor(settings), directory, read_only)
+    return judge_room(found.f_bavail * found.f_frsize, min_free(settings), directory, read_only)
 
 
 def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
@@ -53,7 +53,7 @@ def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -
     want = (
         f"{_gb(floor + MODEST_CHECKPOINT_BYTES)}: {_gb(floor)} stay free, a checkpoint takes up to its memory"
     )
-    fix = "glowplug gc, or a larger disk, or a lower free_floor_bytes"
+    fix = "glowplug gc, or a larger disk, or a lower min_free_bytes"
     return warning(text, want, fix)
 
 
@@ -72,7 +72,7 @@ def speed(probes: Probes) -> Finding:
     settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
-    if found.f_bavail * found.f_frsize < free_floor(settings) + MEASURED_BYTES:
+    if found.f_bavail * found.f_frsize < min_free(settings) + MEASURED_BYTES:
         raise HostError(f"not measured: it takes {MEASURED_BYTES >> 20} MiB, which are not free")
     return judge_speed(measure(directory), settings.restore_deadline_s)
 

@@ -30,7 +30,7 @@ def oom_score(held: Held) -> None:
     state.own_oom_score_adj(state.read(held.checkpoint), held.tree)
 
 
-def mark(held: Held) -> None:
+def marker_file(held: Held) -> None:
     """From here on `start` has nothing to do; runc's state directory is there since CRIU's stage post-restore."""
     facts = held.attempt.facts
     marker.write(facts.root, facts.id, facts.checkpoint, facts.bundle)
@@ -47,6 +47,6 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("state", kept),
     ("health", healthy),
     ("oom", oom_score),
-    ("mark", mark),
+    ("marker", marker_file),
     ("signal", signalled),
 )

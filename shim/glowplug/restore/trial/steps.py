@@ -124,8 +124,8 @@ STEPS: tuple[tuple[str, Callable[[steps.Work], None]], ...] = (
     ("place", made),
     ("layer", layer),
     ("volumes", volumes),
-    ("announce", steps.announced),
-    ("view", steps.view),
+    ("generation-file", steps.announced),
+    ("image-overlay", steps.view),
     ("spec", steps.spec),
     ("criu", criu),
 )
