@@ -1,6 +1,6 @@
 """What is learned of a workload: captures that nobody could use end, failures rest a while, nothing rests forever."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,22 @@ def test_after_two_captures_without_a_restore_it_stops_and_names_what_differed(
         learned.require_capture(judged().workload)
     clock.now += learning.UNUSED_REST_S
     learned.require_capture(judged().workload)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "named"),
+    [
+        ([{"volumes": {"/data": "1"}}, {"volumes": {"/data": "2"}}], r"volume_state\./data"),
+        ([{"service_links": {"DB": "1"}}, {"service_links": {"DB": "2", "NEW": "1"}}], r"service_links\.DB;"),
+        ([{"service_links": {"DB": "1"}}, {"service_links": {"NEW": "1"}}], "nothing that was noted"),
+    ],
+)
+def test_conditions_are_named_too(learned: Learned, conditions: list[dict[str, object]], named: str) -> None:
+    for one in conditions:
+        found = judged()
+        learned.captured(replace(found, key=replace(found.key, conditions=one)))
+    with pytest.raises(CaptureRefused, match=f"its pods differ in {named}"):
+        learned.require_capture(judged().workload)
 
 
 def test_a_restore_makes_it_as_good_as_new(learned: Learned) -> None:

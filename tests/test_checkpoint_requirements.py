@@ -128,6 +128,17 @@ def test_limits_are_read_from_the_bundle() -> None:
     assert requirements.given(bundle.read({}), None).cpu_limit == UNLIMITED
 
 
+def test_the_limits_of_the_pod_hold_where_they_are_lower_or_the_only_ones() -> None:
+    def of(spec: dict[str, Any], memory: int, cpu: int) -> tuple[int | None, int | None]:
+        facts = requirements.given(bundle.read(spec), None, pod_memory=memory, pod_cpu=cpu)
+        return facts.memory_limit, facts.cpu_limit
+
+    assert of(made.spec(), 4 << 30, 1000) == (4 << 30, 1000)
+    assert of(made.spec(), 16 << 30, UNLIMITED) == (8 << 30, 2000)
+    assert of({}, 4 << 30, 1000) == (4 << 30, 1000)
+    assert of({}, UNLIMITED, UNLIMITED) == (UNLIMITED, UNLIMITED)
+
+
 @pytest.mark.parametrize(
     "change",
     [

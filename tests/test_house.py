@@ -32,7 +32,6 @@ TOO_LONG = {
     "tests/test_capture_volumes.py",
     "tests/test_checkpoint_key.py",
     "tests/test_cache_store.py",
-    "tests/test_checkpoint_pods.py",
     "tests/test_layer_tree.py",
     "tests/test_runtime_script.py",
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from glowplug.cache import fault
 from glowplug.cache.fault import Fault
-from glowplug.checkpoint.judgement import Judgement, leaves
+from glowplug.checkpoint.judgement import SERVICE_LINKS, Judgement, leaves
 from glowplug.errors import CaptureRefused
 from glowplug.outcomes.record import Record, kind, text
 
@@ -237,7 +237,10 @@ def differing(parts: list[dict[str, str]]) -> str:
     if len(parts) < 2:
         return ""
     before, after = parts[-2:]
-    found = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    either = before.keys() | after.keys()
+    both = before.keys() & after.keys()  # a service that is gone or new is no difference (rule 3.4)
+    names = {name for name in either if name in both or not name.startswith(SERVICE_LINKS)}
+    found = sorted(name for name in names if before.get(name) != after.get(name))
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
 

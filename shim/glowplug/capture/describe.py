@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from glowplug.cache.digest import FileEntry
+from glowplug.capture import resources
 from glowplug.checkpoint import key, requirements
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
 from glowplug.checkpoint.requirements import HostRequirements
@@ -54,7 +55,7 @@ def row(work: "Work") -> HostRequirements:
     assert work.subject is not None
     host = facts.read(".".join(str(number) for number in work.criu_version))
     gpus = work.gpu.gpus if work.gpu else ()
-    return requirements.require(host, requirements.given(work.subject.bundle, gpus))
+    return requirements.require(host, resources.of(work.subject.bundle, gpus))
 
 
 def _process(found: Mapping[str, object], cuda: tuple[int, ...]) -> Process:

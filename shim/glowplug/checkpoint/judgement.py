@@ -213,10 +213,17 @@ def _differing(name: str, before: object, now: object) -> list[str]:
     return [name]
 
 
+SERVICE_LINKS = "service_links"
+SHOWN_LINKS = 100
+"""Services of a namespace; of more of them nothing is noted."""
+
+
 def leaves(key: WorkloadKey) -> dict[str, str]:
-    """A short hash of each part, by its dotted name: enough to say which ones differ."""
+    """A short hash of each part and condition, by its dotted name: enough to say which ones differ."""
     found: dict[str, str] = {}
-    for name, value in key.parts.items():
+    links = key.conditions.get("service_links")
+    few = {} if isinstance(links, Mapping) and len(links) > SHOWN_LINKS else {SERVICE_LINKS: links}
+    for name, value in {**key.parts, **few, "volume_state": key.conditions.get("volumes")}.items():
         inner = value if isinstance(value, dict) else {}
         for below, one in inner.items():
             found[f"{name}.{below}"] = _short(one)

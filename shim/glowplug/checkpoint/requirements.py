@@ -82,15 +82,22 @@ class HostRequirements:
     cuda_libraries: tuple[str, ...] | None = None
 
 
-def given(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> Given:
-    """The limits that the bundle sets, and the GPUs that the caller found to be given to the container.
+def given(
+    bundle: BundleFacts,
+    gpus: Iterable[Gpu] | None,
+    *,
+    pod_memory: int = UNLIMITED,
+    pod_cpu: int = UNLIMITED,
+) -> Given:
+    """The limits that the bundle and the pod set, and the GPUs that the caller found to be given to the container.
 
-    `gpus` None means not known; a container that asks for none by spec has none whatever NVML says.
+    `gpus` None means not known; a container that asks for none by spec has none whatever NVML says. `pod_memory` in
+    bytes, `pod_cpu` in thousandths: of the pod's cgroup, for all of its containers together (rule 8.3).
     """
     found = None if gpus is None else tuple(gpus)
     return Given(
-        memory_limit=_limit(bundle.memory_limit),
-        cpu_limit=_cpu_limit(bundle.cpu_quota, bundle.cpu_period),
+        memory_limit=_lower(_limit(bundle.memory_limit), pod_memory),
+        cpu_limit=_lower(_cpu_limit(bundle.cpu_quota, bundle.cpu_period), pod_cpu),
         cpus=_number_in(bundle.cpuset_cpus),
         memory_nodes=_number_in(bundle.cpuset_mems),
         pids_limit=_limit(bundle.pids_limit),
@@ -135,6 +142,10 @@ def require(host: HostFacts, given: Given) -> HostRequirements:
 
 def _limit(value: int | None) -> int:
     return UNLIMITED if value is None or value <= 0 else value
+
+
+def _lower(one: int, other: int) -> int:
+    return max(one, other) if UNLIMITED in (one, other) else min(one, other)
 
 
 def _cpu_limit(quota: int | None, period: int | None) -> int:

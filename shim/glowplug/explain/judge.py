@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from glowplug.cache.index import Entry
 from glowplug.cache.store import Store
+from glowplug.capture import resources
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint import requirements, sharing, verdict
 from glowplug.checkpoint.bundle import BundleFacts
@@ -69,7 +70,7 @@ class Judge:
 
         `record` None: the container is not there yet, so the disk of its writable layer is not known either.
         """
-        given = requirements.given(spec, gpus.of(spec))
+        given = resources.of(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace, self.accepts(spec))
         judged = (self._judged(entry, key, given, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]

@@ -160,7 +160,7 @@ def _container(namespace: str, pod: str, metadata: Object, spec: Object, contain
     }
     expanded = {name for name, value in told.items() if "$(" in value}
     own, shared = (_table(one.get("securityContext"), "securityContext") for one in (container, spec))
-    limits = _table(_table(container.get("resources"), "resources").get("limits"), "limits")
+    limits = {**_limits(spec), **_limits(container)}  # the pod's own hold where a container has none
     uid = own.get("runAsUser", shared.get("runAsUser"))
     return Wanted(
         namespace=namespace,
@@ -189,6 +189,10 @@ def _container(namespace: str, pod: str, metadata: Object, spec: Object, contain
         user_namespace=spec.get("hostUsers") is False,
         terminal=container.get("tty") is True,
     )
+
+
+def _limits(object: Object) -> Object:
+    return _table(_table(object.get("resources"), "resources").get("limits"), "limits")
 
 
 def _host_namespaces(spec: Object) -> Iterator[str]:

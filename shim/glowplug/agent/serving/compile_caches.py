@@ -7,7 +7,7 @@ from glowplug.agent.captures.candidate import Candidate
 from glowplug.cache import compile_caches
 from glowplug.cache.store import Store
 from glowplug.capture import compile_cache as saving
-from glowplug.capture import subject
+from glowplug.capture import resources, subject
 from glowplug.checkpoint import compile_cache, requirements
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.requirements import HostFacts
@@ -57,4 +57,4 @@ class CompileCaches:
         capture_outcome.compile_cache(report.names(candidate.id, facts), said)
 
     def _row(self, facts: BundleFacts) -> requirements.HostRequirements:
-        return requirements.require(self._host, requirements.given(facts, gpus.of(facts)))
+        return requirements.require(self._host, resources.of(facts, gpus.of(facts)))

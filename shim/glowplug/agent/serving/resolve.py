@@ -14,7 +14,7 @@ from glowplug.agent.serving.compile_caches import CompileCaches
 from glowplug.agent.serving.registry_work import RegistryWork
 from glowplug.agent.serving.renewals import Renewals
 from glowplug.cache.store import Store
-from glowplug.capture import judged, policy
+from glowplug.capture import judged, policy, resources
 from glowplug.capture.policy import is_chosen
 from glowplug.capture.readers import READERS
 from glowplug.checkpoint import bundle, mounts, requirements, verdict
@@ -151,7 +151,7 @@ class Resolver:
             return False
         if not found.chosen or asked.when == "never" or asked.ready is None or self._config.mode != "on":
             return False
-        given = requirements.given(spec, None)
+        given = resources.of(spec, None)
         limits = tuple(getattr(given, name) for name in requirements.LIMITS)
         return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
 
@@ -161,7 +161,7 @@ class Resolver:
         """What the registry says to it: it may have what this node has not, for a later start or for this one."""
         if self._registry is None:
             return miss
-        row = requirements.require(self._host, requirements.given(spec, gpus.of(spec)))
+        row = requirements.require(self._host, resources.of(spec, gpus.of(spec)))
         said = self._registry.missed(record.id, spec, found.key.digest, row)
         if said is None:
             return miss

@@ -1,0 +1,14 @@
+"""What a container is given by its pod on this node: the limits of its spec and those of the pod around it."""
+
+from collections.abc import Iterable
+
+from glowplug.checkpoint import requirements
+from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.requirements import Given, Gpu
+from glowplug.host import pod_limits
+
+
+def of(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> Given:
+    """As `requirements.given` has it, with the pod's limits read now."""
+    memory, cpu = pod_limits.read(bundle.cgroups_path)
+    return requirements.given(bundle, gpus, pod_memory=memory, pod_cpu=cpu)
