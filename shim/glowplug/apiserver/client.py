@@ -8,6 +8,7 @@ import base64
 import datetime
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +44,14 @@ class Forbidden(KubernetesError):
 _KINDS: Mapping[int, type[KubernetesError]] = {401: Unknown, 403: Forbidden, 408: Busy, 425: Busy, 429: Busy}
 
 
+_STATIC_UID = re.compile(r"[0-9a-f]{32}")
+_MIRROR = "kubernetes.io/config.mirror"
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """`uid` "": not known; then the pod of that name is meant, whichever it is."""
+    """`uid` "": not known; then the pod of that name is meant, whichever it is. Of a static pod it is what the node
+    knows it by, the hash of its file; its mirror in the API server has another, and names the hash in an annotation."""
 
     namespace: str
     name: str
@@ -53,7 +59,8 @@ class Pod:
 
     def metadata(self, **more: object) -> dict[str, object]:
         """For a patch: the uid in it makes the server refuse where the pod is another one by now."""
-        return {**({"uid": self.uid} if self.uid else {}), **more}
+        is_known = self.uid and not _STATIC_UID.fullmatch(self.uid)
+        return {**({"uid": self.uid} if is_known else {}), **more}
 
 
 def is_in_a_pod() -> bool:
@@ -235,7 +242,8 @@ def _message(body: bytes) -> str:
 
 def _pod(item: Mapping[str, Any]) -> Pod:
     metadata = item["metadata"]
-    return Pod(str(metadata["namespace"]), str(metadata["name"]), str(metadata["uid"]))
+    uid = (metadata.get("annotations") or {}).get(_MIRROR, metadata["uid"])
+    return Pod(str(metadata["namespace"]), str(metadata["name"]), str(uid))
 
 
 def _waits(item: Mapping[str, Any], gate: str) -> bool:

@@ -99,6 +99,21 @@ def key_digest(manifest: dict[str, object]) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def rules(manifest: dict[str, object]) -> tuple[int | None, str]:
+    """The version of the matching rules and the image's chain ID, of the key's parts; None and "" when not said."""
+    key = manifest.get("key")
+    parts = key.get("parts") if isinstance(key, dict) else None
+    found = parts if isinstance(parts, dict) else {}
+    version, image = found.get("rules"), found.get("image")
+    return version if type(version) is int else None, image if isinstance(image, str) else ""
+
+
+def container(manifest: dict[str, object]) -> str:
+    """The name of the container that was captured; "" when it is not said."""
+    value = manifest.get("container")
+    return value if isinstance(value, str) else ""
+
+
 def is_shared(manifest: dict[str, object]) -> bool:
     """Whether the owner lets other namespaces use it (`glowplug.dev/share: cluster` at capture)."""
     return manifest.get("shared") is True or manifest.get("shared") == "cluster"

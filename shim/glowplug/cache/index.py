@@ -28,7 +28,8 @@ class Entry:
     """One published checkpoint, as far as the store knows it.
 
     namespace and key_digest are None where the manifest does not say them or can't be read (unreadable says
-    why): such a checkpoint is kept and shown, and found for nobody. created: seconds since the epoch.
+    why): such a checkpoint is kept and shown, and found for nobody. created: seconds since the epoch. rules: version
+    of the matching rules that made its key; image, container: of what was captured.
     """
 
     id: str
@@ -37,6 +38,9 @@ class Entry:
     shared: bool
     created: float
     unreadable: str | None = None
+    rules: int | None = None
+    image: str = ""
+    container: str = ""
 
     def made(self, now: float) -> float:
         """`created`, or 0 where that is still to come: a clock was ahead, and such a one is not the newest forever."""
@@ -72,6 +76,17 @@ class Index:
     def of_namespace(self, namespace: str, accepts: frozenset[str] = frozenset()) -> list[Entry]:
         """All checkpoints that the namespace may use, in the same order."""
         return _own_first(self.all(), namespace, accepts)
+
+    def of_other_rules(self, namespace: str, image: str, container: str, rules: int) -> Entry | None:
+        """The newest checkpoint of such a container in the namespace; None where one's key these rules made."""
+        with self._lock:
+            self._refresh()
+            found = [
+                one
+                for one in self._entries.values()
+                if (one.namespace, one.image, one.container) == (namespace, image, container)
+            ]
+        return None if any(one.rules in (None, rules) for one in found) else next(iter(_newest_first(found)), None)
 
     def all(self) -> list[Entry]:
         """All checkpoints of the store, the newest first."""
@@ -126,6 +141,7 @@ def _read(root: str, name: str) -> Entry:
         manifest = facts.read(root, name)
         check.check_name(name, manifest)
         parsed = facts.parse(manifest)
+        version, image = facts.rules(parsed)
     except CacheError as error:
         return Entry(name, None, None, False, published, str(error))
     return Entry(
@@ -134,6 +150,9 @@ def _read(root: str, name: str) -> Entry:
         key_digest=facts.key_digest(parsed),
         shared=facts.is_shared(parsed),
         created=_seconds(parsed.get("created"), published),
+        rules=version,
+        image=image,
+        container=facts.container(parsed),
     )
 
 

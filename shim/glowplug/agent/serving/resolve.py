@@ -17,7 +17,7 @@ from glowplug.cache.store import Store
 from glowplug.capture import judged, policy, resources
 from glowplug.capture.policy import is_chosen
 from glowplug.capture.readers import READERS
-from glowplug.checkpoint import bundle, mounts, requirements, verdict
+from glowplug.checkpoint import bundle, key, mounts, requirements, verdict
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.eligible import RESTORE
 from glowplug.checkpoint.judgement import Judgement
@@ -124,7 +124,7 @@ class Resolver:
         accepts = self.verdicts.accepts(spec)
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
         if not entries:
-            return self._missed(record, spec, found, _miss("no-checkpoint", NO_CHECKPOINT))
+            return self._missed(record, spec, found, self._no_checkpoint(spec, found))
         candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
@@ -155,6 +155,18 @@ class Resolver:
         limits = tuple(getattr(given, name) for name in requirements.LIMITS)
         return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
 
+    def _no_checkpoint(self, spec: bundle.BundleFacts, found: Judgement) -> Answer:
+        """Rule 2.1: where there is one that an older Glowplug made of such a container, it misses for that."""
+        image, version = str(found.key.parts["image"]), key.RULES_VERSION
+        old = self._store.index.of_other_rules(spec.sandbox_namespace, image, spec.container_name, version)
+        if old is None:
+            return _miss("no-checkpoint", NO_CHECKPOINT)
+        return _miss(
+            "rules",
+            f"the matching rules of checkpoint {old.id} are of version {old.rules}, and those of this Glowplug of "
+            f"version {version}: the container has to be captured anew",
+        )
+
     def _missed(
         self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
     ) -> Answer:
@@ -166,7 +178,8 @@ class Resolver:
         if said is None:
             return miss
         slug, detail, waits = said
-        answer = {**miss, "slug": slug, "detail": detail} if miss["slug"] == "no-checkpoint" else miss
+        has_none = miss["slug"] in ("no-checkpoint", "rules")
+        answer = {**miss, "slug": slug, "detail": detail} if has_none else miss
         return {**answer, "verdict": "wait"} if waits else answer
 
     def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
