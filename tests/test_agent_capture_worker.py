@@ -35,6 +35,7 @@ RUNNING = Running("c0" * 32, 1, "", "")
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
     before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(pipeline, "look", lambda config, request: None)
     server = Served(f"{tmp_path}/socket")
     yield server
     server.stop()
@@ -106,6 +107,34 @@ def test_what_the_system_refuses_is_told_in_its_words(
     found = told(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "failed" and "Input/output error" in found["detail"]
     assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+
+
+def test_a_container_that_is_refused_by_its_spec_is_not_touched(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine would sleep for it, and load its weights again."""
+
+    def refuse_it(*_: object) -> None:
+        raise CaptureRefused("changed", "not as it was at its start")
+
+    monkeypatch.setattr(pipeline, "look", refuse_it)
+    served.answer(methods.KILL_TASK, Empty())
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert (found["result"], found["slug"]) == ("refused", "changed")
+    assert signals(served) == []
+
+
+def test_trouble_is_told_even_where_the_refusal_itself_may_pass(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_it(*_: object) -> None:
+        served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no such process"))
+        raise CaptureRefused("no-room", "there is no room now")
+
+    monkeypatch.setattr(pipeline, "run", refuse_it)
+    served.answer(methods.KILL_TASK, Empty())
+    found = told(served, "signal:USR1", "signal:USR2")
+    assert found["detail"].startswith("there is no room now; after-capture: signal: ")
 
 
 @pytest.mark.parametrize("slug", sorted(MOMENTARY))

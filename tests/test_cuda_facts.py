@@ -57,6 +57,22 @@ def test_what_nvml_can_not_say_is_an_error(function: str, script: Script) -> Non
         facts.read()
 
 
+def test_a_recent_reading_serves_for_a_second_and_an_error_for_none(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "RECENT_S", 600.0)
+    monkeypatch.setattr(facts, "_read", (float("-inf"), facts.NO_DRIVER))
+    script.say(*NODE, "nvml-fail nvmlDeviceGetCount_v2 9")
+    with pytest.raises(HostError):
+        facts.recent()
+    script.say(*NODE)
+    assert facts.recent().driver == "580.159.04"
+    script.say("driver 1", *NODE[1:])
+    assert facts.recent().driver == "580.159.04"
+    monkeypatch.setattr(facts, "RECENT_S", -1.0)
+    assert facts.recent().driver == "1"
+
+
 def test_no_library_is_no_driver() -> None:
     code = (
         "import ctypes.util, sys; from glowplug.cuda import facts\n"

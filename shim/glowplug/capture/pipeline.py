@@ -97,11 +97,7 @@ def run(config: Config, request: Request, report: Report) -> Result:
     SIGTERM is taken as an interrupt, so that everything is undone on the way out.
     """
     with ExitStack() as opened, _terminable():
-        containerd = opened.enter_context(
-            Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=10)
-        )
-        store = Store(config.cache, limits(config))
-        work = Work(config, request, containerd, store, report, opened)
+        work = _begin(config, request, report, opened)
         for name, step in STEPS:
             report(name, "")
             began = time.monotonic()
@@ -110,16 +106,28 @@ def run(config: Config, request: Request, report: Report) -> Result:
         return work.result
 
 
+def look(config: Config, request: Request) -> None:
+    """Raises what `run` would of the container's spec, key and volumes: before it is put to sleep, and serves nobody.
+
+    Weights that nobody has read yet are read here, which takes as long as it takes.
+    """
+    with ExitStack() as opened:
+        work = _begin(config, request, lambda *_: None, opened)
+        _judged(work, subject.find(config, work.containerd, request))
+
+
+def _begin(config: Config, request: Request, report: Report, opened: ExitStack) -> Work:
+    containerd = Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=10)
+    opened.enter_context(containerd)
+    return Work(config, request, containerd, Store(config.cache, limits(config)), report, opened)
+
+
 def find(work: Work) -> None:
     """The container, and that it may be captured."""
     work.criu_version = program.version(work.config.criu)
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
-    extras = presets.extras(work.config.presets, found.bundle)
-    work.found = since_start.require(
-        work.containerd, found.record, found.spec, _salt(work), found.init, extras
-    )
-    subject.require_eligible(found, work.found)
+    work.found = _judged(work, found)
     looked_at = Tree(found.pids, f"/proc/{found.init}/root")
     work.result.notes = preflight.require(looked_at)
     work.own_settings = looked_at.own_settings
@@ -129,6 +137,14 @@ def find(work: Work) -> None:
     work.result.namespace = found.bundle.sandbox_namespace
     work.result.pod = found.bundle.sandbox_name
     work.result.container = found.bundle.container_name
+
+
+def _judged(work: Work, found: Subject) -> Judgement:
+    """The judgement that the capture goes by. Raises CaptureRefused, UsageError."""
+    extras = presets.extras(work.config.presets, found.bundle)
+    made = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
+    subject.require_eligible(found, made)
+    return made
 
 
 def _salt(work: Work) -> bytes:

@@ -16,7 +16,7 @@ def of(bundle: BundleFacts) -> tuple[Gpu, ...] | None:
     from glowplug.cuda import assigned_devices, facts
 
     try:
-        return tuple(device.gpu for device in assigned_devices.devices_of(bundle, facts.read().devices))
+        return tuple(device.gpu for device in assigned_devices.devices_of(bundle, facts.recent().devices))
     except HostError:
         return None
 
@@ -31,4 +31,4 @@ def map_to(manifest: Manifest, gpus: tuple[Gpu, ...]) -> str:
     from glowplug.cuda import facts, uuids
     from glowplug.cuda.device_map import device_map
 
-    return uuids.to_text(device_map(manifest.gpus, gpus, facts.read().cuda))
+    return uuids.to_text(device_map(manifest.gpus, gpus, facts.recent().cuda))

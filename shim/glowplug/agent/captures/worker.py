@@ -130,6 +130,8 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
             journal.step(step)
 
         request = task.request
+        if task.before:
+            pipeline.look(of_node, request)
         if task.canary:
             journal.step("canary")
             kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
@@ -182,9 +184,10 @@ def _after(task: Task, containerd: Containerd, cri: Cri, trouble: list[str], *, 
 
 
 def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
-    if isinstance(error, NoRoom) or (
+    is_passing = isinstance(error, NoRoom) or (
         isinstance(error, CaptureRefused) and error.slug in capture_outcome.PASSING
-    ):
+    )
+    if is_passing and not trouble:
         slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
         refused = {"result": capture_outcome.REFUSED, "slug": slug, "detail": str(error)}
         return {**refused, "told": False, "passing": True}
