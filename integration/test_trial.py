@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -103,3 +104,14 @@ def test_the_agent_and_its_capture_are_killed_in_a_trial(agent: Node, pods: Pods
     wait_until(lambda: captures(agent, container.pod), WITHIN_S, "a capture after all")
     assert captures(agent, container.pod)[-1]["trial"] == "passed"
     assert not left(agent, container)
+
+
+def test_on_a_node_whose_mounts_are_shared() -> None:
+    """As systemd makes them: a container's mounts are slaves there, and CRIU puts those of a trial into a group, too.
+
+    The test of a first trial once more, in a mount namespace that is so.
+    """
+    test = f"{__file__}::{test_the_first_one_of_a_workload_is_tried_and_the_second_is_not.__name__}"
+    shared = ["unshare", "--mount", "--propagation", "shared", sys.executable, "-m", "pytest", "-q"]
+    done = subprocess.run([*shared, "-p", "no:cacheprovider", test], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -74,6 +74,12 @@ def test_it_has_no_mount_namespace_of_its_own_and_all_that_a_capture_takes() -> 
     assert set(settings()) & {*OWN_MOUNTS, *TAKEN, *FILTERS, *KEPT_FOR_GOOD} == set()
 
 
+def test_a_limit_of_its_own_is_a_soft_one() -> None:
+    """systemd.exec(5), Process Properties: "soft:hard". A hard one would be that of what it restores for a trial."""
+    limits = {name: value for name, value in settings().items() if name.startswith("Limit")}
+    assert {name for name, value in limits.items() if not value.endswith(":infinity")} == set()
+
+
 def test_the_processes_that_thaw_a_container_outlive_the_agent() -> None:
     """capture/guard.py and cuda/rescue.py: in the unit's cgroup, they would be killed with it otherwise."""
     assert settings()["KillMode"] == "process"

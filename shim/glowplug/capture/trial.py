@@ -157,6 +157,7 @@ def _task(work: "Work") -> Task:
         network=f"/proc/{subject.init}/ns/net",
         lowers=_lowers(work.containerd, subject),
         features=tuple(sorted(mounted.features)) if mounted else (),
+        is_shared=mounted is not None and mounted.is_shared,
         shm=subject.shm,
         processes=tuple(work.processes),
         deadline_s=work.config.restore_deadline_s,

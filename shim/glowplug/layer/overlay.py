@@ -58,6 +58,7 @@ class OverlayMount:
         "directory",
         "features",
         "flags",
+        "is_shared",
         "lowerdirs",
         "options",
         "source",
@@ -76,6 +77,7 @@ class OverlayMount:
         self.flags = _mount_flags(found, super_flags)
         self.options = _option_string(settings, found.target)
         self.features = _features(settings)
+        self.is_shared = b"shared" in found.propagation
         self._shown = _shown(found)
         _refuse_index(settings, found.target)
 

@@ -43,7 +43,7 @@ def rootfs(task: Task, attempt: Attempt) -> None:
         features=task.features,
         links=index["links"],
     )
-    _overlay(task.lowers, place, attempt.facts.rootfs)
+    _overlay(task.lowers, place, attempt.facts.rootfs, task.is_shared)
 
 
 def volumes(task: Task, attempt: Attempt) -> dict[str, str]:
@@ -60,7 +60,7 @@ def volumes(task: Task, attempt: Attempt) -> dict[str, str]:
             seen = f"{place}/seen/{number}"
             for name in ("upper", "work", "files"):
                 os.makedirs(f"{seen}/{name}", 0o755)
-            _overlay((source,), seen, f"{seen}/files")
+            _overlay((source,), seen, f"{seen}/files", task.is_shared)
             found[destination] = f"{seen}/files"
     return found
 
@@ -102,8 +102,12 @@ def _is_bind(mount: dict[str, Any]) -> bool:
     return mount.get("type") == "bind" or "bind" in options or "rbind" in options
 
 
-def _overlay(lowers: tuple[str, ...], beside: str, target: str) -> None:
-    """Over directories, with `upper` and `work` of the directory beside. Raises LayerError."""
+def _overlay(lowers: tuple[str, ...], beside: str, target: str, is_shared: bool) -> None:
+    """Over directories, with `upper` and `work` of the directory beside. Raises LayerError.
+
+    `is_shared`: as the captured container's is on a node whose root is (systemd makes it so). Its mounts are slaves of
+    that, and CRIU can put a mount into no group whose source is private (MOVE_MOUNT_SET_GROUP, fs/namespace.c).
+    """
     base = os.path.commonpath(lowers) if len(lowers) > 1 else ""
     listed = [os.path.relpath(lower, base) if base else lower for lower in lowers]
     options = (
@@ -115,6 +119,8 @@ def _overlay(lowers: tuple[str, ...], beside: str, target: str) -> None:
         )
     try:
         syscalls.mount_from(base or "/", "overlay", target, "overlay", 0, options)
+        if is_shared:
+            syscalls.mount("", target, "", syscalls.MS_SHARED, "")
     except OSError as error:
         raise LayerError(f"{lowers[0]} can't be seen through an overlay: {error.strerror}") from error
 

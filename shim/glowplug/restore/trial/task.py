@@ -9,7 +9,8 @@ from typing import Any
 class Task:
     """`container`: the captured one. `draft`: the directory of what is to be a checkpoint. `spec`: of the container's
     bundle. `network`: the file of the captured pod's network namespace. `lowers`: the directories of its image, the
-    uppermost first. `features`: of its overlay (layer/overlay.py). `shm`: the pod's /dev/shm on the host, or "".
+    uppermost first. `features`: of its overlay (layer/overlay.py). `is_shared`: whether what is mounted in it is seen
+    in other namespaces. `shm`: the pod's /dev/shm on the host, or "".
     `processes`: the captured ones, as a manifest lists them. `deadline_s`: for all of it."""
 
     container: str
@@ -21,6 +22,7 @@ class Task:
     network: str
     lowers: tuple[str, ...]
     features: tuple[str, ...]
+    is_shared: bool
     shm: str
     processes: tuple[dict[str, Any], ...] = field(repr=False)
     deadline_s: float
