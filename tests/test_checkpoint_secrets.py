@@ -51,7 +51,6 @@ def test_a_planted_secret_comes_out_nowhere() -> None:
         " ".join(map(str, found_verdict.reasons)).encode(),
         json.dumps(explain.candidate_rows([candidate])).encode(),
         json.dumps(explain.key_rows(captured.parts)).encode(),
-        repr(explain.eligibility_rows(bundle.read(found))).encode(),
         repr(ineligible(bundle.read(found))).encode(),
         repr(verdict.choose([candidate])).encode(),
     ]

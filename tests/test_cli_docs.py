@@ -60,3 +60,15 @@ def test_output_that_can_t_be_written_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, "glowplug: [Errno 28] No space left on device\n")
+
+
+def test_an_interrupt_is_one_line_and_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: object) -> None:
+        raise click.exceptions.Abort
+
+    monkeypatch.setattr(commands, "main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert (end.value.code, capsys.readouterr().err) == (130, "glowplug: interrupted\n")

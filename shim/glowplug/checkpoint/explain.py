@@ -6,21 +6,13 @@ Only names and public facts come out of here; what the key keeps as a hash is to
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
-from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.differences import short
-from glowplug.checkpoint.eligible import RULES, ineligible
 from glowplug.checkpoint.key import Parts
 from glowplug.checkpoint.requirements import GPU_RULES, HostRequirements, told
 from glowplug.checkpoint.requirements import RULES as HOST_RULES
 from glowplug.checkpoint.verdict import Candidate
 
 HIDDEN = frozenset(("args", "env", "extras", "hooks", "other", "salt", "seccomp", "settings"))
-
-
-def eligibility_rows(bundle: BundleFacts) -> list[tuple[str, str, bool]]:
-    """Each rule: (slug, sentence, whether it speaks against the container), in the table's order."""
-    against = dict(ineligible(bundle))
-    return [(slug, sentence, slug in against) for slug, sentence, _ in RULES]
 
 
 def candidate_rows(candidates: Iterable[Candidate]) -> list[dict[str, object]]:

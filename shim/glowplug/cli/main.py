@@ -11,6 +11,8 @@ from glowplug.errors import GlowplugError, UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""As a shell has it of a program that SIGINT ended."""
 
 
 _FILES = (
@@ -68,7 +70,7 @@ def main() -> None:
     try:
         commands.main(standalone_mode=False)
     except click.exceptions.Abort:
-        _end("interrupted", EXIT_FAILED)
+        _end("interrupted", EXIT_INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(EXIT_USAGE)
