@@ -39,6 +39,10 @@ case $1 in
 rm | mkdir | tar) ;;
 sh) echo "$SYSTEM" && exit ;;
 test) exec test -x "$NODE$3" ;;
+systemctl) # is-active: for as often as the file has a character
+    [ "$2" != is-active ] || [ -s "$NODE/active" ] || exit 3
+    [ "$2" != is-active ] || truncate -s -1 "$NODE/active"
+    [ "$*" != "$FAILS" ]; exit ;;
 bash) [ -s "$NODE$2" ] && exec sh "$NODE$2" "$3" "$NODE$4" ;;
 *) [ "$*" != "$FAILS" ]; exit ;;
 esac
@@ -188,7 +192,7 @@ def test_uninstall_stops_where_pods_of_the_handler_run(installer: Installer) -> 
         "/opt/glowplug/bin/glowplug node uninstall",
         "systemctl disable --now glowplug-agent.service",
         "/opt/glowplug/bin/glowplug node uninstall --purge",
-        "rm -rf /etc/systemd/system/glowplug-agent.service /run/glowplug-access",
+        "rm -rf /etc/systemd/system/glowplug-agent.service /run/glowplug-access /run/glowplug-setup.log",
         "systemctl daemon-reload",
     ]
 
@@ -197,8 +201,20 @@ def test_the_work_outlives_the_pod(installer: Installer) -> None:
     """A pod that is deleted takes its cgroup's processes along; a unit of systemd's is in none of its."""
     os.makedirs(f"{installer.node}/run/systemd/system")
     done = installer.run("install")
-    unit = "systemd-run --quiet --wait --pipe --collect --unit=glowplug-setup bash "
-    assert any(line.startswith(unit) for line in done.on_node)
+    unit = "systemd-run --quiet --wait --collect --unit=glowplug-setup sh -c "
+    assert any(line.startswith(unit) and " bash /var/lib/glowplug-setup/" in line for line in done.on_node)
+    assert "cat /run/glowplug-setup.log" in done.on_node
+
+
+def test_what_a_pod_before_this_one_began_is_waited_for(installer: Installer) -> None:
+    """Its unit still installs, out of the bundle that this pod would replace."""
+    os.makedirs(f"{installer.node}/run/systemd/system")
+    with open(f"{installer.node}/active", "w") as file:
+        file.write("..")
+    done = installer.run("install")
+    names = [line.split()[0] for line in done.on_node]
+    assert names.count("systemctl") - names[names.index("mkdir") :].count("systemctl") == 3
+    assert "is-active" not in " ".join(done.on_node[names.index("mkdir") :])
 
 
 def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike[str]) -> None:
@@ -276,7 +292,8 @@ def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
 
 def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
     done = installer.run("uninstall")
-    assert (done.status, done.on_node) == (0, ["test -x /opt/glowplug/bin/glowplug"])
+    assert (done.status, done.on_node[-1]) == (0, "test -x /opt/glowplug/bin/glowplug")
+    assert all(line.startswith("test ") for line in done.on_node)
 
 
 @pytest.mark.parametrize("arguments", [(), ("remove",)])
