@@ -54,6 +54,7 @@ def facts():
         "config": read("/etc/app/message"),
         "secret": os.environ.get("PASSWORD"),
         "labels": read("/etc/podinfo/labels"),
+        "links": {name: value for name, value in os.environ.items() if name.startswith("FRONT_SERVICE_")},
         "restored": read("/run/glowplug/restored"),
         "account": os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"),
         "scratch": listing("/scratch"),
@@ -87,8 +88,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def stop(*_):
-    """After a moment, as a server that drains."""
+    """After a moment, as a server that drains; not at all where it is to ignore it."""
     print("term", flush=True)
+    if os.environ.get("IGNORES_TERM"):
+        return
     folder = os.environ.get("TERM_FILE")
     if folder:
         with open(f"{folder}/{os.uname().nodename}", "a") as file:

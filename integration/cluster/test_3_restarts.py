@@ -68,6 +68,21 @@ def test_a_killed_agent_and_a_kubelet(cluster: Cluster, running: set[str]) -> No
     cluster.start_agent()
 
 
+def test_a_label_that_somebody_took_off(cluster: Cluster, running: set[str]) -> None:
+    """No pod is chosen by it; the agent puts it back when it looks again."""
+    ours = sorted(name for name in cluster.labels() if "glowplug.dev/" in name)
+    assert {"glowplug.dev/handler", "glowplug.dev/ready"} <= set(ours)
+    cluster.kubectl("label", "node", "n1", *(f"{name}-" for name in ours))
+    cluster.restart_kubelet()
+    check(cluster, running)
+    cluster.stop_agent()
+    cluster.start_agent()
+    wait_until(
+        lambda: sorted(name for name in cluster.labels() if "glowplug.dev/" in name) == ours, 60, "the labels"
+    )
+    check(cluster, running)
+
+
 def test_a_second_agent_speaks_for_nobody(cluster: Cluster, running: set[str]) -> None:
     done = cluster.run("glowplug", "agent", check=False)
     assert done.returncode == 2 and "an agent listening" in done.stderr
@@ -88,16 +103,19 @@ def test_without_an_agent_a_pod_starts_cold(cluster: Cluster, running: set[str])
 
 
 def test_a_rewritten_configuration_is_repaired(cluster: Cluster, running: set[str]) -> None:
-    """Somebody writes the file without the handler and restarts containerd, as NVIDIA's toolkit may."""
+    """Somebody writes the file without the handler and restarts containerd, as NVIDIA's toolkit may.
+
+    A pod that comes in between waits for the repair, and is Ready then.
+    """
+    cluster.make_namespace("repaired")
     cluster.run("sh", "-c", "cp /etc/containerd/config.toml.glowplug-original /etc/containerd/config.toml")
     cluster.restart_containerd()
+    cluster.apply(deployment("repaired", "app", pod_template("app", [server()], gate=False)))
     wait_until(
         lambda: cluster.run("glowplug", "node", "status", check=False).returncode == 0,
         REPAIRED_WITHIN_S,
         "the handler repaired",
     )
-    cluster.make_namespace("repaired")
-    cluster.apply(deployment("repaired", "app", pod_template("app", [server()], gate=False)))
     cluster.ready("repaired", "app")
     wait_until(lambda: "HandlerRepaired" in cluster.events("default", "Node"), 60, "the Event")
     cluster.delete_namespace("repaired")
@@ -109,6 +127,8 @@ def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None
     """The agent goes on, and nothing is lost but Events that nobody could take."""
     cluster.machine.stop("apiserver", "KILL")  # in order, it would wait a minute for its watchers
     assert cluster.run("glowplug", "status").returncode == 0
+    cluster.stop_agent()
+    cluster.start_agent()  # without an API server to ask who it is
     control.start_api_server(cluster.machine)
     wait_until(lambda: cluster.get("node", "n1"), 60, "the API server back")
     check(cluster, running)

@@ -76,7 +76,10 @@ def test_a_node_that_never_had_it(cluster: Cluster, n2: Machine, namespace: str)
 
 
 def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
-    """The image, run by the node's kubelet: handler, agent, access to the API server, label."""
+    """The image, run by the node's kubelet: handler, agent, access to the API server, label.
+
+    Its first pod is deleted while it works, as a drain may: the work goes on, and the next pod waits for it.
+    """
     archive = f"{cluster.machine.place.state}/installer.tar"
     subprocess.run([f"{REPOSITORY}/hack/image", IMAGE, archive, "bookworm"], check=True)
     n2.run("ctr", "-n", "k8s.io", "images", "import", archive)
@@ -84,6 +87,9 @@ def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
     n2.run("cp", "/etc/containerd/config.toml", "/root/before.toml")
     cluster.apply(*chart())
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
+    at_work = ("systemctl", "is-active", "--quiet", "glowplug-setup")
+    wait_until(lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer at work")
+    cluster.kubectl("delete", "pod", "-n", SYSTEM, "--all", "--grace-period=0", "--force")
 
     def ready() -> bool:
         pods = cluster.pods(SYSTEM)
