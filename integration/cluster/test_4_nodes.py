@@ -48,6 +48,7 @@ def chart(**values: Any) -> list[dict[str, Any]]:
             "image": {"repository": repository, "tag": tag},
             "kubernetes": {"apiServer": f"https://{FIRST.address}:6443"},
             "config": {"log_format": "json", "min_free_bytes": 0},
+            "registry": {"nodeSecret": "node-keys", "secrets": [], "warm": []},
             **values,
         }
     )
@@ -86,6 +87,8 @@ def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
     os.unlink(archive)
     n2.run("cp", "/etc/containerd/config.toml", "/root/before.toml")
     cluster.apply(*chart())
+    keys = {"apiVersion": "v1", "kind": "Secret", "stringData": {"fleet.secret": "a key"}}
+    cluster.apply({**keys, "metadata": {"name": "node-keys", "namespace": SYSTEM}})
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
     at_work = ("systemctl", "is-active", "--quiet", "glowplug-setup")
     wait_until(lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer at work")
@@ -105,6 +108,7 @@ def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
         ) from None
     assert n2.run("glowplug", "node", "status").returncode == 0
     assert 'log_format = "json"' in n2.run("cat", "/etc/glowplug/config.toml").stdout
+    assert n2.run("cat", "/etc/glowplug/registry/fleet.secret").stdout == "a key"
     label = ("node", SECOND.name)
     wait_until(
         lambda: cluster.get(*label)["metadata"]["labels"].get("glowplug.dev/handler") == "true",
