@@ -5,6 +5,8 @@
 Captured by the agent's unit, restored into a scope of its own, kept over a repair, an upgrade and the way back.
 """
 
+import glob
+import json
 import os
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ SETUP = "glowplug-setup"
 SAID = "/run/glowplug-setup.log"
 COMES_WITHIN_S = 180.0
 INSTALLED_WITHIN_S = 300.0
+RESTORES = 20
 REPAIRED_WITHIN_S = 30.0
 
 
@@ -45,6 +48,8 @@ def main(bundle: str) -> None:
         _say(_run("glowplug", "history", "--captures"))
         token = first.get("/token")
         restored = _restored(cri, "the second pod", token)
+        for number in range(RESTORES):
+            _restored(cri, f"restore {number + 1} of {RESTORES}", token).pod.remove()
         _repair()
         newer = _newer(bundle)
         for what, which in (("upgraded", newer), ("back again", bundle)):
@@ -54,6 +59,14 @@ def main(bundle: str) -> None:
             assert restored.exec("/bin/busybox", "true").exit_code == 0
             third = _restored(cri, f"a pod on the node that was {what}", token)
             third.pod.remove()
+        _damage()
+        damaged = _started(cri, "a pod whose checkpoint is damaged")
+        assert damaged.get("/token") != token
+        starts = [one for one in json.loads(_run("glowplug", "history", "--json")) if "outcome" in one]
+        outcome = starts[-1]["outcome"]
+        assert outcome.startswith("fallback:"), outcome
+        _say(f"a pod whose checkpoint is damaged ended as {outcome}, in its scope")
+        damaged.pod.remove()
         stopped = restored.stop()
         _say(f"the pod that lived through it all ended with status {stopped.exit_code}")
         for container in (restored, first):
@@ -94,6 +107,14 @@ def _repair() -> None:
     wait_until(lambda: _text(CONFIG) == before, REPAIRED_WITHIN_S, "the handler put back")
     wait_until(lambda: _status() == 0, COMES_WITHIN_S, "the agent")
     _say("a rewritten configuration was repaired by the unit")
+
+
+def _damage() -> None:
+    """Every checkpoint of the node, so that CRIU stumbles in the middle."""
+    for path in glob.glob("/var/lib/glowplug/checkpoints/*/images/mm-*.img"):
+        with open(path, "r+b") as file:
+            file.seek(16)
+            file.write(b"\xff" * 64)
 
 
 def _newer(bundle: str) -> str:
