@@ -5,7 +5,7 @@ import re
 
 from hack.clusterlib.place import REPOSITORY
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, is_ready
 from integration.waiting import wait_until
 
 
@@ -52,7 +52,9 @@ def test_a_pod_starts_cold_and_the_next_one_is_restored(cluster: Cluster) -> Non
         lambda: "captured" in cluster.run("glowplug", "history", "--captures").stdout, COMES_WITHIN_S, "the capture"
     )
     assert outcomes()[-1].startswith("cold:no-checkpoint")
-    cluster.kubectl("delete", "-f", path)
+    cluster.kubectl("delete", "-f", path, "--grace-period=1")  # its server has no handler for SIGTERM
     cluster.kubectl("apply", "-f", path)
     wait_until(lambda: outcomes()[-1] == "restored", COMES_WITHIN_S, "the second pod restored")
-    cluster.kubectl("delete", "-f", path)
+    # A kubelet that has not seen the pod run yet ends it with its next look at all pods alone, a minute later.
+    wait_until(lambda: all(map(is_ready, cluster.pods("default"))), COMES_WITHIN_S, "the second pod ready")
+    cluster.kubectl("delete", "-f", path, "--grace-period=1")
