@@ -10,8 +10,8 @@ from glowplug.agent.captures import canary
 from glowplug.agent.captures.canary import Answer
 from glowplug.agent.captures.running import Running
 from glowplug.capture import policy
-from glowplug.capture.pipeline import CANARY
 from glowplug.capture.policy import BadAnnotation, Canary
+from glowplug.capture.work import CANARY
 from glowplug.errors import CanaryError, HookError
 
 RUNNING = Running("c0" * 32, 1, "", "")

@@ -43,7 +43,7 @@ TIDY_LIMIT_S = 300.0
 
 
 def run(config: Config) -> None:
-    """Until told to stop. Raises UsageError when there is an agent already."""
+    """Until it is stopped by a signal. Raises UsageError when there is an agent already."""
     logs.set_up(config.log_format)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,9 +51,6 @@ def run(config: Config) -> None:
     loaded = restart.fingerprint(config.criu)
     store = Store(config.cache, limits(config))
     history = History(config.cache)
-    learned = Learned(config.cache, back_off=config.failure_backoff)
-    history.tellers.append(learned.tell)
-    host = facts.read(_criu_version(config))
     begin_anew = False
     with (
         Containerd(config.containerd_socket, config.containerd_namespace) as containerd,
@@ -61,60 +58,116 @@ def run(config: Config) -> None:
         ExitStack() as opened,
     ):
         _greet(containerd)
-        registry = RegistryWork(config, store, partial(pod_labels.of, cri))
-        history.tellers.append(registry.tell)
-        resolver = Resolver(config, containerd, store, history, host, learned, registry)
-        _note_seccomp(config.runc)
-        server = Server({"resolve": resolver.answer, "history": partial(ingest.answer, store, history)})
-        # Only now: where another agent listens already, this one must not have spoken for the node.
-        watch = HandlerWatch(config.containerd_socket)
-        telling = opened.enter_context(Telling(config, store, history, host, watch))
-        prepare.begin()  # behind the server's socket: what a second agent would forget is the first one's
-        prefetcher = Prefetcher(store)
-        spool = SpoolReader(partial(ingest.take_in, store, history))
-        parts = Parts(
-            config, containerd, cri, store, resolver, learned, Children(), prefetcher.want, time.monotonic()
-        )
-        loop = Loop(parts, spool.call)
-        events = Events(containerd, loop.note, loop.look_at_all)
-        undo = UndoKilled(config, containerd, cri)
-        tidy = _Tidy(store, learned)
-        listening = threading.Thread(target=server.serve_forever, name="server")
-        threads = (prefetcher, spool, loop, undo, tidy, events)
-        hearts = [prefetcher.heart, spool.heart, *loop.hearts, undo.heart, tidy.heart]
-        for thread in (listening, *threads, watch):
-            thread.start()
-        registry.start()
-        peers = PeerServing(config)
-        peers.start()
-        log.info("listening on %s", server.server_address)
+        agent = _Agent(config, store, history, containerd, cri, opened)
+        agent.start()
         try:
             service_manager.ready()
             while not stopping.wait(ROUND_EVERY_S):
-                if service_manager.alive((listening, *threads), hearts):
-                    telling.round()
+                agent.round()
                 if restart.fingerprint(config.criu) != loaded:
                     log.info("the NVIDIA driver or CRIU is another by now")
                     begin_anew = True
                     break
         finally:
-            service_manager.stopping()
-            watch.stop()
-            events.stop()
-            loop.close()
-            registry.close()
-            peers.close()
-            undo.close()
-            tidy.close()
-            prefetcher.close()
-            spool.close()
-            learned.save()
-            server.shutdown()
-            listening.join()
-            server.server_close()
+            agent.stop()
     log.info("stopped")
     if begin_anew:
         restart.again()
+
+
+class _Agent:
+    """The agent's parts, joined: made and started in this order, stopped in another."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        history: History,
+        containerd: Containerd,
+        cri: Cri,
+        opened: ExitStack,
+    ) -> None:
+        """`opened` ends what reports, last of all. Raises UsageError when there is an agent already."""
+        self._learned = Learned(config.cache, back_off=config.failure_backoff)
+        history.tellers.append(self._learned.tell)
+        host = facts.read(_criu_version(config))
+        self._registry = RegistryWork(config, store, partial(pod_labels.of, cri))
+        history.tellers.append(self._registry.tell)
+        resolver = Resolver(config, containerd, store, history, host, self._learned, self._registry)
+        _note_seccomp(config.runc)
+        self._server = Server({"resolve": resolver.answer, "history": partial(ingest.answer, store, history)})
+        # Only now: where another agent listens already, this one must not have spoken for the node.
+        self._watch = HandlerWatch(config.containerd_socket)
+        self._telling = opened.enter_context(Telling(config, store, history, host, self._watch))
+        prepare.begin()  # behind the server's socket: what a second agent would forget is the first one's
+        self._prefetcher = Prefetcher(store)
+        self._spool = SpoolReader(partial(ingest.take_in, store, history))
+        parts = Parts(
+            config,
+            containerd,
+            cri,
+            store,
+            resolver,
+            self._learned,
+            Children(),
+            self._prefetcher.want,
+            time.monotonic(),
+        )
+        self._loop = Loop(parts, self._spool.call)
+        self._events = Events(containerd, self._loop.note, self._loop.look_at_all)
+        self._undo = UndoKilled(config, containerd, cri)
+        self._tidy = _Tidy(store, self._learned)
+        self._listening = threading.Thread(target=self._server.serve_forever, name="server")
+        self._peers = PeerServing(config)
+
+    def start(self) -> None:
+        """Every thread and child."""
+        for thread in (*self._threads(), self._watch):
+            thread.start()
+        self._registry.start()
+        self._peers.start()
+        log.info("listening on %s", self._server.server_address)
+
+    def round(self) -> None:
+        """Every ROUND_EVERY_S. Where a thread hangs, nothing is said, and the service manager begins anew."""
+        hearts = [
+            self._prefetcher.heart,
+            self._spool.heart,
+            *self._loop.hearts,
+            self._undo.heart,
+            self._tidy.heart,
+        ]
+        if service_manager.alive(self._threads(), hearts):
+            self._telling.round()
+
+    def stop(self) -> None:
+        """Whatever began is left to end, the server last: starts are answered until then."""
+        service_manager.stopping()
+        self._watch.stop()
+        self._events.stop()
+        self._loop.close()
+        self._registry.close()
+        self._peers.close()
+        self._undo.close()
+        self._tidy.close()
+        self._prefetcher.close()
+        self._spool.close()
+        self._learned.save()
+        self._server.shutdown()
+        self._listening.join()
+        self._server.server_close()
+
+    def _threads(self) -> tuple[threading.Thread, ...]:
+        """Those that the agent can't do without."""
+        return (
+            self._listening,
+            self._prefetcher,
+            self._spool,
+            self._loop,
+            self._undo,
+            self._tidy,
+            self._events,
+        )
 
 
 class _Tidy(threading.Thread):

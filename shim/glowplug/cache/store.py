@@ -28,10 +28,10 @@ from glowplug.cache import (
 )
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Eviction, Limits
-from glowplug.cache.index import Index
+from glowplug.cache.index import Entry, Index
 from glowplug.cache.integrity import problems, require_whole
 from glowplug.cache.state import State
-from glowplug.cache.summary import Row, row
+from glowplug.cache.summary import Row
 from glowplug.errors import CacheError, DamagedCheckpoint
 
 _MARGIN = 1 << 20  # bytes; for the manifest and the directories of a draft
@@ -101,7 +101,7 @@ class Store:
 
     def rows(self) -> list[Row]:
         """All checkpoints, the newest first."""
-        return [row(self, entry) for entry in self.index.all()]
+        return [self._row(entry) for entry in self.index.all()]
 
     def row(self, checkpoint_id: str) -> Row:
         """One checkpoint. Raises CacheError when it is not there."""
@@ -109,7 +109,7 @@ class Store:
         entry = self.index.get(checkpoint_id)
         if entry is None:
             raise CacheError(f"checkpoint {checkpoint_id} was removed a moment ago")
-        return row(self, entry)
+        return self._row(entry)
 
     def verify(self, checkpoint_id: str) -> list[str]:
         """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole.
@@ -310,6 +310,25 @@ class Store:
             if changed != found:
                 state.write(self.root, checkpoint_id, changed)
             return changed
+
+    def _row(self, entry: Entry) -> Row:
+        """At this moment."""
+        found = self.state(entry.id)
+        quarantine = found.quarantined(self.now())
+        return Row(
+            id=entry.id,
+            namespace=entry.namespace,
+            key_digest=entry.key_digest,
+            shared=entry.shared,
+            created=entry.created,
+            last_used=self.last_used(entry.id),
+            bytes=self.size(entry.id),
+            pinned=found.pinned,
+            in_use=lease.is_held(self.root, entry.id),
+            quarantine=quarantine.reason if quarantine else None,
+            quarantined_until=quarantine.until if quarantine else None,
+            unreadable=entry.unreadable,
+        )
 
     def _one_early_exit(self, found: State) -> State:
         exits = found.early_exits + 1

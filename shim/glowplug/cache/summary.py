@@ -1,15 +1,6 @@
 """Checkpoints as rows for a person: what `glowplug list` and `inspect` show."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from glowplug.cache import lease
-
-if TYPE_CHECKING:
-    from glowplug.cache.index import Entry
-    from glowplug.cache.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +23,3 @@ class Row:
     quarantine: str | None
     quarantined_until: float | None
     unreadable: str | None
-
-
-def row(store: Store, entry: Entry) -> Row:
-    """The row of one checkpoint of the store, at this moment."""
-    found = store.state(entry.id)
-    quarantine = found.quarantined(store.now())
-    return Row(
-        id=entry.id,
-        namespace=entry.namespace,
-        key_digest=entry.key_digest,
-        shared=entry.shared,
-        created=entry.created,
-        last_used=store.last_used(entry.id),
-        bytes=store.size(entry.id),
-        pinned=found.pinned,
-        in_use=lease.is_held(store.root, entry.id),
-        quarantine=quarantine.reason if quarantine else None,
-        quarantined_until=quarantine.until if quarantine else None,
-        unreadable=entry.unreadable,
-    )

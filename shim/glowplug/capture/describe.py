@@ -13,7 +13,7 @@ from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.host import facts
 
 if TYPE_CHECKING:
-    from glowplug.capture.pipeline import Work
+    from glowplug.capture.work import Work
 
 SHARE = "glowplug.dev/share"
 

@@ -9,14 +9,12 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glowplug import paths, presets
 from glowplug.cache import digest
-from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
 from glowplug.capture import (
     compile_cache,
@@ -39,13 +37,10 @@ from glowplug.capture import (
 from glowplug.capture import stop as stopping
 from glowplug.capture.preflight import require as preflight
 from glowplug.capture.preflight.tree import Tree
-from glowplug.capture.real_user import Ids
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
-from glowplug.capture.subject import Subject
-from glowplug.capture.unix_names import Names
+from glowplug.capture.work import CANARY, Work
 from glowplug.checkpoint import manifest as manifests
-from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
@@ -53,43 +48,12 @@ from glowplug.containerd.client import Containerd
 from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
-from glowplug.layer import shm, tree
+from glowplug.layer import shm
 from glowplug.podnet import interfaces
 from glowplug.registry import fleet
 
 if TYPE_CHECKING:
-    from glowplug.capture.gpu import Gpu
-
-CANARY = "images/canary.json"
-"""What the workload answered before its capture, beside CRIU's images: its digest is checked with theirs."""
-
-
-@dataclass(slots=True)
-class Work:
-    """A capture under way: what each step leaves for the next ones."""
-
-    config: Config
-    request: Request
-    containerd: Containerd
-    store: Store
-    report: Report
-    open: ExitStack
-    result: Result = field(default_factory=Result)
-    criu_version: tuple[int, int, int] = (0, 0, 0)
-    subject: Subject | None = None
-    found: Judgement | None = None
-    draft: Draft | None = None
-    scratch: str = ""
-    ids: Ids | None = None
-    watched: tuple[str, ...] = ()
-    unix_names: Names = field(default_factory=Names)
-    addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    state: dict[str, object] = field(default_factory=dict)
-    own_settings: Mapping[int, dict[str, int]] = field(default_factory=dict)
-    processes: list[dict[str, object]] = field(default_factory=list)
-    layer: tree.Summary | None = None
-    gpu: "Gpu | None" = None
-
+    pass
 
 def run(config: Config, request: Request, report: Report) -> Result:
     """Capture; the result of it. Raises UsageError (nothing was touched) or another GlowplugError.

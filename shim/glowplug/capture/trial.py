@@ -27,8 +27,8 @@ from glowplug.restore import attempt, take_back
 from glowplug.restore.trial.task import Answer, Task
 
 if TYPE_CHECKING:
-    from glowplug.capture.pipeline import Work
     from glowplug.capture.subject import Subject
+    from glowplug.capture.work import Work
     from glowplug.containerd.client import Containerd
 
 TRIAL = "trial"

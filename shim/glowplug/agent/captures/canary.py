@@ -18,8 +18,8 @@ from typing import Any
 
 from glowplug.agent.captures import hooks
 from glowplug.agent.captures.running import Running
-from glowplug.capture.pipeline import CANARY
 from glowplug.capture.policy import Canary
+from glowplug.capture.work import CANARY
 from glowplug.errors import CanaryError, HookError
 from glowplug.podnet import http
 
