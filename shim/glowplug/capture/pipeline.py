@@ -39,8 +39,10 @@ from glowplug.capture.preflight import require as preflight
 from glowplug.capture.preflight.tree import Tree
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
+from glowplug.capture.subject import Subject
 from glowplug.capture.work import CANARY, Work
 from glowplug.checkpoint import manifest as manifests
+from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
