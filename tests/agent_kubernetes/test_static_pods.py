@@ -2,19 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 from tests import api_server
-from tests.test_agent_kubernetes import AWAKE, RESTORED, Told, condition, until
+from tests.agent_kubernetes.made import AWAKE, RESTORED, Told, condition, until
 
-from glowplug import paths
 from glowplug.agent.kubernetes.cluster import CAPTURED, OUTCOME
 
 HASH = "f2dbf5a1c0de4d1b8e7a6c5b4a392817"
-
-
-@pytest.fixture(autouse=True)
-def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
 
 
 def mirror(server: api_server.ApiServer) -> dict[str, object]:
