@@ -101,6 +101,11 @@ def judgement(container: str) -> str:
     return f"{judgements()}/{container}.json"
 
 
+def node_name() -> str:
+    """This node's name in Kubernetes (capture/node_names.py)."""
+    return f"{RUN_DIR}/node-name"
+
+
 def namespaces() -> str:
     """The uids of Kubernetes' namespaces (capture/namespaces.py)."""
     return f"{RUN_DIR}/namespaces.json"

@@ -25,7 +25,9 @@ from glowplug.agent.serving.registry_work import RegistryWork
 from glowplug.agent.serving.resolve import Resolver
 from glowplug.agent.serving.server import Server
 from glowplug.agent.spool_reader import SpoolReader
+from glowplug.apiserver import this_node
 from glowplug.cache.store import Store
+from glowplug.capture import node_names
 from glowplug.capture.runc import knows_seccomp
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
@@ -95,6 +97,7 @@ class _Agent:
         history.tellers.append(self._registry.tell)
         resolver = Resolver(config, containerd, store, history, host, self._learned, self._registry)
         _note_seccomp(config.runc)
+        _note_node_name(config.node_name)
         self._server = Server({"resolve": resolver.answer, "history": partial(ingest.answer, store, history)})
         # Only now: where another agent listens already, this one must not have spoken for the node.
         self._watch = HandlerWatch(config.containerd_socket)
@@ -195,6 +198,13 @@ class _Tidy(threading.Thread):
                 self._learned.save()
             except Exception:
                 log.exception("a round of tidying failed")
+
+
+def _note_node_name(setting: str) -> None:
+    try:
+        node_names.note(this_node.node_name(setting))
+    except OSError as error:
+        log.error("this node's name in Kubernetes can't be noted, and parts pods of two nodes: %s", error)
 
 
 def _note_seccomp(runc: str) -> None:

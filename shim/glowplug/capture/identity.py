@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from glowplug.capture import namespaces, volume_answers, weights
+from glowplug.capture import namespaces, node_names, volume_answers, weights
 from glowplug.capture.readers import READERS, Answer
 from glowplug.capture.volume_files import Unreadable
 from glowplug.checkpoint import bundle as bundles
@@ -253,7 +253,7 @@ def sandbox_facts(bundle: BundleFacts, labels: Mapping[str, str] = _NONE) -> noi
         uid=bundle.sandbox_uid,
         ips=_addresses(pause) if pause else (),
         hostname=_hostname(bundle),
-        node_names=(os.uname().nodename,),
+        node_names=node_names.known(),
         labels=labels,
         interchangeable=bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE,
     )

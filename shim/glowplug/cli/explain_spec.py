@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict
 
+from glowplug.capture import node_names
 from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
@@ -180,7 +181,7 @@ def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
         namespace=wanted.namespace,
         uid="",
         hostname=wanted.pod,
-        node_names=(os.uname().nodename,),
+        node_names=node_names.known(),
     )
     found = []
     accepts = judging.accepts(wanted.annotations, wanted.namespace)
