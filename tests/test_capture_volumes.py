@@ -109,6 +109,19 @@ def test_a_directory_that_is_exchanged_for_a_link_is_not_followed(tmp_path: Path
             next(entries)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_what_somebody_mounted_into_a_volume_is_not_entered(tmp_path: Path) -> None:
+    """It may be another file system, of another tenant, or a server that does not answer."""
+    (tmp_path / "inside").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path / "inside"], check=True)
+    try:
+        (tmp_path / "inside" / "x").write_text("x")
+        with pytest.raises(Unreadable, match=r"^inside: Invalid cross-device link"):
+            told(tmp_path, mounts.EMPTY_DIR)
+    finally:
+        subprocess.run(["umount", tmp_path / "inside"], check=True)
+
+
 def test_more_files_than_the_limit_are_not_listed_to_the_end(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / str(number)).touch()

@@ -66,6 +66,11 @@ def test_what_can_not_be_told_is_said_with_its_reason() -> None:
     found = made()
     unknown = replace(found.key, digest="", unknown={"extra weights": "its weights"})
     why = judgements.MountedFiles(why={"extra weights": "they are being read, for the next start"})
+    writable = replace(found.key, conditions={"volumes": {"/known": "a hash", "/data": None}})
+    slow = judgements.MountedFiles(why={"/data": "not read in time"})
+    ((slug, sentence),) = replace(found, key=writable, files=slow).objections()
+    assert slug == "volume-state"
+    assert sentence.startswith("mount /data: it can be written to, and its state can't be told (not read in time)")
     assert replace(found, key=unknown, files=why).objections() == [
         (
             "unknown-fact",

@@ -17,6 +17,7 @@ from glowplug.checkpoint.mounts import (
     classify,
     cuda_libraries,
     mount_questions,
+    state_questions,
     written_identities,
 )
 
@@ -126,6 +127,20 @@ def test_questions_are_what_needs_reading() -> None:
         ("/model", f"{VOLUMES}csi/pvc-model-a/mount", VOLUME),
         (made.TOKENS, f"{VOLUMES}projected/kube-api-access-x8z2q", SERVICE_ACCOUNT),
     ]
+
+
+def test_the_state_of_what_can_be_written_to_and_does_not_travel_is_asked_for() -> None:
+    found = made.spec()
+    found["mounts"] += [
+        made.bind("/database", f"{VOLUMES}csi/pvc-database/mount", "rw"),
+        made.bind("/models", f"{VOLUMES}nfs/models", "rw"),
+        made.bind("/models-ro", f"{VOLUMES}nfs/models", "ro"),
+        made.bind("/part", f"{made.KUBELET}/volume-subpaths/data/main/0", "rw"),
+    ]
+    asked = {place for place, _ in state_questions(bundle.read(found))}
+    assert asked == {"/data", "/database", "/models", "/part"}
+    found["annotations"]["glowplug.dev/volumes"] = "stateless"
+    assert state_questions(bundle.read(found)) == []
 
 
 def test_a_file_open_for_writing_on_an_identity_is_named_with_its_mount() -> None:
