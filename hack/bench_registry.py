@@ -65,6 +65,8 @@ def main(mb: int, turns: int, no_captures: bool, file: str | None) -> None:
 def _speed(registry: Registry, folder: str, mb: int, turns: int) -> dict[str, Any]:
     plain = f"{folder}/memory"
     _random_file(plain, mb * 1_000_000)
+    os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/bytecode"  # as on a node, where pip has compiled it
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     store = Store(f"{folder}/a")
     checkpoint, tag = _checkpoint(store, plain)
     seconds: dict[str, list[tuple[float, float]]] = {

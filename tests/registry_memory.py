@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from glowplug.errors import RegistryError
 from glowplug.registry import names
-from glowplug.registry.transport import Answer, Body, NotThere, Transport
+from glowplug.registry.transport import Answer, Body, NotThere, Sink, Transport
 
 
 class MemoryTransport(Transport):
@@ -40,14 +40,15 @@ class MemoryTransport(Transport):
             raise RegistryError(f"{method} answered {status}")
         return Answer(status, said, content)
 
-    def stream(self, path: str, *, scope: str, size: int, offset: int = 0, whole: bool = True) -> bytearray:
+    def stream(self, path: str, *, scope: str, sink: Sink, whole: bool = True) -> None:
         """A blob, or a part of one."""
         found = self.blobs.get(path.rpartition("/")[2])
         if found is None:
             raise NotThere("GET answered 404")
-        if whole and len(found) != size:
+        if whole and len(found) != sink.end:
             raise RegistryError("another length")
-        return bytearray(found[offset : offset + size])
+        while sink.at < sink.end:
+            sink.take(found[sink.at : sink.at + sink.needs()])
 
     def _answer(self, method: str, path: str, body: Body | None) -> tuple[int, dict[str, str], bytes]:
         parts = urlsplit(path)
@@ -61,9 +62,9 @@ class MemoryTransport(Transport):
             return 201, {}, b""
         if method == "PUT":
             assert isinstance(body, bytes)
-            self.manifests[f"{repository}:{name}"] = self.manifests[f"{repository}:{names.digest(body)}"] = body
+            self.manifests[f"{repository}:{name}"] = self.manifests[f"{repository}:{names.digest(body)}"] = (
+                body
+            )
             return 201, {}, b""
         found = self.blobs.get(name) if kind == "blobs" else self.manifests.get(f"{repository}:{name}")
         return (404, {}, b"") if found is None else (200, {}, found)
-
-

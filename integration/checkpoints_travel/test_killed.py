@@ -13,11 +13,13 @@ import pytest
 from glowplug.cache import renames
 from glowplug.cache.store import Store
 from glowplug.checkpoint import manifest as manifests
-from glowplug.errors import CacheError, RegistryMiss
+from glowplug.errors import CacheError, RegistryError, RegistryMiss
+from glowplug.host import process_life
 from glowplug.registry import names
 from glowplug.registry.writing import Writer
 from integration.checkpoints_travel.nodes import Node, kill_yourself, killed, memory
 from integration.registry_faults import Proxy
+from integration.waiting import wait_until
 
 
 def test_a_push_that_is_killed_at_any_request_leaves_nothing_half_published(
@@ -63,6 +65,7 @@ def test_a_pull_that_is_killed_between_requests_goes_on(
     a: Node, b: Node, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     pushed = a.push(a.made(memory(2)))
+    b.settings = replace(b.settings, parallel=1)  # so that no child writes
     where: Any = {"publish": Store, "commit": renames}.get(step, Writer)
     with monkeypatch.context() as patch:
         patch.setattr(where, step, kill_yourself)
@@ -70,6 +73,46 @@ def test_a_pull_that_is_killed_between_requests_goes_on(
     assert b.store.ids() == []
     assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
     assert b.store.verify(pushed.checkpoint) == []
+
+
+def test_a_pull_whose_child_is_killed_fails_and_is_gone_on_with(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed = a.push(a.made(memory(3)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "write", kill_yourself)
+        with pytest.raises(RegistryError, match="was killed: the next pull goes on where it was"):
+            b.pull(pushed.tags[1])
+    assert b.store.ids() == []
+    assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
+    assert b.store.verify(pushed.checkpoint) == []
+
+
+def test_a_killed_pull_takes_its_children_along(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They would write on while the next pull does."""
+    pushed = a.push(a.made(memory(3)))
+    seen = tmp_path / "children"
+    seen.mkdir()
+
+    def wait_there(*_: object) -> None:
+        (seen / str(os.getpid())).touch()
+        signal.pause()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "write", wait_there)
+        pull = os.fork()
+        if not pull:
+            b.pull(pushed.tags[1])
+            os._exit(0)
+    wait_until(lambda: len(list(seen.iterdir())) > 1, 30, "children that write")
+    written = [(int(path.name), process_life.start_time(int(path.name))) for path in seen.iterdir()]
+    os.kill(pull, signal.SIGKILL)
+    os.waitpid(pull, 0)
+    wait_until(lambda: not any(process_life.is_running(*child) for child in written), 30, "no child is left")
+    assert b.store.ids() == []
+    assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
 
 
 def test_a_full_disk_publishes_nothing_and_is_gone_on_with(a: Node, tmp_path: Path) -> None:

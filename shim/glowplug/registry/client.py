@@ -6,21 +6,40 @@ a name (tags) comes from the registry itself, and from those where the registry 
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from glowplug.errors import RegistryError, RegistryMiss
 from glowplug.registry import names, oci, peers
 from glowplug.registry.oci import Descriptor
-from glowplug.registry.transport import Answer, Body, NotThere, Transport
-
-Made = TypeVar("Made")
+from glowplug.registry.transport import Answer, Body, NotThere, Sink, Transport
 
 _MISSING = frozenset((404,))
 _ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
 _PAGE = 1000  # tags asked for at once
 _UPLOADS = 5
+_READ = 1 << 20  # bytes taken from a connection at a time
+
+
+class Buffer:
+    """A blob in memory, compared with its digest once it is there (transport.Sink)."""
+
+    def __init__(self, wanted: Descriptor) -> None:
+        self.at, self.end = 0, wanted.size
+        self.content = bytearray(wanted.size)
+        self._wanted = wanted
+
+    def needs(self) -> int:
+        """Some of the rest."""
+        return min(_READ, self.end - self.at)
+
+    def take(self, piece: bytes) -> None:
+        """Raises RegistryMiss where the blob is another one; then it is read from its begin."""
+        self.content[self.at : self.at + len(piece)] = piece
+        self.at += len(piece)
+        if self.at == self.end and names.digest(self.content) != self._wanted.digest:
+            self.at = 0
+            raise RegistryMiss("damaged", f"another blob came for {self._wanted.digest}")
 
 
 class Repository:
@@ -83,18 +102,14 @@ class Repository:
 
     def pack(self, wanted: Descriptor, limit: int) -> bytearray:
         """As `blob`, in the buffer that it was read into."""
+        sink = Buffer(wanted)
+        self.receive(wanted, limit, sink)
+        return sink.content
 
-        def verified(content: bytearray) -> bytearray:
-            if names.digest(content) != wanted.digest:
-                raise RegistryMiss("damaged", f"another blob came for {wanted.digest}")
-            return content
+    def receive(self, wanted: Descriptor, limit: int, sink: Sink) -> None:
+        """A blob, piece by piece: what one source breaks off, or gives as other bytes, the next one goes on with.
 
-        return self.opened(wanted, limit, verified)
-
-    def opened(self, wanted: Descriptor, limit: int, opens: Callable[[bytearray], Made]) -> Made:
-        """What `opens` makes of a blob; it raises RegistryMiss for bytes that are others, and the next source is asked.
-
-        Raises RegistryMiss: too large, or opened from nowhere; RegistryError.
+        Raises RegistryMiss: too large, or other bytes from everywhere; RegistryError.
         """
         if wanted.size > limit:
             raise RegistryMiss(
@@ -103,11 +118,8 @@ class Repository:
         failed: RegistryError | None = None
         for source in self._sources(by_digest=True):
             try:
-                return opens(
-                    source.stream(
-                        f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), size=wanted.size
-                    )
-                )
+                source.stream(f"/v2/{self.path}/blobs/{wanted.digest}", scope=self._scope(), sink=sink)
+                return
             except RegistryMiss as error:
                 failed = RegistryMiss(error.slug, f"{source.base}: {error}")
             except NotThere as error:
@@ -119,17 +131,24 @@ class Repository:
         assert failed is not None
         raise failed
 
-    def part(self, of: Descriptor, offset: int, size: int) -> bytearray:
-        """A piece of a blob, not verified: whoever asks has a way of telling whether it is the right one."""
+    def receive_part(self, of: Descriptor, sink: Sink) -> None:
+        """A piece of a blob, from sink.at to sink.end. Raises RegistryError; RegistryMiss: other bytes."""
         path = f"/v2/{self.path}/blobs/{of.digest}"
         failed: RegistryError | None = None
         for source in (self.origin, *self._having):
             try:
-                return source.stream(path, scope=self._scope(), size=size, offset=offset, whole=False)
+                source.stream(path, scope=self._scope(), sink=sink, whole=False)
+                return
             except RegistryError as error:
                 failed = failed or error
         assert failed is not None
         raise failed
+
+    def become_child(self, number: int) -> None:
+        """In a forked process, the number-th: connections of its own, and its own turn among the nodes."""
+        for source in (self.origin, *self._mirrors, *self._nodes):
+            source.close()
+        self._turn = itertools.count(number)
 
     def tags(self) -> Iterator[str]:
         """All tags of the repository. Raises RegistryError."""

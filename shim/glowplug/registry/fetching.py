@@ -1,9 +1,10 @@
 """What of each pack is fetched: all of it, or pieces where few of its chunks are needed; and the chunks in that."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from glowplug.errors import CacheError, RegistryMiss
 from glowplug.registry import chunks, seal
 from glowplug.registry.client import Repository
 from glowplug.registry.index import Index
@@ -48,30 +49,52 @@ def parts(listed: Index, packs: Sequence[Descriptor], there: Collection[int]) ->
     return found
 
 
-Opened = list[tuple[int, Pieces]]
-"""Chunks by their numbers, and their contents."""
+Write = Callable[[int, Pieces], object]
+"""Takes a chunk by its number, and its content. Raises OSError."""
 
 
-def fetch(repository: Repository, listed: Index, part: Part) -> Opened:
-    """The chunks of a part, each verified. Raises RegistryError, RegistryMiss.
+def fetch(repository: Repository, listed: Index, part: Part, write: Write) -> None:
+    """Each chunk of a part is written as it comes, verified. Raises RegistryError, RegistryMiss, CacheError.
 
     They are opened under keys that a signed index has, which no other bytes do: a pack's own digest is not computed.
     Who has those keys could make others; that shows when all files are compared with the signed manifest's digests.
     """
-
-    def opened(content: bytearray) -> Opened:
-        view = memoryview(content)
-        found = []
-        for number in part.chunks:
-            chunk = listed.chunks[number]
-            begin = chunk.offset - part.offset
-            blob = view[begin : begin + chunk.size]
-            found.append((number, seal.open_chunk(blob, chunk.key, chunk.length, chunk.id)))
-        return found
-
+    sink = _Chunks(listed, part, write)
     if part.is_whole:
-        return repository.opened(part.pack, chunks.PACK_LIMIT, opened)
-    return opened(repository.part(part.pack, part.offset, part.size))
+        repository.receive(part.pack, chunks.PACK_LIMIT, sink)
+    else:
+        repository.receive_part(part.pack, sink)
+
+
+class _Chunks:
+    """The chunks of a part in their order in the pack (transport.Sink); what lies between them is dropped."""
+
+    def __init__(self, listed: Index, part: Part, write: Write) -> None:
+        numbered = [(listed.chunks[number], number) for number in part.chunks]
+        self._left = sorted(numbered, key=lambda one: -one[0].offset)
+        self._write = write
+        self.at, self.end = part.offset, part.offset + part.size
+
+    def needs(self) -> int:
+        """The next chunk, or some of what lies before it."""
+        if not self._left:
+            return min(self.end - self.at, _GAP)
+        chunk, _ = self._left[-1]
+        if chunk.offset < self.at:
+            raise RegistryMiss("damaged", "the index has chunks that overlap")
+        return chunk.size if chunk.offset == self.at else min(chunk.offset - self.at, _GAP)
+
+    def take(self, piece: bytes) -> None:
+        """Raises RegistryMiss for bytes that are not the chunk's; CacheError where it can't be written."""
+        if self._left and self._left[-1][0].offset == self.at:
+            chunk, number = self._left[-1]
+            content = seal.open_chunk(piece, chunk.key, chunk.length, chunk.id)
+            try:
+                self._write(number, content)
+            except OSError as error:  # not one of the connection
+                raise CacheError(str(error)) from error
+            self._left.pop()
+        self.at += len(piece)
 
 
 def _pieces(listed: Index, pack: Descriptor, numbers: Sequence[int]) -> Iterator[Part]:

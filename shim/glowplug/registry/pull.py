@@ -1,14 +1,12 @@
 """A checkpoint out of a registry into this node's cache.
 
-Packs of chunks are fetched side by side, each chunk verified, decrypted and written as it comes, into a draft that
-nobody sees. A pull that was killed, or met a full disk, goes on where it was; `publish` reads all of it once more
-before it counts.
+Packs of chunks are fetched side by side by processes of their own, each chunk verified, decrypted and written as it
+comes, into a draft that nobody sees. A pull that was killed, or met a full disk, goes on where it was; `publish` reads
+all of it once more before it counts.
 """
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,9 +14,8 @@ from glowplug import paths
 from glowplug.cache import draft
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint, RegistryMiss
-from glowplug.registry import fetching, kept, unsealing
+from glowplug.registry import fetching, kept, processes, unsealing
 from glowplug.registry.client import Repository
-from glowplug.registry.fetching import Part
 from glowplug.registry.found import Found
 from glowplug.registry.index import Index
 from glowplug.registry.settings import RegistrySettings
@@ -56,15 +53,16 @@ def pull(
     listed = unsealing.index_of(repository, settings, found)
     opened = store.resume(f"{draft.KEPT}{found.digest.removeprefix('sha256:')[:32]}", listed.bytes)
     try:
-        done, fetched = _fetch(opened.path, repository, found, listed, settings.parallel, report)
+        try:
+            done, fetched = _fetch(opened.path, repository, found, listed, settings.parallel, report)
+        except (OSError, CacheError) as error:
+            raise CacheError(
+                f"checkpoint {checkpoint} can't be written: {error}; what is there is kept for a day"
+            ) from error
         store.publish(opened, listed.manifest)
     except DamagedCheckpoint as error:
         opened.abandon()  # what was written before is no better than what was fetched now
         raise RegistryMiss("damaged", f"what came is not what was signed: {error}") from error
-    except OSError as error:
-        raise CacheError(
-            f"checkpoint {checkpoint} can't be written: {error}; what is there is kept for a day"
-        ) from error
     finally:
         opened.leave()
     if settings.serve:
@@ -86,36 +84,35 @@ def _fetch(
 ) -> tuple[set[int], int]:
     """Every chunk that is not written yet, `parallel` parts at a time; the chunks that were there, bytes fetched."""
     writer = Writer(directory, listed)
-    stopping = threading.Event()
     try:
         writer.prepare()
-        before = set(writer.done)
-        parts = fetching.parts(listed, found.artifact.packs, before)
+        parts = fetching.parts(listed, found.artifact.packs, writer.done)
         all_bytes = sum(chunk.length for chunk in listed.chunks)
-        done = sum(listed.chunks[number].length for number in before)
-        lock = threading.Lock()
+        done = sum(listed.chunks[number].length for number in writer.done)
 
-        def work(part: Part) -> None:
-            nonlocal done
-            if stopping.is_set():
-                return
-            opened = fetching.fetch(repository, listed, part)
-            writer.write(opened)
-            with lock:
-                done += sum(listed.chunks[number].length for number, _ in opened)
-                report(done, all_bytes)
-
-        with ThreadPoolExecutor(parallel, thread_name_prefix="pull") as pool:
+        def fetch(number: int) -> int:
+            part = parts[number]
             try:
-                waiting = [pool.submit(work, part) for part in parts]
-                ended, _ = wait(waiting, return_when=FIRST_EXCEPTION)
-                stopping.set()
-                for one in ended:
-                    one.result()
+                fetching.fetch(repository, listed, part, writer.write)
             finally:
-                stopping.set()
-                pool.shutdown(cancel_futures=True)
+                writer.note()
+            return sum(listed.chunks[chunk].length for chunk in part.chunks)
+
+        def begin(child: int) -> processes.Work:
+            repository.become_child(child)
+            return fetch
+
+        def note(size: int) -> None:
+            nonlocal done
+            done += size
+            report(done, all_bytes)
+
+        if min(parallel, len(parts)) > 1:
+            processes.run(range(len(parts)), parallel, begin, note)
+        else:
+            for number in range(len(parts)):
+                note(fetch(number))
         writer.finish()
-        return before, sum(part.size for part in parts)
+        return writer.done, sum(part.size for part in parts)
     finally:
         writer.close()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import urllib3
@@ -36,6 +36,21 @@ Body = bytes | Sequence[bytes]
 """Pieces are sent one behind the other, without a copy that joins them."""
 
 
+class Sink(Protocol):
+    """Takes a blob in pieces, from `at` to `end`; whoever fails goes on at `at`."""
+
+    at: int
+    end: int
+
+    def needs(self) -> int:
+        """Bytes of the next piece; more than 0 until `at` is `end`."""
+        ...
+
+    def take(self, piece: bytes) -> None:
+        """As many bytes as it needs. Raises RegistryMiss for bytes that are others; `at` is then before them."""
+        ...
+
+
 class NotThere(RegistryError):
     """It answers, and does not have the blob."""
 
@@ -56,6 +71,13 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """It failed for a passing reason; how long to wait, where it says so."""
+
+    retry_after: str | None
 
 
 class Transport:
@@ -97,7 +119,7 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; a child process does so with those of its parent, which keeps them."""
         self._pool.clear()
 
     def request(
@@ -133,54 +155,57 @@ class Transport:
             self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
-    def stream(self, path: str, *, scope: str, size: int, offset: int = 0, whole: bool = True) -> bytearray:
-        """A body of size bytes; one that breaks off is continued there (RFC 9110, Range). Raises RegistryError.
+    def stream(self, path: str, *, scope: str, sink: Sink, whole: bool = True) -> None:
+        """A blob's bytes from `sink.at` to `sink.end`; one that breaks off is continued (RFC 9110, Range).
 
-        `whole` False: the part of it from offset on.
+        `whole` False: the blob goes on behind the end. Raises RegistryError; RegistryMiss, also as the sink does.
         """
-        buffer = bytearray(size)
-        view = memoryview(buffer)
-        got = 0
         for turn in range(self._tries):
             try:
-                wanted = {"Range": f"bytes={offset + got}-{offset + size - 1}"} if got or not whole else {}
-                response = self._once("GET", path, scope, wanted, None)
-                if response.status == 200 and not whole:
-                    response.close()
-                    raise RegistryError(f"{self.base}: it knows no ranges")
-                if response.status == 200 and got:
-                    got = 0  # a registry without ranges begins anew
-                if response.status not in (200, 206):
-                    content = _body(response, _ANSWER_LIMIT)
-                    response.release_conn()
-                    if response.status not in _PASSING or turn + 1 == self._tries:
-                        kind = NotThere if response.status == _NOT_FOUND else RegistryError
-                        raise kind(f"{self.base}: GET answered {response.status}{_told(content)}")
-                    self.wait(turn, response.headers.get("Retry-After"))
+                answer = self._opened(path, scope, sink, whole, is_last=turn + 1 == self._tries)
+                if isinstance(answer, _Later):
+                    self.wait(turn, answer.retry_after)
                     continue
-                said = response.headers.get("Content-Length", "")
-                if said.isdigit() and int(said) != size - got:
-                    response.close()
-                    raise RegistryMiss(
-                        "damaged", f"{self.base}: a blob has another length than its descriptor says"
-                    )
                 try:
-                    for part in _parts(response, size - got + 1):
-                        if got + len(part) > size:
-                            raise RegistryMiss(
-                                "damaged", f"{self.base}: a blob is longer than its descriptor says"
-                            )
-                        view[got : got + len(part)] = part
-                        got += len(part)
+                    if _filled(answer, sink, self.base):
+                        return
                 finally:
-                    response.close() if got < size else response.release_conn()
-                if got == size:
-                    return buffer
+                    answer.close() if sink.at < sink.end else answer.release_conn()
             except (HTTPError, OSError) as error:
                 if turn + 1 == self._tries or _is_lasting(error):
                     raise RegistryError(f"{self.base}: {_why(error)}") from error
             self.wait(turn, None)
-        raise RegistryError(f"{self.base}: a blob broke off after {got} of {size} bytes, {self._tries} times")
+        raise RegistryError(
+            f"{self.base}: a blob broke off {sink.end - sink.at} bytes early, {self._tries} times"
+        )
+
+    def _opened(
+        self, path: str, scope: str, sink: Sink, whole: bool, *, is_last: bool
+    ) -> "urllib3.BaseHTTPResponse | _Later":
+        """An answer whose body begins at sink.at. Raises RegistryError, RegistryMiss."""
+        ranged = bool(sink.at) or not whole
+        response = self._once(
+            "GET", path, scope, {"Range": f"bytes={sink.at}-{sink.end - 1}"} if ranged else {}, None
+        )
+        if response.status not in (200, 206):
+            content = _body(response, _ANSWER_LIMIT)
+            response.release_conn()
+            if response.status not in _PASSING or is_last:
+                kind = NotThere if response.status == _NOT_FOUND else RegistryError
+                raise kind(f"{self.base}: GET answered {response.status}{_told(content)}")
+            return _Later(response.headers.get("Retry-After"))
+        begins_anew = response.status == 200 and ranged
+        if begins_anew and not whole:
+            response.close()
+            raise RegistryError(f"{self.base}: it knows no ranges")
+        said = response.headers.get("Content-Length", "")
+        if said.isdigit() and int(said) != sink.end - (0 if begins_anew else sink.at):
+            response.close()
+            raise RegistryMiss("damaged", f"{self.base}: a blob has another length than its descriptor says")
+        if begins_anew:
+            for _ in _parts(response, sink.at):
+                pass
+        return response
 
     def _once(
         self, method: str, path: str, scope: str, headers: Mapping[str, str], body: Body | None
@@ -269,6 +294,19 @@ def _body(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     if len(content) > limit:
         raise RegistryError(f"an answer is larger than the {limit} bytes that it may have")
     return content
+
+
+def _filled(response: urllib3.BaseHTTPResponse, sink: Sink, base: str) -> bool:
+    """Whether the body had all that the sink needs. Raises RegistryMiss for one that has more."""
+    while sink.at < sink.end:
+        size = sink.needs()
+        piece = response.read(size)
+        if len(piece) < size:
+            return False
+        sink.take(piece)
+    if "Content-Length" not in response.headers and response.read(1):
+        raise RegistryMiss("damaged", f"{base}: a blob is longer than its descriptor says")
+    return True
 
 
 def _parts(response: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:

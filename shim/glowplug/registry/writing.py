@@ -1,4 +1,4 @@
-"""The files of an artifact written into a draft, chunk by chunk in any order, by any number of threads.
+"""The files of an artifact written into a draft, chunk by chunk in any order, by any number of processes.
 
 `Writer` makes everything that has no content first; a chunk then goes to every place that it has. What was written
 is noted in a journal beside the files, so that a killed pull goes on where it was. Owners, modes and attributes of the
@@ -8,9 +8,7 @@ container's own trees come last, directories after what is in them.
 import ctypes
 import os
 import stat
-import threading
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 
 from glowplug.registry import index
@@ -34,12 +32,14 @@ _KINDS = {
 
 
 class Writer:
-    """Thread-safe from `prepare` to `finish`. `done`: the chunks that are written already."""
+    """One thread's; processes that are forked after `prepare` may write side by side, each other chunks.
+
+    `done`: the chunks that were written before `prepare`.
+    """
 
     def __init__(self, directory: str, found: Index) -> None:
         self._directory = directory
         self._index = found
-        self._lock = threading.Lock()
         self._files: dict[int, list[Entry]] = defaultdict(list)
         for entry in found.entries:
             if entry.size:
@@ -50,6 +50,7 @@ class Writer:
         for chunk, stream, offset in index.places(found):
             self._places[chunk].append((stream, offset))
         self._open: dict[str, int] = {}
+        self._written: list[int] = []
         self._journal = -1
         self.done: set[int] = set()
 
@@ -63,25 +64,18 @@ class Writer:
             with suppress(FileExistsError):
                 self._make(entry)
 
-    def write(self, chunks: Iterable[tuple[int, Pieces]]) -> None:
-        """Chunks by their numbers, each into every place that it has; then they are noted. Raises OSError."""
-        written = []
-        for chunk, pieces in chunks:
-            for stream, offset in self._places[chunk]:
-                at = offset
-                for piece in pieces:
-                    self._write_at(stream, at, piece)
-                    at += len(piece)
-            written.append(b"%d\n" % chunk)
-        os.write(self._journal, b"".join(written))
-        self._begin_write_back()
+    def write(self, chunk: int, pieces: Pieces) -> None:
+        """A chunk by its number, into every place that it has. Raises OSError."""
+        for stream, offset in self._places[chunk]:
+            self._write_at(stream, offset, pieces)
+        self._written.append(chunk)
 
-    def _begin_write_back(self) -> None:
-        """The disk begins with what large files have now: publishing waits for it less (sync_file_range(2))."""
+    def note(self) -> None:
+        """Puts what was written into the journal, and on its way to the disk: publishing waits for it less."""
+        os.write(self._journal, b"".join(b"%d\n" % chunk for chunk in self._written))
+        self._written.clear()
         if _sync_file_range is not None:
-            with self._lock:
-                descriptors = list(self._open.values())
-            for descriptor in descriptors:
+            for descriptor in self._open.values():
                 _sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
     def finish(self) -> None:
@@ -118,40 +112,35 @@ class Writer:
         else:
             os.mknod(path, _KINDS[entry.type] | 0o600, os.makedev(*entry.device))
 
-    def _write_at(self, stream: int, offset: int, content: bytes | memoryview) -> None:
-        """The files that lie in [offset, offset + len(content)) of the stream."""
-        end = offset + len(content)
-        view = memoryview(content)
-        for entry in self._files[stream]:
-            begin = max(offset, entry.at[1])
-            until = min(end, entry.at[1] + entry.size)
-            if begin < until:
-                self._write_file(entry, begin - entry.at[1], view[begin - offset : until - offset])
-            if entry.at[1] >= end:
-                return
+    def _write_at(self, stream: int, offset: int, pieces: Pieces) -> None:
+        """The files that lie in the stream where the pieces do, one behind the other."""
+        for piece in pieces:
+            end = offset + len(piece)
+            view = memoryview(piece)
+            for entry in self._files[stream]:
+                begin = max(offset, entry.at[1])
+                until = min(end, entry.at[1] + entry.size)
+                if begin < until:
+                    self._write_file(entry, begin - entry.at[1], view[begin - offset : until - offset])
+                if entry.at[1] >= end:
+                    break
+            offset = end
 
     def _write_file(self, entry: Entry, at: int, part: memoryview) -> None:
         """Large files stay open: a stream of their own has many chunks."""
-        if entry.at[0] == 0:
-            descriptor = os.open(f"{self._directory}/{entry.path}", _WRITE)
-            try:
-                _pwrite(descriptor, part, at)
-            finally:
-                os.close(descriptor)
+        descriptor = self._open.get(entry.path)
+        if descriptor is not None:
+            _pwrite(descriptor, part, at)
             return
-        with self._lock:
-            if entry.path not in self._open:
-                if len(self._open) >= _OPEN_AT_ONCE:
-                    descriptor = os.open(f"{self._directory}/{entry.path}", _WRITE)
-                else:
-                    descriptor = self._open[entry.path] = os.open(f"{self._directory}/{entry.path}", _WRITE)
-            else:
-                descriptor = self._open[entry.path]
+        descriptor = os.open(f"{self._directory}/{entry.path}", _WRITE)
+        if entry.at[0] and len(self._open) < _OPEN_AT_ONCE:
+            self._open[entry.path] = descriptor
+            _pwrite(descriptor, part, at)
+            return
         try:
             _pwrite(descriptor, part, at)
         finally:
-            if self._open.get(entry.path) != descriptor:
-                os.close(descriptor)
+            os.close(descriptor)
 
     def _describe(self, entry: Entry) -> None:
         """In the order that keeps each: a change of owner clears setuid and capabilities, all of it the times."""
