@@ -3,7 +3,8 @@
 Both speak with Debian's docker-registry, in turns, each turn with a repository of its own; ours compresses, encrypts
 and signs on the way there; on the way back it verifies, decrypts, and has on the disk what it publishes. The bytes are
 random, so that no compression makes them less. And what a second checkpoint of one server adds: captured once more
-from the same process, after it has answered; and from another pod that was started anew.
+from the same process, after it has answered; from the server's second pod, which was restored from it; and from one
+that was started cold, under another key.
 """
 
 import json
@@ -22,7 +23,7 @@ import click
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
 from hack.demolib.image import IMAGE, model_server_image
-from integration.captured import capture
+from integration.captured import capture, outcome
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pods
 from integration.registry import PROGRAMS, Registry
@@ -109,7 +110,7 @@ def _speed(registry: Registry, folder: str, mb: int, turns: int) -> dict[str, An
 
 
 def _second(registry: Registry, folder: str) -> dict[str, Any]:
-    """Of the demo's model server: sent bytes of the first checkpoint, of another of that process, of another pod's."""
+    """Of the demo's model server: sent bytes of the first checkpoint, of another of that process, of other pods'."""
     settings = fleet(f"{folder}/keys", registry, repository=f"{registry.host}/captures")
     with Node(settings=toml_keys(settings)) as node:
         node.import_image(model_server_image(), IMAGE)
@@ -122,10 +123,16 @@ def _second(registry: Registry, folder: str) -> dict[str, Any]:
             found = {"first": _pushed(node, "first")}
             _answers(first)
             found["same_process"] = _pushed(node, "first")
+            restored = pods.run(name="restored").container(image=IMAGE)
+            restored.start()
+            if outcome(node, restored) != "restored":
+                raise click.ClickException("the second pod of the server was not restored")
+            _answers(restored)
+            found["restored_pod"] = _pushed(node, "restored")
             second = pods.run(name="second").container(image=IMAGE, env={"CASE": "second"})
             second.start()
             _answers(second)
-            found["another_pod"] = _pushed(node, "second")
+            found["cold_pod"] = _pushed(node, "second")
         finally:
             pods.remove_all()
     for name, one in found.items():
