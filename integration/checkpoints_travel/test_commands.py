@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from tests import api_server, checkpoint_made
 
 from glowplug.checkpoint import requirements
@@ -15,10 +16,13 @@ from glowplug.criu import program
 from glowplug.host import facts
 from glowplug.jsontext import dumps
 from glowplug.registry import names, opened
+from integration import certificates
 from integration.bare import CRIU
 from integration.checkpoints_travel.nodes import NAMESPACE, Node, memory
 from integration.node import GLOWPLUG
 from integration.shared_keys import toml_keys
+
+RUNTIME_CONFIG = os.path.join(os.path.dirname(GLOWPLUG), "../../runtime_config")
 
 
 @pytest.fixture
@@ -64,6 +68,14 @@ def run(node: Node, *typed: str, kubernetes: str = "off", status: int = 0) -> st
     return done.stdout + done.stderr
 
 
+def shipped(path: str) -> list[str]:
+    """The arguments of the one container of runtime_config that runs `glowplug`."""
+    with open(f"{RUNTIME_CONFIG}/{path}") as file:
+        pod = yaml.safe_load(file)["spec"]["template"]["spec"]
+    (args,) = (one["args"] for one in (*pod.get("initContainers", ()), *pod["containers"]) if "args" in one)
+    return [str(one) for one in args]
+
+
 def made_here(node: Node, **fields: object) -> str:
     """A checkpoint that this machine could restore, as far as a node without a pod can tell."""
     given = replace(checkpoint_made.GIVEN, gpus=(), cuda_libraries=())
@@ -96,6 +108,33 @@ def test_nodes_are_warmed_by_label_with_keys_of_the_namespace_s_secret(
     assert b.store.ids() == [llama]
     secrets = [name for name in os.listdir(b.store.root) if "secret" in name]
     assert secrets == []
+
+
+def test_the_manifests_that_are_shipped_warm_a_node_and_end_a_namespace(a: Node, b: Node) -> None:
+    """Their arguments, as a node is given them by the installer's image."""
+    llama = made_here(a)
+    run(a, "push", "--label", "app=llama", llama)
+    assert f"{llama}: pulled" in run(b, *shipped("kustomize/registry/warm.yaml"))
+    assert b.store.verify(llama) == []
+    assert f"{llama}: was there" in run(b, *shipped("kustomize/registry/warm.yaml"))
+    assert "the namespace has ended" in run(b, *shipped("kustomize/namespace-ended/job.yaml"))
+    assert json.loads(run(a, "registry", "ls", "-n", NAMESPACE, "--json")) == []
+
+
+def test_one_that_is_encrypted_for_others_keeps_no_node_from_being_warmed(
+    a: Node, b: Node, tmp_path: Path
+) -> None:
+    keys = (checkpoint_made.key_of(chain_id=f"sha256:{number:064x}") for number in range(2))
+    made = {made_here(a, captured=key): key.digest for key in keys}
+    theirs, ours = sorted(made, key=lambda checkpoint: made[checkpoint])  # in the order of their tags
+    run(a, "push", ours)
+    _, other = certificates.recipient_pair(str(tmp_path), "other")
+    a.settings = replace(a.settings, recipients={"*": (other,)})
+    run(a, "push", theirs)
+    said = run(b, "warm", "-n", NAMESPACE, status=1)
+    assert f"checkpoint {theirs} is encrypted for none of this node's keys" in said
+    assert f"{ours}: pulled" in said
+    assert b.store.ids() == [ours]
 
 
 def test_what_is_removed_leaves_neither_signatures_nor_referrers(a: Node) -> None:

@@ -7,7 +7,7 @@ import click
 
 from glowplug.cli import options, registry_rows, resolve_id, screen
 from glowplug.cli.root import require_root
-from glowplug.errors import RegistryError, RegistryMiss, UsageError
+from glowplug.errors import GlowplugError, RegistryError, RegistryMiss, UsageError
 
 if TYPE_CHECKING:
     from glowplug.registry.config import Config as ArtifactConfig
@@ -68,7 +68,7 @@ def warm(
                 row: dict[str, object] = {"tag": tag, "checkpoint": found.config.checkpoint, "result": result}
             except RegistryMiss as error:
                 row = {"tag": tag, "checkpoint": None, "result": error.slug, "detail": str(error)}
-            except RegistryError as error:
+            except GlowplugError as error:  # of one artifact: a disk that is full, a key that this node has not
                 failed.append(str(error))
                 row = {"tag": tag, "checkpoint": None, "result": "failed", "detail": str(error)}
             said.append(row)
