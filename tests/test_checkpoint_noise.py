@@ -361,6 +361,11 @@ def test_a_value_that_holds_none_of_the_facts_is_left_alone(name: str, value: st
         ),
         ("-Dnode.name=@NODE -Dserver.port=1", "-Dnode.name=<node-name> -Dserver.port=1"),
         ("http://collector/?node=@NODE&model=a", "http://collector/?node=<node-name>&model=a"),
+        ("--labels=node-name=@NODE", "--labels=node-name=<node-name>"),
+        (
+            '{"key":"host.name","value":{"stringValue":"@NODE"}}',
+            '{"key":"host.name","value":{"stringValue":"<node-name>"}}',
+        ),
         ("10-1-2-3.models.pod.cluster.local", "<pod-ip-in-a-name>.models.pod.cluster.local"),
         ("0c5f2a8e6a534a0e9a556d6d2a1b7c11", "<pod-uid-without-dashes>"),
         # another attribute's, or a part of its value
@@ -374,6 +379,12 @@ def test_attributes_are_found_however_they_are_written(value: str, expected: str
         text.replace("@POD", made.POD).replace("@NODE", "gpu-node-7") for text in (value, expected)
     )
     assert by_value(FACTS, "X", filled).replace("\0", "|") == wanted.replace("<", "|").replace(">", "|")
+
+
+def test_a_node_s_name_is_noise_in_a_variable_of_its_name_also_with_something_behind() -> None:
+    assert by_value(FACTS, "DP_SERVICE_NODE_NAME", "gpu-node-7-virtual") == "\0node-name\0-virtual"
+    assert by_value(FACTS, "NODE_NAME", "gpu-node-71") == "gpu-node-71"
+    assert by_value(FACTS, "NODE_TYPE", "gpu-node-7-large") == "gpu-node-7-large"
 
 
 def test_a_pod_named_like_its_model_does_not_hide_the_model_among_attributes() -> None:

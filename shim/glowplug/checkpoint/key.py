@@ -239,8 +239,8 @@ def _env(asked: _Asked) -> Value:
 
 
 def _one(asked: _Asked, name: str, values: list[str]) -> str:
-    known = [noise.by_value(asked.sandbox, name, value) for value in values]
-    cleaned = [which_gpu.in_variable(name, value, has_nvidia=asked.has_nvidia) for value in known]
+    any_gpu = [which_gpu.in_variable(name, value, has_nvidia=asked.has_nvidia) for value in values]
+    cleaned = [noise.by_value(asked.sandbox, name, value) for value in any_gpu]
     return (noise.shown(cleaned[0]) if len(cleaned) == 1 else None) or asked.keyed("env", name, *cleaned)
 
 

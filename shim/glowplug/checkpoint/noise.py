@@ -199,6 +199,9 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
     fields = _in_json(sandbox, name, value)
     if fields is not None:
         return fields
+    if _words(name) & {"nodename"} or _words(name) >= {"node", "name"}:
+        for node in sandbox.node_names:  # Consul's, worker-1-virtual
+            value = _standing_alone(node).sub(_placeholder("node-name"), value)
     return _anywhere(sandbox, _PAIR.sub(lambda found: _pair(sandbox, found), value))
 
 
@@ -227,7 +230,7 @@ _JSON_FORMS: tuple[dict[str, Any], ...] = tuple(
     for separators, indent in (((",", ":"), None), ((", ", ": "), None), ((",", ": "), 2), ((",", ": "), 4))
     for is_ascii in (False, True)
 )
-_NAMING = frozenset(("name", "id", "uid", "hostname"))  # what they are of, the field around them says
+_NAMING = frozenset(("name", "id", "uid", "hostname", "stringvalue"))  # what they are of, the field around them says
 
 
 def _cleaned(sandbox: SandboxFacts, name: str, value: object) -> object:
@@ -303,7 +306,7 @@ def _whole(sandbox: SandboxFacts, name: str, value: str) -> str | None:
 # kube_node:worker-1 (Datadog), "nodeName": "worker-1" in JSON (Linkerd), also with its quotes escaped, node: worker-1
 # in YAML, -Dnode.name=worker-1, --node-name worker-1 in a script, ?node=worker-1
 _PAIR = re.compile(
-    r"""(?P<before>(?:^|(?<=[\s,;&?{\["'(]))(?:-D|--)?)(?P<name>[A-Za-z_][A-Za-z0-9._/-]*)"""
+    r"""(?P<before>(?:^|(?<=[\s,;&?={\["'(]))(?:-D|--)?)(?P<name>[A-Za-z_][A-Za-z0-9._/-]*)"""
     r"""(?P<between>\\*["']?[ \t]*[=:][ \t]*\\*["']?|(?<=[A-Za-z])[ ]+)"""
     r"""(?P<value>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?=\\*["'\s,;&)}\]]|$)"""
 )
