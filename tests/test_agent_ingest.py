@@ -197,16 +197,18 @@ def test_a_judgement_that_can_not_be_written_is_made_later(
 ) -> None:
     checkpoint = node.published()
     history, told = listening(node)
-    quarantine = node.store.quarantine
+    store = node.store
+    quarantine = store.quarantine
 
     def full(*_: object) -> None:
         raise CacheError("No space left on device")
 
-    monkeypatch.setattr(node.store, "quarantine", full)
+    monkeypatch.setattr(store, "quarantine", full)
     node.started(1.0, "fallback:check", checkpoint=checkpoint, detail="damaged")
-    ingest.take_in(node.store, history)
-    monkeypatch.setattr(node.store, "quarantine", quarantine)
+    ingest.take_in(store, history)
+    assert store.state(checkpoint).quarantine is None
+    monkeypatch.setattr(store, "quarantine", quarantine)
     node.started(2.0, "cold:no-checkpoint")
-    ingest.take_in(node.store, history)
-    assert node.store.state(checkpoint).quarantine is not None
+    ingest.take_in(store, history)
+    assert store.state(checkpoint).quarantine is not None
     assert [record["stage"] for record in told if record.get("event") == "quarantine"] == ["check"]

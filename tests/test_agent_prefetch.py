@@ -105,3 +105,27 @@ def test_a_pinned_one_that_does_not_stay_in_memory_is_not_read_all_the_time(
         passed[0] = float(at)
         prefetcher._read_pinned(name)
     assert 2 <= len(read) <= 8
+
+
+def test_of_several_that_are_asked_for_all_are_read(
+    store: Store, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers of several workloads come at once: a later question ends no reading that another waits for."""
+    names = [published(store, float(number)) for number in range(1, 4)]
+    whole: list[str] = []
+
+    def note(directory: str, _limit: int, may_go_on: Callable[[], bool]) -> int:
+        for name in names:
+            if name not in asked:
+                asked.append(name)
+                prefetcher.want(name)
+        if may_go_on():
+            whole.append(os.path.basename(directory))
+        return 0
+
+    asked = [names[0]]
+    monkeypatch.setattr(prefetch, "prefetch", note)
+    monkeypatch.setattr("glowplug.host.pagecache.uncached_bytes", lambda _path: 1)
+    prefetcher.want(names[0])
+    prefetcher.start()
+    wait_until(lambda: whole == names, WITHIN_S, "all of them read")

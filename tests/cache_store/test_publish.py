@@ -157,3 +157,13 @@ def test_a_manifest_of_a_newer_version_is_kept_and_found_for_its_facts(store: St
         name = store.publish(opened, json.dumps(manifest).encode())
     assert [entry.id for entry in store.index.find("default", "k1")] == [name]
     assert store.verify(name) == []
+
+
+def test_a_draft_whose_lock_somebody_took_first_is_another_s(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks for dead drafts may see a new one before its maker has locked it, and throws it away."""
+    try_lock, refusals = locking.try_lock, iter([False])
+    monkeypatch.setattr(locking, "try_lock", lambda fd: next(refusals, None) is None and try_lock(fd))
+    with store.draft(1 << 16) as opened:
+        assert not try_lock(os.open(layout.draft_lock(store.root, opened.name), os.O_RDWR))
+        name = store.publish(opened, fill(opened))
+    assert store.ids() == [name]
