@@ -53,9 +53,11 @@ class Cluster:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         wait_until(lambda: self.get("serviceaccount", "default", "-n", name), 60, "the service account")
 
-    def delete_namespace(self, name: str) -> None:
-        """With all that is in it."""
+    def delete_namespace(self, name: str, *, wait: bool = True) -> None:
+        """With all that is in it. Without a wait it goes while the next test begins."""
         self.kubectl("delete", "namespace", name, "--wait=false")
+        if not wait:
+            return
         wait_until(lambda: self.get("namespace", name) is None, COMES_WITHIN_S, f"the namespace {name} gone")
 
     def pods(self, namespace: str, app: str = "") -> list[Any]:
@@ -106,15 +108,19 @@ class Cluster:
         found: dict[str, Any] = json.loads(self.run("/usr/bin/python3", "-c", _GET, url).stdout)
         return found
 
-    def container_ids(self) -> set[str]:
-        """Of every running pod of ours, all namespaces."""
-        found = self.get("pods", "--all-namespaces")["items"]
+    def container_ids(self, namespace: str) -> set[str]:
+        """Of every pod there that is not being deleted."""
+        found = self.pods(namespace)
         return {one["containerID"] for pod in found for one in pod["status"].get("containerStatuses", ())}
 
     def failed(self) -> list[str]:
-        """Pods whose phase is Failed, or that wait for a node."""
+        """Pods of all namespaces whose phase is Failed, or that wait for a node, and that nobody deleted."""
         found = self.get("pods", "--all-namespaces")["items"]
-        return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] in ("Failed", "Pending")]
+        return [
+            pod["metadata"]["name"]
+            for pod in found
+            if pod["status"]["phase"] in ("Failed", "Pending") and "deletionTimestamp" not in pod["metadata"]
+        ]
 
     # -- daemons --
 

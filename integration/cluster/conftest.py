@@ -72,8 +72,8 @@ def reports(cluster: Cluster) -> None:
 
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """One of the test's own, deleted afterwards."""
+    """One of the test's own, which is being deleted afterwards."""
     name = request.node.name.split("[")[0].removeprefix("test_").replace("_", "-")[:40].strip("-")
     cluster.make_namespace(name)
     yield name
-    cluster.delete_namespace(name)
+    cluster.delete_namespace(name, wait=False)

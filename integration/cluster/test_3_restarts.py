@@ -27,14 +27,14 @@ def running(cluster: Cluster, reports: None) -> Iterator[set[str]]:
     cluster.scale(NAMESPACE, "app", 3)
     cluster.ready(NAMESPACE, "app", 3)
     assert cluster.outcomes(NAMESPACE, "app", 3).count("server=restored") == 2
-    yield cluster.container_ids()
+    yield cluster.container_ids(NAMESPACE)
     cluster.delete_namespace(NAMESPACE)
 
 
 def check(cluster: Cluster, running: set[str]) -> None:
     """The same containers, and no pod that failed or waits."""
     cluster.ready(NAMESPACE, "app", 3)
-    assert (cluster.container_ids(), cluster.failed()) == (running, [])
+    assert (cluster.container_ids(NAMESPACE), cluster.failed()) == (running, [])
 
 
 def kill_agent(cluster: Cluster) -> None:
@@ -138,7 +138,7 @@ def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None
     cluster.scale(NAMESPACE, "app", 3)
     wait_until(lambda: len(cluster.pods(NAMESPACE, "app")) == 3, 60, "three pods")
     running.clear()
-    running.update(cluster.container_ids())
+    running.update(cluster.container_ids(NAMESPACE))
 
 
 def test_a_full_cache_disk(cluster: Cluster, running: set[str]) -> None:
