@@ -240,6 +240,13 @@ make_version() {
     touch "$directory/.complete"
 }
 
+# Usage: require_settings NAME. An agent whose configuration has a key that its version does not know would not start.
+require_settings() {
+    [ -e "$CONFIG" ] || return 0
+    "$PREFIX/versions/$1/bin/glowplug" config check "$CONFIG" >&2 ||
+        fail "$CONFIG is not one of Glowplug $1 (above): mend it, and run this again; what ran goes on as it is"
+}
+
 # Usage: switch_to NAME. Paths in $PREFIX/bin stay the same: running pods go on calling them. The version before
 # stays too, for a restore that is under way; older ones go.
 switch_to() {
@@ -360,6 +367,7 @@ else
 fi
 before=$(readlink "$PREFIX/current" || true)
 make_version "$version"
+require_settings "$version"
 switch_to "$version"
 changed=
 [ "$before" = "versions/$version" ] || changed=yes

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hack.clusterlib import node
 from hack.clusterlib.place import REPOSITORY
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
+from integration.cluster.cluster import COMES_WITHIN_S, CONFIG, Cluster, deployment, pod_template, server
 from integration.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("reports")
@@ -131,6 +132,18 @@ def versions(cluster: Cluster, source: str) -> Iterator[Versions]:
         switch(cluster, this, this)
         install(cluster, REPOSITORY)
         assert current(cluster) == this
+
+
+def test_a_key_of_an_older_version_stops_it_before_anything_is_switched(cluster: Cluster) -> None:
+    """A new agent would not start with it: the old one goes on, and one line says what to do."""
+    this, kept = current(cluster), cluster.run("cat", CONFIG).stdout
+    node.write(cluster.machine, CONFIG, f"{kept}captures_at_once = 2\n")
+    try:
+        done = cluster.run("/bin/bash", f"{REPOSITORY}/hack/bootstrap-node.sh", check=False, online=True)
+        assert done.returncode == 1 and "captures_at_once: is called max_concurrent_captures now" in done.stderr
+        assert current(cluster) == this and answers(cluster)
+    finally:
+        node.write(cluster.machine, CONFIG, kept)
 
 
 def test_installed_in_turn_over_restored_pods(cluster: Cluster, namespace: str, source: str) -> None:
