@@ -257,6 +257,21 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
     assert told(container)["told"] == ["/sleep?level=1", "/wake_up"]
 
 
+def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Node, pods: Pods) -> None:
+    agent.stop_agent()
+    agent.write_settings({"cache_limit_bytes": 1 << 20, "readiness_timeout_s": 8})
+    try:
+        agent.start_agent()
+        environment = {"CASE": secrets.token_hex(4)}
+        container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
+        found = capture_of(agent, container.pod)
+        assert (found["result"], "no room for " in found["detail"]) == ("failed", True), found
+        assert told(container)["told"] == []
+    finally:
+        agent.stop_agent()
+        agent.write_settings({})
+
+
 def test_an_agent_that_comes_back_repeats_no_hook_and_forgets_none(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4)}
     said = annotated(

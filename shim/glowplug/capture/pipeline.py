@@ -73,13 +73,16 @@ def run(config: Config, request: Request, report: Report) -> Result:
 
 
 def look(config: Config, request: Request) -> None:
-    """Raises what `run` would of the container's spec, key and volumes: before it is put to sleep, and serves nobody.
+    """Raises what `run` would of the container's spec, key, volumes and room, before it is put to sleep.
 
     Weights that nobody has read yet are read here, which takes as long as it takes.
     """
     with ExitStack() as opened:
         work = _begin(config, request, lambda *_: None, opened)
-        _judged(work, subject.find(config, work.containerd, request))
+        found = subject.find(config, work.containerd, request)
+        _judged(work, found)
+        with work.store.draft(found.memory_bytes + found.layer_bytes):
+            pass
 
 
 def _begin(config: Config, request: Request, report: Report, opened: ExitStack) -> Work:

@@ -23,8 +23,8 @@ from glowplug.layer import overlay, tree
 @dataclass(frozen=True, slots=True)
 class Subject:
     """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: the pod's /dev/shm on
-    the host, or "" where the container has none, or a volume there. `memory_bytes`, `layer_bytes`: what a capture
-    will have to write. `spec`: of the bundle that runc got, which `bundle` reads."""
+    the host, or "" where the container has none, or a volume there. `memory_bytes`, `layer_bytes` (and /dev/shm's):
+    what a capture will have to write. `spec`: of the bundle that runc got, which `bundle` reads."""
 
     record: ContainerRecord
     bundle: bundle.BundleFacts
@@ -54,14 +54,15 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     upper = upper_of(containerd, record)
     pids = process.tree(task.pid)
     shm_directory = mounts.shared_memory(facts)
+    shm = shm_directory if os.path.isdir(shm_directory) else ""
     return Subject(
         record=record,
         bundle=facts,
         init=task.pid,
         upper=upper,
-        shm=shm_directory if os.path.isdir(shm_directory) else "",
+        shm=shm,
         memory_bytes=memory.to_dump(pids),
-        layer_bytes=tree.size_of(upper),
+        layer_bytes=tree.size_of(upper) + (tree.size_of(shm) if shm else 0),
         spec=spec,
     )
 

@@ -212,7 +212,7 @@ class Loop(threading.Thread):
                 row.case, row.record, row.due = None, None, NEVER
         if line is not None:
             for other in self._rows.values():
-                if other.line == line and other.state in (State.WAITING, State.READY):
+                if other is not row and other.line == line and other.state in (State.WAITING, State.READY):
                     self._sooner(other)
         self._poke()
 
