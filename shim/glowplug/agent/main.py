@@ -10,6 +10,7 @@ from functools import partial
 from glowplug.agent import ingest, logs, restart, service_manager, sweep
 from glowplug.agent.captures.children import Children
 from glowplug.agent.captures.undo_killed import UndoKilled
+from glowplug.agent.deleted_namespaces import DeletedNamespaces
 from glowplug.agent.handler_watch import HandlerWatch
 from glowplug.agent.kubernetes import pod_labels
 from glowplug.agent.learned import Learned
@@ -36,6 +37,7 @@ from glowplug.criu import program
 from glowplug.errors import ContainerdError, CriuError
 from glowplug.host import facts, seccomp
 from glowplug.outcomes.history import History
+from glowplug.registry import fleet
 
 log = logging.getLogger("glowplug.agent")
 
@@ -119,7 +121,8 @@ class _Agent:
         self._loop = Loop(parts, self._spool.call)
         self._events = Events(containerd, self._loop.note, self._loop.look_at_all)
         self._undo = UndoKilled(config, containerd, cri)
-        self._tidy = _Tidy(store, self._learned)
+        deleted = DeletedNamespaces(store, fleet.salt(config.registry, store))
+        self._tidy = _Tidy(store, self._learned, deleted)
         self._listening = threading.Thread(target=self._server.serve_forever, name="server")
         self._peers = PeerServing(config)
 
@@ -176,8 +179,9 @@ class _Agent:
 class _Tidy(threading.Thread):
     """What has time: the store's limits, killed restores, prepared starts that nobody used, what was learned."""
 
-    def __init__(self, store: Store, learned: Learned) -> None:
+    def __init__(self, store: Store, learned: Learned, deleted: DeletedNamespaces) -> None:
         super().__init__(name="tidy", daemon=True)
+        self._deleted = deleted
         self.heart = Heart("tidy", TIDY_LIMIT_S)
         self._store = store
         self._learned = learned
@@ -194,6 +198,7 @@ class _Tidy(threading.Thread):
             self.heart.beat()
             try:
                 sweep.run(self._store)
+                self._deleted.remove()
                 prepare.forget_all(prepare.KEPT_S)
                 self._learned.save()
             except Exception:

@@ -108,6 +108,16 @@ def rules(manifest: dict[str, object]) -> tuple[int | None, str]:
     return version if type(version) is int else None, image if isinstance(image, str) else ""
 
 
+def owner(manifest: dict[str, object]) -> tuple[str, str]:
+    """Which salt the key's hashes were made with, and the hash of the namespace's uid; "" where it is not said."""
+    key = manifest.get("key")
+    found = key if isinstance(key, dict) else {}
+    parts, conditions = found.get("parts"), found.get("conditions")
+    salt = parts.get("salt") if isinstance(parts, dict) else None
+    uid = conditions.get("namespace") if isinstance(conditions, dict) else None
+    return salt if isinstance(salt, str) else "", uid if isinstance(uid, str) else ""
+
+
 def container(manifest: dict[str, object]) -> str:
     """The name of the container that was captured; "" when it is not said."""
     value = manifest.get("container")

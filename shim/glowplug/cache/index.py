@@ -27,9 +27,10 @@ _YEAR_10000 = 253_402_300_800  # seconds since the epoch; datetime ends before i
 class Entry:
     """One published checkpoint, as far as the store knows it.
 
-    namespace and key_digest are None where the manifest does not say them or can't be read (unreadable says
-    why): such a checkpoint is kept and shown, and found for nobody. created: seconds since the epoch. rules: version
-    of the matching rules that made its key; image, container: of what was captured.
+    namespace and key_digest are None where the manifest does not say them or can't be read (unreadable says why):
+    such a checkpoint is kept and shown, and found for nobody. created: seconds since the epoch. rules: version of the
+    matching rules that made its key; image, container: of what was captured. salt, namespace_uid: which salt made its
+    hashes, and the one of its namespace's uid.
     """
 
     id: str
@@ -41,6 +42,8 @@ class Entry:
     rules: int | None = None
     image: str = ""
     container: str = ""
+    salt: str = ""
+    namespace_uid: str = ""
 
     def made(self, now: float) -> float:
         """`created`, or 0 where that is still to come: a clock was ahead, and such a one is not the newest forever."""
@@ -142,6 +145,7 @@ def _read(root: str, name: str) -> Entry:
         check.check_name(name, manifest)
         parsed = facts.parse(manifest)
         version, image = facts.rules(parsed)
+        salt, namespace_uid = facts.owner(parsed)
     except CacheError as error:
         return Entry(name, None, None, False, published, str(error))
     return Entry(
@@ -153,6 +157,8 @@ def _read(root: str, name: str) -> Entry:
         rules=version,
         image=image,
         container=facts.container(parsed),
+        salt=salt,
+        namespace_uid=namespace_uid,
     )
 
 
