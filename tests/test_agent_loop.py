@@ -22,6 +22,7 @@ from glowplug.agent.learned import Learned
 from glowplug.agent.loop import loop as loops
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
+from glowplug.agent.loop.row import Next, Row, State
 from glowplug.agent.serving.resolve import Resolver
 from glowplug.cache.store import Store
 from glowplug.capture import judged
@@ -280,3 +281,25 @@ def test_a_container_that_went_is_forgotten_with_its_judgement(served: Served, a
     Path(paths.judgement("gone")).touch()
     agent()
     until(lambda: not os.path.exists(paths.judgement("gone")))
+
+
+def test_a_step_that_fails_is_repeated_without_a_list(
+    served: Served, agent: Made, tmp_path: Path, workload: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """containerd was away for a moment, or we made a mistake: nobody is forgotten."""
+    serve(served, after_restore="signal:USR1")
+    hooked = restored(tmp_path)
+    runs(served, workload.pid)
+    monkeypatch.setattr(loops, "LIST_EVERY_S", 3600.0)
+    monkeypatch.setattr(loops, "ERROR_AGAIN_S", 0.01)
+    consider, mistakes = loops.STEPS[State.CREATED], iter([OSError(5, "away"), ZeroDivisionError()])
+
+    def failing(parts: Parts, row: Row) -> Next:
+        for mistake in mistakes:
+            raise mistake
+        return consider(parts, row)
+
+    monkeypatch.setitem(loops.STEPS, State.CREATED, failing)
+    agent()
+    until(lambda: os.path.exists(hooked))
+    assert told() == ["done"]
