@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests import checkpoint_made as made
 
 from glowplug.checkpoint import bundle, key
+from glowplug.checkpoint import settings as settings_of
 from glowplug.checkpoint.differences import differences
 
 Spec = dict[str, Any]
@@ -377,5 +378,5 @@ def test_making_a_key_changes_nothing() -> None:
 def test_settings_shown_are_the_harmless_ones() -> None:
     found = made.spec()
     found["annotations"] |= {"glowplug.dev/io-uring": "allow", "glowplug.dev/unheard": made.SECRET}
-    shown = key.shown_settings(bundle.read(found))
+    shown = settings_of.shown(bundle.read(found))
     assert shown == {"glowplug.dev/io-uring": "allow"}

@@ -10,12 +10,12 @@ from tests import kubernetes_made
 from glowplug.capture import policy
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.checkpoint.key import NEUTRAL_SETTINGS, PER_CONTAINER
+from glowplug.checkpoint.settings import NEUTRAL, PER_CONTAINER
 from glowplug.explain import pod_manifest
 from glowplug.explain.pod_manifest import Wanted
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "examples")
-KNOWN = {name.removeprefix("glowplug.dev/") for name in NEUTRAL_SETTINGS} | PER_CONTAINER
+KNOWN = {name.removeprefix("glowplug.dev/") for name in NEUTRAL} | PER_CONTAINER
 PODS = ("pod-cpu.yaml", "pod-vllm.yaml", "job-warm-up.yaml")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from glowplug.cache.digest import FileEntry
 from glowplug.capture import resources
-from glowplug.checkpoint import key, requirements
+from glowplug.checkpoint import requirements, settings
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.host import facts
@@ -45,7 +45,7 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
             dump_s=work.result.phases["dump"],
         ),
         layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
-        settings=key.shown_settings(bundle),
+        settings=settings.shown(bundle),
         gpus=gpus,
     )
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 
-from glowplug.checkpoint import mounts, noise, service_links, which_gpu
+from glowplug.checkpoint import mounts, noise, service_links, settings, which_gpu
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.oci import Device
@@ -26,37 +26,6 @@ RULES_VERSION = 5  # raised whenever the same bundle would give another key: old
 SALT_BYTES = 16  # the least
 
 IGNORE_ENV = OWN_ANNOTATIONS + "ignore-env"
-# Annotations that say whether to capture or restore, and nothing about the process or the state that it is captured
-# in (rule 6.2). Any other one of ours counts: ready, the engine and the hooks, because a process put to sleep by one
-# hook is woken by the other; and one that this version has not heard of.
-NEUTRAL_SETTINGS = frozenset(
-    OWN_ANNOTATIONS + name
-    for name in (
-        "accept",
-        "after-capture",
-        "capture",
-        "containers",
-        "hook-timeout",
-        "ignore-env",
-        "max-pause",
-        "outcome",
-        "registry",
-        "registry-wait",
-        "restore",
-        "restored-signal",
-        "share",
-        "trial",
-    )
-)
-
-# Those that may name a container: glowplug.dev/ready.server.
-PER_CONTAINER = frozenset(
-    ("after-restore", "before-capture", "canary", "canary-body", "compile-cache", "engine", "ready", "weights")
-)
-
-# What a manifest may hold in the open.
-SHOWN_SETTINGS = tuple(OWN_ANNOTATIONS + name for name in ("io-uring", "mptcp", "registry"))
-
 Value = object  # JSON: text, number, bool, null, list, object
 Parts = dict[str, Value]
 
@@ -184,11 +153,6 @@ def _link_groups(asked: _Asked) -> Value:
         one.update(service_links.text(group).encode())
         found[prefix] = one.hexdigest()
     return found
-
-
-def shown_settings(bundle: BundleFacts) -> dict[str, str]:
-    """The annotations of ours that hold no secret, for the manifest's `settings`."""
-    return {name: value for name, value in sorted(bundle.annotations.items()) if name in SHOWN_SETTINGS}
 
 
 def digest(parts: Mapping[str, Value]) -> str:
@@ -370,18 +334,8 @@ def _hook(asked: _Asked, hook: dict[str, object]) -> dict[str, object]:
 
 
 def _settings(asked: _Asked) -> Value:
-    """Rule 6.2, as they hold for this container: NAME.CONTAINER goes before NAME, another container's says nothing."""
-    values = asked.bundle.annotations
-    found: dict[str, str] = {}
-    for full, value in sorted(values.items()):  # "ready" comes before "ready.server"
-        name, dot, container = full.partition(".dev/")[2].partition(".")
-        if OWN_ANNOTATIONS + name in NEUTRAL_SETTINGS:
-            continue
-        if name not in PER_CONTAINER:
-            found[full] = value
-        elif not dot or container == asked.bundle.container_name:
-            found[OWN_ANNOTATIONS + name] = value.strip()
-    return {name: asked.keyed("setting", name, value) for name, value in found.items() if value}
+    """Rule 6.2."""
+    return {name: asked.keyed("setting", name, value) for name, value in settings.counting(asked.bundle).items()}
 
 
 def _extras(asked: _Asked) -> Value:
