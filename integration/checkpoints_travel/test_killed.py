@@ -15,7 +15,7 @@ from glowplug.cache.store import Store
 from glowplug.checkpoint import manifest as manifests
 from glowplug.errors import CacheError, RegistryError, RegistryMiss
 from glowplug.host import process_life
-from glowplug.registry import names
+from glowplug.registry import chunks, names
 from glowplug.registry.writing import Writer
 from integration.checkpoints_travel.nodes import Node, kill_yourself, killed, memory
 from integration.registry_faults import Proxy
@@ -85,6 +85,27 @@ def test_a_pull_whose_child_is_killed_fails_and_is_gone_on_with(
             b.pull(pushed.tags[1])
     assert b.store.ids() == []
     assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
+    assert b.store.verify(pushed.checkpoint) == []
+
+
+def test_a_pull_that_is_killed_within_a_pack_goes_on_within_it(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "PACK", 64 << 20)
+    pushed = a.push(a.made(memory(20)))
+    assert len(b.look(pushed.tags[1]).artifact.packs) == 1
+    real, written = Writer.write, []
+
+    def write(writer: Writer, chunk: int, pieces: Any) -> None:
+        real(writer, chunk, pieces)
+        written.append(chunk)
+        if len(written) == 80:
+            kill_yourself()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "write", write)
+        assert killed(lambda: b.pull(pushed.tags[1])) == -signal.SIGKILL
+    assert 0 < b.pull(pushed.tags[1]).resumed <= 80
     assert b.store.verify(pushed.checkpoint) == []
 
 

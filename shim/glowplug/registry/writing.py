@@ -21,6 +21,7 @@ JOURNAL = ".pulled"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_AT_ONCE = 64
+_NOTED_AT = 64  # chunks; what a killed pull writes anew, at most, in each of its processes
 _SYNC_FILE_RANGE_WRITE = 2  # uapi/linux/fs.h
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _KINDS = {
@@ -69,14 +70,19 @@ class Writer:
         for stream, offset in self._places[chunk]:
             self._write_at(stream, offset, pieces)
         self._written.append(chunk)
+        if len(self._written) >= _NOTED_AT:
+            self._note()
 
     def note(self) -> None:
         """Puts what was written into the journal, and on its way to the disk: publishing waits for it less."""
-        os.write(self._journal, b"".join(b"%d\n" % chunk for chunk in self._written))
-        self._written.clear()
+        self._note()
         if _sync_file_range is not None:
             for descriptor in self._open.values():
                 _sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+    def _note(self) -> None:
+        os.write(self._journal, b"".join(b"%d\n" % chunk for chunk in self._written))
+        self._written.clear()
 
     def finish(self) -> None:
         """Owners, modes, attributes, times of the trees. Raises OSError."""
