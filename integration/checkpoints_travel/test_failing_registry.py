@@ -89,6 +89,39 @@ def test_a_token_that_expires_is_fetched_anew(a: Node, through: Proxy, registry:
     assert expired and registry.tokens.given >= given + len(expired)
 
 
+def test_a_pull_s_token_that_expires_is_fetched_anew(
+    a: Node, b: Node, through: Proxy, registry: Registry
+) -> None:
+    """By each of the processes that fetch."""
+    assert registry.tokens is not None
+    pushed = a.push(a.made(memory()))
+    packs = [pack.digest for pack in b.look(pushed.tags[1]).artifact.packs]
+    expired: list[str] = []
+
+    def plan(number: int, method: str, path: str) -> str | None:
+        if path.endswith(tuple(packs)) and path not in expired:
+            expired.append(path)
+            return "expire"
+        return None
+
+    given = registry.tokens.given
+    through.reset(plan)
+    assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
+    assert len(expired) == len(packs) > 2
+    assert registry.tokens.given >= given + len(packs)
+
+
+def test_a_login_that_ends_half_way_is_gone_on_with_by_the_next(a: Node, b: Node, through: Proxy) -> None:
+    pushed = a.push(a.made(memory()))
+    last = b.look(pushed.tags[1]).artifact.packs[-1].digest
+    through.reset(lambda number, method, path: "401" if path.endswith(last) else None)
+    with pytest.raises(RegistryError, match="refuses access"):
+        b.pull(pushed.tags[1])
+    assert b.store.ids() == []
+    through.reset()
+    assert b.pull(pushed.tags[1]).resumed > 0
+
+
 def test_no_access_is_one_line_without_the_password(a: Node, registry: Registry, tmp_path: Path) -> None:
     file = tmp_path / "docker.json"
     file.write_text(
