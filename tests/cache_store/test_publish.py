@@ -161,9 +161,18 @@ def test_a_manifest_of_a_newer_version_is_kept_and_found_for_its_facts(store: St
 
 def test_a_draft_whose_lock_somebody_took_first_is_another_s(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who looks for dead drafts may see a new one before its maker has locked it, and throws it away."""
-    try_lock, refusals = locking.try_lock, iter([False])
-    monkeypatch.setattr(locking, "try_lock", lambda fd: next(refusals, None) is None and try_lock(fd))
+    try_lock, refused = locking.try_lock, list[str]()
+
+    def first_refused(fd: int) -> bool:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if path.startswith(f"{store.root}/drafts/") and not refused:
+            refused.append(path)
+            return False
+        return try_lock(fd)
+
+    monkeypatch.setattr(locking, "try_lock", first_refused)
     with store.draft(1 << 16) as opened:
-        assert not try_lock(os.open(layout.draft_lock(store.root, opened.name), os.O_RDWR))
+        assert layout.draft_lock(store.root, opened.name) not in refused
+        assert refused
         name = store.publish(opened, fill(opened))
     assert store.ids() == [name]
