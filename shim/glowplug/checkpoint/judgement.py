@@ -14,10 +14,12 @@ from typing import Any
 
 from glowplug.checkpoint import mounts
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.checkpoint.key import WorkloadKey, keyed
+from glowplug.checkpoint.key import WorkloadKey, keyed, keyed_text
 from glowplug.checkpoint.mounts import Classified
 
-FORMAT = 2
+FORMAT = 3
+"""Another one whenever a judgement that is kept must not be gone by any more: a container that it is of counts as one
+that was made while no agent ran. So, too, where the rules of keys changed."""
 
 LIMITS = ("memory_limit", "cpu_quota", "cpu_period")
 """Facts of a bundle that the kubelet may change while the container runs (in-place resize)."""
@@ -151,7 +153,7 @@ def family(pod: str) -> str:
 
 def spec_hash(salt: bytes, spec: Mapping[str, object]) -> str:
     """A keyed hash of a parsed config.json, whatever the order and the white space of its text."""
-    return keyed(salt, "spec", json.dumps(spec, sort_keys=True, separators=(",", ":")))
+    return keyed_text(salt, "spec", json.dumps(spec, sort_keys=True, separators=(",", ":")))
 
 
 def dumps(judgement: Judgement) -> str:

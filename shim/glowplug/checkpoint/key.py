@@ -167,6 +167,11 @@ def keyed(salt: bytes, *words: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16, key=_key_of(salt)).hexdigest()
 
 
+def keyed_text(salt: bytes, what: str, text: str) -> str:
+    """The same of one long text: 32 hexadecimal digits."""
+    return hashlib.blake2b(f"{what}\0{text}".encode(), digest_size=16, key=_key_of(salt)).hexdigest()
+
+
 @lru_cache(maxsize=2)
 def _key_of(salt: bytes) -> bytes:
     return hashlib.sha256(salt).digest()
