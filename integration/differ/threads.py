@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 from glowplug.host import proc, scheduling
 from integration.differ.numbers import Numbers
-from integration.differ.processes import read
+from integration.differ.processes import read, undated
 
 STATUS = (
     "SigBlk", "SigPnd", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters",
     "Uid", "Gid", "Groups", "Umask",
 )  # fmt: skip
 _GET_ROBUST_LIST, _SCHED_GETATTR = {"x86_64": (274, 315), "aarch64": (100, 275)}[platform.machine()]
+KCMP_FILES, KCMP_FS = 2, 3
+_KCMP = {"x86_64": 312, "aarch64": 272}[platform.machine()]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,6 +34,10 @@ def of(pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
 def _thread(pid: int, thread: int, cpus: set[int], numbers: Numbers) -> Iterator[tuple[str, str]]:
     at = f"/proc/{pid}/task/{thread}"
     affinity = os.sched_getaffinity(thread)
+    for name in ("cwd", "root"):
+        yield name, undated(os.readlink(f"{at}/{name}"))
+    yield "fs", "its own" if _libc.syscall(_KCMP, pid, thread, KCMP_FS, 0, 0) > 0 else "the process's"
+    yield "files", "its own" if _libc.syscall(_KCMP, pid, thread, KCMP_FILES, 0, 0) > 0 else "the process's"
     yield "comm", read(f"{at}/comm").strip()
     yield "affinity", "all" if affinity == cpus else str(sorted(affinity))
     yield "io-priority", str(scheduling.io_priority(thread))

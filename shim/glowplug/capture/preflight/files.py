@@ -8,6 +8,25 @@ from glowplug.capture.preflight.tree import Refusal, Tree, named
 from glowplug.criu.config import GHOST_LIMIT
 
 _BLOCK = 512  # st_blocks (stat(3type))
+# Major number of small drivers (admin-guide/devices.txt), and the one of them that CRIU knows.
+_MISC, _TUN = 10, 200
+
+# What /proc/PID/fd shows of kernel objects that CRIU does not know (criu/files.c, dump_one_file()), and what they are.
+# Kernels differ in the brackets. Other unknown ones are let pass: a driver (CUDA's, say) may close its own before the
+# dump.
+_OBJECTS = {
+    "userfaultfd": "a userfaultfd, by which it handles page faults",
+    "perf_event": "a counter of perf_event_open(2)",
+    "io_uring": "an io_uring: leave glowplug.dev/io-uring off, so that it is withheld",
+    "landlock-ruleset": "a Landlock ruleset",
+    "seccomp notify": "the listener of a seccomp filter",
+    "bpf-prog": "an eBPF program",
+    "bpf_link": "an eBPF link",
+    "bpf-link": "an eBPF link",
+    "btf": "types of eBPF",
+    "fscontext": "a file system that is being mounted (fsopen)",
+    "kvm-": "a virtual machine (KVM)",
+}
 
 
 def large_removed(tree: Tree) -> Iterator[Refusal]:
@@ -30,3 +49,28 @@ def large_removed(tree: Tree) -> Iterator[Refusal]:
                 f"{size >> 20} MiB; at most {GHOST_LIMIT >> 20} MiB of such a file can be taken along: close it first, "
                 "or don't remove it",
             )
+
+
+def kernel_objects(tree: Tree) -> Iterator[Refusal]:
+    """Descriptors of the kernel's that no dump takes along, and devices of small drivers (/dev/fuse, /dev/kvm)."""
+    for one in tree.descriptors:
+        what = _object(one.target.removeprefix("anon_inode:")) if one.target.startswith("anon_inode:") else ""
+        what = what or (_device(one.pid, one.number, one.target) if one.target.startswith("/dev/") else "")
+        if what:
+            yield Refusal(
+                "kernel-object",
+                f"{named(one.pid)} holds (descriptor {one.number}) {what}, which can't be dumped: close it first",
+            )
+
+
+def _object(kind: str) -> str:
+    return next((what for start, what in _OBJECTS.items() if kind.strip("[]").startswith(start)), "")
+
+
+def _device(pid: int, number: int, target: str) -> str:
+    try:
+        status = os.stat(f"/proc/{pid}/fd/{number}")
+    except OSError:
+        return ""
+    is_misc = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == _MISC
+    return f"the device {target}" if is_misc and os.minor(status.st_rdev) != _TUN else ""

@@ -2,28 +2,60 @@
 
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
 
-MSEAL_SINCE = (6, 10)
+# Flags of smaps (proc_pid_smaps(5)).
 _SEALED = "sl"
-_HEADER = 5  # a line of smaps that begins a mapping has an address; the others a name and a colon
+_USERFAULTFD = {"um", "uw", "ui"}
 
 
-def sealed(tree: Tree) -> Iterator[Refusal]:
-    """mseal(2): CRIU does not know it, so what nobody may change could be changed again.
+class _Mapping(NamedTuple):
+    """`where`: its addresses and name; `key`: 0 is every mapping's."""
 
-    The kernel's own mappings (in brackets) are sealed by the kernel that restores them.
-    """
-    if not _kernel_seals():
-        return
+    where: str
+    flags: frozenset[str]
+    key: int
+
+
+def special(tree: Tree) -> Iterator[Refusal]:
+    """Memory that CRIU brings back as if it were any other, or can't read. The kernel's own mappings (in brackets) are
+    sealed by the kernel that restores them."""
     for pid in tree.pids:
-        for name in _sealed_mappings(pid):
-            yield Refusal(
-                "sealed-memory",
-                f"{named(pid)} has sealed memory (mseal) at {name}, which would come back without its seal: have "
-                "it do without",
-            )
+        for mapping in _mappings(pid):
+            refusal = _judged(pid, mapping)
+            if refusal is not None:
+                yield refusal
+                break
+
+
+def _judged(pid: int, mapping: _Mapping) -> Refusal | None:
+    if _SEALED in mapping.flags and "[" not in mapping.where:
+        return Refusal(
+            "sealed-memory",
+            f"{named(pid)} has sealed memory (mseal) at {mapping.where}, which would come back without its seal: "
+            "have it do without",
+        )
+    if mapping.key:
+        return Refusal(
+            "protection-keys",
+            f"{named(pid)} has memory under a protection key (pkey_mprotect) at {mapping.where}, which would come "
+            "back without it: have it do without",
+        )
+    if not mapping.flags.isdisjoint(_USERFAULTFD):
+        return Refusal(
+            "userfaultfd",
+            f"{named(pid)} has its page faults at {mapping.where} handled by a userfaultfd, which can't be dumped: "
+            "have it do without",
+        )
+    if "/secretmem" in mapping.where:
+        return Refusal(
+            "secret-memory",
+            f"{named(pid)} has memory that only itself may read (memfd_secret) at {mapping.where}: have it do "
+            "without",
+        )
+    return None
 
 
 def programs(tree: Tree) -> Iterator[Refusal]:
@@ -41,23 +73,18 @@ def programs(tree: Tree) -> Iterator[Refusal]:
             )
 
 
-def _kernel_seals() -> bool:
-    version = os.uname().release.split(".")
-    return (int(version[0]), int("".join(c for c in version[1] if c.isdigit()))) >= MSEAL_SINCE
-
-
-def _sealed_mappings(pid: int) -> list[str]:
-    found = []
-    where = ""
+def _mappings(pid: int) -> Iterator[_Mapping]:
+    """By /proc/PID/smaps; none of one that ended."""
+    where, key = "", 0
     try:
         with open(f"/proc/{pid}/smaps", errors="backslashreplace") as lines:
             for line in lines:
                 words = line.split()
-                if line.startswith("VmFlags:"):
-                    if _SEALED in words and "[" not in where:
-                        found.append(where)
+                if line.startswith("ProtectionKey:"):
+                    key = int(words[1])
+                elif line.startswith("VmFlags:"):
+                    yield _Mapping(where, frozenset(words[1:]), key)
                 elif "-" in words[0] and not words[0].endswith(":"):
-                    where = f"{words[0]} {' '.join(words[5:])}".strip()
+                    where, key = f"{words[0]} {' '.join(words[5:])}".strip(), 0
     except OSError:
-        return []  # it ended
-    return found[:1]
+        return

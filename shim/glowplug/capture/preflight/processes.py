@@ -1,5 +1,8 @@
-"""Threads that CRIU could not stop: it would wait ten seconds for them, and the pod be frozen as long."""
+"""Threads that CRIU could not stop: it would wait ten seconds for them, and the pod be frozen as long. And those that
+are not as it takes all threads to be."""
 
+import ctypes
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -13,6 +16,12 @@ POLL_S = 0.02
 
 # vfork, clone, clone3
 _VFORKS = {"x86_64": ("58", "56", "435"), "aarch64": ("220", "435")}
+
+_KCMP = {"x86_64": 312, "aarch64": 272}
+_SHARED = {3: "a working directory or umask", 2: "open files"}  # KCMP_FS, KCMP_FILES
+_SYS_ADMIN = 1 << 21
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def traced(tree: Tree) -> Iterator[Refusal]:
@@ -48,6 +57,40 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
                 f"{named(pid)} waits in the kernel (state D) and can't be stopped: a slow disk or network file "
                 "system? Try again when it goes on",
             )
+
+
+def apart(tree: Tree) -> Iterator[Refusal]:
+    """CRIU takes for granted that all threads of a process share its working directory, descriptors and namespaces."""
+    for pid in tree.pids:
+        threads = [thread for thread in proc.tasks(pid) if thread != pid]
+        own = next((what for thread in threads if (what := _own(pid, thread))), "")
+        if own:
+            yield Refusal(
+                "thread-apart",
+                f"{named(pid)} has a thread with {own} of its own (unshare(2)), which would come back with those of "
+                "the process: have it do without",
+            )
+
+
+def _own(pid: int, thread: int) -> str:
+    """What the thread does not share with its process; "" for nothing, and where it can't be compared."""
+    for kind, what in _SHARED.items():
+        if _libc.syscall(_KCMP[platform.machine()], pid, thread, kind, 0, 0) > 0:
+            return what
+    return "a namespace" if _may_unshare(pid) and _namespaces(pid) != _namespaces(thread) else ""
+
+
+def _may_unshare(pid: int) -> bool:
+    return bool(int(_status(pid).get("CapBnd", "0"), 16) & _SYS_ADMIN)
+
+
+def _namespaces(thread: int) -> list[int]:
+    try:
+        return [
+            os.stat(f"/proc/{thread}/ns/{name}").st_ino for name in ("net", "uts", "ipc", "mnt", "cgroup")
+        ]
+    except OSError:
+        return []
 
 
 def _status(thread: int) -> dict[str, str]:

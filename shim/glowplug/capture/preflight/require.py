@@ -20,7 +20,8 @@ from glowplug.errors import CaptureRefused
 CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     processes.traced,
     processes.stuck,
-    memory.sealed,
+    processes.apart,
+    memory.special,
     memory.programs,
     sockets.unsupported,
     addresses.foreign,
@@ -28,6 +29,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     unix_peers.outside,
     closing.connections,
     files.large_removed,
+    files.kernel_objects,
     messages.queues,
     messages.unread,
     messages.keys,
