@@ -1,9 +1,12 @@
 """Real lines of CRIU and of the driver, and what a person is told of them."""
 
+from pathlib import Path
+
 import pytest
 
 from glowplug import known_errors
 from glowplug.cache.fault import Fault, whose
+from glowplug.criu import config
 
 # As CRIU 4.2.1 writes them, behind "Error (criu/FILE.c:LINE): ".
 LINES = (
@@ -45,11 +48,33 @@ def test_a_line_of_criu(line: str, told: str) -> None:
     assert whose("criu", [found]) is whose("criu", [said]), "whose fault it is must not change"
 
 
-def test_an_unknown_line_is_named_as_criu_s() -> None:
-    assert known_errors.explained("what nobody knows; Dumping FAILED.").startswith("CRIU: what nobody knows")
-    assert whose("criu", [known_errors.explained("what nobody knows")]) is Fault.CHECKPOINT
+def test_an_unknown_line_comes_with_what_to_do_and_is_named_as_criu_s() -> None:
+    found = known_errors.explained("what nobody knows; Dumping FAILED.")
+    assert known_errors.WHAT_TO_DO in found and found.endswith("(CRIU: what nobody knows; Dumping FAILED.)")
+    assert whose("criu", [found]) is Fault.CHECKPOINT
     for nothing in ("CRIU left no log (No such file or directory)", "CRIU's log names no error"):
         assert whose("criu", [known_errors.explained(nothing)]) is whose("criu", [nothing]) is Fault.NODE
+
+
+@pytest.mark.parametrize(
+    ("source", "about"),
+    [
+        ("sk-unix.c", "a Unix socket"),
+        ("mount-v2.c", "a mount"),
+        ("ipc_ns.c", "semaphores"),
+        ("restorer.c", "starting"),
+    ],
+)
+def test_an_unknown_line_says_what_it_is_about(tmp_path: Path, source: str, about: str) -> None:
+    log = tmp_path / "restore.log"
+    log.write_text(
+        "(00.1) 1: Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n"
+        f"(00.2) 1: Error (criu/{source}:12): what nobody knows\n"
+        "(00.3) Error (criu/cr-restore.c:2331): Restoring FAILED.\n"
+    )
+    said, sources = config.log_errors(str(log), 12), config.log_sources(str(log), 12)
+    assert sources == [source, "cr-restore.c"]
+    assert about in known_errors.explained(said, sources=sources)
 
 
 def test_the_process_that_it_is_about() -> None:

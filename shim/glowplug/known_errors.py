@@ -5,6 +5,7 @@ a text: that separates errors in an outcome's detail. Imported where something h
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -202,16 +203,85 @@ DRIVER = (
     ),
 )
 
+# Source files of CRIU → what they are about, for errors that have no line above.
+PARTS = {
+    "a Unix socket": ("sk-unix.c", "sk-queue.c"),
+    "a network socket": ("sk-inet.c", "sk-tcp.c", "soccr.c", "sk-packet.c", "sk-netlink.c", "sockets.c"),
+    "the network of the pod": ("net.c", "netfilter.c", "libnetlink.c", "tun.c"),
+    "a mount": ("mount.c", "mount-v2.c", "autofs.c", "filesystems.c"),
+    "an open file": (
+        "files.c",
+        "files-reg.c",
+        "files-ext.c",
+        "file-ids.c",
+        "file-lock.c",
+        "fifo.c",
+        "pipes.c",
+        "memfd.c",
+    ),
+    "a terminal": ("tty.c",),
+    "a watch (inotify, fanotify)": ("fsnotify.c", "irmap.c"),
+    "a timer or event descriptor": (
+        "timerfd.c",
+        "timer.c",
+        "eventfd.c",
+        "eventpoll.c",
+        "signalfd.c",
+        "pidfd.c",
+    ),
+    "memory of a process": (
+        "mem.c",
+        "shmem.c",
+        "proc_parse.c",
+        "pagemap.c",
+        "page-xfer.c",
+        "page-pipe.c",
+        "uffd.c",
+    ),
+    "shared memory, semaphores or message queues": ("ipc_ns.c",),
+    "a namespace": ("namespaces.c", "pidns.c", "uts_ns.c", "timens.c", "cgroup.c", "cgroup-props.c"),
+    "rights of a process": ("lsm.c", "apparmor.c", "seccomp.c"),
+    "stopping or starting a process": (
+        "seize.c",
+        "cr-dump.c",
+        "cr-restore.c",
+        "pstree.c",
+        "restorer.c",
+        "parasite.c",
+        "parasite-syscall.c",
+        "infect.c",
+    ),
+    "the images": ("image.c", "protobuf.c", "pagemap-cache.c", "img-streamer.c"),
+    "this node's kernel or processor": (
+        "kerndat.c",
+        "cpu.c",
+        "vdso.c",
+        "crtools.c",
+        "shstk.c",
+        "util.c",
+        "sysctl.c",
+    ),
+}
+_PART_OF = {source: part for part, sources in PARTS.items() for source in sources}
+WHAT_TO_DO = "try again, and if it stays, set glowplug.dev/capture: never and report it"
+_NOTHING = re.compile(r"^CRIU(?: left no log|'s log names no error)")
+
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
-def explained(said: str, table: tuple[Known, ...] = CRIU, name: str = "CRIU") -> str:
-    """`said` behind what its first known error means; as it is, with the tool's name, where none is known."""
+def explained(
+    said: str, table: tuple[Known, ...] = CRIU, name: str = "CRIU", sources: Sequence[str] = ()
+) -> str:
+    """`said` behind what its first known error means, or else what it is about by the first of the source files that it
+    comes from; never without what to do. An empty log is no error."""
+    if _NOTHING.match(said):
+        return f"{name}: {said}"
     for error in said.split("; "):
         for known in table:
             if re.search(known.said, error):
                 return f"{known.means}: {known.do} ({name}: {said})"
-    return f"{name}: {said}"
+    about = next((_PART_OF[source] for source in sources if source in _PART_OF), "")
+    return f"an error{f' about {about}' if about else ''} that has no explanation yet: {WHAT_TO_DO} ({name}: {said})"
 
 
 def process(said: str) -> int | None:

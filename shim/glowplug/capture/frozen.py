@@ -69,7 +69,8 @@ def dump(
         if not os.path.exists(log):
             raise CriuError(f"the container can't be dumped: {runc.last_error(scratch)}")
         said = config.log_errors(log)
-        raise CriuError(f"the container can't be dumped: {_holder(said)}{known_errors.explained(said)}")
+        meaning = known_errors.explained(said, sources=config.log_sources(log))
+        raise CriuError(f"the container can't be dumped: {_holder(said)}{meaning}")
 
 
 def _holder(said: str) -> str:

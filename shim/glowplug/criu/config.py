@@ -89,20 +89,34 @@ def log_errors(log: str, most: int = 3) -> str:
     A log that is missing or says nothing is named as such; this never raises.
     """
     try:
-        with open(log, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LOG_TAIL))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+        found = [said for _, said in _errors(log)]
     except OSError as error:
         return f"CRIU left no log ({error.strerror})"
+    return "; ".join(found[-most:]) or "CRIU's log names no error"
+
+
+def log_sources(log: str, most: int = 3) -> list[str]:
+    """Names of the source files of CRIU that those errors come from, `sk-unix.c` say; never raises."""
+    try:
+        return [source for source, _ in _errors(log)][-most:]
+    except OSError:
+        return []
+
+
+def _errors(log: str) -> list[tuple[str, str]]:
+    """(source file, words) of each. Raises OSError."""
+    with open(log, "rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _LOG_TAIL))
+        lines = file.read().decode("utf-8", "replace").splitlines()
     found = []
     for line in lines:
         # "(00.069352)      1: Error (criu/files-reg.c:2258): message"
         _, mark, rest = line.partition("Error (")
-        said = rest.partition("): ")[2]
-        if mark and said and not said.startswith(_HARMLESS):
-            found.append(said[:_LINE_LIMIT])
-    return "; ".join(found[-most:]) or "CRIU's log names no error"
+        source, end, said = rest.partition("): ")
+        if mark and end and said and not said.startswith(_HARMLESS):
+            found.append((source.partition(":")[0].rpartition("/")[2], said[:_LINE_LIMIT]))
+    return found
 
 
 def _checked(path: str) -> str:

@@ -292,10 +292,11 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
             any_cpu=True,
         )
     if status != 0:
-        said = config.log_errors(f"{logs}/restore.log", 12)
+        log = f"{logs}/restore.log"
+        said = config.log_errors(log, 12)
         from glowplug import known_errors  # of no use to a restore that goes well
 
-        raise CriuError(known_errors.explained(said))
+        raise CriuError(known_errors.explained(said, sources=config.log_sources(log, 12)))
     if not held_at.was_opened:
         raise CriuError("the restored tree did not stand at the gate: its script was killed")
 
