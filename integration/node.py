@@ -67,6 +67,7 @@ class Node:
         self.version = containerd_version(containerd)
         self._containerd = containerd
         self._runtime = runtime
+        self.more_env: Mapping[str, str] = {}
         self.cri = Cri(self.names.socket)
         self._keeper: subprocess.Popen[bytes] | None = None
         self._agent: subprocess.Popen[bytes] | None = None
@@ -75,7 +76,7 @@ class Node:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment of everything on the node: containerd, the runtime, the agent, the command line.
+        """Environment of everything on the node: containerd, the runtime, the agent, the command line; with `more_env`.
 
         Without what a shell notes there: a service manager sets no PWD.
         """
@@ -86,6 +87,7 @@ class Node:
             "GLOWPLUG_PREFIX": f"{self.names.state}/prefix",
             "GLOWPLUG_RUNC": runc_program(),
             "GLOWPLUG_RUN_DIR": self.names.run_dir,
+            **self.more_env,
         }
 
     def __enter__(self) -> "Node":

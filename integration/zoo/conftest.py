@@ -1,10 +1,11 @@
 """The zoo's images on the node, and a table at the end of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from integration.node import Node
+from integration.several_users import captured
 from integration.zoo import image
 from integration.zoo.all import packages
 from integration.zoo.program import Program
@@ -43,6 +44,14 @@ def zoo_image(node: Node) -> Callable[[bool], dict[str, str]]:
         return imported[slow]
 
     return ensure
+
+
+@pytest.fixture(scope="module")
+def several_users(node: Node) -> Iterator[Node]:
+    """The node with its agent, where captures may have processes of several users."""
+    with captured(node):
+        node.ensure_agent()
+        yield node
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ PROGRAM = Program(
     name="gunicorn",
     packages=("gunicorn", "curl"),
     command=(*COMMAND, "--user=www-data", "--group=www-data"),
-    alone=COMMAND,
     state="lines in memory that two workers share",
     healthy=healthy,
     plant=plant,

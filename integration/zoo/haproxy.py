@@ -31,7 +31,6 @@ PROGRAM = Program(
     name="haproxy",
     packages=("haproxy", "socat"),
     command=(*COMMAND, "-f", "/zoo/haproxy-users.cfg"),
-    alone=COMMAND,
     state="an entry of a map, in memory",
     healthy=healthy,
     plant=plant,

@@ -31,7 +31,6 @@ PROGRAM = Program(
     name="nginx",
     packages=("nginx", "curl"),
     command=(*COMMAND, "-g", "user www-data;"),
-    alone=(*COMMAND, "-g", "user root;"),
     state="a page",
     healthy=healthy,
     plant=plant,

@@ -14,8 +14,7 @@ class Program:
     """Software of Debian's packages, asked by its own clients.
 
     `packages`: the first one's version is the program's. `state`: what is planted, in words. `plant` and `found` take
-    a token; `healthy` raises AssertionError for what is wrong. `alone`, `env_alone`: in the place of `command` and
-    `env` on a node that can capture processes of one user only. `ended`: the exit code after SIGTERM.
+    a token; `healthy` raises AssertionError for what is wrong. `ended`: the exit code after SIGTERM.
     """
 
     name: str
@@ -26,8 +25,6 @@ class Program:
     plant: Callable[[Container, str], None]
     found: Callable[[Container, str], bool]
     env: Mapping[str, str] = field(default_factory=dict)
-    alone: tuple[str, ...] = ()
-    env_alone: Mapping[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
     slow: bool = False
     ended: int = 0

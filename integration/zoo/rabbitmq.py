@@ -34,13 +34,6 @@ PROGRAM = Program(
     name="rabbitmq",
     packages=("rabbitmq-server", "amqp-tools"),
     command=("rabbitmq-server",),
-    alone=(
-        "setpriv",
-        "--reuid=rabbitmq",
-        "--regid=rabbitmq",
-        "--init-groups",
-        "/usr/lib/rabbitmq/bin/rabbitmq-server",
-    ),
     state="a message of a durable queue",
     healthy=healthy,
     plant=plant,

@@ -43,7 +43,6 @@ PROGRAM = Program(
     packages=("supervisor", "tini"),
     command=("tini", "--", "supervisord", "-n", "-c", "/zoo/supervisord.conf"),
     env={"KEEPERS_USER": "nobody", "CLOCKS_USER": "daemon", "WEBS_USER": "www-data"},
-    env_alone={"KEEPERS_USER": "root", "CLOCKS_USER": "root", "WEBS_USER": "root"},
     state="lines in the memory of a child, by its standard input",
     healthy=healthy,
     plant=plant,

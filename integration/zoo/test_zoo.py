@@ -8,9 +8,7 @@ from functools import partial
 
 import pytest
 
-from glowplug.capture.real_user import CAP_SYS_RESOURCE
 from glowplug.errors import ContainerdError
-from glowplug.host import process
 from integration import differ
 from integration.captured import capture, outcome
 from integration.node import Node
@@ -21,8 +19,6 @@ from integration.zoo.all import PROGRAMS
 from integration.zoo.program import Program
 from integration.zoo.report import Row
 
-# Limits of another user's processes are read with this capability alone (capture/real_user.py).
-SEVERAL_USERS = bool(process.effective_capabilities("self") >> CAP_SYS_RESOURCE & 1)
 TRIED = {"glowplug.dev/trial": "always"}
 HEALTHY_WITHIN_S, FOUND_WITHIN_S = 120.0, 30.0
 SETTLES_WITHIN_S, STOPS_WITHIN_S = 3.0, 20
@@ -33,8 +29,8 @@ def started(pods: Pods, program: Program, case: str) -> tuple[Pod, Container]:
     pod = pods.run(name=program.name, annotations=TRIED)
     container = pod.container(
         image=image.reference("slow" if program.slow else "quick"),
-        command=program.command if SEVERAL_USERS or not program.alone else program.alone,
-        env={**program.env, **({} if SEVERAL_USERS else program.env_alone), "CASE": case},
+        command=program.command,
+        env={**program.env, "CASE": case},
         security=program.security,
         annotations=TRIED,
     )
@@ -66,7 +62,7 @@ def healthy(program: Program, container: Container) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda one: one.name)
 def test_it_goes_on_in_two_new_pods(
-    agent: Node,
+    several_users: Node,
     pods: Pods,
     program: Program,
     zoo_image: Callable[[bool], dict[str, str]],
@@ -81,7 +77,7 @@ def test_it_goes_on_in_two_new_pods(
     program.plant(container, token)
     assert program.found(container, token)
     facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
-    done = capture(agent, pod.spec.namespace, program.name)
+    done = capture(several_users, pod.spec.namespace, program.name)
     assert done.returncode == 0, done.stderr
     captured = json.loads(done.stdout)
     assert program.found(container, token)
@@ -92,7 +88,7 @@ def test_it_goes_on_in_two_new_pods(
         later = secrets.token_hex(8)
         before = time.monotonic()
         pod, container = started(pods, program, case)
-        assert outcome(agent, container) == "restored"
+        assert outcome(several_users, container) == "restored"
         differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
         healthy(program, container)
         restored_s.append(time.monotonic() - before)
