@@ -1,47 +1,27 @@
 """What can't be kept is seen in the running processes, named with what to do; what can be is let through."""
 
-import contextlib
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
+from tests.preflight_made import libc, needs_root, only, running, tree
 
 from glowplug.capture import unix_names
-from glowplug.capture.preflight import files, memory, messages, own_settings, processes, require, sockets
-from glowplug.capture.preflight.tree import Refusal, Tree
+from glowplug.capture.preflight import (
+    closing,
+    files,
+    memory,
+    messages,
+    processes,
+    require,
+    sockets,
+)
 from glowplug.errors import CaptureRefused
-from glowplug.host import landlock_probe, proc, thread_probe
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="copies descriptors of other processes")
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def running(program: str) -> Iterator[int]:
-    """A Python program that has printed a line, and then waits."""
-    command = [sys.executable, "-c", f"{program}\nprint(flush=True)\nimport time; time.sleep(600)"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as made:
-        try:
-            assert made.stdout and made.stdout.readline() == b"\n"
-            yield made.pid
-        finally:
-            made.kill()
-
-
-def tree(*pids: int) -> Tree:
-    return Tree(list(pids), "/")
-
-
-def only(found: Iterator[Refusal]) -> Refusal:
-    (one,) = found
-    return one
+from glowplug.host import process
 
 
 def test_a_plain_process_is_let_through() -> None:
@@ -87,98 +67,6 @@ def test_a_parent_in_vfork_is_waited_for_and_named() -> None:
         os.waitpid(pid, 0)
 
 
-MAPPED = """
-import ctypes, mmap, os
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-address = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0)))
-page = ctypes.c_size_t(4096)
-def none(failed):
-    if failed:
-        print("none", flush=True)
-        os._exit(0)
-"""
-SECRET = "fd = libc.syscall(447, 0); none(fd < 0); os.ftruncate(fd, 4096); m = mmap.mmap(fd, 4096)"
-# Asked for its API (UFFDIO_API), and given the page (UFFDIO_REGISTER).
-FAULTS = """
-import fcntl, struct
-fd = libc.syscall(323, 1)
-none(fd < 0)
-fcntl.ioctl(fd, 0xC018AA3F, struct.pack("QQQ", 0xAA, 0, 0))
-fcntl.ioctl(fd, 0xC020AA00, struct.pack("QQQQ", address.value, 4096, 1, 0))
-os.close(os.dup(fd))
-"""
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("does", "slug"),
-    [
-        ("none(libc.syscall(462, address, page, 0))", "sealed-memory"),
-        (
-            "key = libc.pkey_alloc(0, 0); none(key < 0); libc.pkey_mprotect(address, page, 3, key)",
-            "protection-keys",
-        ),
-        (SECRET, "secret-memory"),
-        (FAULTS, "userfaultfd"),
-    ],
-)
-def test_memory_that_is_not_like_any_other(does: str, slug: str) -> None:
-    program = f"{MAPPED}\n{does}\nprint(flush=True)\nos.read(0, 1)"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as made:
-        assert made.stdout
-        if made.stdout.readline() != b"\n":
-            pytest.skip("not in this kernel or processor")
-        try:
-            assert only(memory.special(tree(made.pid))).slug == slug
-        finally:
-            made.kill()
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("does", "what"),
-    [
-        ("fd = libc.syscall(323, 1)", "page faults"),
-        ("fd = libc.syscall(444, ctypes.byref(ctypes.c_uint64(2)), 8, 0)", "a Landlock ruleset"),
-        ("fd = libc.syscall(430, b'tmpfs', 0)", "being mounted"),
-        ("fd = os.open('/dev/fuse', os.O_RDWR)", "the device /dev/fuse"),
-        (
-            "fd = libc.syscall(298, b'\\1' + bytes(3) + b'\\x70' + bytes(107), 0, -1, -1, 0)",
-            "perf_event_open",
-        ),
-    ],
-)
-def test_an_object_of_the_kernel_s(does: str, what: str) -> None:
-    program = (
-        f"import ctypes, os\nlibc = ctypes.CDLL(None)\nfd = -1\ntry:\n    {does}\nexcept OSError: pass\n"
-    )
-    program += "print('none' if fd < 0 else '', flush=True)\nos.read(0, 1)"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as made:
-        assert made.stdout
-        if made.stdout.readline() != b"\n":
-            pytest.skip("not in this kernel")
-        try:
-            assert what in only(files.kernel_objects(tree(made.pid))).sentence
-        finally:
-            made.kill()
-
-
-@needs_root
-def test_what_can_be_dumped_of_the_kernel_s_is_let_through() -> None:
-    program = (
-        "import ctypes, os, select\nlibc = ctypes.CDLL(None)\n"
-        "kept = [select.epoll(), libc.eventfd(0, 0), libc.timerfd_create(1, 0), libc.inotify_init1(0),\n"
-        "        os.pidfd_open(os.getpid()), os.open('/dev/null', os.O_RDWR), os.open('/dev/urandom', os.O_RDONLY)]"
-    )
-    with running(program) as pid:
-        assert list(files.kernel_objects(tree(pid))) == []
-
-
 APART = """
 import ctypes, os, threading
 libc = ctypes.CDLL(None)
@@ -202,6 +90,53 @@ def test_a_thread_that_does_not_share_all(flags: str, what: str) -> None:
     assert refusal.slug == "thread-apart" and what in refusal.sentence
     with running(APART.format("0x40000")) as pid:  # what SEM_UNDO undoes
         assert list(processes.apart(tree(pid))) == []
+
+
+LEADERLESS = """
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+child = os.fork()
+if child == 0:
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    libc.syscall(60, 0)
+until = time.monotonic() + 10
+while open(f"/proc/{child}/stat").read().rpartition(")")[2].split()[0] != "Z":
+    assert time.monotonic() < until
+"""
+
+
+def test_a_process_whose_first_thread_has_ended() -> None:
+    with running(LEADERLESS) as pid:
+        try:
+            assert only(processes.leaderless(tree(pid))).slug == "first-thread-ended"
+        finally:
+            for child in process.tree(pid)[1:]:
+                os.kill(child, signal.SIGKILL)
+    with running("import os\nif os.fork() == 0: os._exit(0)") as pid:
+        assert list(processes.leaderless(tree(pid))) == []
+
+
+CONNECTED = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+"""
+
+
+@needs_root
+def test_a_connection_that_nobody_has_accepted() -> None:
+    with running(CONNECTED) as pid:
+        assert only(closing.connections(tree(pid))).slug == "unaccepted-connection"
+    with running(f"{CONNECTED}\nserver = listener.accept()[0]\nclient.send(b'x')") as pid:
+        assert list(closing.connections(tree(pid))) == []
+
+
+@needs_root
+@pytest.mark.parametrize(("reads", "slugs"), [("", ["urgent-data"]), ("server.recv(1, socket.MSG_OOB)", [])])
+def test_urgent_data_that_nobody_has_read(reads: str, slugs: list[str]) -> None:
+    sent = "server = listener.accept()[0]\nclient.send(b'!', socket.MSG_OOB)\nimport select\n"
+    with running(f"{CONNECTED}\n{sent}select.select([], [], [server], 10)\n{reads}") as pid:
+        assert [one.slug for one in closing.urgent(tree(pid))] == slugs
 
 
 def test_a_program_from_memory() -> None:
@@ -303,162 +238,6 @@ def test_a_name_that_is_not_found_is_lost(tmp_path: object, monkeypatch: pytest.
     with running(f"import os, socket; {made}; os.unlink('{tmp_path}/a')") as pid:
         monkeypatch.setattr(unix_names, "open_beneath", lambda *_: os.open("/nowhere", os.O_RDONLY))
         assert unix_names.find([pid], "/").lost == [(pid, f"{tmp_path}/a")]
-
-
-LANDLOCK = """
-import ctypes, os, threading
-libc = ctypes.CDLL(None)
-def restrict():
-    rules = libc.syscall(444, ctypes.byref(ctypes.c_uint64(2)), 8, 0)
-    libc.prctl(38, 1, 0, 0, 0)
-    assert libc.syscall(446, rules, 0) == 0
-ready = threading.Event()
-def work(first):
-    first()
-    ready.set()
-    threading.Event().wait()
-"""
-NO_NEW_PRIVILEGES = "libc.prctl(38, 1, 0, 0, 0)"
-IN_A_THREAD = "threading.Thread(target=work, args=(restrict,), daemon=True).start(); ready.wait()"
-needs_ptrace = pytest.mark.skipif(
-    os.geteuid() != 0 or not thread_probe.can_call(),
-    reason="wants root on a processor whose registers are known",
-)
-needs_landlock = pytest.mark.skipif(
-    os.geteuid() != 0 or not landlock_probe.is_on() or not thread_probe.can_call(),
-    reason="wants a kernel with Landlock",
-)
-
-
-@needs_landlock
-@pytest.mark.parametrize(
-    ("does", "restricts"),
-    [
-        (NO_NEW_PRIVILEGES, False),
-        ("restrict()", True),
-        (IN_A_THREAD, True),
-        (f"{NO_NEW_PRIVILEGES}; os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)", False),
-        ("os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000); restrict()", True),
-    ],
-)
-def test_rights_that_were_given_up(does: str, restricts: bool) -> None:
-    with running(f"{LANDLOCK}\n{does}") as pid:
-        found = [one.slug for one in own_settings.reported(tree(pid))]
-        assert found == (["landlock"] if restricts else [])
-
-
-@needs_ptrace
-def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
-    """Asked in the middle of calls that wait; one that were not taken up again would fail with 512."""
-    program = (
-        f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nimport sys\n"
-        "threading.Thread(target=lambda: [None for _ in iter(lambda: sum(range(99)), 0)], daemon=True).start()\n"
-        "print(flush=True)\n"
-        "for line in iter(lambda: os.read(0, 1), b''): os.write(1, line)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as made:
-        assert made.stdin and made.stdout and made.stderr
-        made.stdout.readline()
-        threads = [int(name) for name in os.listdir(f"/proc/{made.pid}/task")]
-        for number in range(5):
-            assert thread_probe.ask(made.pid, threads * 4) == []
-            made.stdin.write(b"%d" % number)
-            made.stdin.flush()
-            assert made.stdout.read(1) == b"%d" % number
-        made.stdin.close()
-        assert made.wait(10) == 0, made.stderr.read()
-
-
-# A filter that ends the process at any call but those that this program waits with.
-KILLS = """
-import struct
-words = [(0x20, 0, 0, 0)]
-for number in (35, 230, 202, 219, 0, 60, 231):
-    words += [(0x15, 0, 1, number), (6, 0, 0, 0x7FFF0000)]
-words.append((6, 0, 0, 0x80000000))
-program = b"".join(struct.pack("HBBI", *word) for word in words)
-kept = ctypes.create_string_buffer(program)
-holder = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(words), ctypes.addressof(kept)))
-def filtered():
-    assert libc.prctl(22, 2, holder, 0, 0) == 0
-    os.read(0, 1)
-"""
-
-
-@needs_landlock
-@pytest.mark.skipif(proc.status("self")["Seccomp"] != "0", reason="a filter of our own may not be left")
-@pytest.mark.parametrize("restricts", [False, True])
-def test_one_whose_filter_would_kill_it_is_asked_and_lives(restricts: bool) -> None:
-    does = "restrict()" if restricts else NO_NEW_PRIVILEGES
-    program = f"{LANDLOCK}\n{KILLS}\n{does}\nprint(flush=True)\nfiltered()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as made:
-        assert made.stdout is not None
-        made.stdout.readline()
-        until = time.monotonic() + 10
-        while proc.status(made.pid)["Seccomp"] != "2" and time.monotonic() < until:
-            time.sleep(0.01)
-        looked_at = tree(made.pid)
-        assert [one.slug for one in own_settings.reported(looked_at)] == (["landlock"] if restricts else [])
-        assert looked_at.notes == [] and made.poll() is None
-        made.kill()
-
-
-@needs_ptrace
-def test_a_probe_that_fails_refuses_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(init: int, threads: list[int]) -> None:
-        raise OSError("no helper could be made")
-
-    monkeypatch.setattr(thread_probe, "ask", fail)
-    with running(f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}") as pid:
-        (refusal,) = own_settings.reported(tree(pid))
-    assert refusal.slug in require.MOMENTARY and "no helper could be made" in refusal.sentence
-
-
-@needs_root
-def test_another_architecture_is_noted_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    with running("") as pid:
-        asked = tree(pid)
-        assert list(own_settings.reported(asked)) == []
-    assert asked.notes == [
-        "what processes set by Landlock and prctl(2), PR_SET_MDWE say, is not known on aarch64"
-    ]
-    assert asked.own_settings == {}
-
-
-DISPATCHED = """
-import ctypes, signal, sys, time
-selector = ctypes.c_char(b"\\0")
-assert ctypes.CDLL(None).prctl(59, 1, 0, 0, ctypes.byref(selector)) == 0
-"""
-
-
-@needs_ptrace
-def test_calls_that_are_turned_into_signals() -> None:
-    with running(DISPATCHED) as pid:
-        assert [one.slug for one in own_settings.reported(tree(pid))] == ["syscall-dispatch"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "status", "cookie", "slugs"),
-    [
-        (0x180040, {}, 0, ["io-flusher"]),
-        (0x100040, {"untag_mask": "0xffffffffffffffff"}, 0, []),
-        (0, {"untag_mask": "0x81ffffffffffffff"}, 0, ["tagged-addresses"]),
-        (0, {}, 7, ["core-scheduling"]),
-    ],
-)
-def test_what_is_seen_from_outside(
-    monkeypatch: pytest.MonkeyPatch, flags: int, status: dict[str, str], cookie: int, slugs: list[str]
-) -> None:
-    monkeypatch.setattr("glowplug.host.process.flags", lambda _: flags)
-    monkeypatch.setattr("glowplug.host.proc.status", lambda _: status)
-    monkeypatch.setattr(own_settings, "_core_cookie", lambda _: cookie)
-    assert [one.slug for one in own_settings.seen(tree(os.getpid()))] == slugs
 
 
 @needs_root

@@ -56,6 +56,12 @@ def test_an_unknown_line_comes_with_what_to_do_and_is_named_as_criu_s() -> None:
         assert whose("criu", [known_errors.explained(nothing)]) is whose("criu", [nothing]) is Fault.NODE
 
 
+def test_who_waited_for_the_one_that_failed_is_not_the_reason() -> None:
+    said = "Can't restore ticks; Restoring FAILED.; cg: cgroupd: recv req error: No such file or directory"
+    assert "cgroup:" not in known_errors.explained(said).partition(" (CRIU")[0]
+    assert "about a timer" in known_errors.explained(said, sources=["timerfd.c", "cr-restore.c", "cgroup.c"])
+
+
 @pytest.mark.parametrize(
     ("source", "about"),
     [

@@ -264,6 +264,8 @@ PARTS = {
 }
 _PART_OF = {source: part for part, sources in PARTS.items() for source in sources}
 WHAT_TO_DO = "try again, and if it stays, set glowplug.dev/capture: never and report it"
+# Said after another error, by who waited for the one that failed.
+_FOLLOWS = re.compile(r"cgroupd: recv req|^(?:Restoring|Dumping) FAILED|^Restorer fail")
 _NOTHING = re.compile(r"^CRIU(?: left no log|'s log names no error)")
 
 _PID = re.compile(r"\(pid: (\d+)\)")
@@ -276,7 +278,8 @@ def explained(
     comes from; never without what to do. An empty log is no error."""
     if _NOTHING.match(said):
         return f"{name}: {said}"
-    for error in said.split("; "):
+    errors = said.split("; ")
+    for error in [one for one in errors if not _FOLLOWS.search(one)] or errors:
         for known in table:
             if re.search(known.said, error):
                 return f"{known.means}: {known.do} ({name}: {said})"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from glowplug.capture.unix_names import Names
-from glowplug.host import descriptors, proc, process, scheduling, socket_state, timerfds
+from glowplug.host import descriptors, proc, process, scheduling, socket_state, sysv, timerfds
 
 NAME = "state.json"
 
@@ -44,6 +44,7 @@ def read(
         ],
         "owners": _owners(pids, inner),
         "unix_links": names.others,
+        "removed_memory": sysv.removed_memory(pids[0]),
         "own_settings": [
             {"pid": inner[pid], "tid": proc.number_inside(thread), "settings": own_settings[thread]}
             for pid in pids

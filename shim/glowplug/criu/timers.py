@@ -8,8 +8,10 @@ Field numbers: images/timerfd.proto, fdinfo.proto.
 
 from glowplug.criu import images
 from glowplug.criu.images import Message
+from glowplug.errors import NotRestorable
 
-_FILE_TIMER = 12
+_FILE_ID, _FILE_TIMER = 2, 12
+_HELD_ID = 1
 _CLOCK, _TICKS, _SET_FLAGS = 4, 5, 6
 _VALUE_S, _VALUE_NS, _INTERVAL_S, _INTERVAL_NS = 7, 8, 9, 10
 
@@ -18,12 +20,13 @@ _WALL_CLOCKS = (0, 8)  # CLOCK_REALTIME, CLOCK_REALTIME_ALARM
 
 
 def apply(images_dir: str) -> int:
-    """Mend the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError.
+    """Mend the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError, NotRestorable.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted
     is there to be read at once. An absolute one of a clock that goes on is given what was left, to the nanosecond.
     """
     entries = images.load(images_dir, "files.img", "files")
+    _require_held(images_dir, entries)
     changed = 0
     for entry in entries:
         timer = entry.message(_FILE_TIMER)
@@ -33,6 +36,22 @@ def apply(images_dir: str) -> int:
     if changed:
         images.store(images_dir, "files.img", "files", entries)
     return changed
+
+
+def _require_held(images_dir: str, entries: list[Message]) -> None:
+    """CRIU sets a timerfd by the descriptor of a process that holds it; one in a socket's queue has none."""
+    held = {
+        entry.integer(_HELD_ID)
+        for _, name in images.names(images_dir, "fdinfo")
+        for entry in images.load(images_dir, name, "fdinfo")
+    }
+    if any(
+        entry.message(_FILE_TIMER) is not None and entry.integer(_FILE_ID) not in held for entry in entries
+    ):
+        raise NotRestorable(
+            "the checkpoint can't be restored, so it is not kept: a timerfd is on its way through a Unix socket and "
+            "held by nobody: try again when it was received"
+        )
 
 
 def _rearm(timer: Message) -> bool:

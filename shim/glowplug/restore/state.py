@@ -64,6 +64,10 @@ def apply(state: State, tree: dict[int, int], root: str) -> None:
             _on_copy(one, tree, _owner)
         for name, other in state.get("unix_links", ()):
             _link_again(root, name, other)
+        if state.get("removed_memory"):
+            from glowplug.host import sysv  # few need it
+
+            sysv.remove_memory(next(iter(tree.values())), state["removed_memory"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CriuError(f"the state of a process can't be set again: {error}") from error
 

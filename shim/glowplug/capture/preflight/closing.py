@@ -1,14 +1,20 @@
-"""TCP connections inside that one end has closed with data still to send: no image holds that data rightly.
+"""TCP connections inside at a moment that no image holds rightly: one end has closed with data still to send, or nobody
+has accepted it yet, or urgent data waits.
 
-An end that no process holds any more is in no image at all; one that is shut down for writing comes back, but CRIU
-sends its end before the other end may be there. Both are over as soon as the reader has read.
+An end that no process holds is in no image at all; one that is shut down for writing comes back, but CRIU sends its
+end before the other end may be there; urgent data would be in the stream like any other. All are over in a moment.
 """
 
+import os
+import select
+import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.host import descriptors
 
+_ESTABLISHED = "01"
 _CLOSING = ("04", "09", "0B")  # FIN_WAIT1, LAST_ACK, CLOSING (net/tcp_states.h)
 
 
@@ -29,6 +35,13 @@ def connections(tree: Tree) -> Iterator[Refusal]:
     by_ends = {(row.local, row.remote): row for row in rows}
     for row in rows:
         other = by_ends.get((row.remote, row.local))
+        if row.state == _ESTABLISHED and not row.inode and other is not None and other.inode in own:
+            client = own[other.inode]
+            yield Refusal(
+                "unaccepted-connection",
+                f"{named(client.pid)} has a connection inside the pod (descriptor {client.number}) that its listener "
+                "has not accepted yet: try again when it has",
+            )
         if row.state not in _CLOSING or not row.unsent or other is None:
             continue
         holder = own.get(row.inode) or own.get(other.inode)
@@ -38,6 +51,29 @@ def connections(tree: Tree) -> Iterator[Refusal]:
                 f"{named(holder.pid)} has a connection inside the pod (descriptor {holder.number}) that was closed "
                 f"with {row.unsent} bytes still to be read: try again when they are",
             )
+
+
+def urgent(tree: Tree) -> Iterator[Refusal]:
+    """Urgent data (MSG_OOB) that nobody has read."""
+    for one in tree.sockets:
+        try:
+            with descriptors.borrowed(one.pid, one.number) as fd:
+                asked = select.poll()
+                asked.register(fd, select.POLLPRI)
+                waits = any(event & select.POLLPRI for _, event in asked.poll(0)) and _is_inet(fd)
+        except OSError:
+            continue
+        if waits:
+            yield Refusal(
+                "urgent-data",
+                f"{named(one.pid)} has not read urgent data of its connection (descriptor {one.number}): try again "
+                "when it has",
+            )
+
+
+def _is_inet(fd: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as copy:
+        return copy.family in (socket.AF_INET, socket.AF_INET6)
 
 
 def _rows(path: str) -> list[_Row]:

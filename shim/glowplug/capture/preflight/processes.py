@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, named
-from glowplug.host import proc
+from glowplug.host import proc, process
 
 # A thread that reads a disk is in the same state, for a moment.
 PATIENCE_S = 0.5
@@ -56,6 +56,17 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
                 "stuck",
                 f"{named(pid)} waits in the kernel (state D) and can't be stopped: a slow disk or network file "
                 "system? Try again when it goes on",
+            )
+
+
+def leaderless(tree: Tree) -> Iterator[Refusal]:
+    """A process whose first thread has ended (pthread_exit(3) in main) looks like a zombie: CRIU takes it for one."""
+    for pid in process.tree(tree.pids[0]) if tree.pids else ():
+        if process.is_zombie(pid) and any(not process.is_zombie(thread) for thread in proc.tasks(pid)):
+            yield Refusal(
+                "first-thread-ended",
+                f"{named(pid)} goes on although its first thread has ended, which can't be dumped: have that thread "
+                "wait for the others",
             )
 
 

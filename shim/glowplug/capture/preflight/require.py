@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     processes.traced,
     processes.stuck,
     processes.apart,
+    processes.leaderless,
     memory.special,
     memory.programs,
     sockets.unsupported,
@@ -28,6 +29,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     unix_sockets.nameless,
     unix_peers.outside,
     closing.connections,
+    closing.urgent,
     files.large_removed,
     files.kernel_objects,
     messages.queues,
@@ -37,7 +39,16 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     own_settings.reported,
 )
 
-MOMENTARY = ("traced", "in-vfork", "stuck", "closing-connection", "netlink-data", "settings-unknown")
+MOMENTARY = (
+    "traced",
+    "in-vfork",
+    "stuck",
+    "closing-connection",
+    "unaccepted-connection",
+    "urgent-data",
+    "netlink-data",
+    "settings-unknown",
+)
 """Slugs of what is over in a while: worth another try."""
 
 
