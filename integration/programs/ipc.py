@@ -28,6 +28,22 @@ def shared_memory():
     return check
 
 
+def removed_memory():
+    """Removed while it is attached, so that it goes with its last user."""
+    number = libc.shmget(0, 4096, CREATE)
+    address = libc.shmat(number, None, 0)
+    ctypes.memmove(address, b"kept", 4)
+    assert libc.shmctl(number, 0, None) == 0
+
+    def check():
+        assert ctypes.string_at(address, 4) == b"kept"
+        with open("/proc/sysvipc/shm") as lines:
+            rights = {line.split()[1]: line.split()[2] for line in lines}
+        assert rights[str(number)] == "1600", rights
+
+    return check
+
+
 def semaphores():
     number = libc.semget(0x7702, 2, CREATE)
     assert number >= 0 and libc.semctl(number, 1, SETVAL, 3) == 0

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -155,6 +156,70 @@ def peer_outside():
     return lambda: one
 
 
+def working_directory_of_a_thread():
+    """unshare(CLONE_FS), as Samba's."""
+    ready = threading.Event()
+
+    def work():
+        assert libc.unshare(0x200) == 0
+        os.chdir("/run")
+        ready.set()
+        threading.Event().wait()
+
+    threading.Thread(target=work, daemon=True).start()
+    ready.wait()
+    return lambda: None
+
+
+def first_thread_ended():
+    """pthread_exit(3) of main, of a child."""
+    pid = os.fork()
+    if not pid:
+        threading.Thread(target=threading.Event().wait).start()
+        libc.syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+    while True:
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":
+                return lambda: None
+
+
+def _connected():
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, socket.create_connection(listener.getsockname())
+
+
+def unaccepted():
+    """Inside, with data."""
+    listener, client = _connected()
+    client.send(b"hello")
+    return lambda: (listener, client)
+
+
+def urgent():
+    listener, client = _connected()
+    server = listener.accept()[0]
+    client.send(b"!", socket.MSG_OOB)
+    select.select([], [], [server])
+    return lambda: (server, client)
+
+
+def ruleset():
+    """Of Landlock, made and not enforced."""
+    rules = libc.syscall(444, ctypes.byref(ctypes.c_uint64(2)), 8, 0)
+    assert rules >= 0
+    return lambda: rules
+
+
+def dispatched():
+    """System calls turned into signals, as Wine has it, in a child."""
+
+    def work():
+        selector = ctypes.c_char(b"\0")
+        assert libc.prctl(59, 1, 0, 0, ctypes.byref(selector)) == 0
+
+    return _child(work)
+
+
 def landlocked(access=2):
     rules = libc.syscall(444, ctypes.byref(ctypes.c_uint64(access)), 8, 0)
     libc.prctl(38, 1, 0, 0, 0)
@@ -168,8 +233,6 @@ def landlocked_child():
 
 
 def landlocked_thread():
-    import threading
-
     ready = threading.Event()
 
     def work():

@@ -4,6 +4,7 @@ import ctypes
 import os
 import select
 import struct
+import sys
 import threading
 import time
 
@@ -78,3 +79,32 @@ def disarmed():
         assert not select.select([fd], [], [], 0.1)[0], "it ticks"
 
     return check
+
+
+def of_an_executed_grandchild():
+    """In a session of its own, by a program that was executed, below a parent that is gone."""
+    beats = "/run/beats"
+    program = (
+        "import ctypes, os, struct\n"
+        "timer = ctypes.CDLL(None).timerfd_create(7, 0)\n"
+        f"ctypes.CDLL(None).timerfd_settime(timer, 0, struct.pack('qqqq', 0, {PERIOD_NS}, 0, {PERIOD_NS}), None)\n"
+        f"while os.read(timer, 8): open({beats!r}, 'a').write('.')\n"
+    )
+    if not os.fork():
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.execv(sys.executable, [sys.executable, "-c", program])
+    os.wait()
+
+    def check():
+        before, until = _size(beats), time.monotonic() + 5
+        while _size(beats) < before + 3 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert _size(beats) >= before + 3, "it beats no more"
+
+    return check
+
+
+def _size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
