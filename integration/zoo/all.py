@@ -1,6 +1,7 @@
 """All programs of the zoo."""
 
 from integration.zoo import (
+    apache,
     caddy,
     etcd,
     gunicorn,
@@ -14,11 +15,12 @@ from integration.zoo import (
     postgresql,
     rabbitmq,
     redis,
+    sshd,
     supervisord,
 )
 
 QUICK = (redis, nginx, haproxy, supervisord, gunicorn, etcd)
-SLOW = (postgresql, openjdk, rabbitmq, mariadb, nodejs, memcached, mosquitto, caddy)
+SLOW = (postgresql, openjdk, rabbitmq, mariadb, nodejs, memcached, mosquitto, caddy, apache, sshd)
 PROGRAMS = tuple(module.PROGRAM for module in QUICK + SLOW)
 
 
