@@ -5,7 +5,16 @@ Each is a function of the images' directory, in a file of its own, which says wh
 
 from collections.abc import Collection, Mapping
 
-from glowplug.criu import image_fixups, signals, tcp_queues, timers, unix_names, volume_paths, volume_sizes
+from glowplug.criu import (
+    image_fixups,
+    signals,
+    tcp_queues,
+    tiles,
+    timers,
+    unix_names,
+    volume_paths,
+    volume_sizes,
+)
 
 
 def apply(
@@ -15,11 +24,13 @@ def apply(
     unix: Mapping[int, str],
     addresses: Mapping[str, tuple[str, int]],
 ) -> None:
-    """Called once on a fresh dump, which it changes. Raises ImageError, OSError.
+    """Called once on a fresh dump, which it changes. Raises ImageError, OSError;
+    NotRestorable for what can't be made right.
 
     renewed_volumes: see `volume_paths.name_by_link`. own_volumes: see `volume_sizes.apply`. unix: see
     `unix_names.rename`. addresses: the pod's, see `image_fixups.ImageFixups`.
     """
+    tiles.require_none(images_dir)
     timers.apply(images_dir)
     signals.apply(images_dir)
     unix_names.rename(images_dir, unix)
