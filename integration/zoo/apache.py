@@ -33,5 +33,6 @@ PROGRAM = Program(
     healthy=healthy,
     plant=plant,
     found=found,
+    users=2,
     slow=True,
 )

@@ -36,4 +36,5 @@ PROGRAM = Program(
     healthy=healthy,
     plant=plant,
     found=found,
+    users=2,
 )

@@ -35,4 +35,5 @@ PROGRAM = Program(
     healthy=healthy,
     plant=plant,
     found=found,
+    users=2,
 )

@@ -14,7 +14,8 @@ class Program:
     """Software of Debian's packages, asked by its own clients.
 
     `packages`: the first one's version is the program's. `state`: what is planted, in words. `plant` and `found` take
-    a token; `healthy` raises AssertionError for what is wrong. `ended`: the exit code after SIGTERM.
+    a token; `healthy` raises AssertionError for what is wrong. `users`: so many its processes have, at least.
+    `ended`: the exit code after SIGTERM.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Program:
     found: Callable[[Container, str], bool]
     env: Mapping[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
+    users: int = 1
     slow: bool = False
     ended: int = 0
 

@@ -38,6 +38,7 @@ PROGRAM = Program(
     healthy=healthy,
     plant=plant,
     found=found,
+    users=2,
     env={"RABBITMQ_NODENAME": "rabbit@localhost", "HOME": "/var/lib/rabbitmq"},
     slow=True,
 )

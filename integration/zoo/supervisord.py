@@ -47,4 +47,5 @@ PROGRAM = Program(
     healthy=healthy,
     plant=plant,
     found=found,
+    users=4,
 )

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from glowplug.errors import ContainerdError
+from glowplug.host import proc, process
 from integration import differ
 from integration.captured import capture, outcome
 from integration.node import Node
@@ -76,6 +77,8 @@ def test_it_goes_on_in_two_new_pods(
     cold_s = time.monotonic() - before
     program.plant(container, token)
     assert program.found(container, token)
+    users = {proc.status(pid)["Uid"].split()[1] for pid in process.tree(container.pid)}
+    assert len(users) >= program.users, users
     facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
     done = capture(several_users, pod.spec.namespace, program.name)
     assert done.returncode == 0, done.stderr
