@@ -86,6 +86,19 @@ def test_what_was_begun_is_done_and_no_more_after_an_error() -> None:
     assert len(done) < 1000
 
 
+def test_an_interrupted_parent_does_not_wait_for_what_its_children_are_at() -> None:
+    def work(number: int) -> int:
+        if number:
+            signal.pause()
+        return 1
+
+    def interrupt(size: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        processes.run(range(4), 2, lambda child: work, interrupt)
+
+
 @pytest.mark.parametrize("how", ["killed", "a bug"])
 def test_a_child_that_ends_early_is_an_error(how: str, capfd: pytest.CaptureFixture[str]) -> None:
     def work(number: int) -> int:

@@ -68,6 +68,10 @@ def _children(count: int, begin: Callable[[int], Work]) -> Iterator[list[_Child]
         for number in range(count):
             children.append(_forked(number, begin, [one.connection for one in children]))
         yield children
+    except BaseException:  # somebody's Ctrl-C: what they are at may take minutes
+        for child in children:
+            os.kill(child.pid, signal.SIGKILL)
+        raise
     finally:
         for child in children:
             child.connection.close()
