@@ -35,6 +35,18 @@ def test_a_pod_that_says_nothing_has_the_nodes_policy_and_no_way_to_tell_that_it
     assert (found.when, found.ready, found.before_capture, found.max_pause_s) == ("never", None, None, None)
 
 
+def test_a_port_of_the_pod_says_nothing_of_two_containers() -> None:
+    """Or the one is captured when the other is ready."""
+    both = {"containers": "main, other"}
+    for text in ("http://:8000/health", "tcp://:8000"):
+        with pytest.raises(policy.BadAnnotation, match=r"say glowplug\.dev/ready\.NAME for each"):
+            parsed(**both, ready=text)
+    assert parsed(**both, ready="file:/run/ready").ready
+    assert parsed(containers="main", ready="tcp://:8000").ready
+    own = policy.of(facts({**both, "ready": "tcp://:8000", "ready.main": "tcp://:8001"}), "ready")
+    assert own.ready == Ready("tcp", port=8001)
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

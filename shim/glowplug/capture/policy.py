@@ -112,18 +112,32 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     found = _Annotations(facts.annotations, facts.container_name)
     engine = _preset(found, known)
     asked: When = found.get(CAPTURE, when) or default
+    is_ready = found.get(READY, ready)
+    _require_one_s_port(facts, is_ready)
     found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is told here
     found.get(trial.TRIAL, trial.policy)  # the capture's
     found.get(compile_cache.NAME, compile_cache.parse)
     return Policy(
         when=asked,
-        ready=found.get(READY, ready) or (Ready("http", engine.port, engine.ready) if engine else None),
+        ready=is_ready or (Ready("http", engine.port, engine.ready) if engine else None),
         before_capture=found.get(BEFORE_CAPTURE, hook) or _steps(engine, "sleep"),
         after_capture=found.get(AFTER_CAPTURE, hook) or _steps(engine, "wake"),
         after_restore=found.get(AFTER_RESTORE, hook) or _steps(engine, "wake"),
         hook_timeout_s=found.get(HOOK_TIMEOUT, hook_timeout) or DEFAULT_HOOK_TIMEOUT_S,
         max_pause_s=found.get(MAX_PAUSE, duration),
         canary=_canary(found),
+    )
+
+
+def _require_one_s_port(facts: BundleFacts, asked: Ready | None) -> None:
+    """A port of the pod is one container's: who asks it for two captures one when the other is ready."""
+    is_own = f"{OWN_ANNOTATIONS}{READY}.{facts.container_name}" in facts.annotations
+    named = containers_named(facts)
+    if asked is None or asked.kind not in ("http", "tcp") or is_own or len(named) < 2:
+        return
+    raise BadAnnotation(
+        f"{OWN_ANNOTATIONS}{READY}: a port says of one container that it is ready, and {len(named)} are to be "
+        f"captured: say {OWN_ANNOTATIONS}{READY}.NAME for each"
     )
 
 
