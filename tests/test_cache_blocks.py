@@ -98,7 +98,7 @@ def test_verify_names_the_block_in_which_one_byte_was_flipped(store: Store, at: 
     check.check(store.root, name)
     last = min((block + 1) * BLOCK, SIZE) - 1
     [problem] = store.verify(name)
-    assert problem.startswith(f"{EXTENT}: wanted blake3-64m ")
+    assert problem.startswith(f"{EXTENT}: expected blake3-64m ")
     assert problem.endswith(f" (block {block}: bytes {block * BLOCK} to {last})")
 
 
@@ -139,7 +139,7 @@ def test_a_list_of_blocks_that_is_damaged_itself_hides_nothing(store: Store, rub
     with pytest.raises(DamagedCheckpoint, match=layout.BLOCKS):
         check.check(store.root, name)
     problems = sorted(store.verify(name))
-    assert [problem.partition(": wanted")[0] for problem in problems] == [layout.BLOCKS, EXTENT]
+    assert [problem.partition(": expected")[0] for problem in problems] == [layout.BLOCKS, EXTENT]
     assert "block " not in problems[1]
 
 
@@ -226,4 +226,4 @@ def test_a_checkpoint_from_before_there_were_blocks_is_whole_and_its_damage_foun
     assert store.verify(name) == []
     flip(f"{store.path(name)}/{EXTENT}", BLOCK)
     [problem] = store.verify(name)
-    assert problem.startswith(f"{EXTENT}: wanted blake3 {whole[:16]}")
+    assert problem.startswith(f"{EXTENT}: expected blake3 {whole[:16]}")

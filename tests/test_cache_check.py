@@ -67,16 +67,20 @@ def test_a_whole_checkpoint_passes_and_gives_its_manifest(store: Store) -> None:
 def test_a_damaged_file_is_named_with_what_was_wanted(store: Store, path: str, damage: str) -> None:
     name = published(store)
     DAMAGES[damage](f"{store.path(name)}/{path}")
-    with pytest.raises(DamagedCheckpoint, match=f"{name}: {path}: wanted"):
+    with pytest.raises(DamagedCheckpoint, match=f"{name}: {path}: expected"):
         check.check(store.root, name)
-    assert any(problem.startswith(f"{path}: wanted") for problem in store.verify(name))
+    assert any(problem.startswith(f"{path}: expected") for problem in store.verify(name))
 
 
+@pytest.mark.parametrize("worth_threads", [0, check._WORTH_THREADS])
 @pytest.mark.parametrize("path", ["images/core-1.img", "layer/layer.json", "shm/0"])
-def test_a_flipped_bit_in_a_small_file_is_found_at_the_restore(store: Store, path: str) -> None:
+def test_a_flipped_bit_in_a_small_file_is_found_at_the_restore(
+    store: Store, path: str, worth_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_WORTH_THREADS", worth_threads)
     name = published(store)
     overwrite(f"{store.path(name)}/{path}", 1, b"~")
-    with pytest.raises(DamagedCheckpoint, match=f"{path}: wanted blake2b-256"):
+    with pytest.raises(DamagedCheckpoint, match=f"{path}: expected blake2b-256"):
         check.check(store.root, name)
 
 
@@ -90,7 +94,7 @@ def test_a_flipped_bit_in_memory_is_found_by_verify(store: Store) -> None:
 def test_a_changed_manifest_is_not_the_one_that_gave_the_name(store: Store) -> None:
     name = published(store)
     append(f"{store.path(name)}/manifest.json")
-    with pytest.raises(DamagedCheckpoint, match=r"manifest\.json: wanted digest"):
+    with pytest.raises(DamagedCheckpoint, match=r"manifest\.json: expected digest"):
         check.check(store.root, name)
     with pytest.raises(DamagedCheckpoint):
         store.manifest(name)
@@ -114,20 +118,20 @@ def test_an_unlisted_file_is_found_by_verify(store: Store) -> None:
     name = published(store)
     with open(f"{store.path(name)}/images/tcp-stream-9.img", "wb"):
         pass
-    assert store.verify(name) == ["images/tcp-stream-9.img: wanted no such file"]
+    assert store.verify(name) == ["images/tcp-stream-9.img: expected no such file"]
 
 
 def test_a_directory_that_became_a_link_is_damage(store: Store) -> None:
     name = published(store)
     to_link(f"{store.path(name)}/images")
-    with pytest.raises(DamagedCheckpoint, match="images: wanted a directory"):
+    with pytest.raises(DamagedCheckpoint, match="images: expected a directory"):
         check.check(store.root, name)
 
 
 def test_a_file_missing_in_the_layer_is_found_at_the_restore_by_size(store: Store) -> None:
     name = published(store)
     os.unlink(f"{store.path(name)}/layer/tree/etc/motd")
-    with pytest.raises(DamagedCheckpoint, match="layer/tree: wanted 6 bytes, found 1"):
+    with pytest.raises(DamagedCheckpoint, match="layer/tree: expected 6 bytes, got 1"):
         check.check(store.root, name)
 
 
@@ -265,5 +269,5 @@ def test_a_fuzzed_directory_never_raises_past_the_rooms_error(store: Store, data
 def test_a_file_of_another_owner_is_damage(store: Store) -> None:
     name = published(store)
     os.chown(f"{store.path(name)}/images/core-1.img", 1000, 1000)
-    with pytest.raises(DamagedCheckpoint, match="wanted owner 0"):
+    with pytest.raises(DamagedCheckpoint, match="expected owner 0"):
         check.check(store.root, name)

@@ -141,7 +141,8 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
         found |= _captured(chosen, pod)
         answer = pod.answer(chosen.left_s(AWAKE_S))
         compared = chosen.say("answer after the capture", **_compared(first or answer, answer))
-        first = answer  # of the instance that was captured: what its copies have to say
+        # Of the instance that was captured: what its copies have to say, to the same two questions.
+        first = {**answer, "text": pod.text(chosen.left_s(AWAKE_S))}
         _routes_are_private(chosen, pod)
     restored = []
     for number in range(chosen.restores or RESTORES):

@@ -47,7 +47,7 @@ def test_a_draft_that_changed_after_its_digests_is_refused(store: Store) -> None
         manifest = fill(opened)
         with open(f"{opened.path}/images/pages-1.img", "r+b") as file:
             file.write(b"~")
-        with pytest.raises(DamagedCheckpoint, match=r"images/pages-1\.img: wanted blake3"):
+        with pytest.raises(DamagedCheckpoint, match=r"images/pages-1\.img: expected blake3"):
             store.publish(opened, manifest)
     assert store.ids() == []
     assert leftovers(store) == []
@@ -57,7 +57,7 @@ def test_a_draft_with_an_unlisted_file_is_refused(store: Store) -> None:
     with store.draft(1 << 16) as opened:
         manifest = fill(opened)
         write(opened.path, {"images/extra.img": b""})
-        with pytest.raises(DamagedCheckpoint, match=r"images/extra\.img: wanted no such file"):
+        with pytest.raises(DamagedCheckpoint, match=r"images/extra\.img: expected no such file"):
             store.publish(opened, manifest)
 
 

@@ -7,14 +7,18 @@ the images that CRIU acts on.
 Hot: the runtime imports this. Standard library only.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
+import threading
 
 from glowplug.cache import facts, layout
 from glowplug.errors import DamagedCheckpoint
 
 _CHUNK = 1 << 20
+_WORTH_THREADS = 32 << 20
+_MOST_THREADS = 8
 
 
 def checkpoint_id(manifest: bytes) -> str:
@@ -45,28 +49,64 @@ def check_name(name: str, manifest: bytes) -> None:
     """Raises DamagedCheckpoint when the manifest is not the one that gave the checkpoint its name."""
     found = checkpoint_id(manifest)
     if found != name:
-        raise DamagedCheckpoint(f"{layout.MANIFEST}: wanted digest {name}, found {found}")
+        raise DamagedCheckpoint(f"{layout.MANIFEST}: expected digest {name}, got {found}")
 
 
 def check_files(directory: str, files: dict[str, facts.File]) -> None:
     """Raises DamagedCheckpoint for the first file that is not as listed."""
     known: set[str] = set()
+    small: list[tuple[str, str]] = []
     for path, file in files.items():
         check_parents(directory, path, known)
-        check_file(directory, path, file)
+        _check_size(directory, path, file)
+        if file[2] == facts.BLAKE2B:
+            small.append((path, file[3]))
+    if sum(files[path][1] for path, _ in small) >= _WORTH_THREADS:
+        _check_digests_at_once(directory, small)
+    else:
+        for path, digest in small:
+            _check_digest(directory, path, digest)
 
 
 def check_file(directory: str, path: str, file: facts.File) -> None:
     """One file's type, owner, mode, size and, where it is a small one, digest. The layer's tree: its size."""
-    _, size, algorithm, digest = file
-    is_tree = layout.is_tree(path)
-    found_size = tree_size(directory, path) if is_tree else check_regular(directory, path).st_size
-    if found_size != size:
-        raise DamagedCheckpoint(f"{path}: wanted {size} bytes, found {found_size}")
-    if algorithm == facts.BLAKE2B:
-        found = blake2b(directory, path)
-        if found != digest:
-            raise DamagedCheckpoint(f"{path}: wanted {facts.BLAKE2B} {digest[:16]}…, found {found[:16]}…")
+    _check_size(directory, path, file)
+    if file[2] == facts.BLAKE2B:
+        _check_digest(directory, path, file[3])
+
+
+def _check_size(directory: str, path: str, file: facts.File) -> None:
+    found = tree_size(directory, path) if layout.is_tree(path) else check_regular(directory, path).st_size
+    if found != file[1]:
+        raise DamagedCheckpoint(f"{path}: expected {file[1]} bytes, got {found}")
+
+
+def _check_digest(directory: str, path: str, digest: str) -> None:
+    found = blake2b(directory, path)
+    if found != digest:
+        raise DamagedCheckpoint(f"{path}: expected {facts.BLAKE2B} {digest[:16]}…, got {found[:16]}…")
+
+
+def _check_digests_at_once(directory: str, small: list[tuple[str, str]]) -> None:
+    """By several threads: one hashes 0.6 GB/s, and an engine on two GPUs has 480 MB of such files."""
+    waiting = list(reversed(small))
+    failed: list[Exception] = []
+
+    def check_some() -> None:
+        with contextlib.suppress(IndexError):
+            while not failed:
+                try:
+                    _check_digest(directory, *waiting.pop())
+                except Exception as error:  # noqa: BLE001 - raised again below
+                    failed.append(error)
+
+    threads = [threading.Thread(target=check_some) for _ in range(min(_MOST_THREADS, os.cpu_count() or 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def check_parents(directory: str, path: str, known: set[str]) -> None:
@@ -82,7 +122,7 @@ def check_regular(directory: str, path: str) -> os.stat_result:
     """The status of a regular file (no link) that belongs to the one who runs, alone."""
     found = _status(directory, path)
     if not stat.S_ISREG(found.st_mode):
-        raise DamagedCheckpoint(f"{path}: wanted a regular file, found {stat.filemode(found.st_mode)}")
+        raise DamagedCheckpoint(f"{path}: expected a regular file, got {stat.filemode(found.st_mode)}")
     return _check_owner(path, found)
 
 
@@ -90,7 +130,7 @@ def check_directory(directory: str, path: str) -> os.stat_result:
     """The status of a directory (no link) that belongs to the one who runs, alone."""
     found = _status(directory, path)
     if not stat.S_ISDIR(found.st_mode):
-        raise DamagedCheckpoint(f"{path}: wanted a directory, found {stat.filemode(found.st_mode)}")
+        raise DamagedCheckpoint(f"{path}: expected a directory, got {stat.filemode(found.st_mode)}")
     return _check_owner(path, found)
 
 
@@ -98,14 +138,14 @@ def _status(directory: str, path: str) -> os.stat_result:
     try:
         return os.lstat(f"{directory}/{path}")
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: wanted it there, found: {error.strerror}") from error
+        raise DamagedCheckpoint(f"{path}: expected it there, got: {error.strerror}") from error
 
 
 def _check_owner(path: str, found: os.stat_result) -> os.stat_result:
     if found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise DamagedCheckpoint(
-            f"{path}: wanted owner {os.geteuid()} and no access for others, "
-            f"found owner {found.st_uid} and {stat.filemode(found.st_mode)}"
+            f"{path}: expected owner {os.geteuid()} and no access for others, "
+            f"got owner {found.st_uid} and {stat.filemode(found.st_mode)}"
         )
     return found
 
@@ -119,7 +159,7 @@ def blake2b(directory: str, path: str) -> str:
             while chunk := file.read(_CHUNK):
                 state.update(chunk)
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: wanted to read it, found: {error.strerror}") from error
+        raise DamagedCheckpoint(f"{path}: expected to read it, got: {error.strerror}") from error
     return state.hexdigest()
 
 
@@ -129,7 +169,7 @@ def tree_size(directory: str, path: str) -> int:
     pending = [f"{directory}/{path}"]
     try:
         if not stat.S_ISDIR(os.lstat(pending[0]).st_mode):
-            raise DamagedCheckpoint(f"{path}: wanted a directory, found none")
+            raise DamagedCheckpoint(f"{path}: expected a directory, got none")
         while pending:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
@@ -138,5 +178,5 @@ def tree_size(directory: str, path: str) -> int:
                     elif entry.is_file(follow_symlinks=False):
                         total += entry.stat(follow_symlinks=False).st_size
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: wanted a tree of files, found: {error.strerror}") from error
+        raise DamagedCheckpoint(f"{path}: expected a tree of files, got: {error.strerror}") from error
     return total

@@ -56,7 +56,7 @@ def _check_digest(directory: str, path: str, file: facts.File) -> None:
         found = digest.content_digest(directory, path, algorithm)
     if found != wanted:
         where = _where(blocks.changed(directory, path, of_blocks, wanted), size)
-        raise DamagedCheckpoint(f"{path}: wanted {algorithm} {wanted[:16]}…, found {found[:16]}…{where}")
+        raise DamagedCheckpoint(f"{path}: expected {algorithm} {wanted[:16]}…, got {found[:16]}…{where}")
 
 
 def _where(changed: list[int], size: int) -> str:
@@ -69,6 +69,6 @@ def _where(changed: list[int], size: int) -> str:
 def _unlisted(directory: str, files: dict[str, facts.File]) -> list[str]:
     """Files that the manifest does not know: CRIU would read an image that nobody vouched for."""
     try:
-        return [f"{path}: wanted no such file" for path in digest.walk(directory) if path not in files]
+        return [f"{path}: expected no such file" for path in digest.walk(directory) if path not in files]
     except CacheError as error:
         return [str(error)]
