@@ -16,7 +16,9 @@ from glowplug.checkpoint.mounts import (
     VOLUME,
     classify,
     cuda_libraries,
+    filling_questions,
     mount_questions,
+    shared_memory,
     state_questions,
     written_identities,
 )
@@ -141,6 +143,16 @@ def test_the_state_of_what_can_be_written_to_and_does_not_travel_is_asked_for() 
     assert asked == {"/data", "/database", "/models", "/part"}
     found["annotations"]["glowplug.dev/volumes"] = "stateless"
     assert state_questions(bundle.read(found)) == []
+
+
+def test_a_volume_at_dev_shm_is_a_volume_and_not_the_pod_s_shared_memory_too() -> None:
+    """It would be carried twice, and find itself when it is put in place."""
+    found = made.spec()
+    assert shared_memory(bundle.read(found)).endswith("/shm")
+    found["mounts"] = [one for one in found["mounts"] if one["destination"] != "/dev/shm"]
+    found["mounts"].append(made.bind("/dev/shm", f"{VOLUMES}empty-dir/shm", "rw"))
+    assert shared_memory(bundle.read(found)) == ""
+    assert ("/dev/shm", f"{VOLUMES}empty-dir/shm") in filling_questions(bundle.read(found))
 
 
 def test_a_file_open_for_writing_on_an_identity_is_named_with_its_mount() -> None:
