@@ -38,6 +38,7 @@ KEPT = (
     "timers:at_a_time_of_day",
     "timers:disarmed",
     "timers:of_an_executed_grandchild",
+    "timers:for_one_thread",
     "unix_names:linked_then_removed",
     "unix_names:of_two_names",
     "unix_names:in_a_renamed_directory",

@@ -92,6 +92,13 @@ def test_an_object_of_the_kernel_s(does: str, what: str) -> None:
             made.kill()
 
 
+def test_a_pipe_of_packets() -> None:
+    with running("import os; ends = os.pipe2(os.O_DIRECT)") as pid:
+        assert {one.slug for one in files.packet_pipes(tree(pid))} == {"packet-pipe"}
+    with running("import os; ends = os.pipe()") as pid:
+        assert list(files.packet_pipes(tree(pid))) == []
+
+
 @needs_root
 def test_what_can_be_dumped_of_the_kernel_s_is_let_through() -> None:
     program = (

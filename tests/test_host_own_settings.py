@@ -32,6 +32,7 @@ MADE = {
     "time-stamp-counter": "does(157, 26, 2, 0, 0, 0)",
     "cpuid": "does(158, 0x1012, 0)",
     "mce-kill": "does(157, 33, 1, 1, 0, 0)",
+    "personality": "does(135, 0x40000)",
     "speculative-store": "does(157, 53, 0, 4, 0, 0)",
     "speculative-branch": "does(157, 53, 1, 4, 0, 0)",
     "l1d-flush": "does(157, 53, 2, 2, 0, 0)",

@@ -58,6 +58,12 @@ KNOWN = (
         r"^(.*) cuid=\d+ .* → \1 cuid=0 ",
     ),
     Known(r"/fd/\d+/ticks$", "a timer goes on"),
+    Known(
+        r"/fd/\d+/inotify",
+        "a watch of IN_ONESHOT goes on after its first event (docs/edits.md)",
+        r"mask:8(\w{7}) .* → .* mask:0?0*\w+",
+    ),
+    Known(r"/(maps|memory)/", "locked as a whole, not by use (docs/edits.md)", r"^(.*) lf → \1$"),
     Known(r"^/(?!1/).*/memory-policy$", "the first process's is all that a restore can give (docs/edits.md)"),
     Known(_MULTICAST, "what a TCP socket says of multicasts is an echo of its last packet"),
 )

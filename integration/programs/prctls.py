@@ -76,6 +76,7 @@ OWN_KINDS = {
     "time-stamp counter": ((PRCTL, 26, 2, 0, 0, 0), (PRCTL, 25), True),
     "cpuid": ((ARCH_PRCTL, 0x1012, 0), (ARCH_PRCTL, 0x1011, 0), False),
     "memory errors": ((PRCTL, 33, 1, 1, 0, 0), (PRCTL, 34, 0, 0, 0, 0), False),
+    "personality": ((135, 0x40000), (135, 0xFFFFFFFF), False),
     "speculation": ((PRCTL, 53, 0, 8, 0, 0), (PRCTL, 52, 0, 0, 0, 0), False),
 }
 

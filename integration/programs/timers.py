@@ -3,6 +3,7 @@
 import ctypes
 import os
 import select
+import signal
 import struct
 import sys
 import threading
@@ -102,6 +103,52 @@ def of_an_executed_grandchild():
         while _size(beats) < before + 3 and time.monotonic() < until:
             time.sleep(0.02)
         assert _size(beats) >= before + 3, "it beats no more"
+
+    return check
+
+
+class _Event(ctypes.Structure):
+    """struct sigevent."""
+
+    _fields_ = [
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("thread", ctypes.c_int),
+        ("rest", ctypes.c_char * 40),
+    ]
+
+
+def for_one_thread():
+    """POSIX timers, one for the first thread, one for another."""
+    counted = {}
+
+    def fired(number, _):
+        counted[number] = counted.get(number, 0) + 1
+
+    def start(number):
+        event = _Event(0, number, 4, libc.gettid())  # SIGEV_THREAD_ID
+        timer = ctypes.c_void_p()
+        assert libc.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) == 0
+        assert libc.timer_settime(timer, 0, struct.pack("qqqq", 0, PERIOD_NS, 0, PERIOD_NS), None) == 0
+
+    def other():
+        start(signal.SIGRTMIN + 9)
+        threading.Event().wait()
+
+    numbers = signal.SIGRTMIN + 8, signal.SIGRTMIN + 9
+    for number in numbers:
+        signal.signal(number, fired)
+    start(numbers[0])
+    threading.Thread(target=other, daemon=True).start()
+
+    def check():
+        before, until = dict(counted), time.monotonic() + 5
+        while (
+            any(counted.get(one, 0) < before.get(one, 0) + 3 for one in numbers) and time.monotonic() < until
+        ):
+            time.sleep(0.02)
+        assert all(counted.get(one, 0) >= before.get(one, 0) + 3 for one in numbers), (before, counted)
 
     return check
 

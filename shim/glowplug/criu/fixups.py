@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from glowplug.criu import (
     image_fixups,
+    posix_timers,
     signals,
     tcp_queues,
     tiles,
@@ -32,6 +33,7 @@ def apply(
     """
     tiles.require_none(images_dir)
     timers.apply(images_dir)
+    posix_timers.apply(images_dir)
     signals.apply(images_dir)
     unix_names.rename(images_dir, unix)
     volume_paths.name_by_link(images_dir, renewed_volumes)

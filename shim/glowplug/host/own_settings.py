@@ -1,5 +1,5 @@
 """Settings of prctl(2) and arch_prctl(2) that no file of /proc shows and CRIU does not know: only the process itself
-can be asked for them, and only itself can set them again.
+can be asked for them, and only itself can set them again; and personality(2), which anybody can read.
 
 Names and numbers: uapi/linux/prctl.h, asm/prctl.h of x86-64. What CRIU knows (parent-death signal, dumpable, kept
 capabilities, secure bits, sub-reaper, …) is not here; docs/edits.md has the whole list.
@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from glowplug.host.remote_calls import Thread
 
-PRCTL, ARCH_PRCTL, MMAP, MUNMAP = 157, 158, 9, 11
+PRCTL, ARCH_PRCTL, MMAP, MUNMAP, PERSONALITY = 157, 158, 9, 11, 135
+ASK_PERSONALITY = 0xFFFFFFFF
 SET_THP_DISABLE, GET_THP_DISABLE, EXCEPT_ADVISED = 41, 42, 2
 GET_TSC, SET_TSC, TSC_ENABLE = 25, 26, 1
 MCE_KILL, MCE_KILL_GET, MCE_KILL_SET, MCE_KILL_DEFAULT = 33, 34, 1, 2
@@ -83,6 +84,7 @@ SETTINGS = (
         (PRCTL, MCE_KILL_GET),
         lambda value: (PRCTL, MCE_KILL, MCE_KILL_SET, value),
     ),
+    Setting("personality", True, 0, (PERSONALITY, ASK_PERSONALITY), lambda value: (PERSONALITY, value), _INT),
     _speculation(0, "speculative-store"),
     _speculation(1, "speculative-branch"),
     _speculation(2, "l1d-flush"),

@@ -32,6 +32,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     closing.urgent,
     files.large_removed,
     files.kernel_objects,
+    files.packet_pipes,
     messages.queues,
     messages.unread,
     messages.keys,
