@@ -112,7 +112,7 @@ def _ask(node: Node, container: Container, bundle: str) -> float:
     answer = ask.ask({"op": "resolve", "container": container.id, "bundle": bundle}, deadline_s=60)
     seconds = time.perf_counter() - before
     if answer.get("verdict") != "match":
-        raise click.ClickException(f"wanted a match, found {answer}")
+        raise click.ClickException(f"expected a match, got {answer}")
     return seconds
 
 

@@ -39,8 +39,8 @@ handler=yes
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix | --offline | --download | --criu)
-        [ $# -gt 1 ] || wrong "$1: wanted a path, found nothing"
-        [[ $2 = /* ]] || wrong "$1: wanted an absolute path, found '$2'"
+        [ $# -gt 1 ] || wrong "$1: expected a path, got nothing"
+        [[ $2 = /* ]] || wrong "$1: expected an absolute path, got '$2'"
         case $1 in
         --prefix) PREFIX=${2%/} ;;
         --offline) offline=${2%/} ;;
@@ -57,23 +57,23 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    *) wrong "wanted --prefix, --offline, --download, --criu, --no-handler or --, found '$1'" ;;
+    *) wrong "expected --prefix, --offline, --download, --criu, --no-handler or --, got '$1'" ;;
     esac
 done
 
-[[ $PREFIX =~ ^(/[A-Za-z0-9._-]+)+$ ]] || wrong "--prefix: wanted a directory of plain letters, found '$PREFIX'"
-[ -z "$offline" ] || [ -z "$download" ] || wrong "wanted --offline or --download, found both"
-[ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: wanted a directory, found none at $offline"
-[ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: wanted a program, found none at $criu"
+[[ $PREFIX =~ ^(/[A-Za-z0-9._-]+)+$ ]] || wrong "--prefix: expected a directory of plain letters, got '$PREFIX'"
+[ -z "$offline" ] || [ -z "$download" ] || wrong "use --offline or --download, not both"
+[ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: expected a directory, but there is none at $offline"
+[ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: expected a program, but there is none at $criu"
 # Ours, empty, or not there: `glowplug node uninstall --purge` removes all of it.
 is_free() { [ ! -e "$1" ] || [ -e "$1/.glowplug-prefix" ] || [ -z "$(ls -A "$1")" ]; }
 [ -n "$download" ] || is_free "$PREFIX" ||
-    wrong "--prefix: wanted a directory for Glowplug alone, found $PREFIX with files of others"
-[ "$(id -u)" = 0 ] || wrong "wanted to be run by root, found user id $(id -u)"
+    wrong "--prefix: expected a directory for Glowplug alone, got $PREFIX with files of others"
+[ "$(id -u)" = 0 ] || wrong "must run as root (uid $(id -u))"
 system=$(. /etc/os-release && echo "$ID ${VERSION_ID:-$VERSION_CODENAME}")
 case $system in
 "debian 12" | "debian 13" | "debian sid" | "ubuntu 24.04") ;;
-*) wrong "wanted Debian 12 or 13, or Ubuntu 24.04, found $system" ;;
+*) wrong "expected Debian 12 or 13, or Ubuntu 24.04, got $system" ;;
 esac
 # Usage: containerd_of SOCKET. The process that listens there.
 containerd_of() {
@@ -127,7 +127,7 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 
-# Usage: is_installed PACKAGE. Whatever is wanted of it: one that is on hold is there, too.
+# Usage: is_installed PACKAGE. Whatever is expected of it: one that is on hold is there, too.
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) = ?i* ]]; }
 
 # Usage: install_offline GROUP. The packages of a directory of the bundle that this machine lacks; none is replaced.
@@ -168,7 +168,7 @@ install_criu() {
     local target=$PREFIX/criu/bin/criu source=$criu found
     if [ -z "$source" ] && [ -n "$offline" ]; then
         source=$offline/criu
-        [ -x "$source" ] || fail "wanted CRIU in $offline, found none: make the directory with --download"
+        [ -x "$source" ] || fail "expected CRIU in $offline, but there is none: make the directory with --download"
     elif [ -z "$source" ]; then
         if [ -x "$target" ] && [ "$(cat "$PREFIX/criu/works-on" 2>/dev/null)" = "$(uname -r)" ]; then
             return 0
@@ -186,7 +186,7 @@ install_criu() {
     found=$({ "$target.new" --version || true; } | sed -n 's/^Version: //p')
     dpkg --compare-versions "${found:-0}" ge 4.1 || {
         rm "$target.new"
-        fail "wanted CRIU 4.1 or newer, found ${found:-none that runs} at $source"
+        fail "expected CRIU 4.1 or newer, got ${found:-none that runs} at $source"
     }
     mv -T "$target.new" "$target"
     uname -r >"$PREFIX/criu/works-on"
@@ -213,7 +213,7 @@ version_of_source() {
 version_offline() {
     local wheel
     wheel=$(ls "$offline"/glowplug-*.whl 2>/dev/null | tail -1)
-    [ -n "$wheel" ] || fail "wanted the wheel of glowplug in $offline, found none: make the directory with --download"
+    [ -n "$wheel" ] || fail "expected the wheel of glowplug in $offline, but there is none: make the directory with --download"
     wheel=$(basename "$wheel" .whl) && wheel=${wheel#glowplug-}
     echo "${wheel%%-*}-$(cat "$offline"/*.whl | sha256sum | cut -c1-12)-py$(python_series)"
 }
@@ -348,7 +348,7 @@ download_all() {
     say "$download holds $(ls "$download"/*.whl | wc -l) wheels, $(ls "$download"/*/*.deb | wc -l) packages and CRIU"
 }
 
-exec 9>/run/glowplug-bootstrap.lock || fail "wanted to lock /run/glowplug-bootstrap.lock"
+exec 9>/run/glowplug-bootstrap.lock || fail "can't lock /run/glowplug-bootstrap.lock"
 flock -n 9 || fail "another bootstrap-node.sh is running; try again later"
 
 if [ -n "$download" ]; then

@@ -28,7 +28,7 @@ def main() -> None:
         _say(_run("glowplug", "capture", "-n", "default", "first").splitlines()[-1])
         first.pod.remove()
         second = _started(cri, "second")
-        assert second.get("/token") == token, "wanted the captured process, found a new one"
+        assert second.get("/token") == token, "expected the captured process, got a new one"
         _say(_run("glowplug", "history", "-n", "default"))
         second.pod.remove()
 

@@ -238,7 +238,7 @@ class Node:
 
     def _has_cri(self) -> bool:
         if self._keeper and self._keeper.poll() is not None:
-            raise TimeoutError(f"wanted containerd to run, it ended\n{self.log_end()}")
+            raise TimeoutError(f"expected containerd to run, it ended\n{self.log_end()}")
         try:
             conditions = self.cri.status().conditions
         except ContainerdError:
@@ -256,7 +256,7 @@ class Node:
     def _agent_answers(self) -> bool:
         if self._agent and self._agent.poll() is not None:
             with open(f"{self.names.state}/agent.log") as log:
-                raise TimeoutError(f"wanted the agent to run, it ended:\n{log.read()[-2000:]}")
+                raise TimeoutError(f"expected the agent to run, it ended:\n{log.read()[-2000:]}")
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(STARTS_WITHIN_S)
             try:

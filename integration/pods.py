@@ -104,7 +104,7 @@ class Container:
             answer = connection.getresponse()
             body = answer.read()
         if answer.status != http.HTTPStatus.OK:
-            raise ValueError(f"{path}: wanted status 200, found {answer.status}: {body[:200]!r}")
+            raise ValueError(f"{path}: expected status 200, got {answer.status}: {body[:200]!r}")
         return body
 
     def state(self, port: int = PORT) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Container:
 
         def token() -> bytes:
             if self.status().state == "exited":
-                raise TimeoutError(f"wanted container {self.spec.name} to serve, it ended: {self.status()}")
+                raise TimeoutError(f"expected container {self.spec.name} to serve, it ended: {self.status()}")
             try:
                 return self.get("/token", port)
             except OSError:

@@ -85,7 +85,7 @@ def manifest(node: Node, checkpoint: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("said", "detail"),
     [
-        ({"ready": "htp://:8000/health"}, "glowplug.dev/ready: wanted http://:PORT/PATH"),
+        ({"ready": "htp://:8000/health"}, "glowplug.dev/ready: expected http://:PORT/PATH"),
         ({"ready": ""}, "nothing says when it is ready"),
         ({"max_pause": "1ms"}, "and its pod allows 0.001 s"),
     ],

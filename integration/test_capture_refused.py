@@ -51,7 +51,7 @@ def idle(agent: Node, pods: Pods) -> Container:
 
 def test_a_pod_that_is_not_there(agent: Node) -> None:
     said = refused(capture(agent, "default", "nobody"))
-    assert said == "wanted a running container, found none of default/nobody: see `crictl ps`"
+    assert said == "expected a running container, but there is none of default/nobody: see `crictl ps`"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_container_that_is_not_there(
 ) -> None:
     with untouched(agent, idle):
         said = refused(capture(agent, namespace, *arguments))
-    assert said.startswith(f"wanted a running container, found none of {'/'.join((namespace, *arguments))}")
+    assert said.startswith(f"expected a running container, but there is none of {'/'.join((namespace, *arguments))}")
 
 
 def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:
@@ -70,7 +70,7 @@ def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:
     other.start()
     with untouched(agent, idle), untouched(agent, other):
         said = refused(capture(agent, "default", "idle"))
-    assert said == "wanted one container, found 2 in pod idle (main, other): name one"
+    assert said == "expected one container, got 2 in pod idle (main, other): name one"
 
 
 def test_a_container_that_has_ended(agent: Node, idle: Container) -> None:

@@ -17,5 +17,5 @@ def wait_until(condition: Callable[[], Value], deadline_s: float, what: str) -> 
         if value:
             return value
         if time.monotonic() > until:
-            raise TimeoutError(f"wanted {what} within {deadline_s:g} s, last saw {value!r}")
+            raise TimeoutError(f"expected {what} within {deadline_s:g} s, last saw {value!r}")
         time.sleep(POLL_S)

@@ -93,7 +93,7 @@ def test_a_port_that_is_taken_and_a_kubeconfig_that_is_not_there_cost_no_agent(n
             assert agent.process.wait(WITHIN_S) == 0
     with open(agent.log) as log:
         said = log.read()
-    assert f"wanted to serve metrics on {address}, found: Address already in use" in said
+    assert f"can't serve metrics on {address}: Address already in use" in said
     assert "Traceback" not in said
 
 

@@ -67,7 +67,7 @@ def test_a_question_is_answered(server: Server) -> None:
     ],
 )
 def test_rubbish_gets_one_clear_answer(server: Server, line: bytes) -> None:
-    assert json.loads(ask(line))["error"] == "wanted a JSON object whose op is one of: echo, fail"
+    assert json.loads(ask(line))["error"] == "expected a JSON object whose op is one of: echo, fail"
 
 
 def test_a_question_without_an_end_gets_none(server: Server) -> None:

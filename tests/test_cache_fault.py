@@ -59,7 +59,7 @@ def test_errors_without_their_place_as_an_outcome_gives_them() -> None:
         [],
         ["(00.001) Running pre-restore scripts", "(00.002) Restoring namespaces"],
         ["runc restore ended with status 1: CRIU left no log (No such file or directory)"],
-        ["wanted CRIU at /usr/sbin/criu, found no such program: install CRIU 4.1 or newer"],
+        ["CRIU is not installed at /usr/sbin/criu: install CRIU 4.1 or newer"],
     ],
 )
 def test_a_criu_that_did_not_run_to_its_end_is_the_nodes_fault(said: list[str]) -> None:

@@ -118,7 +118,7 @@ def test_none_is_given_on_what_is_not_there_and_nothing_is_left_of_the_try(store
 
 @pytest.mark.parametrize("name", ["../../../../etc/passwd", "", "a/b", "..", "A" * 32, "0" * 31 + "\n"])
 def test_a_name_from_outside_is_never_a_path(store: Store, name: str) -> None:
-    with pytest.raises(CacheError, match="wanted a checkpoint's id"):
+    with pytest.raises(CacheError, match="expected a checkpoint's id"):
         lease.take(store.root, name)
 
 

@@ -66,8 +66,8 @@ def states(driver: str, *pids: int) -> set[str]:
         ((NODE[0], NODE[1].removesuffix("-") + "mig"), f"GPU {UUID} has MIG enabled"),
         ((*NODE, "mps 0 PID 1"), f"process PID uses GPU {UUID} through MPS"),
         ((*NODE, f"usage 0 PID {1 << 50}"), "a CUDA checkpoint puts 1073741824 MiB of device memory"),
-        ((*NODE, "state PID 2"), "wanted every CUDA process running before a capture"),
-        ((NODE[0],), "wanted a GPU in NVML for each device node"),
+        ((*NODE, "state PID 2"), "expected every CUDA process running before a capture"),
+        ((NODE[0],), "expected a GPU in NVML for each device node"),
     ],
     ids=["mig", "mps", "room", "state", "device"],
 )
@@ -175,7 +175,7 @@ def test_the_first_memory_limit_above_a_process_is_found(
 def test_a_memory_limit_that_can_not_be_told_is_an_error(row: str, v2: bool, tmp_path: Path) -> None:
     """As where this process has a cgroup namespace of its own."""
     mount = hierarchy(tmp_path, "pod", "pod/c1", v2=v2)
-    with pytest.raises(HostError, match="wanted the container's memory cgroup"):
+    with pytest.raises(HostError, match="expected the container's memory cgroup"):
         gpu._limited([proc.cgroup(row)], [mount])
 
 

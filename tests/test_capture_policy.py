@@ -116,7 +116,7 @@ def test_hooks(text: str, meant: Hook) -> None:
 def test_what_is_wrong_is_told_by_name(name: str, text: str) -> None:
     with pytest.raises(BadAnnotation) as error:
         policy.of(facts({name: text}), "ready")
-    assert str(error.value).startswith(f"glowplug.dev/{name}: wanted ")
+    assert str(error.value).startswith(f"glowplug.dev/{name}: expected ")
     assert "Invalid" not in str(error.value)
 
 

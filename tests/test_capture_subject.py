@@ -83,7 +83,7 @@ def test_several_are_named_with_what_to_do(names: tuple[str, ...], what: str) ->
     containerd: Any = SimpleNamespace(find=lambda namespace, pod, container: found)
     with pytest.raises(UsageError) as raised:
         subject.find(Config(), containerd, Request("default", "web"))
-    assert str(raised.value) == f"wanted one container, found 2 in pod web ({', '.join(names)}): {what}"
+    assert str(raised.value) == f"expected one container, got 2 in pod web ({', '.join(names)}): {what}"
 
 
 def test_larger_pages_than_were_tried_are_refused() -> None:

@@ -65,7 +65,7 @@ def test_a_manifest_is_valid_by_the_published_schema() -> None:
 
 def test_a_newer_manifest_is_told_apart_whatever_else_it_holds() -> None:
     with pytest.raises(
-        NewerManifest, match=f"wanted version {VERSION} or older, found {VERSION + 1}"
+        NewerManifest, match=f"expected version {VERSION} or older, got {VERSION + 1}"
     ) as caught:
         loads(json.dumps({"version": VERSION + 1, "anything": "else"}).encode())
     assert caught.value.version == VERSION + 1
@@ -167,7 +167,7 @@ def test_what_could_not_be_read_back_is_never_written() -> None:
 def test_a_message_names_the_place_and_not_the_value() -> None:
     with pytest.raises(ManifestError) as caught:
         loads(changed(pod={"token": made.SECRET}))
-    assert "manifest.pod: wanted string, found object" in str(caught.value)
+    assert "manifest.pod: expected string, got object" in str(caught.value)
     assert made.SECRET not in str(caught.value)
 
 

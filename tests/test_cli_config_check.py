@@ -53,7 +53,7 @@ def test_what_is_no_toml_is_one_line(
     file.write_bytes(text)
     status, out, err = check(monkeypatch, capsys, str(file))
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "wanted TOML" in err
+    assert "expected TOML" in err
 
 
 def test_a_file_that_is_not_there_is_one_line(

@@ -34,29 +34,29 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ("keep_per_workload = 0", "keep_per_workload: wanted more than 0, found 0"),
         (
             "min_free_bytes = -2",
-            "min_free_bytes: wanted 0 or more, or -1 for a fifth of the file system, found -2",
+            "min_free_bytes: expected 0 or more, or -1 for a fifth of the file system, got -2",
         ),
-        ('mode = "of"', "mode: wanted one of on, observe, off, found 'of'"),
+        ('mode = "of"', "mode: expected one of on, observe, off, got 'of'"),
         (
             'capture = "always"',
-            "capture: wanted one of ready, any-time, never, once-and-exit, found 'always'",
+            "capture: expected one of ready, any-time, never, once-and-exit, got 'always'",
         ),
-        ("max_concurrent_captures = 0", "max_concurrent_captures: wanted more than 0, found 0"),
-        ("criu = ", "wanted TOML, found: "),
-        ('containerd_namespace = ""', "containerd_namespace: wanted a name of containerd's, such as k8s.io"),
-        ('containerd_namespace = "k8s io"', "containerd_namespace: wanted a name of containerd's"),
-        (r'criu = "/usr/sbin/criu\u0000"', "criu: wanted an absolute path, found '/usr/sbin/criu\\x00'"),
+        ("max_concurrent_captures = 0", "max_concurrent_captures: expected more than 0, got 0"),
+        ("criu = ", "expected TOML, got: "),
+        ('containerd_namespace = ""', "containerd_namespace: expected a name of containerd's, such as k8s.io"),
+        ('containerd_namespace = "k8s io"', "containerd_namespace: expected a name of containerd's"),
+        (r'criu = "/usr/sbin/criu\u0000"', "criu: expected an absolute path, got '/usr/sbin/criu\\x00'"),
         (
             r'kubernetes = "/etc/kubeconfig\n"',
-            "kubernetes: wanted auto, off or an absolute path, found '/etc",
+            "kubernetes: expected auto, off or an absolute path, got '/etc",
         ),
-        ("cache_max_age_s = nan", "cache_max_age_s: wanted more than 0, found nan"),
-        ('log_format = "xml"', "log_format: wanted logfmt or json, found 'xml'"),
-        ('kubernetes = "on"', "kubernetes: wanted auto, off or an absolute path, found 'on'"),
-        ('metrics_listen = ":9464"', "metrics_listen: wanted ADDRESS:PORT with an IP address, found ':9464'"),
-        ('metrics_listen = "::1:9464"', "metrics_listen: wanted "),
-        ('metrics_listen = "127.0.0.1:0"', "metrics_listen: wanted "),
-        ('metrics_listen = "127.0.0.1:٣"', "metrics_listen: wanted "),
+        ("cache_max_age_s = nan", "cache_max_age_s: expected more than 0, got nan"),
+        ('log_format = "xml"', "log_format: expected logfmt or json, got 'xml'"),
+        ('kubernetes = "on"', "kubernetes: expected auto, off or an absolute path, got 'on'"),
+        ('metrics_listen = ":9464"', "metrics_listen: expected ADDRESS:PORT with an IP address, got ':9464'"),
+        ('metrics_listen = "::1:9464"', "metrics_listen: expected "),
+        ('metrics_listen = "127.0.0.1:0"', "metrics_listen: expected "),
+        ('metrics_listen = "127.0.0.1:٣"', "metrics_listen: expected "),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -72,7 +72,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_t_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="wanted to read it, found: Is a directory"):
+    with pytest.raises(UsageError, match="can't read it: Is a directory"):
         config.load(str(tmp_path))
 
 

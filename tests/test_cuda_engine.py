@@ -27,20 +27,20 @@ def test_neither_engine_says_what_each_lacks(driver: str, script: Script) -> Non
     with pytest.raises(CudaError) as raised:
         engine.pick("auto", f"{driver}/libcuda.so.1", "no-such-program")
     assert "driver 570 (CUDA 12080) or newer, found CUDA 12040: update the driver" in str(raised.value)
-    assert "wanted the program no-such-program, found none on PATH" in str(raised.value)
+    assert "expected the program no-such-program, but there is none on PATH" in str(raised.value)
 
 
 def test_no_driver_on_the_host_is_told() -> None:
-    with pytest.raises(CudaError, match=r"wanted the NVIDIA driver's libnone.so.1, found none on this host"):
+    with pytest.raises(CudaError, match=r"expected the NVIDIA driver's libnone.so.1, but there is none on this host"):
         engine.pick("driver", "libnone.so.1", "")
 
 
 def test_a_missing_function_is_named(driver: str, script: Script) -> None:
     script.say("without cuCheckpointProcessUnlock")
-    with pytest.raises(CudaError, match=r"wanted cuCheckpointProcessUnlock of the driver.*not found"):
+    with pytest.raises(CudaError, match=r"expected cuCheckpointProcessUnlock of the driver.*not found"):
         engine.pick("driver", f"{driver}/libcuda.so.1", "")
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(CudaError, match="wanted one of auto, driver, program"):
+    with pytest.raises(CudaError, match="expected one of auto, driver, program"):
         engine.pick("cuda", "", "")

@@ -136,6 +136,6 @@ def test_a_node_that_nvml_does_not_know_is_unknown() -> None:
 
 def test_a_node_that_is_no_nvidia_device_is_unknown() -> None:
     with pytest.raises(
-        HostError, match="wanted /dev/nvidia1 of the spec to be character device 195:N, found c 1:3"
+        HostError, match="expected /dev/nvidia1 of the spec to be character device 195:N, got c 1:3"
     ):
         assigned_devices.devices_of(spec(("/dev/nvidia1", 1, 3)), facts.read().devices)

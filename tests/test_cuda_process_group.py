@@ -75,7 +75,7 @@ def test_a_process_without_cuda_is_no_member(group: process_group.ProcessGroup, 
 def test_a_process_that_must_have_cuda_and_has_none_is_an_error(
     group: process_group.ProcessGroup, target: Start
 ) -> None:
-    with group, pytest.raises(CudaError, match=f"wanted CUDA in every process that had it.*{os.getpid()}"):
+    with group, pytest.raises(CudaError, match=f"expected CUDA in every process that had it.*{os.getpid()}"):
         group.attach([target().pid, os.getpid()], expected=[os.getpid()])
 
 
@@ -316,7 +316,7 @@ def test_a_mig_slice_is_no_device_of_a_map(driver: str, target: Start) -> None:
         group.attach([pid])
         group.lock(5)
         group.checkpoint(5)
-        with pytest.raises(CudaError, match="wanted the UUID of a whole GPU"):
+        with pytest.raises(CudaError, match="expected the UUID of a whole GPU"):
             group.restore(5, (("MIG-aaaaaaaa-0000-0000-0000-000000000001", GPU_B),))
 
 

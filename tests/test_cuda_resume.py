@@ -134,7 +134,7 @@ def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
 ) -> None:
     process = restored()
     script.say("fail restore-thread any 3")
-    with pytest.raises(CudaError, match="wanted CUDA in every process"), opened(driver) as back:
+    with pytest.raises(CudaError, match="expected CUDA in every process"), opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20)
 
 
@@ -181,7 +181,7 @@ def test_a_thread_that_is_traced_already_is_told(restored: Start) -> None:
 def test_a_process_that_is_gone_can_not_be_held(restored: Start) -> None:
     process = restored()
     process.end()
-    with pytest.raises(CudaError, match="found it gone"), ptrace_hold.Hold() as held:
+    with pytest.raises(CudaError, match="is gone"), ptrace_hold.Hold() as held:
         held.seize(process.pid, 1)
 
 

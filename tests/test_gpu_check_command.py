@@ -18,10 +18,10 @@ def called(*arguments: str, python: tuple[str, ...] = (sys.executable,)) -> subp
     [
         (
             ("--only", "a,z"),
-            "argument --only: wanted some of a,b,c,d,e,f,g,h,i,j,k,l, with commas between, found 'a,z'",
+            "argument --only: expected some of a,b,c,d,e,f,g,h,i,j,k,l, with commas between, got 'a,z'",
         ),
-        (("--only", ""), "argument --only: wanted some of"),
-        (("--json", "/none/file"), "argument --json: wanted a file in a directory that is there"),
+        (("--only", ""), "argument --only: expected some of"),
+        (("--json", "/none/file"), "argument --json: expected a file in a directory that is there"),
     ],
 )
 def test_a_wrong_argument(arguments: tuple[str, ...], said: str) -> None:
@@ -34,6 +34,6 @@ def test_a_python_without_the_dependencies() -> None:
     done = called("--fake", python=(sys.executable, "-S"))
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "gpu-check: wanted a Python with Glowplug's own dependencies, found no module "
+        "gpu-check: expected a Python with Glowplug's own dependencies, got no module "
     )
     assert done.stderr.count("\n") == 1

@@ -34,7 +34,7 @@ def test_where_it_is(path: str, systemd: bool, found: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "/", "/../kubepods", "a/../../b"])
 def test_a_path_that_names_none_is_refused(path: str) -> None:
-    with pytest.raises(HostError, match=r"wanted linux\.cgroupsPath to name a cgroup"):
+    with pytest.raises(HostError, match=r"expected linux\.cgroupsPath to name a cgroup"):
         cgroup.relative(path, False)
 
 

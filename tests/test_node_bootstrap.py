@@ -30,7 +30,7 @@ def bootstrap(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_the_bootstrap_takes_no_wrong_input(arguments: list[str]) -> None:
     done = bootstrap(*arguments)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
-    assert "wanted" in done.stderr
+    assert "expected" in done.stderr
 
 
 def test_the_bootstrap_takes_no_directory_that_others_use(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_old_criu_is_refused(tmp_path: Path, says: str, found: str) -> None:
     none.mkdir()
     done = bootstrap("--no-handler", "--criu", str(criu), "--prefix", str(prefix), "--offline", str(none))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"bootstrap-node: wanted CRIU 4.1 or newer, found {found} at {criu}\n"
+    assert done.stderr == f"bootstrap-node: expected CRIU 4.1 or newer, got {found} at {criu}\n"
     assert os.listdir(prefix / "criu/bin") == []
 
 

@@ -26,7 +26,7 @@ V2 = [
 ]
 V3 = ["kubeadm-v3", "nvidia-v3", "rke2-v3", "by-hand-v3"]
 REFUSED = {
-    "broken": "wanted TOML",
+    "broken": "expected TOML",
     "docker-package": "version 1|disabled_plugins",
     "version-1": "containerd config migrate",
     "unknown-runtime": "name one with --base",

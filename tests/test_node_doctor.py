@@ -147,4 +147,4 @@ def test_only_root_may(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     ran = node.run("doctor")
     assert (ran.status, ran.out) == (2, "")
-    assert "wanted to be run by root" in ran.err
+    assert "expected to be run by root" in ran.err

@@ -292,7 +292,7 @@ def test_any_text_is_a_version_or_none(text: str) -> None:
     try:
         assert version_numbers(text)
     except HostError as error:
-        assert "wanted a version" in str(error)
+        assert "expected a version" in str(error)
 
 
 @given(st.text())

@@ -145,7 +145,7 @@ def test_a_relative_prefix_is_refused_untouched(machine: Machine, monkeypatch: p
     machine.put("by-hand-v2.toml")
     monkeypatch.chdir(machine.directory)
     files = machine.files()
-    with pytest.raises(UsageError, match="--prefix: wanted an absolute path"):
+    with pytest.raises(UsageError, match="--prefix: expected an absolute path"):
         install(replace(machine.place, prefix="opt"), str(machine.prefix / "bin/glowplug-runtime"))
     assert machine.files() == files
 

@@ -57,4 +57,4 @@ def test_an_unknown_name_is_one_line_and_2(name: str) -> None:
 def test_a_relative_prefix_is_refused() -> None:
     done = render("containerd-v2.toml", "--prefix", "opt")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
-    assert "--prefix: wanted an absolute path" in done.stderr
+    assert "--prefix: expected an absolute path" in done.stderr

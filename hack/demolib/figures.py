@@ -53,11 +53,11 @@ class Figures:
         """What is not as it must be, in one line; empty when all is."""
         if self.restore.outcome != "restored":
             why = f": {self.restore.detail}" if self.restore.detail else ""
-            return f"wanted the second start to be restored, its outcome is {self.restore.outcome}{why}"
+            return f"expected the second start to be restored, its outcome is {self.restore.outcome}{why}"
         if not self.same_answer:
-            return f"wanted the same answer after the restore, got {self.restore.answer!r}, not {self.cold.answer!r}"
+            return f"expected the same answer after the restore, got {self.restore.answer!r}, not {self.cold.answer!r}"
         if not self.same_token:
-            return "wanted the token that the first process drew, the second start answered with another one"
+            return "expected the token that the first process drew, the second start answered with another one"
         return ""
 
     def as_json(self) -> dict[str, object]:

@@ -81,7 +81,7 @@ def _on_a_node(
         return figures
     left = _remove(display, node)
     if left:
-        raise story.Broken(f"wanted nothing left on this machine, had to remove: {'; '.join(left)}")
+        raise story.Broken(f"expected nothing left on this machine, had to remove: {'; '.join(left)}")
     return figures
 
 

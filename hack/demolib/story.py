@@ -119,7 +119,7 @@ def _first_answer(container: Container, began: float) -> tuple[float, list[str]]
         except OSError:
             continue  # nobody listens yet
         if answer != ANSWER:
-            raise Broken(f"wanted the answer {ANSWER!r}, the server read {answer!r}")
+            raise Broken(f"expected the answer {ANSWER!r}, the server read {answer!r}")
         return asked_s, answer
     raise AssertionError("a loop that ends by raising")
 
@@ -133,8 +133,8 @@ def _until(deadline_s: float, container: Container) -> Iterator[None]:
         time.sleep(POLL_S)
         tries += 1
         if tries % 100 == 0 and container.status().state == "exited":
-            raise Broken(f"wanted the server to run, it ended: {_last_line(container)}")
-    raise Broken(f"wanted an answer within {deadline_s:g} s, the server's last line: {_last_line(container)}")
+            raise Broken(f"expected the server to run, it ended: {_last_line(container)}")
+    raise Broken(f"expected an answer within {deadline_s:g} s, the server's last line: {_last_line(container)}")
 
 
 def _last_line(container: Container) -> str:
@@ -150,7 +150,7 @@ def _asked(ip: str, method: str, path: str, body: bytes | None = None) -> dict[s
         answer = connection.getresponse()
         text = answer.read()
     if answer.status != http.HTTPStatus.OK:
-        raise Broken(f"{path}: wanted status 200, the server said {answer.status}: {text[:200]!r}")
+        raise Broken(f"{path}: expected status 200, the server said {answer.status}: {text[:200]!r}")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -169,10 +169,10 @@ def _captured_by_agent(node: Node) -> dict[str, Any]:
         for record in _records(node, None):
             if record.get("event") == "capture":
                 if record.get("result") != "captured":
-                    raise Broken(f"wanted the agent to capture the pod, it did not: {record.get('detail')}")
+                    raise Broken(f"expected the agent to capture the pod, it did not: {record.get('detail')}")
                 return record
         time.sleep(0.1)
-    raise Broken(f"wanted the agent to capture the pod within {CAPTURES_WITHIN_S:g} s, found no capture")
+    raise Broken(f"expected the agent to capture the pod within {CAPTURES_WITHIN_S:g} s, got no capture")
 
 
 def _outcome(node: Node, container: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _outcome(node: Node, container: str) -> dict[str, Any]:
     for record in reversed(_records(node, container)):
         if "outcome" in record:
             return dict(record)
-    raise Broken(f"wanted an outcome of the start of {container[:12]}, the agent has none")
+    raise Broken(f"expected an outcome of the start of {container[:12]}, the agent has none")
 
 
 def _records(node: Node, container: str | None) -> list[dict[str, Any]]:

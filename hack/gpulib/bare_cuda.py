@@ -41,7 +41,7 @@ class BareCuda(Bare):
         )
         assert self._sandbox.stdout is not None
         if self._sandbox.stdout.readline() != "ready\n":
-            raise Failed("wanted namespaces for a container, found that they can't be made")
+            raise Failed("expected namespaces for a container, but they can't be made")
         return self
 
     def __exit__(self, *left: object) -> None:
@@ -71,7 +71,7 @@ class BareCuda(Bare):
         self.seconds = {}
         with Suspension() as suspension:
             if not suspension.find(process.tree(self.pid)):
-                raise Failed("wanted a process that holds CUDA, found none")
+                raise Failed("expected a process that holds CUDA, but there is none")
             began = time.monotonic()
             suspension.suspend(LOCK_S, DRIVER_S)
             began = self._took("cuda_checkpoint", began)

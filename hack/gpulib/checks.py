@@ -58,7 +58,7 @@ def server(setup: Setup) -> dict[str, Any]:
     answer.
     """
     if setup.fake:
-        raise Failed("wanted a GPU for a Transformers server, found the fake driver")
+        raise Failed("expected a GPU for a Transformers server, got the fake driver")
     size = _size()
     folder = tempfile.mkdtemp(prefix="gpu-check-weights-", dir="/dev/shm")
     try:
@@ -101,7 +101,7 @@ def _serve(setup: Setup, workload: Workload) -> dict[str, Any]:
         "restore_phases": phases,
     }
     if min(cold) < 2 * min(restored):
-        raise Failed(f"wanted a restore at least twice as fast as a cold start, found {found}")
+        raise Failed(f"expected a restore at least twice as fast as a cold start, got {found}")
     return found
 
 
@@ -132,7 +132,7 @@ def failed_restore(setup: Setup) -> dict[str, Any]:
         pod, seconds = _start(setup, workload, "/tokens", "fallback:")
         found = pod.ask("/tokens", ANSWER_S)
         if found["memory"] == planted["memory"]:
-            raise Failed("wanted a cold start after a failed device restore, found the captured process")
+            raise Failed("expected a cold start after a failed device restore, got the captured process")
         outcome = pod.outcome()
         pod.remove()
     after = _settled(setup, used)
@@ -150,7 +150,7 @@ def failed_restore(setup: Setup) -> dict[str, Any]:
 def another_gpu(setup: Setup) -> dict[str, Any]:
     """(e) Captured in a container that was given one GPU, restored in one that is given another."""
     if len(setup.gpus) < 2:
-        raise Failed(f"wanted two GPUs, found {len(setup.gpus)}")
+        raise Failed(f"expected two GPUs, got {len(setup.gpus)}")
     pod, cold = _start(setup, setup.workload("tokens2", "tokens.py", gpu=0), "/tokens", "cold:")
     planted = pod.ask("/tokens", ANSWER_S)
     first = pod.ask("/step", ANSWER_S)["where"]
@@ -190,7 +190,7 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     setup.require_suspended(pod.pid, 2)
     for name in ("first", "second"):
         if not os.path.exists(f"{images}/{name}/inventory.img"):
-            raise Failed(f"wanted CRIU's images of the {name} checkpoint, found none")
+            raise Failed(f"expected CRIU's images of the {name} checkpoint, but there is none")
     pod.remove()
     return {"checkpoint_s": seconds}
 
@@ -235,7 +235,7 @@ def _start(setup: Setup, workload: Workload, path: str, outcome: str | tuple[str
     seconds = round(created + time.monotonic() - began, 3)
     found = pod.outcome()
     if not str(found["outcome"]).startswith(outcome):
-        raise Failed(f"wanted the outcome {outcome}, found {found['outcome']}: {found.get('detail')}")
+        raise Failed(f"expected the outcome {outcome}, got {found['outcome']}: {found.get('detail')}")
     if found["outcome"] == "restored":
         setup.require_held(pod.pid)
     return pod, seconds
@@ -250,7 +250,7 @@ def _capture_alive(setup: Setup, pod: Pod, path: str, planted: object) -> dict[s
 
 def _expect(wanted: Any, found: Any, what: str) -> Any:
     if wanted != found:
-        raise Failed(f"wanted {what}: {wanted}, found {found}")
+        raise Failed(f"expected {what}: {wanted}, got {found}")
     return found
 
 
@@ -287,7 +287,7 @@ def _program(name: str, *arguments: str) -> str:
         [sys.executable, f"{WORKLOADS}/{name}", *arguments], capture_output=True, text=True, timeout=300
     )
     if done.returncode != 0:
-        raise Failed(f"wanted {name} to succeed, found {done.stderr[-2000:]}")
+        raise Failed(f"expected {name} to succeed, got {done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -310,7 +310,7 @@ class _Hog:
         )
         assert self._process.stdout is not None
         if not self._process.stdout.readline().startswith("ready"):
-            raise Failed("wanted a process that takes the device's memory, found that it failed")
+            raise Failed("expected a process that takes the device's memory, but it failed")
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:

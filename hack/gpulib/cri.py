@@ -53,7 +53,7 @@ def _tokens(setup: Setup, node: Node, pods: Pods) -> dict[str, Any]:
     for _ in range(2):
         done = capture(node, pod.spec.namespace, pod.spec.name)
         if done.returncode != 0:
-            raise Failed(f"wanted a capture, found {done.stderr}")
+            raise Failed(f"expected a capture, got {done.stderr}")
         _expect(planted, _ask(container, "/tokens"), "the tokens after the capture")
         pod.remove()
         pod, container, seconds = _start(setup, node, pods, "restored")
@@ -80,10 +80,10 @@ def _task_checkpoint(node: Node, container: Container) -> float:
     try:
         node.ctr("tasks", "checkpoint", "--image-path", images, container.id)
     except subprocess.CalledProcessError as error:
-        raise Failed(f"wanted a task checkpoint, ctr said: {error.stderr}") from error
+        raise Failed(f"expected a task checkpoint, ctr said: {error.stderr}") from error
     took = round(time.monotonic() - began, 3)
     if not os.path.exists(f"{images}/inventory.img"):
-        raise Failed(f"wanted CRIU's images in {images}, found none")
+        raise Failed(f"expected CRIU's images in {images}, but there is none")
     return took
 
 
@@ -95,7 +95,7 @@ def _cri_checkpoint(node: Node, container: Container) -> float:
     took = round(time.monotonic() - began, 3)
     with tarfile.open(archive) as opened:
         if "checkpoint/inventory.img" not in opened.getnames():
-            raise Failed(f"wanted CRIU's images in {archive}, found {opened.getnames()}")
+            raise Failed(f"expected CRIU's images in {archive}, got {opened.getnames()}")
     return took
 
 
@@ -113,12 +113,12 @@ def _start(setup: Setup, node: Node, pods: Pods, wanted: str) -> tuple[Pod, Cont
         except OSError as error:
             if time.monotonic() > until or container.status().state != "running":
                 said = "\n".join(line.text for line in container.log()[-20:])
-                raise Failed(f"wanted an answer within {READY_S:g} s, found {error}: {said}") from error
+                raise Failed(f"expected an answer within {READY_S:g} s, got {error}: {said}") from error
             time.sleep(0.01)
     seconds = round(time.monotonic() - began, 3)
     found = [one for one in records(node, container.id) if "outcome" in one]
     if not found or not str(found[0]["outcome"]).startswith(wanted):
-        raise Failed(f"wanted the outcome {wanted}, found {found}")
+        raise Failed(f"expected the outcome {wanted}, got {found}")
     return pod, container, seconds
 
 
@@ -178,4 +178,4 @@ def _ask(container: Container, path: str) -> Any:
 
 def _expect(wanted: Any, found: Any, what: str) -> None:
     if wanted != found:
-        raise Failed(f"wanted {what}: {wanted}, found {found}")
+        raise Failed(f"expected {what}: {wanted}, got {found}")

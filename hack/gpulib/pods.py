@@ -148,7 +148,7 @@ class Node:
             timeout=CAPTURE_S,
         )
         if done.returncode != 0:
-            raise Failed(f"wanted a capture of {pod.name}, glowplug capture said: {done.stderr[-3000:]}")
+            raise Failed(f"expected a capture of {pod.name}, glowplug capture said: {done.stderr[-3000:]}")
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
@@ -218,7 +218,7 @@ class Pod:
             except OSError as error:
                 if time.monotonic() > until or not self.alive():
                     raise Failed(
-                        f"wanted {path} of {self.name} answered within {within:g} s, found {error}; "
+                        f"expected {path} of {self.name} answered within {within:g} s, got {error}; "
                         f"its log ends: {self.output()}"
                     ) from error
                 time.sleep(0.01)
@@ -291,7 +291,7 @@ class Pod:
         )
         assert self._sandbox.stdout is not None
         if self._sandbox.stdout.readline() != "ready\n":
-            raise Failed("wanted namespaces for a pod, found that they can't be made")
+            raise Failed("expected namespaces for a pod, but they can't be made")
         config = self._spec(self._sandbox.pid)
         with open(f"{self.bundle}/config.json", "w") as file:
             json.dump(config, file)
@@ -350,7 +350,7 @@ class Pod:
         finally:
             os.close(writes)
         if done.returncode != 0:
-            raise Failed(f"wanted {verb} of {self.name} to succeed, found {self._said() or done.returncode}")
+            raise Failed(f"expected {verb} of {self.name} to succeed, got {self._said() or done.returncode}")
 
     def _said(self) -> str:
         try:
@@ -365,7 +365,7 @@ def wait_until(condition: Callable[[], Any], within: float, what: str) -> Any:
     until = time.monotonic() + within
     while not (found := condition()):
         if time.monotonic() > until:
-            raise Failed(f"wanted {what} within {within:g} s, found none")
+            raise Failed(f"expected {what} within {within:g} s, but there is none")
         time.sleep(0.01)
     return found
 
@@ -373,7 +373,7 @@ def wait_until(condition: Callable[[], Any], within: float, what: str) -> Any:
 def _mount(*arguments: str) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=30)
     if done.returncode != 0:
-        raise Failed(f"wanted mount {' '.join(arguments)}, found {done.stderr.strip()}")
+        raise Failed(f"expected mount {' '.join(arguments)}, got {done.stderr.strip()}")
 
 
 def _drain(pipe: int, path: str) -> None:

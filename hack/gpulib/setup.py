@@ -70,7 +70,7 @@ class Setup:
         first = {words[1]: words[-1] for words in reversed(self._calls("restore"))}
         found = [first[str(one)] for one in process.tree(pid) if str(one) in first]
         if not found or set(found) != {"others-running=0"}:
-            raise Failed(f"wanted every other thread held at the CUDA restore of {pid}, found {found}")
+            raise Failed(f"expected every other thread held at the CUDA restore of {pid}, got {found}")
 
     def require_suspended(self, pid: int, times: int) -> None:
         """With the fake driver: CUDA of this process was taken off its device that many times. Raises Failed.
@@ -78,7 +78,7 @@ class Setup:
         The real driver's word for it is CRIU's: it can't dump a process that is on its device.
         """
         if self.fake and (found := sum(words[1] == str(pid) for words in self._calls("checkpoint"))) != times:
-            raise Failed(f"wanted CUDA of process {pid} checkpointed {times} times, found {found}")
+            raise Failed(f"expected CUDA of process {pid} checkpointed {times} times, got {found}")
 
     def _calls(self, function: str) -> list[list[str]]:
         with open(f"{self.fake}/script.calls") as calls:
@@ -141,7 +141,7 @@ def gpu_nodes() -> list[str]:
 
     devices = facts.read().devices
     if not devices:
-        raise Failed("wanted an NVIDIA GPU and its driver, found none: see --fake")
+        raise Failed("expected an NVIDIA GPU and its driver, but there is none: see --fake")
     return [f"/dev/nvidia{device.minor}" for device in devices]
 
 

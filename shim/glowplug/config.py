@@ -124,12 +124,12 @@ def read(path: str | None = None) -> tuple[str, dict[str, object]]:
             return file, tomllib.load(opened)
     except FileNotFoundError:
         if path is not None or "GLOWPLUG_CONFIG" in os.environ:
-            raise UsageError(f"wanted the configuration in {file}, found no such file") from None
+            raise UsageError(f"there is no configuration {file}") from None
         return file, {}
     except OSError as error:
-        raise UsageError(f"{file}: wanted to read it, found: {error.strerror}") from None
+        raise UsageError(f"{file}: can't read it: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: wanted TOML, found: {error}") from None
+        raise UsageError(f"{file}: expected TOML, got: {error}") from None
 
 
 RENAMED = {
@@ -158,9 +158,9 @@ def problems(values: Mapping[str, object]) -> list[str]:
             continue
         rule, wanted = _RULES.get(key) or _rule_of_type(known[key])
         if not _has_type(value, known[key]):
-            found.append(f"{key}: wanted {_TYPES[type(known[key])]}, found {value!r}")
+            found.append(f"{key}: expected {_TYPES[type(known[key])]}, got {value!r}")
         elif not rule(value):
-            found.append(f"{key}: wanted {wanted}, found {value!r}")
+            found.append(f"{key}: expected {wanted}, got {value!r}")
     return found
 
 

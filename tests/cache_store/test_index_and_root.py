@@ -92,7 +92,7 @@ def test_the_salt_is_drawn_once_and_private(store: Store) -> None:
     assert stat.S_IMODE(os.lstat(layout.salt(store.root)).st_mode) == 0o600
     with open(layout.salt(store.root), "wb") as file:
         file.write(b"short")
-    with pytest.raises(CacheError, match="wanted 32 bytes, found 5"):
+    with pytest.raises(CacheError, match="expected 32 bytes, got 5"):
         store.salt()
 
 
@@ -106,7 +106,7 @@ def test_a_directory_that_others_use_is_refused_untouched(tmp_path: object) -> N
     root = f"{tmp_path}/lib"
     os.makedirs(f"{root}/dpkg")
     os.chmod(root, 0o755)
-    with pytest.raises(CacheError, match="wanted a directory for checkpoints alone, found 'dpkg'"):
+    with pytest.raises(CacheError, match="expected a directory for checkpoints alone, got 'dpkg'"):
         Store(root)
     assert os.listdir(root) == ["dpkg"]
     assert stat.S_IMODE(os.lstat(root).st_mode) == 0o755
@@ -121,7 +121,7 @@ def test_a_new_file_system_is_taken(tmp_path: object) -> None:
 def test_a_store_that_is_a_link_or_a_file_is_refused(tmp_path: object) -> None:
     os.mkdir(f"{tmp_path}/real")
     os.symlink(f"{tmp_path}/real", f"{tmp_path}/store")
-    with pytest.raises(CacheError, match="wanted a directory of owner"):
+    with pytest.raises(CacheError, match="expected a directory of owner"):
         Store(f"{tmp_path}/store")
     with open(f"{tmp_path}/file", "wb"), pytest.raises(CacheError, match="store"):
         Store(f"{tmp_path}/file")

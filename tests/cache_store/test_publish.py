@@ -65,9 +65,9 @@ def test_a_draft_with_a_link_outside_the_layer_is_refused(store: Store) -> None:
     with store.draft(1 << 16) as opened:
         manifest = fill(opened)
         os.symlink("/etc/passwd", f"{opened.path}/images/parent")
-        with pytest.raises(DamagedCheckpoint, match="images/parent: wanted a regular file"):
+        with pytest.raises(DamagedCheckpoint, match="images/parent: expected a regular file"):
             store.publish(opened, manifest)
-        with pytest.raises(CacheError, match="images/parent: wanted a regular file"):
+        with pytest.raises(CacheError, match="images/parent: expected a regular file"):
             manifest_of(opened.path)
 
 

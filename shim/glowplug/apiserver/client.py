@@ -77,7 +77,7 @@ class Api:
             from kubernetes import client, config
         except ImportError:
             raise UsageError(
-                "wanted the Python package kubernetes, found none: pip install 'glowplug[kubernetes]', "
+                "expected the Python package kubernetes, but there is none: pip install 'glowplug[kubernetes]', "
                 'or set kubernetes = "off"'
             ) from None
         from yaml import YAMLError
@@ -89,10 +89,10 @@ class Api:
             else:
                 config.load_kube_config(setting, client_configuration=settings)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
-            raise UsageError(f"wanted access to the API server ({setting}), found: {error}") from None
+            raise UsageError(f"expected access to the API server ({setting}), got: {error}") from None
         except (YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
-                f"wanted a kubeconfig in {setting}, found another file: {type(error).__name__}"
+                f"expected a kubeconfig in {setting}, got another file: {type(error).__name__}"
             ) from None
         settings.retries = 0  # the writer tries again, and nobody waits for it
         self._client = client
@@ -174,7 +174,7 @@ class Api:
         try:
             return [_pod(item) for item in found.get("items") or () if _waits(item, gate)]
         except (KeyError, TypeError, AttributeError) as error:
-            raise KubernetesError(f"wanted a list of pods, found another answer: {error!r}") from None
+            raise KubernetesError(f"expected a list of pods, got another answer: {error!r}") from None
 
     def namespaces(self) -> dict[str, str]:
         """The uid of each namespace of the cluster."""

@@ -30,7 +30,7 @@ def kind_of(path: str, size: int) -> str:
     if kind is None:
         places = ", ".join(f"{place}/" for place in _KINDS)
         wanted = f"{layout.MANIFEST}, {layout.BLOCKS} and what lies beneath {places}"
-        raise CacheError(f"{path}: wanted {wanted}, nothing else")
+        raise CacheError(f"{path}: expected {wanted}, nothing else")
     if kind == "image" and (size > IMAGE_LIMIT or path.startswith("images/pages-")):
         return "pages"
     return kind
@@ -109,6 +109,6 @@ def walk(directory: str) -> Iterator[str]:
                 elif stat.S_ISDIR(mode):
                     pending.append(f"{path}/")
                 elif path != layout.MANIFEST:
-                    raise CacheError(f"{path}: wanted a regular file, found {stat.filemode(mode)}")
+                    raise CacheError(f"{path}: expected a regular file, got {stat.filemode(mode)}")
     except OSError as error:
         raise CacheError(f"{directory}: {error.strerror}") from error

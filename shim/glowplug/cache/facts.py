@@ -43,13 +43,13 @@ def read(root: str, checkpoint_id: str) -> bytes:
 def parse(manifest: bytes) -> dict[str, object]:
     """The manifest as a plain dict. Raises CacheError when it is not a JSON object."""
     if len(manifest) > MANIFEST_LIMIT:
-        raise CacheError(f"manifest: wanted at most {MANIFEST_LIMIT} bytes")
+        raise CacheError(f"manifest: expected at most {MANIFEST_LIMIT} bytes")
     try:
         parsed = json.loads(manifest)
     except (ValueError, RecursionError) as error:
-        raise CacheError(f"manifest: wanted a JSON object, found none ({type(error).__name__})") from error
+        raise CacheError(f"manifest: expected a JSON object, but there is none ({type(error).__name__})") from error
     if not isinstance(parsed, dict):
-        raise CacheError(f"manifest: wanted a JSON object, found {type(parsed).__name__}")
+        raise CacheError(f"manifest: expected a JSON object, got {type(parsed).__name__}")
     return parsed
 
 
@@ -57,7 +57,7 @@ def files(manifest: dict[str, object]) -> dict[str, File]:
     """What lies in the checkpoint, by path. Raises CacheError when "files" has another form than ours."""
     listed = manifest.get("files")
     if not isinstance(listed, dict):
-        raise CacheError(f'manifest: wanted "files" to be an object, found {type(listed).__name__}')
+        raise CacheError(f'manifest: expected "files" to be an object, got {type(listed).__name__}')
     return {path: _file(path, entry) for path, entry in listed.items()}
 
 
@@ -65,16 +65,16 @@ def _file(path: str, entry: object) -> File:
     if not layout.is_inside(path) or path == layout.MANIFEST:
         raise CacheError(f"manifest: {path[:80]!r} is no path of a file inside a checkpoint")
     if not isinstance(entry, dict):
-        raise CacheError(f"manifest: {path}: wanted kind, size and digest, found {type(entry).__name__}")
+        raise CacheError(f"manifest: {path}: expected kind, size and digest, got {type(entry).__name__}")
     kind, size, digest = entry.get("kind"), entry.get("size"), entry.get("digest")
     if not isinstance(kind, str) or type(size) is not int or size < 0 or not isinstance(digest, str):
-        raise CacheError(f"manifest: {path}: wanted kind (text), size (bytes), digest (algorithm:hex)")
+        raise CacheError(f"manifest: {path}: expected kind (text), size (bytes), digest (algorithm:hex)")
     algorithm, _, value = digest.partition(":")
     if algorithm not in _ALGORITHMS:
         wanted = ", ".join(_ALGORITHMS)
-        raise UnknownDigest(f"manifest: {path}: wanted one of {wanted}, found {algorithm[:40]!r}")
+        raise UnknownDigest(f"manifest: {path}: expected one of {wanted}, got {algorithm[:40]!r}")
     if layout.is_tree(path) and algorithm != BLAKE3:
-        raise CacheError(f"manifest: {path}: wanted the {BLAKE3} of its listing, found {algorithm}")
+        raise CacheError(f"manifest: {path}: expected the {BLAKE3} of its listing, got {algorithm}")
     return kind, size, algorithm, value
 
 
@@ -83,7 +83,7 @@ def require(manifest: bytes) -> None:
     parsed = parse(manifest)
     files(parsed)
     if namespace(parsed) is None or key_digest(parsed) is None:
-        raise CacheError('manifest: wanted "namespace" and "key.digest", without which it serves no pod')
+        raise CacheError('manifest: expected "namespace" and "key.digest", without which it serves no pod')
 
 
 def namespace(manifest: dict[str, object]) -> str | None:

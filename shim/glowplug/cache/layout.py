@@ -44,7 +44,7 @@ def is_id(name: str) -> bool:
 def require_id(name: str) -> str:
     """name, or CacheError: what comes from outside is a look-up key and never becomes a path as it is."""
     if not is_id(name):
-        raise CacheError(f"wanted a checkpoint's id, {ID_LENGTH} hexadecimal digits, found {name[:80]!r}")
+        raise CacheError(f"expected a checkpoint's id, {ID_LENGTH} hexadecimal digits, got {name[:80]!r}")
     return name
 
 

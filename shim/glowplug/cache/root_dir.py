@@ -36,7 +36,7 @@ def salt(root: str) -> bytes:
         found = file.read()
     if len(found) != SALT_LENGTH:
         raise CacheError(
-            f"{path}: wanted {SALT_LENGTH} bytes, found {len(found)}; remove it and capture anew: "
+            f"{path}: expected {SALT_LENGTH} bytes, got {len(found)}; remove it and capture anew: "
             "what was captured with the old one matches no more"
         )
     return found
@@ -55,7 +55,7 @@ def _require_unused(root: str) -> None:
     found = foreign_entries(root)
     if found:
         raise CacheError(
-            f"{root}: wanted a directory for checkpoints alone, found {found[0][:80]!r} in it; "
+            f"{root}: expected a directory for checkpoints alone, got {found[0][:80]!r} in it; "
             "name another in the configuration (`cache`)"
         )
 
@@ -65,6 +65,6 @@ def _private(path: str) -> None:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         wanted = f"a directory of owner {os.geteuid()}"
-        raise CacheError(f"{path}: wanted {wanted}, found {stat.filemode(found.st_mode)} of {found.st_uid}")
+        raise CacheError(f"{path}: expected {wanted}, got {stat.filemode(found.st_mode)} of {found.st_uid}")
     if stat.S_IMODE(found.st_mode) != layout.DIRECTORY_MODE:
         os.chmod(path, layout.DIRECTORY_MODE)

@@ -123,5 +123,5 @@ def _parse_quarantine(fields: dict[str, object]) -> Quarantine:
 
 def _typed(value: object, wanted: type[T]) -> T:
     if not isinstance(value, wanted):
-        raise TypeError(f"wanted {wanted.__name__}")
+        raise TypeError(f"expected {wanted.__name__}")
     return value

@@ -29,7 +29,7 @@ def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
     """
     status = runc.status(container)
     if status != "running":
-        raise UsageError(f"wanted a running container, found {container} {status}")
+        raise UsageError(f"expected a running container, got {container} {status}")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
             runc.pause(container)

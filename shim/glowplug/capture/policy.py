@@ -170,7 +170,7 @@ class _Annotations:
         try:
             return parse(text) if text else None
         except ValueError as error:
-            raise BadAnnotation(f"{used}: wanted {error}, found something else") from None
+            raise BadAnnotation(f"{used}: expected {error}, got something else") from None
 
 
 def ready(text: str) -> Ready:

@@ -61,7 +61,7 @@ class Runc:
         ids: real uid and gid for CRIU to run with instead of ours (see real_user.py).
         """
         if not os.access(self.criu, os.X_OK):
-            raise CriuError(f"wanted CRIU at {self.criu}, found no such program: install CRIU 4.1 or newer")
+            raise CriuError(f"CRIU is not installed at {self.criu}: install CRIU 4.1 or newer")
         arguments = [
             *(self.program, "--root", self._root_for_dump(container, work, options)),
             *("--log", f"{work}/runc.log", "--log-format", "json"),
@@ -109,7 +109,7 @@ class Runc:
             state["config"]["labels"] = [*labels, f"{ANNOTATION}={options}"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RuncError(
-                f"wanted runc's record of container {container} in {self.root}, found: {error}"
+                f"expected runc's record of container {container} in {self.root}, got: {error}"
             ) from error
         with open(f"{root}/{container}/state.json", "w") as file:
             json.dump(state, file)
@@ -126,7 +126,7 @@ class Runc:
             )
         except FileNotFoundError:
             raise RuncError(
-                f"wanted runc at {self.program}, found no such program: set `runc` in the configuration"
+                f"runc is not at {self.program}: set `runc` in the configuration"
             ) from None
         except subprocess.TimeoutExpired:
             raise RuncError(f"runc {arguments[0]} was not done after {DEADLINE_S:g} s") from None

@@ -47,7 +47,7 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     task = containerd.task(record.id)
     if task is None or task.status != "running":
         raise UsageError(
-            f"wanted a running container, found {_named(request)} {task.status if task else 'gone'}"
+            f"expected a running container, got {_named(request)} {task.status if task else 'gone'}"
         )
     spec = judged.spec_of(identity.runc_root(config, record), record.id)
     facts = bundle.read(spec)
@@ -145,7 +145,7 @@ def _locked(path: str, container: str) -> int:
     except BlockingIOError:
         os.close(fd)
         raise UsageError(
-            f"wanted to capture container {container}, found a capture of it under way"
+            f"can't capture container {container}: a capture of it is under way"
         ) from None
     return fd
 
@@ -155,12 +155,12 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
         return containerd.container(request.container_id)
     found = containerd.find(request.namespace, request.pod, request.container)
     if not found:
-        raise UsageError(f"wanted a running container, found none of {_named(request)}: see `crictl ps`")
+        raise UsageError(f"expected a running container, but there is none of {_named(request)}: see `crictl ps`")
     if len(found) > 1:
         names = sorted(record.cri.container_name for record in found if record.cri)
         what = "name one" if len(set(names)) > 1 else "a pod of that name is on its way out, try again"
         raise UsageError(
-            f"wanted one container, found {len(found)} in pod {request.pod} ({', '.join(names)}): {what}"
+            f"expected one container, got {len(found)} in pod {request.pod} ({', '.join(names)}): {what}"
         )
     return found[0]
 
@@ -175,7 +175,7 @@ def upper_of(containerd: Containerd, record: ContainerRecord) -> str:
         for option in mount.options:
             if option.startswith("upperdir="):
                 return option.removeprefix("upperdir=")
-    raise ContainerdError(f"wanted container {record.id} on an overlay with an upper directory, found none")
+    raise ContainerdError(f"expected container {record.id} on an overlay with an upper directory, but there is none")
 
 
 def _open_for_writing(subject: Subject) -> set[str]:

@@ -24,7 +24,7 @@ class NewerManifest(ManifestError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"manifest: wanted version {VERSION} or older, found {version}; "
+            f"manifest: expected version {VERSION} or older, got {version}; "
             "a newer Glowplug wrote it and can use it"
         )
         self.version = version
@@ -133,7 +133,7 @@ def loads(data: bytes) -> Manifest:
     try:
         return _built(_parsed(data))
     except RecursionError:
-        raise ManifestError("manifest: wanted few levels, found too many in one another") from None
+        raise ManifestError("manifest: expected few levels, got too many") from None
 
 
 def _built(plain: dict[str, Any]) -> Manifest:
@@ -157,13 +157,13 @@ def _built(plain: dict[str, Any]) -> Manifest:
 
 def _parsed(data: bytes) -> dict[str, Any]:
     if len(data) > LIMIT:
-        raise ManifestError(f"manifest: wanted at most {LIMIT} bytes, found {len(data)}")
+        raise ManifestError(f"manifest: expected at most {LIMIT} bytes, got {len(data)}")
     try:
         plain = json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
     except ValueError as error:
-        raise ManifestError(f"manifest: wanted JSON, found none ({type(error).__name__})") from None
+        raise ManifestError(f"manifest: expected JSON, but there is none ({type(error).__name__})") from None
     if not isinstance(plain, dict):
-        raise ManifestError("manifest: wanted a JSON object, found something else")
+        raise ManifestError("manifest: expected a JSON object, got something else")
     return plain
 
 
@@ -187,7 +187,7 @@ def _finite(text: str) -> float:
 
 def _check_key(found: Key) -> None:
     if workload.digest(found.parts) != found.digest:
-        raise ManifestError("manifest: wanted the key's digest to be that of its parts, found another")
+        raise ManifestError("manifest: expected the key's digest to be that of its parts, got another")
 
 
 def _names(kind: type) -> list[str]:

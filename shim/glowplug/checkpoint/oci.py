@@ -48,7 +48,7 @@ class Device:
 def wrong(where: str, wanted: str, found: object) -> BundleError:
     """The error for a value of another type. It names the type that was found, never the value."""
     kind = "nothing" if found is None else type(found).__name__
-    return BundleError(f"config.json: {where}: wanted {wanted}, found {kind}; is this an OCI bundle?")
+    return BundleError(f"config.json: {where}: expected {wanted}, got {kind}; is this an OCI bundle?")
 
 
 def canonical(value: object) -> str:
@@ -56,7 +56,7 @@ def canonical(value: object) -> str:
     try:
         return jsontext.dumps(value)
     except (ValueError, RecursionError):
-        raise BundleError("config.json: wanted finite numbers and few levels, found others") from None
+        raise BundleError("config.json: expected finite numbers and few levels, got others") from None
 
 
 def text(where: str, value: object) -> str:

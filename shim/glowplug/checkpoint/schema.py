@@ -19,7 +19,7 @@ def check(schema: Schema, value: object, where: str = "manifest") -> None:
 
 
 def _wrong(where: str, wanted: str, value: object) -> ManifestError:
-    return ManifestError(f"{where[:200]}: wanted {wanted}, found {_NAMES.get(type(value), 'another type')}")
+    return ManifestError(f"{where[:200]}: expected {wanted}, got {_NAMES.get(type(value), 'another type')}")
 
 
 _NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
@@ -50,21 +50,21 @@ def _enum(schema: Schema, value: object, where: str) -> None:
 
 def _pattern(schema: Schema, value: object, where: str) -> None:
     if isinstance(value, str) and not re.search(str(schema["pattern"]).replace("$", r"\Z"), value):
-        raise ManifestError(f"{where[:200]}: wanted text of the form {schema['pattern']}, found another")
+        raise ManifestError(f"{where[:200]}: expected text of the form {schema['pattern']}, got another")
 
 
 def _bounds(schema: Schema, value: object, where: str) -> None:
     if isinstance(value, int | float):
         low, high = schema.get("minimum", value), schema.get("maximum", value)
         if isinstance(low, int | float) and isinstance(high, int | float) and not low <= value <= high:
-            raise ManifestError(f"{where[:200]}: wanted a number from {low} to {high}, found one beyond")
+            raise ManifestError(f"{where[:200]}: expected a number from {low} to {high}, got one beyond")
 
 
 def _length(schema: Schema, value: object, where: str) -> None:
     if isinstance(value, list):
         low, high = schema.get("minItems", 0), schema.get("maxItems", len(value))
         if isinstance(low, int) and isinstance(high, int) and not low <= len(value) <= high:
-            raise ManifestError(f"{where[:200]}: wanted {low} to {high} entries, found {len(value)}")
+            raise ManifestError(f"{where[:200]}: expected {low} to {high} entries, got {len(value)}")
 
 
 def _required(schema: Schema, value: object, where: str) -> None:
@@ -72,7 +72,7 @@ def _required(schema: Schema, value: object, where: str) -> None:
     if isinstance(value, dict) and isinstance(names, list):
         for name in names:
             if name not in value:
-                raise ManifestError(f"{where[:200]}: wanted {name!r}, found no such entry")
+                raise ManifestError(f"{where[:200]}: expected {name!r}, got no such entry")
 
 
 def _properties(schema: Schema, value: object, where: str) -> None:

@@ -38,7 +38,7 @@ def explain(
 
     require_root("the verdict reads containers and checkpoints")
     if (pod is None) == (spec is None):
-        raise UsageError("wanted POD or --spec FILE, found " + ("neither" if pod is None else "both"))
+        raise UsageError("expected POD or --spec FILE, got " + ("neither" if pod is None else "both"))
     settings = config.load(path)
     if spec is not None:
         explain_spec.run(settings, spec, namespace, everything=everything, as_json=as_json)

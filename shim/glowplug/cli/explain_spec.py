@@ -51,9 +51,9 @@ def _documents(path: str) -> list[object]:
         with open(file, "rb") as opened_file:
             text = opened_file.read(LIMIT + 1)
     except OSError as error:
-        raise UsageError(f"wanted a bundle or a manifest in {file}, found: {error.strerror}") from None
+        raise UsageError(f"expected a bundle or a manifest in {file}, got: {error.strerror}") from None
     if len(text) > LIMIT:
-        raise UsageError(f"{file}: wanted at most {LIMIT} bytes, found more")
+        raise UsageError(f"{file}: expected at most {LIMIT} bytes, got more")
     try:
         return [json.loads(text)]
     except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ def _documents(path: str) -> list[object]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" near line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{file}: wanted JSON or YAML, found neither{where}") from None
+        raise UsageError(f"{file}: expected JSON or YAML, got neither{where}") from None
 
 
 def _require_shallow(file: str, text: bytes) -> None:
@@ -77,7 +77,7 @@ def _require_shallow(file: str, text: bytes) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
-            raise UsageError(f"{file}: wanted at most {DEEPEST} levels in one another, found more")
+            raise UsageError(f"{file}: expected at most {DEEPEST} levels in one another, got more")
 
 
 # -- a bundle --
@@ -97,7 +97,7 @@ def _explain_bundle(
         raise UsageError(str(error)) from None
     if namespace is not None and namespace != spec.sandbox_namespace:
         raise UsageError(
-            f"wanted a bundle of namespace {namespace}, found one of {spec.sandbox_namespace or 'none'}: "
+            f"expected a bundle of namespace {namespace}, got one of {spec.sandbox_namespace or 'none'}: "
             "leave --namespace out"
         )
     record = _record(containerd, spec)

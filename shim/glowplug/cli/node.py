@@ -161,7 +161,7 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
         return
     if not unused:
         raise NodeError(
-            "wanted to purge, found that pods of the handler may run, which need it: end them first"
+            "can't purge: pods of the handler may run, which need it: end them first"
         )
     for line in purged.purge(kept.cache, chosen.prefix):
         screen.line(line)

@@ -20,18 +20,18 @@ def one(found: Store, prefix: str) -> str:
     wanted = prefix.lower().rstrip("…")
     if not wanted or len(wanted) > layout.ID_LENGTH or set(wanted) - set("0123456789abcdef"):
         raise UsageError(
-            f"wanted a checkpoint's id or the start of one (hexadecimal digits), found {prefix[:80]!r}: "
+            f"expected a checkpoint's id or the start of one (hexadecimal digits), got {prefix[:80]!r}: "
             "see `glowplug list`"
         )
     ids = [entry for entry in found.ids() if entry.startswith(wanted)]
     if not ids:
         raise UsageError(
-            f"wanted a checkpoint, found none whose id begins with {wanted}: see `glowplug list`"
+            f"expected a checkpoint, but there is none whose id begins with {wanted}: see `glowplug list`"
         )
     if len(ids) > 1:
         more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
         raise UsageError(
-            f"wanted one checkpoint, found {len(ids)} whose id begins with {wanted} "
+            f"expected one checkpoint, got {len(ids)} whose id begins with {wanted} "
             f"({', '.join(ids[:_NAMED])}{more}): type more of it"
         )
     return ids[0]

@@ -145,7 +145,7 @@ def _criu(settings: Config, trouble: list[str]) -> str | None:
         return None
     version = ".".join(map(str, found))
     if found < program.MINIMUM:
-        trouble.append(f"wanted CRIU {'.'.join(map(str, program.MINIMUM))} or newer, found {version}")
+        trouble.append(f"expected CRIU {'.'.join(map(str, program.MINIMUM))} or newer, got {version}")
     return version
 
 

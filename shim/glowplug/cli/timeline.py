@@ -43,11 +43,11 @@ def find(starts: list[Start], wanted: str) -> Start:
         ids = {start.container_id for start in found}
         if len(ids) > 1:
             raise UsageError(
-                f"wanted one start, found {len(ids)} containers whose id begins with {wanted[:80]!r}: type more of it"
+                f"expected one start, got {len(ids)} containers whose id begins with {wanted[:80]!r}: type more of it"
             )
     if not found:
         raise UsageError(
-            f"wanted a start on record, found none of {wanted[:80]!r}: see `glowplug history`, or with --json "
+            f"expected a start on record, but there is none of {wanted[:80]!r}: see `glowplug history`, or with --json "
             "the containers' ids"
         )
     return found[-1]
@@ -66,4 +66,4 @@ def _write(file: str, text: str) -> None:
             os.unlink(aside)
             raise
     except OSError as error:
-        raise UsageError(f"wanted to write {file}, found: {error.strerror}") from error
+        raise UsageError(f"can't write {file}: {error.strerror}") from error

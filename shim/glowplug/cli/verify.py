@@ -23,7 +23,7 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
 
     require_root("checkpoints hold the memory of processes")
     if everything == bool(prefixes):
-        raise UsageError("wanted ids or --all, found " + ("both" if everything else "neither"))
+        raise UsageError("expected ids or --all, got " + ("both" if everything else "neither"))
     store = resolve_id.store(config.load(path))
     checkpoints = store.ids() if everything else resolve_id.several(store, prefixes)
     found: dict[str, list[str]] = {}

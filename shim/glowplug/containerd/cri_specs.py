@@ -281,7 +281,7 @@ def _seccomp_message(profile: str) -> cri_pb2.SecurityProfile | None:
         return cri_pb2.SecurityProfile(profile_type="Localhost", localhost_ref=profile)
     if profile not in ("RuntimeDefault", "Unconfined"):
         raise UsageError(
-            f"seccomp profile {profile!r}: wanted RuntimeDefault, Unconfined, or an absolute path"
+            f"seccomp profile {profile!r}: expected RuntimeDefault, Unconfined, or an absolute path"
         )
     return cri_pb2.SecurityProfile(profile_type=profile)
 

@@ -94,7 +94,7 @@ def load(memory_dir: str) -> list[Extent]:
         _check(memory_dir, extent)
         found.append(extent)
     if at != len(words):
-        raise ImageError(f"the runs of the memory extents are {len(words)} words, wanted {at}")
+        raise ImageError(f"the runs of the memory extents are {len(words)} words, expected {at}")
     return found
 
 
@@ -122,7 +122,7 @@ def _check(memory_dir: str, extent: Extent) -> None:
             raise ImageError(f"memory extent {extent.data}: run {at // _WORDS} is out of order")
         address_end, offset_end = address + length, offset + length
     if offset_end > size:
-        raise ImageError(f"memory extent {extent.data} has {size} bytes, wanted {offset_end}")
+        raise ImageError(f"memory extent {extent.data} has {size} bytes, expected {offset_end}")
 
 
 def _ordered(words: "array[int]") -> "array[int]":

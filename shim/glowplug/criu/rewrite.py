@@ -261,5 +261,5 @@ def _make_sparse(fd: int, runs: list[Run]) -> None:
 def _read(fd: int, at: int, length: int) -> bytes:
     data = os.pread(fd, length, at)
     if len(data) != length:
-        raise ImageError(f"a pages image ends at byte {at + len(data)}, wanted {at + length}")
+        raise ImageError(f"a pages image ends at byte {at + len(data)}, expected {at + length}")
     return data

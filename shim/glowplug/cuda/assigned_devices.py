@@ -31,12 +31,12 @@ def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, 
     minors = {*_nodes(bundle), *_bound(bundle)}
     if not minors and asks_for_gpu(bundle):
         raise HostError(
-            "wanted the container's GPUs among the device nodes of its spec, found none although it asks for "
+            "expected the container's GPUs among the device nodes of its spec, but there is none although it asks for "
             "some: a hook gives them, so nothing says which; give GPUs through CDI (see docs/gpu.md)"
         )
     strange = sorted(minors - set(known))
     if strange:
-        raise HostError(f"wanted a GPU in NVML for each device node, found none for /dev/nvidia{strange[0]}")
+        raise HostError(f"expected a GPU in NVML for each device node, but there is none for /dev/nvidia{strange[0]}")
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 
 
@@ -46,8 +46,8 @@ def _nodes(bundle: BundleFacts) -> Iterable[int]:
             continue
         if device.type not in ("c", "u") or device.major != NVIDIA_MAJOR:
             raise HostError(
-                f"wanted {device.path} of the spec to be character device {NVIDIA_MAJOR}:N, "
-                f"found {device.type} {device.major}:{device.minor}"
+                f"expected {device.path} of the spec to be character device {NVIDIA_MAJOR}:N, "
+                f"got {device.type} {device.major}:{device.minor}"
             )
         yield device.minor
 

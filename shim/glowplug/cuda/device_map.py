@@ -25,14 +25,14 @@ def device_map(old: Sequence[Gpu], new: Sequence[Gpu], cuda: int) -> Pairs:
         return ()
     if any(gpu.mig for gpu in (*old, *new)):
         raise CudaError(
-            "wanted whole GPUs to restore on another GPU, found MIG enabled: the driver can't map slices"
+            "expected whole GPUs to restore on another GPU, got MIG enabled: the driver can't map slices"
         )
     if cuda < API_580:
         raise CudaError(
-            f"wanted driver 580 (CUDA {API_580}) to restore on another GPU than the captured one, found CUDA {cuda}"
+            f"expected driver 580 (CUDA {API_580}) to restore on another GPU than the captured one, got CUDA {cuda}"
         )
     if len(old) != len(new):
-        raise CudaError(f"wanted {len(old)} GPUs as at the capture, found {len(new)}")
+        raise CudaError(f"expected {len(old)} GPUs as at the capture, got {len(new)}")
     stay = {gpu.uuid for gpu in old} & {gpu.uuid for gpu in new}
     free = [gpu for gpu in new if gpu.uuid not in stay]
     pairs = [(uuid, uuid) for uuid in sorted(stay)]
@@ -42,8 +42,8 @@ def device_map(old: Sequence[Gpu], new: Sequence[Gpu], cuda: int) -> Pairs:
         if partner is None:
             found = ", ".join(f"{other.product} with {other.memory_bytes} bytes" for other in free)
             raise CudaError(
-                f"wanted a {gpu.product} (compute capability {gpu.compute_capability}) "
-                f"with {gpu.memory_bytes} bytes for captured {gpu.uuid}, found {found}"
+                f"expected a {gpu.product} (compute capability {gpu.compute_capability}) "
+                f"with {gpu.memory_bytes} bytes for captured {gpu.uuid}, got {found}"
             )
         free.remove(partner)
         pairs.append((gpu.uuid, partner.uuid))

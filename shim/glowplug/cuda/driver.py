@@ -76,7 +76,7 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             raise CudaError(
-                f"wanted the NVIDIA driver's {library}, found none on this host: {error}"
+                f"expected the NVIDIA driver's {library}, but there is none on this host: {error}"
             ) from error
         self._ready = False
         self.version = self._read_version()
@@ -94,7 +94,7 @@ class Driver:
         self._call("GetRestoreThreadId", pid, ctypes.byref(tid))
         if tid.value <= 0:
             raise CudaError(
-                f"cuCheckpointProcessGetRestoreThreadId of process {pid}: wanted a TID, found {tid.value}"
+                f"cuCheckpointProcessGetRestoreThreadId of process {pid}: expected a TID, got {tid.value}"
             )
         return tid.value
 
@@ -147,7 +147,7 @@ class Driver:
             result = self._library.cuDriverGetVersion(ctypes.byref(version))
         except AttributeError as error:
             raise CudaError(
-                "wanted the NVIDIA driver's libcuda, found a library without cuDriverGetVersion"
+                "expected the NVIDIA driver's libcuda, got a library without cuDriverGetVersion"
             ) from error
         if result != CUDA_SUCCESS:
             raise CudaError(f"cuDriverGetVersion: {self._words(result)}")
@@ -157,7 +157,7 @@ class Driver:
         """The function `name` in the layout of 13.0, or of 12.8 where the driver is older."""
         if self.version < API_570:
             raise CudaError(
-                f"wanted {name} of driver 570 (CUDA {API_570}) or newer, found CUDA {self.version}: "
+                f"expected {name} of driver 570 (CUDA {API_570}) or newer, got CUDA {self.version}: "
                 "update the driver"
             )
         address = ctypes.c_void_p()
@@ -172,7 +172,7 @@ class Driver:
         )
         if result != CUDA_SUCCESS or not address.value:
             raise CudaError(
-                f"wanted {name} of the driver, cuGetProcAddress found none: {self._words(result)}"
+                f"expected {name} of the driver, cuGetProcAddress found none: {self._words(result)}"
             )
         return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(address.value)
 

@@ -36,7 +36,7 @@ def pick(choice: str, library: str, program: str) -> Engine:
     if choice == "driver":
         return Driver(library)
     if choice not in CHOICES:
-        raise CudaError(f"wanted one of {', '.join(CHOICES)} as the CUDA engine, found {choice!r}")
+        raise CudaError(f"expected one of {', '.join(CHOICES)} as the CUDA engine, got {choice!r}")
     from glowplug.cuda.program import Program
 
     if choice == "program":

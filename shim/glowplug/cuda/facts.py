@@ -127,7 +127,7 @@ def _ask(function: Callable[..., Any], *arguments: Any, without: Any = _FAIL) ->
     except pynvml.NVMLError as error:
         if without is not _FAIL and error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
             return without
-        raise HostError(f"wanted an answer of {function.__name__}, NVML says: {error}") from error
+        raise HostError(f"expected an answer of {function.__name__}, NVML says: {error}") from error
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def _session() -> Iterator[bool]:
         if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             yield False
             return
-        raise HostError(f"wanted NVML to start, it says: {error}; is the driver loaded?") from error
+        raise HostError(f"NVML did not start: {error}; is the driver loaded?") from error
     try:
         yield True
     finally:

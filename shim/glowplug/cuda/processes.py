@@ -52,6 +52,6 @@ def by_namespace_pid(pids: list[int], wanted: list[int]) -> list[int]:
     missing = [pid for pid in wanted if pid not in known]
     if missing:
         raise CudaError(
-            f"wanted the restored CUDA processes {wanted} of the container, found none as {missing}"
+            f"expected the restored CUDA processes {wanted} of the container, got none as {missing}"
         )
     return [known[pid] for pid in wanted]

@@ -35,7 +35,7 @@ class Program:
         path = find(program)
         if path is None:
             raise CudaError(
-                f"wanted the program {program}, found none on PATH; install it from NVIDIA/cuda-checkpoint"
+                f"expected the program {program}, but there is none on PATH; install it from NVIDIA/cuda-checkpoint"
             )
         self._path = path
         self.version = 0
@@ -50,7 +50,7 @@ class Program:
         said = self._run("--get-restore-tid", "--pid", str(pid))
         if not said.isdigit() or int(said) <= 0:
             raise CudaError(
-                f"cuda-checkpoint --get-restore-tid of process {pid}: wanted a TID, found {said!r}"
+                f"cuda-checkpoint --get-restore-tid of process {pid}: expected a TID, got {said!r}"
             )
         return int(said)
 

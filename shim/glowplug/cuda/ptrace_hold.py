@@ -65,7 +65,7 @@ class Hold:
             for tid in fresh:
                 self._seize_thread(tid, deadline)
         if not proc.tasks(pid):
-            raise CudaError(f"wanted process {pid} to hold its threads, found it gone")
+            raise CudaError(f"process {pid} is gone, whose threads were to be held")
         os.kill(pid, signal.SIGCONT)  # or the restore thread would go back into the group stop that CRIU left
 
     def let_run(self, tid: int) -> None:
@@ -74,7 +74,7 @@ class Hold:
         """
         if tid not in self._held:
             raise CudaError(
-                f"wanted the driver's restore thread {tid} among the held threads, found it in none"
+                f"expected the driver's restore thread {tid} among the held threads, but it is in none"
             )
         try:
             mask = ctypes.c_uint64(0)
@@ -165,7 +165,7 @@ def _wait(tid: int) -> int | None:
     try:
         found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError as error:
-        raise CudaError(f"wanted thread {tid} held by this thread, found it not traced: {error}") from error
+        raise CudaError(f"expected thread {tid} held by this thread, but it is not traced: {error}") from error
     if not found:
         return None
     if not os.WIFSTOPPED(status):
@@ -178,7 +178,7 @@ def _await_stop(tid: int, deadline: float) -> int:
     while (stop := _wait(tid)) is None:
         if time.monotonic() > deadline:
             raise CudaError(
-                f"wanted thread {tid} to stop, found it running past the deadline: is its cgroup frozen?"
+                f"expected thread {tid} to stop, but it runs past the deadline: is its cgroup frozen?"
             )
         time.sleep(0.001)
     return _signal_of(stop)

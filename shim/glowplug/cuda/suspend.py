@@ -53,7 +53,7 @@ class Suspension:
         ]
         if elsewhere:
             raise CudaError(
-                f"wanted every CUDA process running before a capture, found {', '.join(elsewhere)}"
+                f"expected every CUDA process running before a capture, got {', '.join(elsewhere)}"
             )
         return self._group.pids
 

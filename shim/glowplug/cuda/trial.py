@@ -63,7 +63,7 @@ def _there_and_back(group: ProcessGroup) -> None:
 def _expect(group: ProcessGroup, wanted: str) -> None:
     (found,) = group.states(_CALL_S).values()
     if found != wanted:
-        raise CudaError(f"wanted the process that was tried {wanted}, the driver says it is {found}")
+        raise CudaError(f"expected the process that was tried {wanted}, the driver says it is {found}")
 
 
 def _wait_ready(probe: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,7 @@ def to_bytes(uuid: str) -> bytes:
         raw = b""
     if not uuid.startswith("GPU-") or len(raw) != 16:
         raise CudaError(
-            f"wanted the UUID of a whole GPU (GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx), found {uuid!r}"
+            f"expected the UUID of a whole GPU (GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx), got {uuid!r}"
         )
     return raw
 
@@ -33,6 +33,6 @@ def from_text(text: str) -> Pairs:
     for part in text.split(",") if text else ():
         old, equals, new = part.partition("=")
         if not equals:
-            raise CudaError(f"wanted a device map old=new,old=new, found {text!r}")
+            raise CudaError(f"expected a device map old=new,old=new, got {text!r}")
         pairs.append((old, new))
     return tuple(pairs)

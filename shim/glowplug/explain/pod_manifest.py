@@ -237,7 +237,7 @@ def _table(value: object, what: str) -> Object:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise UsageError(f"{what}: wanted an object, found {type(value).__name__}")
+        raise UsageError(f"{what}: expected an object, got {type(value).__name__}")
     return value
 
 
@@ -245,7 +245,7 @@ def _list(value: object, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise UsageError(f"{what}: wanted a list, found {type(value).__name__}")
+        raise UsageError(f"{what}: expected a list, got {type(value).__name__}")
     return value
 
 
@@ -259,5 +259,5 @@ def _text(value: object, what: str) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping | list) or (isinstance(value, int) and abs(value) >= _MOST):
-        raise UsageError(f"{what}: wanted text, found {type(value).__name__}")
+        raise UsageError(f"{what}: expected text, got {type(value).__name__}")
     return str(value)

@@ -34,7 +34,7 @@ def version() -> int:
         return 2
     if mountpoints():
         return 1
-    raise HostError("wanted a mounted cgroup hierarchy, found none: mount one at /sys/fs/cgroup")
+    raise HostError("expected a mounted cgroup hierarchy, but there is none: mount one at /sys/fs/cgroup")
 
 
 def directories(cgroups_path: str, systemd: bool) -> list[str]:
@@ -68,7 +68,7 @@ def relative(cgroups_path: str, systemd: bool) -> str:
     """
     found = (_scope(cgroups_path) if systemd and ":" in cgroups_path else cgroups_path).lstrip("/")
     if not found or ".." in found.split("/"):
-        raise HostError(f"wanted linux.cgroupsPath to name a cgroup, found {cgroups_path!r}")
+        raise HostError(f"expected linux.cgroupsPath to name a cgroup, got {cgroups_path!r}")
     return found
 
 
@@ -111,7 +111,7 @@ def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
             _thaw(directory)
         if time.monotonic() > until:
             raise HostError(
-                f"wanted the container's processes dead within {deadline_s:g} s, found {_named(left)} alive "
+                f"expected the container's processes dead within {deadline_s:g} s, got {_named(left)} alive "
                 "after SIGKILL: they are stuck in the kernel; look at /proc/PID/stack, the node may need a reboot"
             )
         time.sleep(POLL_S)

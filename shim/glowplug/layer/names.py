@@ -16,7 +16,7 @@ Inode = tuple[int, int]
 
 
 def of_inodes(upper: str, root: str, wanted: Collection[Inode]) -> dict[Inode, str]:
-    """A name below `upper` of each wanted file that has one there; the container is frozen.
+    """A name below `upper` of each expected file that has one there; the container is frozen.
 
     root: the container's root directory, /proc/PID/root. LayerError when the layer can't be walked.
     """

@@ -31,12 +31,12 @@ def without(text: bytes, handler: str) -> bytes:
         stop = text.find(end, start)
         if stop < 0 or begin in text[start + len(begin) : stop]:
             raise NodeError(
-                f"wanted the line '{end.decode().strip()}' behind each BEGIN, found none: {_MEND}"
+                f"expected the line '{end.decode().strip()}' behind each BEGIN, but there is none: {_MEND}"
             )
         stop += len(end)
         text = text[: _from(text, start, stop)] + text[stop:]
     if end.rstrip() in text:
-        raise NodeError(f"wanted a BEGIN before the line '{end.decode().strip()}', found none: {_MEND}")
+        raise NodeError(f"expected a BEGIN before the line '{end.decode().strip()}', but there is none: {_MEND}")
     return text
 
 

@@ -94,7 +94,7 @@ def _nvidia_config(program: str, runtime: str) -> str:
     before.setdefault("nvidia-container-runtime", {})["runtimes"] = [runtime]
     if _parsed(path, changed) != before:
         raise NodeError(
-            f"wanted to set `runtimes` in [nvidia-container-runtime] of a copy of {path}, found another form: "
+            f"can't set `runtimes` in [nvidia-container-runtime] of a copy of {path}: it has another form: "
             "write it as a list on lines of its own"
         )
     return changed
@@ -104,4 +104,4 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise NodeError(f"wanted TOML in {path}, found: {error}") from None
+        raise NodeError(f"expected TOML in {path}, got: {error}") from None

@@ -92,7 +92,7 @@ def _dump(containerd: str, path: str) -> str:
         )
     except FileNotFoundError:
         raise NodeError(
-            f"wanted the program {containerd}, found none: install containerd first, or name it with --containerd"
+            f"{containerd} is not there: install containerd first, or name it with --containerd"
         ) from None
     except (OSError, subprocess.SubprocessError) as error:
         raise NodeError(f"{containerd} config dump failed: {type(error).__name__}") from error
@@ -119,7 +119,7 @@ def parse(dump: str) -> Effective:
             tree=tree,
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NodeError(f"wanted containerd's configuration, its dump is none: {error}") from error
+        raise NodeError(f"can't parse `containerd config dump`: {error}") from error
 
 
 def differences(before: Effective, after: Effective, handler: str) -> list[str]:

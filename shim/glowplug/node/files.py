@@ -26,7 +26,7 @@ def read(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise NodeError(f"wanted to read {path}, found: {error.strerror}") from error
+        raise NodeError(f"can't read {path}: {error.strerror}") from error
 
 
 class Transaction:
@@ -97,7 +97,7 @@ class Transaction:
                 with contextlib.suppress(OSError):  # somebody else's file is in it now
                     os.rmdir(self._made.pop())
         except OSError as error:
-            raise NodeError(f"wanted to put back {error.filename}, found: {error.strerror}") from error
+            raise NodeError(f"can't put back {error.filename}: {error.strerror}") from error
 
     def _make_directory(self, path: str) -> None:
         if not path or os.path.isdir(path):

@@ -31,7 +31,7 @@ class Base:
 def checked_name(name: str) -> str:
     """A handler's name as Kubernetes takes it (RuntimeClass: a DNS label). Raises UsageError."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--handler: wanted small letters, digits and dashes, found {name[:80]!r}")
+        raise UsageError(f"--handler: expected small letters, digits and dashes, got {name[:80]!r}")
     return name
 
 
@@ -41,13 +41,13 @@ def base(found: Effective, name: str | None, handler: str) -> Base:
     wanted = name or found.default
     if wanted not in others:
         raise UsageError(
-            f"--base: wanted a handler of this containerd ({', '.join(others)}), found {wanted!r}"
+            f"--base: expected a handler of this containerd ({', '.join(others)}), got {wanted!r}"
         )
     table = found.handlers[wanted]
     shim = table.get("runtime_type")
     if shim != RUNC_SHIM:
         raise NodeError(
-            f"wanted a handler of the shim {RUNC_SHIM} to build on, found {wanted!r} of {shim!r}: name one with --base"
+            f"expected a handler of the shim {RUNC_SHIM} to build on, got {wanted!r} of {shim!r}: name one with --base"
         )
     options = table.get("options") or {}
     return Base(wanted, str(options.get("BinaryName") or ""), table, options)

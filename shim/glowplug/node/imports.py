@@ -32,7 +32,7 @@ def added(text: bytes, imports: list[str] | None, path: str, handler: str, first
     found = _KEY.search(text)
     if found is None:
         raise NodeError(
-            f"wanted a line `imports = [` in the main file, found imports in another form: add {path} to it by hand"
+            f"expected a line `imports = [` in the main file, got imports in another form: add {path} to it by hand"
         )
     text = block.at(text, found.end(), f'  "{path}",', handler)
     return block.at_top(text, first, handler) if first else text

@@ -153,7 +153,7 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
 def checked_prefix(prefix: str) -> str:
     """Absolute, as containerd runs what lies there from wherever it is. Raises UsageError."""
     if not prefix.startswith("/"):
-        raise UsageError(f"--prefix: wanted an absolute path, found {prefix[:80]!r}")
+        raise UsageError(f"--prefix: expected an absolute path, got {prefix[:80]!r}")
     return prefix
 
 
@@ -161,7 +161,7 @@ def checked_prefix(prefix: str) -> str:
 def locked(config: str) -> Iterator[None]:
     """One of us at a time for this configuration. Raises UsageError, NodeError."""
     if not config.startswith("/"):
-        raise UsageError(f"--containerd-config: wanted an absolute path, found {config!r}")
+        raise UsageError(f"--containerd-config: expected an absolute path, got {config!r}")
     folder = os.path.dirname(config)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
@@ -171,7 +171,7 @@ def locked(config: str) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise NodeError(
-            f"wanted to work on {config}, found another `glowplug node` at it: wait for it"
+            f"can't work on {config}: another `glowplug node` is running, try again later"
         ) from None
     finally:
         os.close(descriptor)
@@ -232,10 +232,10 @@ def _runtime(place: Place, runtime: str | None) -> str:
     path = runtime or f"{place.prefix}/bin/glowplug-runtime"
     option = "--runtime" if runtime else "--prefix"
     if not path.startswith("/"):
-        raise UsageError(f"{option}: wanted an absolute path, found {path!r}")
+        raise UsageError(f"{option}: expected an absolute path, got {path!r}")
     if not os.access(path, os.X_OK) or os.path.isdir(path):
         raise UsageError(
-            f"{option}: wanted the program {path}, found none: hack/bootstrap-node.sh puts it there, "
+            f"{option}: expected the program {path}, but there is none: hack/bootstrap-node.sh puts it there, "
             "or name another with --runtime"
         )
     return path
@@ -262,7 +262,7 @@ def try_program(program: str, address: str) -> None:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["nothing"]
         raise NodeError(
-            f"wanted {program} to reach runc, found status {done.returncode} of --version ({said[-1]}): "
+            f"expected {program} to reach runc, got status {done.returncode} of --version ({said[-1]}): "
             f"is there a runc in {path or 'PATH'}?"
         )
     runtime = modules.runtime_of(program)

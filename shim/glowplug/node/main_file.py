@@ -74,8 +74,8 @@ class MainFile:
         if listed is None or (isinstance(listed, list) and all(map(_is_path, listed))):
             return listed
         raise NodeError(
-            f"wanted a list of paths as `imports` in {self.path}, found something else: "
-            "it was left as it is; mend it first"
+            f"expected a list of paths as `imports` in {self.path}, got something else: "
+            "it was left as it is; correct it first"
         )
 
     @property
@@ -98,7 +98,7 @@ class MainFile:
             return tomllib.loads(self.text.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise NodeError(
-                f"wanted TOML in {self.path}, found: {error}: it was left as it is; mend it first"
+                f"expected TOML in {self.path}, got: {error}: it was left as it is; correct it first"
             ) from None
 
 
@@ -109,7 +109,7 @@ def _is_path(value: object) -> bool:
 def read(path: str, handler: str, prefix: str) -> MainFile:
     """`prefix`: a handler whose program lies there is ours, marks or not. Raises UsageError, NodeError."""
     if os.path.isdir(path):
-        raise UsageError(f"--containerd-config: wanted a file, found the directory {path}")
+        raise UsageError(f"--containerd-config: expected a file, got the directory {path}")
     found = files.read(path)
     text, has_block = _clean(found, handler, prefix)
     bare = imports.dropped(text, drop_ins(path, handler))
@@ -239,6 +239,6 @@ def missing_version(main: MainFile) -> bool:
     named = [key for key in ("plugins", "disabled_plugins", "required_plugins") if keys.get(key)]
     if "version" in keys or named:
         raise NodeError(
-            f"wanted version 2 or newer in {main.path}, found version 1 ({', '.join(named) or 'said'}): {_TO_CONVERT}"
+            f"expected version 2 or newer in {main.path}, got version 1 ({', '.join(named) or 'said'}): {_TO_CONVERT}"
         )
     return True

@@ -36,7 +36,7 @@ def before(containerd: str, main: MainFile) -> Effective:
     found = effective.read(containerd, main.trial(text), main.path)
     if not found.has_cri:
         raise NodeError(
-            f"wanted containerd's CRI plugin, found it in disabled_plugins of {main.path}: take it out there first"
+            f"containerd's CRI plugin is in disabled_plugins of {main.path}: take it out there first"
         )
     return found
 
@@ -53,13 +53,13 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
         found = effective.read(containerd, draft.main, main.path, draft.beside)
     if name not in found.handlers:
         raise NodeError(
-            f"wanted the handler {name} in what containerd reads, found none: a file that {main.path} imports "
+            f"expected the handler {name} in what containerd reads, but there is none: a file that {main.path} imports "
             "replaces the section; nothing was done"
         )
     changed = effective.differences(was, found, name)
     if changed:
         raise NodeError(
-            f"wanted nothing but the handler to change, found that {', '.join(changed[:4])} would: nothing was done"
+            f"expected nothing but the handler to change, but {', '.join(changed[:4])} would: nothing was done"
         )
     return draft.plan
 
@@ -155,7 +155,7 @@ def _importing(main: MainFile, imported: str, trial: str) -> bytes:
 def _drop_in(path: str, name: str, text: str) -> bytes:
     there = read(path)
     if there is not None and not block.present(there, name):
-        raise NodeError(f"wanted to write {path}, found a file there that is not ours: rename it")
+        raise NodeError(f"can't write {path}: a file that is not ours is there: rename it")
     return block.at_top(b"", text, name)
 
 

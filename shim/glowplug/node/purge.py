@@ -50,7 +50,7 @@ def require_no_other(place: Place) -> None:
     ]
     if others:
         raise NodeError(
-            f"wanted to purge {place.prefix}, found that the handler {others[0]} is made of it too: "
+            f"can't purge {place.prefix}: the handler {others[0]} is made of it too: "
             f"uninstall that first (--handler {others[0]})"
         )
 
@@ -63,7 +63,7 @@ def require_no_agent() -> None:
     """Raises NodeError while it runs: it would make its directories anew."""
     if os.path.exists(paths.agent_socket()) and _answers():
         raise NodeError(
-            "wanted no agent, found one that answers: stop it first (`systemctl disable --now glowplug-agent`)"
+            "expected no agent, got one that answers: stop it first (`systemctl disable --now glowplug-agent`)"
         )
 
 
@@ -107,7 +107,7 @@ def _require_no_mount(targets: list[str]) -> None:
         points = [line.split()[4] for line in file]
     found = [point for point in points if any(f"{point}/".startswith(f"{target}/") for target in targets)]
     if found:
-        raise NodeError(f"wanted to remove its directory, found a mount at {found[0]}: unmount it first")
+        raise NodeError(f"can't remove its directory: a mount at {found[0]}: unmount it first")
 
 
 def _answers() -> bool:
@@ -129,5 +129,5 @@ def _removed(path: str) -> bool:
         else:
             return False
     except OSError as error:
-        raise NodeError(f"wanted to remove {path}, found: {error.strerror}: {error.filename}") from error
+        raise NodeError(f"can't remove {path}: {error.strerror}: {error.filename}") from error
     return True

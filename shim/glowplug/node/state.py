@@ -44,7 +44,7 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
         if found != program:
             has = "no such handler" if found is None else f"the handler with {found}"
             trouble.append(
-                f"wanted {place.handler} in the running containerd, found {has}: restart containerd"
+                f"expected {place.handler} in the running containerd, got {has}: restart containerd"
             )
     try:
         install.try_program(program, address)

@@ -16,7 +16,7 @@ def directory() -> str:
         if os.path.isdir(found):
             return os.path.normpath(found)
     raise NodeError(
-        f"wanted the templates in {sys.prefix}/share/glowplug/runtime_config, found none: install Glowplug anew"
+        f"there are no templates in {sys.prefix}/share/glowplug/runtime_config: install Glowplug anew"
     )
 
 
@@ -34,7 +34,7 @@ def names() -> list[str]:
 def read(name: str) -> str:
     """A template as it lies there. Raises UsageError: there is none of that name."""
     if name not in names():
-        raise UsageError(f"wanted one of {', '.join(names())}, found {name[:80]!r}")
+        raise UsageError(f"expected one of {', '.join(names())}, got {name[:80]!r}")
     with open(f"{directory()}/{name}") as file:
         return file.read()
 

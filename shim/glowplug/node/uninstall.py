@@ -49,13 +49,13 @@ def _pods(address: str, name: str, force: bool) -> list[str]:
         if force:
             return ["unknown"]
         raise NodeError(
-            f"wanted to know whether pods of the handler {name} run, found: {error}: nothing was changed; "
+            f"can't know whether pods of the handler {name} run: {error}: nothing was changed; "
             "--force takes it out all the same"
         ) from None
     if found and not force:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise NodeError(
-            f"wanted no pod of the handler {name}, found {len(found)} ({shown}): nothing was changed; "
+            f"expected no pod of the handler {name}, got {len(found)} ({shown}): nothing was changed; "
             "drain the node, or use --force, which leaves them running"
         )
     return found

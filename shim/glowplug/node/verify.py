@@ -35,7 +35,7 @@ def wait(address: str, handler: str, wanted: str | None, deadline_s: float = ANS
             seen = str(error)
         if time.monotonic() > until:
             what = f"the handler {handler} with {wanted}" if wanted is not None else f"no handler {handler}"
-            raise NodeError(f"wanted {what} in the running containerd within {deadline_s:g} s, found: {seen}")
+            raise NodeError(f"expected {what} in the running containerd within {deadline_s:g} s, got: {seen}")
         time.sleep(_POLL_S)
 
 

@@ -107,7 +107,7 @@ def _final(head: bytes) -> int | None:
 def _parsed(line: bytes) -> int:
     words = line.split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(words[1]):
-        raise ValueError("expected an HTTP answer, found something else")
+        raise ValueError("expected an HTTP answer, got something else")
     return int(words[1])
 
 

@@ -44,7 +44,7 @@ def init_pid(attempt: Attempt) -> int:
 def _processes(manifest: dict[str, object]) -> list[dict[str, object]]:
     processes = manifest.get("processes")
     if not isinstance(processes, list) or not processes:
-        raise CriuError("wanted the captured processes in the manifest, found none")
+        raise CriuError("expected the captured processes in the manifest, but there is none")
     return processes
 
 
@@ -53,7 +53,7 @@ def _compare(wanted: dict[str, object], found: dict[str, object]) -> None:
         if wanted.get(fact) != found[fact]:
             raise CriuError(
                 f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with another {fact}: "
-                f"wanted {wanted.get(fact)}, found {found[fact]}"
+                f"expected {wanted.get(fact)}, got {found[fact]}"
             )
 
 

@@ -47,7 +47,7 @@ class MetricsServer(WSGIServer):
             super().__init__((host, port), _Scrape)
         except OSError as error:
             raise HostError(
-                f"wanted to serve metrics on {listen}, found: {error.strerror}; see metrics_listen"
+                f"can't serve metrics on {listen}: {error.strerror}; see metrics_listen"
             ) from error
         self.set_app(_application(registry))
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)

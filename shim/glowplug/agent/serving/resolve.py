@@ -73,7 +73,7 @@ class Resolver:
         """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""
         container, directory = question.get("container"), question.get("bundle")
         if not isinstance(container, str) or not isinstance(directory, str):
-            raise UsageError("wanted container and bundle as text")
+            raise UsageError("expected container and bundle as text")
         spec = judged.spec_in(directory)
         return self.judge(self._containerd.container(container), spec, bundle.read(spec))
 

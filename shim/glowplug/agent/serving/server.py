@@ -69,7 +69,7 @@ def _answer(answers: Mapping[str, Answer], line: bytes) -> Mapping[str, object]:
         operation = question["op"]
         answer = answers[operation]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"error": f"wanted a JSON object whose op is one of: {', '.join(sorted(answers))}"}
+        return {"error": f"expected a JSON object whose op is one of: {', '.join(sorted(answers))}"}
     try:
         return answer(question)
     except (GlowplugError, OSError) as error:
@@ -86,7 +86,7 @@ def _make_way(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-    raise UsageError(f"wanted to listen on {path}, found an agent listening there: stop it first")
+    raise UsageError(f"can't listen on {path}: another agent listens there: stop it first")
 
 
 def _peer_uid(connection: socket.socket) -> int:

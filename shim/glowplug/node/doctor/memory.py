@@ -39,7 +39,7 @@ def _chosen(text: str) -> str:
     for word in text.split():
         if word.startswith("[") and word.endswith("]"):
             return word[1:-1]
-    raise HostError(f"wanted one word in brackets, found {text.strip()[:60]!r}")
+    raise HostError(f"expected one word in brackets, got {text.strip()[:60]!r}")
 
 
 def _read(name: str) -> str | None:

@@ -41,5 +41,5 @@ def version_numbers(text: str) -> tuple[int, ...]:
     parts = words[0].split(".") if words else []
     numbers = [int(part) for part in parts if part.isascii() and part.isdigit()]
     if not numbers or len(numbers) != len(parts):
-        raise HostError(f"wanted a version, found {text.strip()[:60]!r}")
+        raise HostError(f"expected a version, got {text.strip()[:60]!r}")
     return tuple(numbers)
