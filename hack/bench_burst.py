@@ -2,7 +2,7 @@
 
 Pods whose sandboxes run get their container made and started, several at once, under the handlers `runc` and
 `glowplug` in turns. StartContainer's medians, in milliseconds. By default as many at once as there are processors:
-with more of them the starts wait for each other, and each millisecond of processor time counts several times.
+with more of them the starts wait for each other, and each millisecond of CPU time counts several times.
 """
 
 import json

@@ -125,13 +125,13 @@ def _alone(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         print(f"  {time.monotonic() - began:6.1f} s  {kind}: {what}", flush=True)
 
     try:
-        figure = _measure(theirs, f"{folder}/{kind}", gpu, library, kind, gib, turns, tell)
+        figure = _measure(theirs, f"{folder}/{kind}", gpu, library, kind, gib, turns, report)
     except Exception as error:  # noqa: BLE001 - the other container's figures must not be lost
-        tell(f"FAILED: {type(error).__name__}: {error}")
+        report(f"FAILED: {type(error).__name__}: {error}")
         sys.exit(1)
     theirs.send(figure)
 
@@ -144,7 +144,7 @@ def _measure(
     kind: str,
     gib: float,
     turns: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> dict[str, Any]:
     os.makedirs(f"{folder}/container")
     stock, memory = f"{folder}/stock", f"{folder}/memory"
@@ -154,10 +154,10 @@ def _measure(
     with BareCuda(f"{folder}/container", workload) as container:
         container.start()
         expected = container.hash()
-        tell(f"holds {gib:g} GiB")
+        report(f"holds {gib:g} GiB")
         container.dump_away(stock)
         figure: dict[str, Any] = {"kind": kind, "gib": gib, "capture": container.seconds}
-        tell(f"captured: {container.seconds}")
+        report(f"captured: {container.seconds}")
         theirs.send("ready")
         theirs.recv()
         seconds: dict[str, list[float]] = {"stock": [], "ours": []}
@@ -166,10 +166,10 @@ def _measure(
         def turn(way: str, restore: Callable[[], float]) -> None:
             seconds[way].append(restore())
             parts[way].append(container.seconds)
-            tell(f"{way}: {seconds[way][-1]:.2f} s {container.seconds}")
+            report(f"{way}: {seconds[way][-1]:.2f} s {container.seconds}")
             if container.hash() != expected:
                 raise Failed(f"{kind} memory of {gib:g} GiB came back changed ({way})")
-            tell(f"{way}: every byte is as it was")
+            report(f"{way}: every byte is as it was")
             container.remove()
 
         if ours != stock:
@@ -178,7 +178,7 @@ def _measure(
         began = time.monotonic()
         taken = rewrite.take_out(ours, memory)
         figure["capture"]["rewrite"] = round(time.monotonic() - began, 4)
-        tell(f"rewritten in {figure['capture']['rewrite']} s: {taken}")
+        report(f"rewritten in {figure['capture']['rewrite']} s: {taken}")
         turn("ours", lambda: container.restore_ours(ours, memory))
         for _ in range(turns - 1):
             turn("stock", lambda: container.restore_stock(stock))

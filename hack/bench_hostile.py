@@ -112,10 +112,10 @@ def _captures(node: Node, pods: Pods, count: int, found: _Found) -> None:
         container.start()
         container.serves()
         began = time.monotonic()
-        told = wait_until(lambda: captures(node, pod), WITHIN_S, "word of the capture")  # noqa: B023
+        reported = wait_until(lambda: captures(node, pod), WITHIN_S, "word of the capture")  # noqa: B023
         found.capture_ms.append((time.monotonic() - began) * 1000)
-        if told[0]["result"] != "captured":
-            raise click.ClickException(f"expected a capture, got {told}")
+        if reported[0]["result"] != "captured":
+            raise click.ClickException(f"expected a capture, got {reported}")
         pod.remove()
 
 

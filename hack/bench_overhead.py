@@ -2,7 +2,7 @@
 
 The same pod under the handler `runc`, cold under `glowplug`, and restored, in turns. Counted are the processes
 beside the container's own (pause process and shim), their memory, and the memory of the container's cgroup: after
-the start, and the most that it ever was. Medians, in MiB. Memory of the agent is told once: it is the node's.
+the start, and the most that it ever was. Medians, in MiB. Memory of the agent is given once: it is the node's.
 """
 
 import json
@@ -53,13 +53,13 @@ def main(runs: int, memory_mb: int, file: str | None) -> None:
                 pod.remove()
         agent = _resident(node.agent_pid or 0) / MIB
     figures = {
-        kind: {name: round(statistics.median(values), 1) for name, values in told.items()}
-        for kind, told in found.items()
+        kind: {name: round(statistics.median(values), 1) for name, values in reported.items()}
+        for kind, reported in found.items()
     }
     names = list(figures["runc"])
     print(f"{'':10}" + "".join(f"{name:>18}" for name in names))
-    for kind, told in figures.items():
-        print(f"{kind:10}" + "".join(f"{told[name]:18.1f}" for name in names))
+    for kind, reported in figures.items():
+        print(f"{kind:10}" + "".join(f"{reported[name]:18.1f}" for name in names))
     print(f"the agent, once per node: {agent:.1f} MiB")
     result = {**figures, "agent_mib": round(agent, 1), "memory_mb": memory_mb, "runs": runs}
     print(json.dumps(result))

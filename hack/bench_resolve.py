@@ -87,7 +87,7 @@ def _measure(node: Node, checkpoints: int, of_this_workload: int, runs: int) -> 
 
 
 def _cpu_s(node: Node) -> float:
-    """Seconds of processor time that the agent has used (proc_pid_stat(5): utime, stime)."""
+    """Seconds of CPU time that the agent has used (proc_pid_stat(5): utime, stime)."""
     with open(f"/proc/{node.agent_pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -62,7 +62,7 @@ while [ $# -gt 0 ]; do
 done
 
 [[ $PREFIX =~ ^(/[A-Za-z0-9._-]+)+$ ]] || wrong "--prefix: expected a directory of plain letters, got '$PREFIX'"
-[ -z "$offline" ] || [ -z "$download" ] || wrong "use --offline or --download, not both"
+[ -z "$offline" ] || [ -z "$download" ] || wrong "expected --offline or --download, got both"
 [ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: expected a directory, but there is none at $offline"
 [ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: expected a program, but there is none at $criu"
 # Ours, empty, or not there: `glowplug node uninstall --purge` removes all of it.

@@ -84,7 +84,7 @@ class Bare:
         return self._line()
 
     def dump(self, images: str) -> None:
-        """Dump it to ``images`` while it stands still; it runs on afterwards."""
+        """Dump it to ``images`` while it is paused; it runs on afterwards."""
         with open(f"{self.scratch}/dump.conf", "w") as file:
             file.write(config.dump())
         self._runc(["pause", self.id])

@@ -1,4 +1,4 @@
-"""CRIU and runc that fail on demand: each a script in front of the real program, told by a file what to do.
+"""CRIU and runc that fail on demand: each a script in front of the real program, reported by a file what to do.
 
 What fails is outside our process, as it does on nodes: a program that is missing, ends, hangs, or is killed by
 somebody at a certain moment. In between the real programs do the real work.

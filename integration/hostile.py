@@ -66,7 +66,7 @@ def _run(
 
 
 def fifo(pods: Pods) -> Container:
-    """Whoever opens it waits for its other end; so does a dead NFS server's client, and nobody can tell."""
+    """Whoever opens it waits for its other end; so does a dead NFS server's client, and is known to nobody."""
 
     def mounts(root: str) -> tuple[Mount, ...]:
         os.makedirs(f"{root}/0")

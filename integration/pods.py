@@ -108,7 +108,7 @@ class Container:
         return body
 
     def state(self, port: int = PORT) -> dict[str, Any]:
-        """What the workload tells of itself, once it serves."""
+        """What the workload reports itself, once it serves."""
         self.serves(port)
         found: dict[str, Any] = json.loads(self.get("/state", port))
         return found

@@ -55,7 +55,7 @@ def _ancestors(pid: int) -> set[int]:
 
 
 def start_time(pid: int) -> str | None:
-    """In clock ticks since boot (proc_pid_stat(5), field 22); with the pid it names one process for ever.
+    """In clock ticks since boot (proc_pid_stat(5), field 22); with the pid it names one process forever.
 
     None for a process that is gone or a zombie.
     """

@@ -55,8 +55,8 @@ def capture_of(node: Node, pod: Pod) -> dict[str, Any]:
 def test_the_first_is_captured_when_it_is_ready_and_the_next_is_restored(agent: Node, pods: Pods) -> None:
     environment = env()
     first = started(pods, environment, annotated())
-    told = capture_of(agent, first.pod)
-    assert (told["result"], told["by"]) == ("captured", "agent"), told
+    reported = capture_of(agent, first.pod)
+    assert (reported["result"], reported["by"]) == ("captured", "agent"), reported
     state = first.state()
     second = started(pods, environment, annotated())
     assert outcome(agent, second) == "restored"
@@ -90,13 +90,13 @@ def manifest(node: Node, checkpoint: str) -> dict[str, Any]:
         ({"max_pause": "1ms"}, "and its pod allows 0.001 s"),
     ],
 )
-def test_what_can_not_be_captured_is_told_once_with_its_reason(
+def test_what_can_not_be_captured_is_reported_once_with_its_reason(
     said: dict[str, str], detail: str, agent: Node, pods: Pods
 ) -> None:
     container = started(pods, env(), annotated(**said))
-    told = capture_of(agent, container.pod)
-    assert told["result"] == "refused"
-    assert detail in told["detail"]
+    reported = capture_of(agent, container.pod)
+    assert reported["result"] == "refused"
+    assert detail in reported["detail"]
     assert container.state()
 
 
@@ -149,7 +149,7 @@ def test_one_that_serves_since_long_is_left_alone_by_an_agent_that_comes_later(
 
 
 @pytest.mark.parametrize("mode", ["observe", "off"])
-def test_the_node_can_be_turned_off_and_told_to_observe(mode: str, agent: Node, pods: Pods) -> None:
+def test_the_node_can_be_turned_off_and_asked_to_observe(mode: str, agent: Node, pods: Pods) -> None:
     environment = env()
     capture_of(agent, started(pods, environment, annotated()).pod)
     agent.stop_agent()
@@ -164,7 +164,7 @@ def test_the_node_can_be_turned_off_and_told_to_observe(mode: str, agent: Node, 
         agent.write_settings({})
 
 
-def test_a_restored_process_is_told(agent: Node, pods: Pods) -> None:
+def test_a_restored_process_is_reported(agent: Node, pods: Pods) -> None:
     """By a file with values of its own, there before it runs, and by a signal, once."""
     environment = env()
     said = annotated(restored_signal="USR1")

@@ -49,11 +49,11 @@ def test_a_burst_of_pods_is_captured_once(agent: Node, pods: Pods) -> None:
         if found != "restored"
     }
 
-    def told() -> dict[str, str]:
+    def reported() -> dict[str, str]:
         found = [one for one in records(agent) if one.get("event") == "capture" and one["pod"] in cold]
         return {one["pod"]: one["result"] for one in found}
 
-    results = wait_until(lambda: (found := told()).keys() == cold and found, WITHIN_S, "word of each")
+    results = wait_until(lambda: (found := reported()).keys() == cold and found, WITHIN_S, "word of each")
     assert results
     assert sorted(results.values()) == ["captured", *["not-needed"] * (len(cold) - 1)]
     assert agent.agent_pid

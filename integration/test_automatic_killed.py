@@ -61,7 +61,7 @@ def kill_both_at(step: str, node: Node, container: Container) -> str:
     child = capturing(node)
     os.kill(child, signal.SIGSTOP)
     died_in = str(journal(node, container)["step"])
-    node.stop_agent(signal.SIGKILL)  # first, or it tells of its capture's death
+    node.stop_agent(signal.SIGKILL)  # first, or it reports its capture's death
     os.kill(child, signal.SIGKILL)
     return died_in
 

@@ -1,4 +1,4 @@
-"""`glowplug capture` as a person uses it: what it tells, and `--stop`."""
+"""`glowplug capture` as a person uses it: what it says, and `--stop`."""
 
 import json
 import os
@@ -15,19 +15,19 @@ STEPS = ("find", "room", "freeze", "rewrite", "publish", "stop")
 
 def test_json_is_one_object_with_what_was_measured(agent: Node, pods: Pods) -> None:
     made = captured(agent, pods, env={"WORKLOAD_MEMORY_MB": "32"})
-    told = made.result
-    assert (told["namespace"], told["pod"], told["container"]) == ("default", "pod", "main")
-    assert len(told["checkpoint"]) == 32
-    assert told["bytes"] > 32 << 20
-    assert told["pause_s"] > 0 and told["predicted_pause_s"] > 0
-    assert set(STEPS) <= set(told["phases"])
-    path = f"{agent.names.cache}/checkpoints/{told['checkpoint']}"
+    reported = made.result
+    assert (reported["namespace"], reported["pod"], reported["container"]) == ("default", "pod", "main")
+    assert len(reported["checkpoint"]) == 32
+    assert reported["bytes"] > 32 << 20
+    assert reported["pause_s"] > 0 and reported["predicted_pause_s"] > 0
+    assert set(STEPS) <= set(reported["phases"])
+    path = f"{agent.names.cache}/checkpoints/{reported['checkpoint']}"
     assert os.stat(path).st_mode & 0o777 == 0o700
     with open(f"{path}/manifest.json") as file:
-        assert json.load(file)["measured"]["pause_s"] == told["pause_s"]
+        assert json.load(file)["measured"]["pause_s"] == reported["pause_s"]
 
 
-def test_steps_are_told_as_lines_in_a_pipe_and_as_one_that_changes_on_a_terminal(
+def test_steps_are_reported_as_lines_in_a_pipe_and_as_one_that_changes_on_a_terminal(
     agent: Node, pods: Pods
 ) -> None:
     pods.run(name="shown").serving()
@@ -35,8 +35,8 @@ def test_steps_are_told_as_lines_in_a_pipe_and_as_one_that_changes_on_a_terminal
     done = subprocess.run(command, env=agent.env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    told = dict.fromkeys(line.split(":")[0] for line in lines[:-1])
-    assert [step for step in told if step in STEPS] == [*STEPS]
+    reported = dict.fromkeys(line.split(":")[0] for line in lines[:-1])
+    assert [step for step in reported if step in STEPS] == [*STEPS]
     assert lines[-1].startswith("captured default/shown/main as ") and "paused" in lines[-1]
     main, side = pty.openpty()
     with subprocess.Popen(command, env={**agent.env, "TERM": "xterm"}, stdout=side, stderr=side) as running:

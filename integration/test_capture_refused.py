@@ -75,12 +75,12 @@ def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:
 
 def test_a_container_that_has_ended(agent: Node, idle: Container) -> None:
     idle.stop()
-    assert "found none of default/idle" in refused(capture(agent, "default", "idle"))
+    assert "there is none of default/idle" in refused(capture(agent, "default", "idle"))
 
 
 def test_a_container_that_was_not_started(agent: Node, pods: Pods) -> None:
     pods.run(name="waits").container(command=IDLE)
-    assert "found none of default/waits" in refused(capture(agent, "default", "waits"))
+    assert "there is none of default/waits" in refused(capture(agent, "default", "waits"))
 
 
 def test_a_container_that_somebody_paused(agent: Node, idle: Container) -> None:

@@ -27,7 +27,7 @@ FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """What the workload told just before the capture, and twice after the restore."""
+    """What the workload reported just before the capture, and twice after the restore."""
 
     before: Any
     first: Any
@@ -80,13 +80,13 @@ def test_a_hole_stays_a_hole(twins: Twins) -> None:
 
 
 def test_two_names_are_one_file(twins: Twins) -> None:
-    told = twins.restored.exec("stat", "-c", "%i", "/data/made/added", "/data/made/below/hard").stdout.split()
-    assert told[0] == told[1]
+    reported = twins.restored.exec("stat", "-c", "%i", "/data/made/added", "/data/made/below/hard").stdout.split()
+    assert reported[0] == reported[1]
 
 
 @pytest.mark.parametrize("feature", ["unlinked", "gone_directory", "gone_linked", "gone_copied"])
 def test_an_open_file_without_its_name_goes_on(twins: Twins, feature: str) -> None:
-    before, first, second = (told[feature] for told in (twins.before, twins.first, twins.second))
+    before, first, second = (reported[feature] for reported in (twins.before, twins.first, twins.second))
     assert first == {**before, "added": first["added"]} and first["added"] > before["added"]
     assert second == {**first, "added": first["added"] + 1}
     assert before.get("is_named", True)
@@ -104,7 +104,7 @@ def test_no_name_is_left_that_criu_made(twins: Twins) -> None:
 
 @pytest.mark.parametrize(("feature", "same"), [("memfd", "same_by_descriptor"), ("shm_map", "same_by_name")])
 def test_shared_memory_goes_on(twins: Twins, feature: str, same: str) -> None:
-    before, first, second = (told[feature] for told in (twins.before, twins.first, twins.second))
+    before, first, second = (reported[feature] for reported in (twins.before, twins.first, twins.second))
     assert first == {**before, "tries": first["tries"]} and first["tries"] > before["tries"]
     assert second == {**first, "tries": first["tries"] + 1}
     assert second[same]

@@ -47,7 +47,7 @@ WORKER = dataclasses.replace(
     ids=["kubelet", "restricted", "capabilities", "privileged"],
 )
 def test_credentials_and_limits_are_the_same(agent: Node, pods: Pods, security: Security) -> None:
-    """As the kernel tells of the process from outside, and as it sees itself."""
+    """As the kernel reports the process from outside, and as it sees itself."""
     facts: list[dict[str, object]] = []
     before = captured(
         agent,
@@ -60,9 +60,9 @@ def test_credentials_and_limits_are_the_same(agent: Node, pods: Pods, security: 
     _, container = before.restored(agent, pods)
     now = process.credentials(container.pid)
     assert {**now, "state": ""} == {**facts[0], "state": ""}
-    told, was = container.state()["process"], before.state["process"]
+    reported, was = container.state()["process"], before.state["process"]
     for fact in ("ids", "capabilities", "no_new_privs", "seccomp", "umask", "nofile", "oom_score_adj"):
-        assert told[fact] == was[fact], fact
+        assert reported[fact] == was[fact], fact
 
 
 def test_masked_and_readonly_paths_hold(agent: Node, pods: Pods) -> None:

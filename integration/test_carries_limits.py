@@ -1,4 +1,4 @@
-"""Limits are the new pod's: in force on the restored tree, seen by it, and too small a one is no match."""
+"""Limits are the new pod's: active on the restored tree, seen by it, and too small a one is no match."""
 
 import os
 from collections.abc import Iterator

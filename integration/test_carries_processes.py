@@ -61,7 +61,7 @@ def test_a_stop_is_a_sigterm_and_its_code_is_the_exit_code(restored: Container) 
 
 
 @pytest.mark.parametrize(("code", "reason"), [(0, "Completed"), (3, "Error")])
-def test_an_end_of_its_own_is_told(restored: Container, code: int, reason: str) -> None:
+def test_an_end_of_its_own_is_reported(restored: Container, code: int, reason: str) -> None:
     restored.get(f"/exit?code={code}")
     ended = restored.ended()
     assert (ended.exit_code, ended.reason) == (code, reason)
@@ -80,8 +80,8 @@ def test_exec_runs_beside_the_restored_processes(family: Captured, restored: Con
     seen = restored.exec("cat", "/data/token", "/proc/1/comm").stdout
     assert seen == f"{family.state['token']['layer']}python3\n".encode()
     for namespace in ("pid", "mnt", "net", "ipc", "uts", "cgroup"):
-        told = restored.exec("ls", "-l", f"/proc/self/ns/{namespace}", f"/proc/1/ns/{namespace}").stdout
-        own, first = (line.split()[-1] for line in told.splitlines())
+        reported = restored.exec("ls", "-l", f"/proc/self/ns/{namespace}", f"/proc/1/ns/{namespace}").stdout
+        own, first = (line.split()[-1] for line in reported.splitlines())
         assert own == first, namespace
 
 

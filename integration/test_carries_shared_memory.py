@@ -36,14 +36,14 @@ def expect_all(node: Node, pods: Pods, mounts: Any) -> None:
     before = captured(node, pods, env=ENV, mounts=mounts)
     for _ in range(2):
         pod, container = before.restored(node, pods)
-        told = container.state()
+        reported = container.state()
         for feature in ("segment", "shm_closed", "semaphores_named"):
-            assert told[feature] == before.state[feature], feature
-        assert told["segment"]["left"] == []
-        assert set(told["segment"]["same"].values()) == {True}
-        assert told["semaphores_named"] == {"held": 2, "by_name": 2}
-        assert told["semaphores_multiprocess"] == FREE == before.state["semaphores_multiprocess"]
-        assert told["shm_map"]["same_by_name"]
+            assert reported[feature] == before.state[feature], feature
+        assert reported["segment"]["left"] == []
+        assert set(reported["segment"]["same"].values()) == {True}
+        assert reported["semaphores_named"] == {"held": 2, "by_name": 2}
+        assert reported["semaphores_multiprocess"] == FREE == before.state["semaphores_multiprocess"]
+        assert reported["shm_map"]["same_by_name"]
         assert b"link_remap" not in container.exec("ls", "/dev/shm", "/tmp", "/scratch").stdout
         pod.remove()
 

@@ -81,8 +81,8 @@ def twins(node: Node, outside: Outside) -> Iterator[Twins]:
 
 
 def test_unix_sockets_live_on_with_what_is_in_their_queues(twins: Twins) -> None:
-    told = twins.after["unix_pair"]
-    assert told["received"] == told["sent"] - 1 > twins.before["unix_pair"]["received"]
+    reported = twins.after["unix_pair"]
+    assert reported["received"] == reported["sent"] - 1 > twins.before["unix_pair"]["received"]
     assert twins.after["unix_server"] == {"kept": True, "fresh": True}
 
 
@@ -124,7 +124,7 @@ def test_a_capture_breaks_no_connection_of_the_running_container(
         assert done.returncode == 0, done.stderr
         visitor.sendall(b"after")
         assert visitor.recv(64) == b"after"
-        told = container.state()
-    assert told["tcp_outside"]["is"] == told["tcp_own_address"]["is"] == "open"
-    assert told["tcp_inside"] == told["unix_server"] == {"kept": True, "fresh": True}
+        reported = container.state()
+    assert reported["tcp_outside"]["is"] == reported["tcp_own_address"]["is"] == "open"
+    assert reported["tcp_inside"] == reported["unix_server"] == {"kept": True, "fresh": True}
     assert outside.lost == lost

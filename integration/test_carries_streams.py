@@ -37,7 +37,7 @@ def all_said(container: Container, count: int) -> list[int]:
 
 
 def test_a_log_goes_on_with_the_next_line(node: Node, spoken: Captured, pods: Pods) -> None:
-    """No line of the captured container's is told again, none is lost."""
+    """No line of the captured container's is reported again, none is lost."""
     _, container = spoken.restored(node, pods)
     container.get("/say?lines=100")
     assert all_said(container, 100) == list(range(100, 200))
@@ -63,8 +63,8 @@ def test_lines_written_all_the_time_are_neither_lost_nor_doubled(agent: Node, po
         agent, pods, env={"WORKLOAD_LOG_MS": str(LOG_MS)}, before=logs.append, after=_waits_for_more
     )
     for stream, word in (("stdout", "out "), ("stderr", "err ")):
-        told = said(logs[0], stream, word)
-        assert told == list(range(len(told)))
+        reported = said(logs[0], stream, word)
+        assert reported == list(range(len(reported)))
     _, container = writer.restored(agent, pods)
     wait_until(lambda: len(said(container, "stderr", "err ")) >= 50, 10, "fifty lines")
     for stream, word in (("stdout", "out "), ("stderr", "err ")):

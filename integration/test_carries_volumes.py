@@ -123,10 +123,10 @@ def test_an_empty_dir_travels(agent: Node, pods: Pods) -> None:
 
     before = captured(agent, pods, mounts=mounts, before=fill)
     _, container = before.restored(agent, pods)
-    told = container.exec(
+    reported = container.exec(
         "stat", "-c", "%a %u %g", "/scratch/below/file", "/scratch/below", "/scratch"
     ).stdout
-    assert told == b"600 1000 2000\n700 0 0\n777 0 0\n"
+    assert reported == b"600 1000 2000\n700 0 0\n777 0 0\n"
     assert container.exec("cat", "/scratch/below/file").stdout == b"kept\n"
     with open(f"{container.spec.mounts[0].host_path}/below/file") as file:
         assert file.read() == "kept\n"

@@ -89,10 +89,10 @@ def test_only_running_containers_of_that_pod_are_found(containerd: Containerd, p
         containerd.container("nothing")
 
 
-def test_an_end_is_told_as_an_event(containerd: Containerd, pods: Pods) -> None:
+def test_an_end_is_reported_as_an_event(containerd: Containerd, pods: Pods) -> None:
     container = pods.run(handler="runc").serving()
     seen: list[Event] = []
-    told, begun = threading.Event(), threading.Event()
+    reported, begun = threading.Event(), threading.Event()
     stream = containerd.events(["/tasks/exit", "/tasks/exec-started"])
 
     def watch() -> None:
@@ -100,7 +100,7 @@ def test_an_end_is_told_as_an_event(containerd: Containerd, pods: Pods) -> None:
             begun.set()
             if event.container_id == container.id and event.topic == "/tasks/exit" and not event.exec_id:
                 seen.append(event)
-                told.set()
+                reported.set()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -108,7 +108,7 @@ def test_an_end_is_told_as_an_event(containerd: Containerd, pods: Pods) -> None:
     wait_until(lambda: container.exec("true") and begun.is_set(), 10, "an event of an exec")
     pid = container.pid
     containerd.kill(container.id, 9)
-    assert told.wait(10)
+    assert reported.wait(10)
     assert [(event.pid, event.exit_status) for event in seen] == [(pid, 137)]
     stream.close()
     watcher.join(10)

@@ -34,7 +34,7 @@ def test_a_node_with_an_agent_is_ready(agent: Node) -> None:
     assert found["handler: annotations"]["level"] == "ok"
     assert found["handler: runc's state"]["found"] == agent.names.runc_root
     assert "MB/s" in found["cache: speed"]["found"]
-    assert not [one for one in found.values() if one["found"].startswith("can't tell")]
+    assert not [one for one in found.values() if one["found"].startswith("does not know")]
     # It leaves nothing: no file that it measured with, no process.
     assert (sorted(os.listdir(agent.names.cache)), process.children(os.getpid())) == before
 
@@ -54,7 +54,7 @@ def test_without_criu_it_says_so(agent: Node, request: pytest.FixtureRequest) ->
     assert (status, wrong(found)) == (1, ["CRIU", "CRIU on this kernel"])
     assert "CRIU is not installed at /nonexistent/criu" in found["CRIU"]["found"]
     assert "hack/bootstrap-node.sh" in found["CRIU"]["fix"]
-    assert found["CRIU's features"]["found"].startswith("can't tell: /nonexistent/criu can't be run")
+    assert found["CRIU's features"]["found"].startswith("unknown: /nonexistent/criu can't be run")
 
 
 def test_a_terminal_of_80_columns_is_not_overrun(agent: Node) -> None:

@@ -1,4 +1,4 @@
-"""Whoever asks why a pod started as it did is told, in one command, and nobody is told a secret."""
+"""Whoever asks why a pod started as it did is reported, in one command, and nobody is reported a secret."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def glowplug(node: Node, *arguments: str, status: int = 0) -> str:
 
 
 def explained(node: Node, *arguments: str) -> dict[str, Any]:
-    """The one container that `explain --json` tells of."""
+    """The one container that `explain --json` reports."""
     found: list[dict[str, Any]] = json.loads(glowplug(node, "explain", "--json", *arguments))["containers"]
     assert len(found) == 1
     return found[0]
@@ -138,7 +138,7 @@ def test_another_namespace_s_checkpoints_are_never_named(agent: Node, web: Captu
         assert NAMESPACE not in text
 
 
-def test_a_bundle_is_told_what_the_agent_would_answer(
+def test_a_bundle_is_reported_what_the_agent_would_answer(
     agent: Node, web: Captured, pods: Pods, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As it was made, and as it lies there after a cold start, which has edited it (docs/edits.md)."""

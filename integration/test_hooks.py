@@ -34,8 +34,8 @@ def engine(pods: Pods, environment: dict[str, str], said: dict[str, str]) -> Con
     return started(pods, environment, said, command=ENGINE)
 
 
-def told(container: Container) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(container.get("/told"))
+def reported(container: Container) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(container.get("/reported"))
     return found
 
 
@@ -66,15 +66,15 @@ def test_an_engine_sleeps_in_its_checkpoint_and_wakes_in_every_start(
     first = engine(pods, environment, said)
     found = capture_of(agent, first.pod)
     assert found["result"] == "captured", found
-    before = told(first)
-    assert (before["told"], before["asleep"]) == ([sleep, *wake], False)
+    before = reported(first)
+    assert (before["reported"], before["asleep"]) == ([sleep, *wake], False)
     assert complete(first) == ANSWER
     second = engine(pods, environment, said)
     assert outcome(agent, second) == "restored"
-    wait_until(lambda: not told(second)["asleep"], WAKES_WITHIN_S, "the engine awake")
+    wait_until(lambda: not reported(second)["asleep"], WAKES_WITHIN_S, "the engine awake")
     assert [one["result"] for one in hooks_after_restore(agent, second)] == ["done"]
-    after = told(second)
-    assert (after["told"], after["token"]) == ([sleep, *wake], before["token"])
+    after = reported(second)
+    assert (after["reported"], after["token"]) == ([sleep, *wake], before["token"])
     assert complete(second) == ANSWER
 
 
@@ -173,16 +173,16 @@ def test_a_copy_that_answers_otherwise_is_ended_and_its_checkpoint_quarantined(
     found = capture_of(agent, first.pod)
     assert found["result"] == "captured", found
     second = engine(pods, environment, said)
-    (told_of,) = hooks_after_restore(agent, second)
-    assert told_of["result"] == "failed"
+    (reports_of,) = hooks_after_restore(agent, second)
+    assert reports_of["result"] == "failed"
     assert re.search(
         r"expected the answer sha256:[0-9a-f]{16}, got sha256:[0-9a-f]{16}: the tokens differ",
-        told_of["detail"],
+        reports_of["detail"],
     )
     assert second.ended().exit_code == 137
     store = Store(agent.names.cache)
     reason = store.state(found["checkpoint"]).quarantine
-    assert reason is not None and told_of["detail"] in str(reason)
+    assert reason is not None and reports_of["detail"] in str(reason)
     third = engine(pods, environment, said)
     assert outcome(agent, third).startswith("cold:")
     wait_until(lambda: serves(third), WAKES_WITHIN_S, "the server of the cold start")
@@ -206,8 +206,8 @@ def test_an_engine_that_does_not_wake_is_ended_and_starts_cold(
     found = capture_of(agent, first.pod)
     assert found["result"] == "captured", found
     second = engine(pods, environment, said)
-    (told_of,) = hooks_after_restore(agent, second)
-    assert told_of["result"] == "failed" and said_of in told_of["detail"]
+    (reports_of,) = hooks_after_restore(agent, second)
+    assert reports_of["result"] == "failed" and said_of in reports_of["detail"]
     assert second.ended().exit_code == 137
 
 
@@ -220,8 +220,8 @@ def test_a_wake_that_fails_at_first_is_tried_again(agent: Node, pods: Pods) -> N
     assert (found["result"], found.get("detail")) == ("captured", None), found
     assert complete(first) == ANSWER
     second = engine(pods, environment, said)
-    (told_of,) = hooks_after_restore(agent, second)
-    assert (told_of["result"], told_of["tries"]) == ("done", 2)
+    (reports_of,) = hooks_after_restore(agent, second)
+    assert (reports_of["result"], reports_of["tries"]) == ("done", 2)
     assert complete(second) == ANSWER
 
 
@@ -254,7 +254,7 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
         'POST /sleep?level=1 on port 8000: the engine answered 500: {"error": "device is busy"}'
         in found["detail"]
     )
-    assert told(container)["told"] == ["/sleep?level=1", "/wake_up"]
+    assert reported(container)["reported"] == ["/sleep?level=1", "/wake_up"]
 
 
 def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Node, pods: Pods) -> None:
@@ -279,14 +279,14 @@ def test_an_agent_that_comes_back_repeats_no_hook_and_forgets_none(agent: Node, 
     )
     first = engine(pods, environment, said)
     assert capture_of(agent, first.pod)["result"] == "captured"
-    assert told(first)["signals"] == 1
+    assert reported(first)["signals"] == 1
     second = engine(pods, environment, said)
     assert hooks_after_restore(agent, second)[0]["result"] == "done"
     agent.stop_agent()
     agent.start_agent()
     third = engine(pods, environment, said)
     assert hooks_after_restore(agent, third)[0]["result"] == "done"
-    assert told(second)["told"] == told(third)["told"] == ["/wake_up"]
+    assert reported(second)["reported"] == reported(third)["reported"] == ["/wake_up"]
 
 
 def test_one_that_can_not_be_woken_is_ended_and_starts_cold(agent: Node, pods: Pods) -> None:

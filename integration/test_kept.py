@@ -207,7 +207,7 @@ def said(container: Container) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reported:
     """`said`: what the checks say in the first pod after its capture, and in two that were restored. `reloaded`: what
     the program that watches its settings says once the kubelet has swapped those of the two. `differs`: what the kernel
     says otherwise of the two than of the first before its capture."""
@@ -218,7 +218,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def restored(node: Node) -> Iterator[Told]:
+def restored(node: Node) -> Iterator[Reported]:
     node.ensure_agent()
     pods = Pods(node)
     case = secrets.token_hex(4)
@@ -230,19 +230,19 @@ def restored(node: Node) -> Iterator[Told]:
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["trial"] == "passed", done.stdout
-        told = Told([said(container)], [], [])
+        reported = Reported([said(container)], [], [])
         pod.remove()
         for cpus in (os.sched_getaffinity(0), {min(os.sched_getaffinity(0))}):
             with containerd_on(node, cpus):
                 pod, container = start(node, pods, KEPT, case, TRIED, write_on=True)
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
-            told.differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
-            told.said.append(said(container))
+            reported.differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
+            reported.said.append(said(container))
             PodDirectory(node, pod.spec.uid).config_map("settings", {"a.conf": "two"}, "/etc/settings")
-            told.reloaded.append(said(container)["volumes:reloaded"])
+            reported.reloaded.append(said(container)["volumes:reloaded"])
             pod.remove()
-        yield told
+        yield reported
     finally:
         pods.remove_all()
 
@@ -279,16 +279,16 @@ def serving(container: Container) -> None:
 
 @pytest.mark.parametrize("program", KEPT)
 @pytest.mark.parametrize("turn", [0, 1, 2], ids=["captured", "restored", "restored-again"])
-def test_it_is_as_it_was(restored: Told, program: str, turn: int) -> None:
+def test_it_is_as_it_was(restored: Reported, program: str, turn: int) -> None:
     assert restored.said[turn][program] == ""
 
 
-def test_a_config_map_that_is_swapped_is_read_anew(restored: Told) -> None:
+def test_a_config_map_that_is_swapped_is_read_anew(restored: Reported) -> None:
     assert restored.reloaded == ["", ""]
 
 
 @pytest.mark.parametrize("turn", [0, 1], ids=["restored", "restored-again"])
-def test_the_kernel_says_the_same_of_each_process(restored: Told, turn: int) -> None:
+def test_the_kernel_says_the_same_of_each_process(restored: Reported, turn: int) -> None:
     assert not restored.differs[turn], "\n".join(restored.differs[turn])
 
 

@@ -30,9 +30,9 @@ def test_after_two_captures_without_a_restore_the_differing_part_is_named(
         one = started(pods, {**environment, "SHARD": secrets.token_hex(4)}, annotated())
         assert capture_of(backing_off, one.pod)["result"] == "captured"
     third = started(pods, {**environment, "SHARD": secrets.token_hex(4)}, annotated())
-    told = capture_of(backing_off, third.pod)
-    assert (told["result"], told["slug"]) == ("refused", "never-restored"), told
-    assert "2 captures of this workload were never restored: its pods differ in env.SHARD" in told["detail"]
+    reported = capture_of(backing_off, third.pod)
+    assert (reported["result"], reported["slug"]) == ("refused", "never-restored"), reported
+    assert "2 captures of this workload were never restored: its pods differ in env.SHARD" in reported["detail"]
     shown = glowplug(backing_off, "explain", "-n", third.pod.spec.namespace, third.pod.spec.name)
     assert "its pods differ in env.SHARD" in shown
     assert "env SHARD" in shown  # the verdict on each checkpoint says the same

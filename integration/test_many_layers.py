@@ -36,8 +36,8 @@ def test_a_container_on_a_hundred_layers_is_restored(image: str, agent: Node, po
     env = {"WORKLOAD": "layer", "CASE": secrets.token_hex(4)}
     before = captured(agent, pods, image=image, env=env)
     _, container = before.restored(agent, pods)
-    told = container.state()
-    assert told["layer"] == before.state["layer"]
+    reported = container.state()
+    assert reported["layer"] == before.state["layer"]
     listed = container.exec("ls", "/srv/layers").stdout.split()
     assert len(listed) == LAYERS
     root = next(

@@ -30,14 +30,14 @@ def test_three_generations(agent: Node, pods: Pods) -> None:
         generations.append(Captured(result["checkpoint"], state, result, before.fields, before.pod_fields))
     _, container = generations[-1].restored(agent, pods)
     assert container.exec("cat", "/data/generations").stdout == b"1\n2\n"
-    told = container.state()
-    assert [name for name in FEATURES.split(",") if "error" in told[name]] == []
-    assert told["signals"]["SIGUSR1"] == 2
-    assert told["processes"]["child"]["token"] == first.state["processes"]["child"]["token"]
-    assert told["unix_server"] == told["tcp_inside"] == {"kept": True, "fresh": True}
-    assert told["tcp_own_address"] == {"address": container.pod.ip, "is": "open"}
-    assert told["gone_linked"]["token"] == first.state["gone_linked"]["token"]
-    assert told["threads"]["counting"] == first.state["threads"]["counting"]
+    reported = container.state()
+    assert [name for name in FEATURES.split(",") if "error" in reported[name]] == []
+    assert reported["signals"]["SIGUSR1"] == 2
+    assert reported["processes"]["child"]["token"] == first.state["processes"]["child"]["token"]
+    assert reported["unix_server"] == reported["tcp_inside"] == {"kept": True, "fresh": True}
+    assert reported["tcp_own_address"] == {"address": container.pod.ip, "is": "open"}
+    assert reported["gone_linked"]["token"] == first.state["gone_linked"]["token"]
+    assert reported["threads"]["counting"] == first.state["threads"]["counting"]
 
 
 def test_a_container_captured_twice_goes_on(agent: Node, pods: Pods) -> None:

@@ -1,7 +1,7 @@
 """A stand-in for a Kubernetes API server: it is outside of our process, and none can be had for a unit test.
 
 It speaks the few endpoints that the agent uses, checks what a real one would (paths, content types, uid
-preconditions), and keeps pods, nodes and events as it was told.
+preconditions), and keeps pods, nodes and events as it was reported.
 """
 
 import base64
@@ -97,7 +97,7 @@ class _Request(BaseHTTPRequestHandler):
         content_type = self.headers.get("Content-Type") or ""
         query, plain = parse_qs(where.query), json.loads(body or b"{}")
         status, said = (
-            (fails, {"kind": "Status", "message": "as told"})
+            (fails, {"kind": "Status", "message": "as reported"})
             if fails
             else respond(self.server, self.command, where.path, query, content_type, plain)
         )

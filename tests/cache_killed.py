@@ -1,6 +1,6 @@
 """Work that is killed at its n-th system call: a forked child does it, and sends itself SIGKILL there.
 
-The calls are those that Python's audit events tell; fsync and write are made to tell too.
+The calls are those that Python's audit events report; fsync and write are made to report too.
 """
 
 import os
@@ -28,11 +28,11 @@ class DiesAt:
 
 
 def audited(call: Callable[..., object], event: str) -> Callable[..., object]:
-    def told(*arguments: object) -> object:
+    def reported(*arguments: object) -> object:
         sys.audit(event)
         return call(*arguments)
 
-    return told
+    return reported
 
 
 def child(work: Callable[[], object], number: int) -> NoReturn:

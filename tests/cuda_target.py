@@ -1,4 +1,4 @@
-"""CUDA processes for tests: targets on the fake driver, and the script that tells the driver what to do."""
+"""CUDA processes for tests: targets on the fake driver, and the script that shows the driver what to do."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def test_what_was_used_last_comes_first_and_what_is_shared_is_everybodys(node: N
     assert Warm(store).held() == [("a", "llama:1"), (EVERY_NAMESPACE, "llama:2")]
 
 
-def test_what_is_set_apart_or_damaged_is_not_held(node: Node) -> None:
-    apart, damaged = node.published(), node.published("2026-03-02T12:00:00Z")
+def test_what_is_quarantined_or_damaged_is_not_held(node: Node) -> None:
+    quarantined, damaged = node.published(), node.published("2026-03-02T12:00:00Z")
     node.published("2026-03-03T12:00:00Z", image_name="whole:1")
-    node.store.quarantine(apart, "check: damaged")
+    node.store.quarantine(quarantined, "check: damaged")
     with open(f"{node.store.path(damaged)}/manifest.json", "w") as file:
         file.write("{")
     assert [image for _, image in Warm(node.store).held()] == ["whole:1"]

@@ -1,4 +1,4 @@
-"""The hook after a capture: its turn comes whatever happened, and what it met is told."""
+"""The hook after a capture: its turn comes whatever happened, and what it met is reported."""
 
 import errno
 import json
@@ -42,7 +42,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     signal.signal(signal.SIGTERM, before)
 
 
-def told(served: Served, before: str, after: str) -> dict[str, Any]:
+def reported(served: Served, before: str, after: str) -> dict[str, Any]:
     """What is recorded of a capture with these hooks."""
     task = Task(
         config=Config(containerd_socket=served.socket),
@@ -69,19 +69,19 @@ def signals(served: Served) -> list[int]:
     return [one.signal for one in served.requests if isinstance(one, tasks_pb2.KillRequest)]
 
 
-def test_a_hook_after_the_capture_that_fails_is_told_with_the_capture(
+def test_a_hook_after_the_capture_that_fails_is_reported_with_the_capture(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda *_: Result("ab" * 16, "models", "web", "main", 0.4, 7))
     served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no such process"))
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "failed"
     assert found["detail"].startswith("signal: ") and "; after-capture: signal: " in found["detail"]
 
     for file in Path(paths.spool()).iterdir():
         file.unlink()
     served.answer(methods.KILL_TASK, lambda asked, context: _only(signal.SIGUSR1, asked, context))
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "captured" and found["detail"].startswith("after-capture: signal: ")
 
 
@@ -91,12 +91,12 @@ def test_it_has_its_turn_after_a_capture_that_failed(served: Served, monkeypatch
 
     monkeypatch.setattr(pipeline, "run", fail)
     served.answer(methods.KILL_TASK, Empty())
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert (found["result"], found["detail"]) == ("failed", "broke")
     assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
 
 
-def test_what_the_system_refuses_is_told_in_its_words(
+def test_what_the_system_refuses_is_reported_in_its_words(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -104,7 +104,7 @@ def test_what_the_system_refuses_is_told_in_its_words(
 
     monkeypatch.setattr(pipeline, "run", fail)
     served.answer(methods.KILL_TASK, Empty())
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "failed" and "Input/output error" in found["detail"]
     assert signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
 
@@ -119,12 +119,12 @@ def test_a_container_that_is_refused_by_its_spec_is_not_touched(
 
     monkeypatch.setattr(pipeline, "look", refuse_it)
     served.answer(methods.KILL_TASK, Empty())
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert (found["result"], found["slug"]) == ("refused", "changed")
     assert signals(served) == []
 
 
-def test_trouble_is_told_even_where_the_refusal_itself_may_pass(
+def test_an_error_is_reported_even_where_the_refusal_itself_may_pass(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse_it(*_: object) -> None:
@@ -133,7 +133,7 @@ def test_trouble_is_told_even_where_the_refusal_itself_may_pass(
 
     monkeypatch.setattr(pipeline, "run", refuse_it)
     served.answer(methods.KILL_TASK, Empty())
-    found = told(served, "signal:USR1", "signal:USR2")
+    found = reported(served, "signal:USR1", "signal:USR2")
     assert found["detail"].startswith("there is no room now; after-capture: signal: ")
 
 
@@ -148,8 +148,8 @@ def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
 
     monkeypatch.setattr(pipeline, "run", refuse_it)
     served.answer(methods.KILL_TASK, Empty())
-    answer = told(served, "signal:USR1", "signal:USR2")
-    assert (answer["passing"], answer["told"], answer["slug"]) == (True, False, slug)
+    answer = reported(served, "signal:USR1", "signal:USR2")
+    assert (answer["passing"], answer["reported"], answer["slug"]) == (True, False, slug)
 
     learned = SimpleNamespace(require_capture=lambda workload: None)
     children = SimpleNamespace(capture=lambda task: answer)

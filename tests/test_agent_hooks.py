@@ -1,4 +1,4 @@
-"""Hooks end in time, and what they say holds nothing of what they were told to run."""
+"""Hooks end in time, and what they say holds nothing of what they were asked to run."""
 
 from collections.abc import Iterator
 from pathlib import Path

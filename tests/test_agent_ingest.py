@@ -1,4 +1,4 @@
-"""Whoever takes a record in, everybody is told of it: log, judgement of the checkpoint, and the tellers."""
+"""Whoever takes a record in, everybody gets it: log, judgement of the checkpoint, and the reporters."""
 
 import json
 import logging
@@ -26,66 +26,66 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def listening(node: Node) -> tuple[History, list[Record]]:
     os.makedirs(node.cache, exist_ok=True)
     history = History(node.cache)
-    told: list[Record] = []
-    history.tellers.append(told.append)
-    return history, told
+    reported: list[Record] = []
+    history.reporters.append(reported.append)
+    return history, reported
 
 
-def test_each_record_is_told_once_whoever_asks(node: Node) -> None:
-    history, told = listening(node)
+def test_each_record_is_reported_once_whoever_asks(node: Node) -> None:
+    history, reported = listening(node)
     node.started(1.0, "cold:no-checkpoint")
     answer = ingest.answer(node.store, history, {"op": "history"})
-    assert [record["outcome"] for record in told] == ["cold:no-checkpoint"]
-    assert answer == {"records": told}
+    assert [record["outcome"] for record in reported] == ["cold:no-checkpoint"]
+    assert answer == {"records": reported}
     ingest.take_in(node.store, history)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
-def test_what_happened_without_an_agent_is_told_by_the_next(node: Node) -> None:
+def test_what_happened_without_an_agent_is_known_by_the_next(node: Node) -> None:
     node.started(1.0, "cold:no-agent")
-    history, told = listening(node)
+    history, reported = listening(node)
     ingest.take_in(node.store, history)
-    assert [record["outcome"] for record in told] == ["cold:no-agent"]
+    assert [record["outcome"] for record in reported] == ["cold:no-agent"]
 
 
-def test_a_checkpoint_at_fault_is_set_apart_and_that_is_told(node: Node) -> None:
+def test_a_checkpoint_at_fault_is_quarantined_and_that_is_reported(node: Node) -> None:
     checkpoint = node.published()
-    history, told = listening(node)
+    history, reported = listening(node)
     node.started(1.0, "fallback:check", checkpoint=checkpoint, detail="images/core-1.img has another digest")
     ingest.take_in(node.store, history)
     assert node.store.state(checkpoint).quarantine is not None
-    assert [(record.get("event"), record.get("stage")) for record in told] == [
+    assert [(record.get("event"), record.get("stage")) for record in reported] == [
         (None, None),
         ("quarantine", "check"),
     ]
 
 
-def test_three_early_exits_are_told_as_one_quarantine(node: Node) -> None:
+def test_three_early_exits_are_reported_as_one_quarantine(node: Node) -> None:
     checkpoint = node.published()
-    history, told = listening(node)
+    history, reported = listening(node)
     for number in range(4):
         node.spooled(f"{number}.0-1", {"event": "exit", "checkpoint": checkpoint, "ran_s": 0.5})
     ingest.take_in(node.store, history)
-    assert [record["stage"] for record in told if record["event"] == "quarantine"] == ["early-exit"]
+    assert [record["stage"] for record in reported if record["event"] == "quarantine"] == ["early-exit"]
 
 
 def test_rubbish_costs_no_other_record(node: Node) -> None:
-    history, told = listening(node)
+    history, reported = listening(node)
     node.spooled("1.0-1", {"outcome": 7, "checkpoint": ["x"], "phases": [], "total_s": "x", "event": {}})
     node.spooled("1.1-1", {"event": "exit", "checkpoint": "../../etc", "ran_s": True})
     node.started(2.0, "restored")
     ingest.take_in(node.store, history)
-    assert told[-1]["outcome"] == "restored"
+    assert reported[-1]["outcome"] == "restored"
 
 
-def test_a_capture_is_told_whatever_became_of_it(node: Node) -> None:
-    history, told = listening(node)
+def test_a_capture_is_reported_whatever_became_of_it(node: Node) -> None:
+    history, reported = listening(node)
     assert capture_outcome.captured(Result("ab" * 16, "models", "web", "main", pause_s=0.4, bytes=7), "agent")
     assert capture_outcome.not_captured(Request("models", "web"), UsageError("no room"), "agent")
     assert capture_outcome.not_captured(Request("models", "web"), CriuError("broke"), "command")
     assert capture_outcome.not_needed("models", "web", "main", "the node captures nothing")
     ingest.take_in(node.store, history)
-    assert [(record["result"], record["by"]) for record in told] == [
+    assert [(record["result"], record["by"]) for record in reported] == [
         ("captured", "agent"),
         ("refused", "agent"),
         ("failed", "command"),
@@ -98,7 +98,7 @@ def test_a_capture_is_told_whatever_became_of_it(node: Node) -> None:
 
 
 def line(form: str, *, in_journal: bool = False) -> str:
-    record = logging.LogRecord("glowplug", logging.WARNING, "", 0, "set %s", ("apart",), None)
+    record = logging.LogRecord("glowplug", logging.WARNING, "", 0, "quarantined%s", ("",), None)
     record.created = 1772373731.25
     record.__dict__.update(
         logs.fields({"pod": "we b", "detail": 'a "b"\n\x1b[31mc', "empty": "", "none": None, "n": 3})
@@ -109,7 +109,7 @@ def line(form: str, *, in_journal: bool = False) -> str:
 def test_a_line_as_logfmt() -> None:
     assert line("logfmt") == (
         "time=2026-03-01T14:02:11.250Z level=warning"
-        r' msg="set apart" pod="we b" detail="a \"b\"\n\u001b[31mc" n=3'
+        r' msg=quarantined pod="we b" detail="a \"b\"\n\u001b[31mc" n=3'
     )
 
 
@@ -122,7 +122,7 @@ def test_logfmt_has_a_field_for_each_phase() -> None:
 
 def test_a_line_as_json() -> None:
     assert line("json") == (
-        '{"time": "2026-03-01T14:02:11.250Z", "level": "warning", "msg": "set apart", "pod": "we b", '
+        '{"time": "2026-03-01T14:02:11.250Z", "level": "warning", "msg": "quarantined", "pod": "we b", '
         r'"detail": "a \"b\"\n\u001b[31mc", "n": 3}'
     )
 
@@ -168,11 +168,11 @@ def lived(node: Node, number: int, ran_s: float, checkpoint: str, *, stopped: bo
 def test_restarts_soon_after_a_restore_count_against_the_checkpoint(node: Node) -> None:
     """Killed by a liveness probe after 45 s, three times: what hangs would serve every new pod without an end."""
     checkpoint = node.published()
-    history, told = listening(node)
+    history, reported = listening(node)
     for number in range(1, 4):
         lived(node, number, 45.0, checkpoint, stopped=True)
     ingest.take_in(node.store, history)
-    assert [record["stage"] for record in told if record.get("event") == "quarantine"] == ["early-exit"]
+    assert [record["stage"] for record in reported if record.get("event") == "quarantine"] == ["early-exit"]
 
 
 def test_one_early_end_and_its_restart_count_once(node: Node) -> None:

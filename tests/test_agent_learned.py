@@ -39,12 +39,12 @@ def judged(value: str = "") -> Judgement:
 
 
 def restored(learned: Learned) -> None:
-    learned.tell({"outcome": "restored", "workload": judged().workload})
+    learned.report({"outcome": "restored", "workload": judged().workload})
 
 
 def fell_back(learned: Learned, stage: str = "volumes", workload: str | None = None) -> None:
     name = judged().workload if workload is None else workload
-    learned.tell({"outcome": f"fallback:{stage}", "workload": name, "detail": "not empty"})
+    learned.report({"outcome": f"fallback:{stage}", "workload": name, "detail": "not empty"})
 
 
 def test_after_two_captures_without_a_restore_it_stops_and_names_what_differed(
@@ -123,7 +123,7 @@ def test_a_fault_of_the_checkpoint_is_its_quarantines(learned: Learned) -> None:
 def test_one_that_can_not_be_woken_rests(learned: Learned) -> None:
     for _ in range(learning.WAKES):
         restored(learned)
-        learned.tell({"event": "after-restore", "result": "failed", "workload": judged().workload})
+        learned.report({"event": "after-restore", "result": "failed", "workload": judged().workload})
     assert "could not be woken" in str(learned.restore_objection(judged().workload))
 
 

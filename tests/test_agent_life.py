@@ -25,7 +25,7 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 class Agent:
-    """A process, and what it told the service manager."""
+    """A process, and what it reported the service manager."""
 
     def __init__(self, node: Node, manager: socket.socket) -> None:
         self._manager = manager

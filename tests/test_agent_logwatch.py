@@ -106,11 +106,11 @@ def test_what_is_no_expression_is_refused(regex: str, log: Path) -> None:
         found(LogWatch(str(log), regex))
 
 
-def test_what_is_wrong_is_told_without_the_expression(log: Path) -> None:
+def test_what_is_wrong_is_reported_without_the_expression(log: Path) -> None:
     log.write_text(line("up"))
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as reported:
         found(LogWatch(str(log), "hunter2("))
-    assert str(told.value).endswith("RE2's: missing )")
+    assert str(reported.value).endswith("RE2's: missing )")
 
 
 def test_nothing_of_it_is_compiled_by_the_agent() -> None:

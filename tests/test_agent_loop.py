@@ -132,7 +132,7 @@ def signals(served: Served) -> list[int]:
     return [one.signal for one in served.requests if isinstance(one, tasks_pb2.KillRequest)]
 
 
-def told() -> list[str]:
+def reported() -> list[str]:
     """Results of wakings, in the spool."""
     found = [json.loads(file.read_text()) for file in sorted(Path(paths.spool()).glob("*.json"))]
     return [one["result"] for one in found if one.get("event") == "after-restore"]
@@ -151,7 +151,7 @@ def test_one_that_is_started_under_the_agent_is_woken(
     loop.note(Event(time.time(), "/tasks/start", ID))
     until(lambda: os.path.exists(hooked))
     assert signals(served) == [signal.SIGUSR1]
-    assert told() == ["done"]
+    assert reported() == ["done"]
 
 
 def test_a_list_alone_finds_it_also_when_the_first_ones_are_refused(
@@ -171,10 +171,10 @@ def test_a_list_alone_finds_it_also_when_the_first_ones_are_refused(
     served.answer(methods.LIST_TASKS, answer)
     agent()
     until(lambda: os.path.exists(hooked))
-    assert told() == ["done"]
+    assert reported() == ["done"]
 
 
-def test_one_that_nothing_is_asked_of_is_awake_at_once_and_that_is_told_once(
+def test_one_that_nothing_is_asked_of_is_awake_at_once_and_that_is_reported_once(
     served: Served, agent: Made, tmp_path: Path, workload: subprocess.Popen[bytes]
 ) -> None:
     serve(served)
@@ -186,7 +186,7 @@ def test_one_that_nothing_is_asked_of_is_awake_at_once_and_that_is_told_once(
     first.close()
     agent().look_at_all()
     until(lambda: len([one for one in served.requests if isinstance(one, tasks_pb2.ListTasksRequest)]) >= 2)
-    assert told() == ["none"]
+    assert reported() == ["none"]
 
 
 def test_a_hook_that_fails_is_repeated(
@@ -205,7 +205,7 @@ def test_a_hook_that_fails_is_repeated(
     served.answer(methods.KILL_TASK, answer)
     agent()
     until(lambda: os.path.exists(hooked))
-    assert told() == ["done"]
+    assert reported() == ["done"]
     assert len(signals(served)) == 3
     assert workload.poll() is None
 
@@ -219,7 +219,7 @@ def test_one_that_can_not_be_woken_is_ended_so_that_it_starts_cold(
     served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no"))
     agent()
     assert workload.wait(WITHIN_S) == -signal.SIGKILL
-    assert told() == ["failed"]
+    assert reported() == ["failed"]
     assert len(signals(served)) == hooks.TRIES
 
 

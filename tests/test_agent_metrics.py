@@ -44,7 +44,7 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return Node(str(tmp_path), monkeypatch, capsys)
 
 
-def told(*records: Record) -> Metrics:
+def reported(*records: Record) -> Metrics:
     made = Metrics(VERSIONS)
     for record in records:
         made.count(record)
@@ -62,7 +62,7 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
 
 
 def test_a_restore_is_counted_with_its_phases_and_its_speed() -> None:
-    found = samples(told(RESTORED).registry)
+    found = samples(reported(RESTORED).registry)
     assert found["glowplug_starts_total outcome=restored reason="] == 1
     assert found["glowplug_start_seconds_sum outcome=restored"] == 0.8
     assert found["glowplug_restore_phase_seconds_sum phase=criu"] == 0.4
@@ -72,13 +72,13 @@ def test_a_restore_is_counted_with_its_phases_and_its_speed() -> None:
 
 
 def test_misses_and_fallbacks_are_counted_by_reason() -> None:
-    found = samples(told({"outcome": "cold:no-memory"}, {"outcome": "fallback:criu"}).registry)
+    found = samples(reported({"outcome": "cold:no-memory"}, {"outcome": "fallback:criu"}).registry)
     assert found["glowplug_starts_total outcome=cold reason=no-memory"] == 1
     assert found["glowplug_starts_total outcome=fallback reason=criu"] == 1
 
 
 def test_a_first_event_is_an_increase() -> None:
-    found = samples(told().registry)
+    found = samples(reported().registry)
     assert found["glowplug_starts_total outcome=fallback reason=memory"] == 0
     assert found["glowplug_restore_phase_seconds_sum phase=cuda_restore"] == 0
     assert found["glowplug_quarantines_total stage=early-exit"] == 0
@@ -88,7 +88,7 @@ def test_a_first_event_is_an_increase() -> None:
 
 def test_captures_quarantines_and_early_exits_are_counted() -> None:
     found = samples(
-        told(
+        reported(
             {"event": "capture", "result": "captured", "pause_s": 0.6, "bytes": 7},
             {"event": "capture", "result": "refused"},
             {"event": "quarantine", "stage": "check", "checkpoint": "ab" * 16},
@@ -113,7 +113,7 @@ def test_no_record_makes_a_name_of_a_user_a_label_or_more_series_than_there_may_
         for kind in ("cold", "fallback", "their-pod", "")
         for reason in ("Their Secret", "x" * 100, 'a"b', "a\nb")
     ]
-    made = told(
+    made = reported(
         RESTORED,
         *spoilt,
         *odd,
@@ -137,7 +137,7 @@ def test_rubbish_is_no_metric_and_no_error() -> None:
         {"event": "capture", "pause_s": None, "bytes": float("inf")},
         {"event": "exit", "ran_s": []},
     ]
-    found = samples(told(*rubbish).registry)
+    found = samples(reported(*rubbish).registry)
     assert found["glowplug_starts_total outcome=restored reason="] == 2
     assert found["glowplug_restored_memory_bytes_total"] == 0
 
@@ -154,7 +154,7 @@ def test_names_follow_prometheus_conventions(node: Node) -> None:
         assert not re.search(r"_(ms|mb|gb|milliseconds|gigabytes)", family.name)
 
 
-def test_the_cache_is_told_as_it_is(node: Node) -> None:
+def test_the_cache_is_reported_as_it_is(node: Node) -> None:
     first, second = node.published(), node.published("2026-03-02T12:00:00Z")
     node.store.pin(first)
     node.store.quarantine(second, "check: damaged")
@@ -179,7 +179,7 @@ def test_a_restarted_agent_counts_what_it_takes_in_and_nothing_twice(node: Node)
     node.started(1.0, "cold:no-agent")
     for outcomes in (1, 0, 1):
         history, made = History(node.cache), Metrics(VERSIONS)
-        history.tellers.append(made.count)
+        history.reporters.append(made.count)
         ingest.take_in(node.store, history)
         assert samples(made.registry)["glowplug_starts_total outcome=cold reason=no-agent"] == outcomes
         if not outcomes:
@@ -200,7 +200,7 @@ def whole(node: Node) -> CollectorRegistry:
 
 @pytest.fixture
 def server() -> Iterator[MetricsServer]:
-    made = MetricsServer(f"127.0.0.1:{free_port()}", told(RESTORED).registry)
+    made = MetricsServer(f"127.0.0.1:{free_port()}", reported(RESTORED).registry)
     made.start()
     yield made
     made.stop()

@@ -85,7 +85,7 @@ def test_only_root_reaches_it(server: Server) -> None:
 
 
 def test_a_second_agent_is_refused_and_the_first_goes_on(server: Server) -> None:
-    with pytest.raises(UsageError, match="found an agent listening there"):
+    with pytest.raises(UsageError, match="another agent listens there"):
         Server({})
     assert ask(b'{"op": "echo", "say": 1}\n') == b'{"said": 1}\n'
 

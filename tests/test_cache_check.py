@@ -171,7 +171,7 @@ def test_digests_that_are_not_known_are_not_called_damage_either(store: Store) -
     files = {"images/a": {"kind": "image", "size": 1, "digest": "crc32:00"}}
     name = planted(store, json.dumps({"files": files}).encode())
     for asked in (lambda: check.check(store.root, name), lambda: store.verify(name)):
-        with pytest.raises(UnknownDigest, match="found 'crc32'"):
+        with pytest.raises(UnknownDigest, match="got 'crc32'"):
             asked()
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint is set apart for its own faults only: the table of stages, and what CRIU's log says."""
+"""A checkpoint is quarantined for its own faults only: the table of stages, and what CRIU's log says."""
 
 import os
 
@@ -76,7 +76,7 @@ def test_every_step_of_a_restore_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("stage", ["lease", "criu-missing", "disk-full", "layer", "shm"])
-def test_stages_of_the_node_do_not_set_a_checkpoint_apart(stage: str) -> None:
+def test_stages_of_the_node_do_not_quarantine_a_checkpoint(stage: str) -> None:
     assert whose(stage, ["anything"]) is Fault.NODE
 
 
@@ -97,13 +97,13 @@ def test_a_damaged_tree_is_the_checkpoints_fault_at_any_stage(stage: str) -> Non
     assert whose(stage, [f"{said}: No space left on device"]) is Fault.NODE
 
 
-def test_every_stage_is_told_with_whose_fault_it_is() -> None:
+def test_every_stage_is_reported_with_whose_fault_it_is() -> None:
     """The table of docs/cache.md is the one in use."""
     whose_words = {"checkpoint": "the checkpoint's", "node": "the node's", "workload": "the new pod's"}
     with open(f"{os.path.dirname(os.path.abspath(__file__))}/../docs/cache.md") as file:
         table = file.read().partition("| failed at | whose fault |")[2].partition("\n\n")[0].lower()
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    told = {stage: said for stages, said in rows for stage in stages.replace(" ", "-").split(",-")}
+    reported = {stage: said for stages, said in rows for stage in stages.replace(" ", "-").split(",-")}
     for stage, fault in STAGES.items():
         if stage not in ("criu", "cuda"):  # by what they said
-            assert told[stage].startswith(whose_words[fault]), stage
+            assert reported[stage].startswith(whose_words[fault]), stage

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.test_capture_volumes import POD, SOON, a_fifo, subpath, told
+from tests.test_capture_volumes import POD, SOON, a_fifo, reported, subpath
 
 from glowplug.capture import volume_answers
 from glowplug.capture.volume_files import Unreadable
@@ -16,23 +16,23 @@ from glowplug.checkpoint.noise import SandboxFacts
 def test_an_empty_dir_is_what_others_put_into_it_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
-    assert told(tmp_path / "1", mounts.EMPTY_DIR) == volume_answers.EMPTY
+    assert reported(tmp_path / "1", mounts.EMPTY_DIR) == volume_answers.EMPTY
     (tmp_path / "1" / "model").write_bytes(b"x" * (2 << 20))
     (tmp_path / "2" / "model").write_bytes(b"x" * (2 << 20))
-    found = told(tmp_path / "1", mounts.EMPTY_DIR)
+    found = reported(tmp_path / "1", mounts.EMPTY_DIR)
     assert volume_answers.is_filled(found)
-    assert found == told(tmp_path / "2", mounts.EMPTY_DIR)
+    assert found == reported(tmp_path / "2", mounts.EMPTY_DIR)
     (tmp_path / "2" / "model").write_bytes(b"y" * (2 << 20))
-    assert found != told(tmp_path / "2", mounts.EMPTY_DIR)
+    assert found != reported(tmp_path / "2", mounts.EMPTY_DIR)
 
 
-def test_a_large_one_is_told_by_names_sizes_and_times(tmp_path: Path) -> None:
+def test_a_large_one_is_known_by_names_sizes_and_times(tmp_path: Path) -> None:
     def filled(name: str, size: int, moment: int) -> str | None:
         (tmp_path / name).mkdir()
         with (tmp_path / name / "model").open("wb") as file:
             file.truncate(size)
         os.utime(tmp_path / name / "model", (moment, moment))
-        return told(tmp_path / name, mounts.EMPTY_DIR)
+        return reported(tmp_path / name, mounts.EMPTY_DIR)
 
     over = volume_answers.FILLED_BYTES + 1
     one = filled("1", over, 1)
@@ -44,8 +44,8 @@ def test_a_large_one_is_told_by_names_sizes_and_times(tmp_path: Path) -> None:
 
 def test_what_a_container_wrote_itself_travels(tmp_path: Path) -> None:
     (tmp_path / "written").write_text("by it")
-    assert told(tmp_path, mounts.EMPTY_DIR, started_before=time.time() - 60) == volume_answers.EMPTY
-    assert volume_answers.is_filled(told(tmp_path, mounts.EMPTY_DIR, started_before=time.time() + 60))
+    assert reported(tmp_path, mounts.EMPTY_DIR, started_before=time.time() - 60) == volume_answers.EMPTY
+    assert volume_answers.is_filled(reported(tmp_path, mounts.EMPTY_DIR, started_before=time.time() + 60))
 
 
 def test_what_an_init_container_wrote_about_its_own_pod_is_noise(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_an_init_container_wrote_about_its_own_pod_is_noise(tmp_path: Path)
     assert not set(one) & set(other)
 
 
-def test_what_others_filled_and_it_wrote_to_can_t_be_told(tmp_path: Path) -> None:
+def test_what_others_filled_and_it_wrote_to_can_t_be_known(tmp_path: Path) -> None:
     (tmp_path / "by the init container").write_text("x")
     own = tmp_path / "by the server"
     moment = os.stat(tmp_path / "by the init container").st_ctime
@@ -77,15 +77,15 @@ def test_what_others_filled_and_it_wrote_to_can_t_be_told(tmp_path: Path) -> Non
     while os.stat(own).st_ctime <= moment:  # the kernel's clock for files ticks in milliseconds
         own.write_text("x")
     with pytest.raises(Unreadable, match="others filled it before the start"):
-        told(tmp_path, mounts.EMPTY_DIR, started_before=os.stat(own).st_ctime)
+        reported(tmp_path, mounts.EMPTY_DIR, started_before=os.stat(own).st_ctime)
 
 
 def test_a_subpath_of_an_empty_dir_is_as_the_empty_dir(tmp_path: Path) -> None:
     directory = subpath(tmp_path, "scratch")
-    assert not (told(directory, mounts.CONTENT_OR_BACKING) or "").startswith("empty-dir:")
+    assert not (reported(directory, mounts.CONTENT_OR_BACKING) or "").startswith("empty-dir:")
     (tmp_path / "pods" / POD.uid / "volumes" / "kubernetes.io~empty-dir" / "scratch").mkdir(parents=True)
-    assert told(directory, mounts.CONTENT_OR_BACKING) == "empty-dir:empty"
+    assert reported(directory, mounts.CONTENT_OR_BACKING) == "empty-dir:empty"
     (directory / "x").write_text("x")
-    assert volume_answers.is_filled(told(directory, mounts.CONTENT_OR_BACKING))
+    assert volume_answers.is_filled(reported(directory, mounts.CONTENT_OR_BACKING))
     a_fifo(directory / "fifo")
-    assert told(directory, mounts.CONTENT_OR_BACKING, time.time() - 60) == "empty-dir:empty"
+    assert reported(directory, mounts.CONTENT_OR_BACKING, time.time() - 60) == "empty-dir:empty"

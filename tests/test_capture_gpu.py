@@ -45,7 +45,7 @@ def subject(*pids: int) -> Subject:
 
 
 class NoRunc:
-    """Stands for runc: told to kill."""
+    """Stands for runc: asked to kill."""
 
     def __init__(self) -> None:
         self.killed: list[str] = []
@@ -172,7 +172,7 @@ def test_the_first_memory_limit_above_a_process_is_found(
     ("row", "v2"),
     [("0::/../../pod/c1", True), ("0::/pod/c2", True), ("4:memory:/pod/c1", True), ("0::/pod/c1", False)],
 )
-def test_a_memory_limit_that_can_not_be_told_is_an_error(row: str, v2: bool, tmp_path: Path) -> None:
+def test_a_memory_limit_that_can_not_be_known_is_an_error(row: str, v2: bool, tmp_path: Path) -> None:
     """As where this process has a cgroup namespace of its own."""
     mount = hierarchy(tmp_path, "pod", "pod/c1", v2=v2)
     with pytest.raises(HostError, match="expected the container's memory cgroup"):

@@ -30,7 +30,7 @@ def parsed(**annotations: str) -> Policy:
     return policy.of(facts({name.replace("_", "-"): text for name, text in annotations.items()}), "ready")
 
 
-def test_a_pod_that_says_nothing_has_the_nodes_policy_and_no_way_to_tell_that_it_is_ready() -> None:
+def test_a_pod_that_says_nothing_has_the_nodes_policy_and_no_way_to_say_that_it_is_ready() -> None:
     found = policy.of(facts({}), "never")
     assert (found.when, found.ready, found.before_capture, found.max_pause_s) == ("never", None, None, None)
 
@@ -113,7 +113,7 @@ def test_hooks(text: str, meant: Hook) -> None:
         ("engine", "vllm:"),
     ],
 )
-def test_what_is_wrong_is_told_by_name(name: str, text: str) -> None:
+def test_what_is_wrong_is_describe_by_name(name: str, text: str) -> None:
     with pytest.raises(BadAnnotation) as error:
         policy.of(facts({name: text}), "ready")
     assert str(error.value).startswith(f"glowplug.dev/{name}: expected ")

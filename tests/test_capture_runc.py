@@ -48,7 +48,7 @@ def test_runc_reads_our_options_and_its_own_record_stays(tmp_path: Path, root: P
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"config": 7}'])
-def test_a_record_that_is_none_is_told(text: str, tmp_path: Path, root: Path) -> None:
+def test_a_record_that_is_none_is_reported(text: str, tmp_path: Path, root: Path) -> None:
     (root / "c1/state.json").write_text(text)
     runc = Runc("/none/runc", str(root), program(tmp_path / "criu", ""))
     (tmp_path / "work").mkdir()
@@ -56,7 +56,7 @@ def test_a_record_that_is_none_is_told(text: str, tmp_path: Path, root: Path) ->
         runc.start_checkpoint("c1", "/images", f"{tmp_path}/work", "/options")
 
 
-def test_no_criu_is_told(root: Path) -> None:
+def test_no_criu_is_reported(root: Path) -> None:
     with pytest.raises(CriuError, match="CRIU is not installed at /none/criu"):
         Runc("/none/runc", str(root), "/none/criu").start_checkpoint("c1", "/i", "/w", "/o")
 

@@ -24,7 +24,7 @@ POD = SandboxFacts(name="web", namespace="models", uid="0c5f2a8e-6a53-4a0e-9a55-
 SOON = 10.0
 
 
-def told(source: Path, how: str, started_before: float | None = None) -> str | None:
+def reported(source: Path, how: str, started_before: float | None = None) -> str | None:
     return volume_answers.answer(str(source), how, POD, time.monotonic() + SOON, started_before)
 
 
@@ -84,7 +84,7 @@ def test_what_is_no_file_makes_a_volume_unknown_with_the_reason(
     directory = subpath(tmp_path)
     make(directory / "x")
     with pytest.raises(Unreadable, match=why):
-        told(directory, how)
+        reported(directory, how)
 
 
 def test_a_file_that_is_exchanged_for_a_device_is_not_opened(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_link_within_a_volume_is_what_it_says(tmp_path: Path) -> None:
         (directory / "a").write_text("same")
         (directory / "b").write_text("same")
         (directory / "current").symlink_to(target)
-    assert told(one, mounts.CONTENT_OR_BACKING) != told(other, mounts.CONTENT_OR_BACKING)
-    assert told(one, mounts.CONTENT_OR_BACKING) == told(one, mounts.CONTENT_OR_BACKING)
+    assert reported(one, mounts.CONTENT_OR_BACKING) != reported(other, mounts.CONTENT_OR_BACKING)
+    assert reported(one, mounts.CONTENT_OR_BACKING) == reported(one, mounts.CONTENT_OR_BACKING)
 
 
 def test_a_subpath_that_is_one_file_is_its_bytes(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_subpath_that_is_one_file_is_its_bytes(tmp_path: Path) -> None:
         path = subpath(tmp_path / name).parent / "1"
         path.write_text(text)
         path.chmod(mode)
-        return told(path, mounts.CONTENT_OR_BACKING)
+        return reported(path, mounts.CONTENT_OR_BACKING)
 
     assert file("1", "one") == file("2", "one")
     assert file("1a", "one") != file("3", "two")
@@ -172,17 +172,17 @@ def test_a_config_map_is_read_through_its_links_and_no_further(tmp_path: Path) -
         (directory / "a.conf").symlink_to("..data/a.conf")
         return directory
 
-    one = told(config_map("1", "..2026_01", "one"), mounts.CONTENT)
-    assert one == told(config_map("2", "..2026_02", "one"), mounts.CONTENT)
-    assert one != told(config_map("3", "..2026_02", "two"), mounts.CONTENT)
+    one = reported(config_map("1", "..2026_01", "one"), mounts.CONTENT)
+    assert one == reported(config_map("2", "..2026_02", "one"), mounts.CONTENT)
+    assert one != reported(config_map("3", "..2026_02", "two"), mounts.CONTENT)
     out = config_map("4", "..2026_02", "one")
     (out / "b.conf").symlink_to("/etc/passwd")
     with pytest.raises(Unreadable, match=r"b\.conf"):
-        told(out, mounts.CONTENT)
+        reported(out, mounts.CONTENT)
     loop = config_map("5", "..2026_02", "one")
     (loop / "c").symlink_to("c")
     with pytest.raises(Unreadable, match="c: "):
-        told(loop, mounts.CONTENT)
+        reported(loop, mounts.CONTENT)
 
 
 # -- the state of a volume that is written to --
@@ -193,20 +193,20 @@ def test_the_state_of_a_volume_changes_with_what_is_written(tmp_path: Path) -> N
     file = tmp_path / "below" / "dump.rdb"
     file.write_text("day 1")
     os.utime(file, (1, 1))
-    before = told(tmp_path, mounts.STATE)
-    assert before == told(tmp_path, mounts.STATE)
+    before = reported(tmp_path, mounts.STATE)
+    assert before == reported(tmp_path, mounts.STATE)
     os.utime(file, (1, 2))
-    assert before != told(tmp_path, mounts.STATE)
+    assert before != reported(tmp_path, mounts.STATE)
     os.utime(file, (1, 1))
-    assert before == told(tmp_path, mounts.STATE)
+    assert before == reported(tmp_path, mounts.STATE)
     (tmp_path / "below" / "new").touch()
-    assert before != told(tmp_path, mounts.STATE)
+    assert before != reported(tmp_path, mounts.STATE)
 
 
 def test_a_socket_or_device_of_the_node_has_no_state(tmp_path: Path) -> None:
     a_socket(tmp_path / "s")
-    assert told(tmp_path / "s", mounts.STATE) == "none"
-    assert told(Path("/dev/null"), mounts.STATE) == "none"
+    assert reported(tmp_path / "s", mounts.STATE) == "none"
+    assert reported(Path("/dev/null"), mounts.STATE) == "none"
 
 
 # -- the volume behind a device --
@@ -236,10 +236,10 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
 
 def test_a_large_volume_is_its_file_system_whatever_the_device(disk: Callable[[str, str], Path]) -> None:
     """Two volumes attached in turn as /dev/sdb are two."""
-    one = told(disk("1", "11111111-2222-3333-4444-555555555555"), mounts.BACKING)
+    one = reported(disk("1", "11111111-2222-3333-4444-555555555555"), mounts.BACKING)
     assert one and "/dev/" not in one
     assert "1111111122223333" in one.replace("-", "")
-    assert one != told(disk("2", "99999999-2222-3333-4444-555555555555"), mounts.BACKING)
+    assert one != reported(disk("2", "99999999-2222-3333-4444-555555555555"), mounts.BACKING)
 
 
 def test_a_large_subpath_is_the_volume_behind_its_device(
@@ -262,7 +262,7 @@ def test_a_large_subpath_is_the_volume_behind_its_device(
         )
         found = [mountinfo.Mount(line.encode()) for line in lines]
         monkeypatch.setattr(mountinfo, "read", lambda: found)
-        return told(directory, mounts.CONTENT_OR_BACKING)
+        return reported(directory, mounts.CONTENT_OR_BACKING)
 
     one = attached("a")
     assert one and "/dev/" not in one and one.endswith(" /model")
@@ -287,7 +287,7 @@ def ask(
 
 
 def test_answers_come_from_readers(pool: Readers, tmp_path: Path) -> None:
-    assert ask(pool, str(tmp_path)) == told(tmp_path, mounts.STATE)
+    assert ask(pool, str(tmp_path)) == reported(tmp_path, mounts.STATE)
     assert ask(pool, f"{tmp_path}/gone") == "(No such file or directory)"
 
 
@@ -311,7 +311,7 @@ def test_a_volume_that_hangs_is_unknown_and_what_came_before_is_not() -> None:
     pool.close()
 
 
-def test_an_owner_with_too_many_is_told(pool: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_with_too_many_is_reported(pool: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool._workers, "_most_of_one", 0)
     assert ask(pool, "/dead") == f"({readers.TOO_MANY})"
 
@@ -334,8 +334,8 @@ def test_a_volume_takes_no_descriptors_for_good(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     before = len(os.listdir("/proc/self/fd"))
     for how in (mounts.STATE, mounts.EMPTY_DIR, mounts.CONTENT):
-        told(tmp_path, how)
+        reported(tmp_path, how)
     a_fifo(tmp_path / "y")
     with pytest.raises(Unreadable):
-        told(tmp_path, mounts.EMPTY_DIR)
+        reported(tmp_path, mounts.EMPTY_DIR)
     assert len(os.listdir("/proc/self/fd")) == before

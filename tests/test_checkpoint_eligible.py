@@ -59,7 +59,7 @@ CASES: list[tuple[str, Callable[[Spec], None]]] = [
     ("nvidia-hook", lambda s: hooked(s, "prestart", "/usr/bin/nvidia-container-runtime-hook", "prestart")),
     ("hooks", lambda s: hooked(s, "createContainer", "/usr/bin/mount-something")),
     ("hooks", lambda s: hooked(s, "startContainer", "/bin/warm-up")),
-    ("hooks", lambda s: hooked(s, "poststart", "/bin/tell")),
+    ("hooks", lambda s: hooked(s, "poststart", "/bin/report")),
 ]
 
 

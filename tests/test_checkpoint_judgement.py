@@ -1,4 +1,4 @@
-"""A judgement keeps what was decided at a create, without secrets; and tells what is another since."""
+"""A judgement keeps what was decided at a create, without secrets; and shows what is another since."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ def test_a_workload_is_known_again_whatever_its_variables_are() -> None:
     assert made(A="1").workload == made(A="2").workload
 
 
-def test_what_can_not_be_told_is_said_with_its_reason() -> None:
+def test_what_can_not_be_known_is_said_with_its_reason() -> None:
     found = made()
     unknown = replace(found.key, digest="", unknown={"extra weights": "its weights"})
     why = judgements.MountedFiles(why={"extra weights": "they are being read, for the next start"})
@@ -74,6 +74,6 @@ def test_what_can_not_be_told_is_said_with_its_reason() -> None:
     assert replace(found, key=unknown, files=why).objections() == [
         (
             "unknown-fact",
-            "extra weights: its weights can't be told (they are being read, for the next start)",
+            "extra weights: its weights can't be known (they are being read, for the next start)",
         )
     ]

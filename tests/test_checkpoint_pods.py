@@ -1,4 +1,4 @@
-"""Two pods of one workload have one key, whatever a cluster injects; two that a process could tell apart have two.
+"""Two pods of one workload have one key, whatever a cluster injects; two that a process could distinguish have two.
 
 The generator makes a pod of a controller with the variables that Kubernetes, operators and meshes write into pods, and
 the same pod made again. What differs between the two is the pod's own and nothing else.
@@ -151,7 +151,7 @@ EXEMPT = {  # each with the rule of docs/matching.md that says why
     "process.consoleSize",  # only with a terminal
     "linux.namespaces.path",  # of the pod's sandbox: joined counts, which one is the pod's own
 }
-# Of these mounts the source says nothing (4.1): made anew for each pod, carried, told by what is in it, or no path
+# Of these mounts the source says nothing (4.1): made anew for each pod, carried, reported by what is in it, or no path
 # of the host at all.
 WITHOUT_SOURCE = {
     index

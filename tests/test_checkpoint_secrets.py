@@ -64,10 +64,10 @@ def test_the_difference_is_still_named() -> None:
         made.key_of(found, mount_identity=answers),
         made.key_of(other, mount_identity=other_answers),
     )
-    told = {reason.part: reason for reason in differences(captured.parts, wanted)}
-    assert {"env A", "env B", "env URL", "args[4]", "args[5]", "mount /etc/app"} <= set(told)
-    assert told["env A"].needs == "the captured value"
-    assert told["env A"].has == "another value"
+    reported = {reason.part: reason for reason in differences(captured.parts, wanted)}
+    assert {"env A", "env B", "env URL", "args[4]", "args[5]", "mount /etc/app"} <= set(reported)
+    assert reported["env A"].needs == "the captured value"
+    assert reported["env A"].has == "another value"
 
 
 def test_the_same_secret_has_another_hash_under_another_salt() -> None:

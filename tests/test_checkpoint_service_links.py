@@ -53,12 +53,12 @@ def test_names_alone_are_no_group() -> None:
     assert groups({"DB_SERVICE_HOST": "10.0.0.1"}) == {}
 
 
-def test_two_groups_are_told_apart() -> None:
+def test_two_groups_are_reported_apart() -> None:
     broken = links(*made.service("WEB", "10.96.1.1", 80)) | {"WEB_PORT": "80"}
     assert names(WHOLE | broken) == set(WHOLE)
 
 
-def test_services_that_are_named_like_each_other_s_variables_are_told_apart() -> None:
+def test_services_that_are_named_like_each_other_s_variables_are_reported_apart() -> None:
     odd = [links(*made.service(name, f"10.96.0.{n}", 80 + n)) for n, name in enumerate(ODD, 1)]
     env = {name: value for group in odd for name, value in group.items()}
     assert groups(env) == dict(zip(ODD, odd, strict=True))

@@ -103,7 +103,7 @@ def test_each_reason_alone(change: dict[str, Any], slug: str) -> None:
     assert [reason.slug for reason in judged(**change).reasons] == [slug]
 
 
-def test_all_reasons_are_told_at_once() -> None:
+def test_all_reasons_are_reported_at_once() -> None:
     found = judged(
         wanted=made.key_of(chain_id="sha256:" + "0" * 64),
         host=dataclasses.replace(made.HOST, arch="aarch64"),
@@ -266,7 +266,7 @@ def test_the_newest_that_fits_is_chosen_and_nothing_else(candidates: list[Candid
         assert chosen.id in why
 
 
-def test_a_miss_is_told_by_the_nearest() -> None:
+def test_a_miss_is_known_by_the_nearest() -> None:
     one = Verdict((Reason("kernel", "6.1", "5.4", "kernel"),), None)
     two = Verdict((Reason("image", "a", "b", "image"), Reason("args", "a", "b", "args")), None)
     listed = [Candidate("aa", "2026-01-02", two), Candidate("bb", "2026-01-01", one)]

@@ -38,8 +38,8 @@ def test_an_ambiguous_or_unknown_id_is_one_clear_line_and_nothing_is_done(node: 
     same = [id for id in ids if id.startswith(first)]
     absent = next(f"{number:032x}" for number in range(100) if f"{number:032x}" not in ids)
     typed = [
-        (first, f"found {len(same)} whose id begins with {first}"),
-        (absent, "found none"),
+        (first, f"got {len(same)} whose id begins with {first}"),
+        (absent, "there is none"),
         ("../x", "hexadecimal"),
     ]
     for wrong, said in typed:
@@ -93,10 +93,10 @@ def test_tables_fit_eighty_columns_of_a_terminal(node: Node, monkeypatch: pytest
         assert not [line for line in lines if "…" in line]
 
 
-def test_inspect_tells_sizes_processes_key_and_requirements_by_name_only(node: Node) -> None:
+def test_inspect_says_sizes_processes_key_and_requirements_by_name_only(node: Node) -> None:
     checkpoint = node.published()
     text = node.run("inspect", checkpoint).out
-    for told in (
+    for reported in (
         "models/",
         "gpu-node-7",
         "4.3 GB",
@@ -106,7 +106,7 @@ def test_inspect_tells_sizes_processes_key_and_requirements_by_name_only(node: N
         "580.159.04",
         "21.30 s",
     ):
-        assert told in text
+        assert reported in text
     found = node.run("inspect", "--json", checkpoint).out
     assert json.loads(found)["sizes"]["gpu_memory"] == 4 << 30
     hashes = {value for value in _env(checkpoint, node).values() if not value.startswith("<")}
@@ -170,8 +170,8 @@ def test_verify_finds_a_changed_byte_and_sets_the_checkpoint_apart(node: Node) -
     assert found is not None
     assert found.until is None
     assert node.store.state(whole).quarantine is None
-    told = json.loads(node.run("verify", "--json", damaged, whole).out)
-    assert [bool(one["problems"]) for one in told] == [True, False]
+    reported = json.loads(node.run("verify", "--json", damaged, whole).out)
+    assert [bool(one["problems"]) for one in reported] == [True, False]
 
 
 def test_verify_leaves_what_a_newer_glowplug_wrote_as_it_is(node: Node) -> None:
@@ -180,8 +180,8 @@ def test_verify_leaves_what_a_newer_glowplug_wrote_as_it_is(node: Node) -> None:
     assert ran.status == 0
     assert f"{newer}  not verified" in ran.out and "blake9" in ran.out
     assert node.store.state(newer).quarantine is None
-    (told,) = json.loads(node.run("verify", "--all", "--json").out)
-    assert (told["problems"], "blake9" in told["unknown"]) == ([], True)
+    (reported,) = json.loads(node.run("verify", "--all", "--json").out)
+    assert (reported["problems"], "blake9" in reported["unknown"]) == ([], True)
 
 
 # -- rm, pin, gc --
@@ -234,7 +234,7 @@ def test_quarantine_is_listed_with_its_reason_and_cleared(node: Node) -> None:
     assert "criu: it broke (until cleared" in node.run("inspect", checkpoint).out
     assert node.run("quarantine", "clear", checkpoint, other).status == 0
     assert node.store.state(checkpoint).quarantine is None
-    assert node.run("quarantine", "list").out == "no checkpoint is set apart\n"
+    assert node.run("quarantine", "list").out == "no checkpoint is quarantined\n"
 
 
 def test_clearing_an_unreadable_state_says_that_it_leaves_a_pin(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""`glowplug config check` tells of every wrong key at once, and of a good file that it is good."""
+"""`glowplug config check` reports every wrong key at once, and of a good file that it is good."""
 
 import json
 from pathlib import Path
@@ -61,4 +61,4 @@ def test_a_file_that_is_not_there_is_one_line(
 ) -> None:
     status, out, err = check(monkeypatch, capsys, str(file))
     assert (status, out) == (2, "")
-    assert "found no such file" in err
+    assert "there is no configuration" in err

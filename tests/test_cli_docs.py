@@ -1,4 +1,4 @@
-"""docs/cli.md knows every command, and every command tells of itself."""
+"""docs/cli.md knows every command, and every command reports itself."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def test_no_command_is_documented_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("typed", [[], ["node"], ["quarantine"]])
-def test_a_group_alone_tells_its_commands(
+def test_a_group_alone_says_its_commands(
     typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["glowplug", *typed])

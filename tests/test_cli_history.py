@@ -166,13 +166,13 @@ def test_explain_wants_a_pod_or_a_spec(node: Node) -> None:
 # -- status --
 
 
-def test_status_names_each_trouble_and_fails(node: Node) -> None:
+def test_status_names_each_error_and_fails(node: Node) -> None:
     node.published()
     ran = node.run("status")
     assert ran.status == 1
-    assert [line.split(":")[0] for line in ran.out.splitlines()].count("trouble") == 4
-    for told in ("so every start is cold", "containerd can't be reached", "CRIU is not installed", "no-runc"):
-        assert told in ran.out
+    assert [line.split(":")[0] for line in ran.out.splitlines()].count("error") == 4
+    for reported in ("so every start is cold", "containerd can't be reached", "CRIU is not installed", "no-runc"):
+        assert reported in ran.out
     found = json.loads(node.run("status", "--json").out)
     assert (found["checkpoints"], found["agent"], found["criu"]) == (1, "no-agent", None)
 
@@ -212,4 +212,4 @@ def test_status_says_that_nobody_serves_the_metrics(node: Node) -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     node.configure({"metrics_listen": address})
-    assert f"trouble: nobody serves metrics on {address}: Connection refused" in node.run("status").out
+    assert f"error: nobody serves metrics on {address}: Connection refused" in node.run("status").out

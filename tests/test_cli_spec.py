@@ -103,14 +103,14 @@ def test_a_manifest_of_the_captured_workload_may_match_and_says_what_is_open(nod
     assert found["against"] == []
     only = found["candidates"][0]
     assert (only["reasons"], only["possible"]) == ([], True)
-    for told in (
+    for reported in (
         "layers",
         "ADVERTISE, NODE_NAME, POD_UID",
         "come from the image: PATH",
         "/etc/app",
         "/model",
     ):
-        assert told in " ".join(only["untold"])
+        assert reported in " ".join(only["undetermined"])
 
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [
@@ -160,7 +160,7 @@ def test_without_a_command_the_image_s_entrypoint_comes_first(node: Node) -> Non
         ("user-namespace", {"hostUsers": False}),
     ],
 )
-def test_a_pod_that_can_t_be_restored_is_told_so(node: Node, slug: str, change: dict[str, Any]) -> None:
+def test_a_pod_that_can_t_be_restored_is_reported_so(node: Node, slug: str, change: dict[str, Any]) -> None:
     manifest = copy.deepcopy(MANIFEST)
     manifest["spec"].update(change)
     assert slug in [one["slug"] for one in explained(node, manifest)["against"]]
@@ -172,7 +172,7 @@ def test_a_runtime_class_may_have_any_name(node: Node) -> None:
     manifest["spec"]["runtimeClassName"] = "fast"
     found = explained(node, manifest)
     assert found["against"] == []
-    assert "whether the RuntimeClass fast has Glowplug's handler" in found["candidates"][0]["untold"]
+    assert "whether the RuntimeClass fast has Glowplug's handler" in found["candidates"][0]["undetermined"]
 
 
 def test_annotations_and_a_terminal_count(node: Node) -> None:
@@ -264,7 +264,7 @@ def test_what_may_still_fit_is_said_with_what_is_open(node: Node) -> None:
         json.dump(MANIFEST, file)
     shown = node.run("explain", "--spec", path).out
     assert "nothing speaks against 1 of 1 checkpoints yet" in shown
-    assert "told at the start only: the image's layers" in shown
+    assert "reported at the start only: the image's layers" in shown
     assert "nothing differs so far" in shown
 
 

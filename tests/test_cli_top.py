@@ -47,7 +47,7 @@ def test_a_pipe_gets_one_plain_picture(node: Node) -> None:
 
 def test_what_is_under_way_is_shown(node: Node) -> None:
     trial = attempt.begin(attempt.Facts(id="f3" * 32))
-    progress.tell(trial.progress, 2_000_000_000, 24_000_000_000)
+    progress.report(trial.progress, 2_000_000_000, 24_000_000_000)
     out = node.run("top", "--once").out
     trial.finish()
     assert [line.split()[:2] for line in out.splitlines() if line.startswith("restore")] == [

@@ -67,7 +67,7 @@ def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="found no such file"):
+    with pytest.raises(UsageError, match="there is no configuration"):
         config.load(str(tmp_path / "none.toml"))
 
 
@@ -81,7 +81,7 @@ def test_every_wrong_key_has_a_line(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in config.problems(values)] == ["criuu", "criu"]
 
 
-def test_the_first_one_is_told_with_the_number_of_the_others(tmp_path: Path) -> None:
+def test_the_first_one_is_reported_with_the_number_of_the_others(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"criuu: no such key.* \(and 1 more: `glowplug config check`\)"):
         load(tmp_path, 'criuu = "/x"\ncriu = 7\n')
 
@@ -105,10 +105,10 @@ def test_addresses_of_both_kinds() -> None:
 def test_the_docs_have_every_key_with_its_default() -> None:
     docs = Path(__file__).parent.parent / "docs" / "config.md"
     rows = [line.split("|")[1:3] for line in docs.read_text().splitlines() if line.startswith("| `")]
-    told = {key.strip(" `"): tomllib.loads(f"default = {default.strip(' `')}") for key, default in rows}
+    reported = {key.strip(" `"): tomllib.loads(f"default = {default.strip(' `')}") for key, default in rows}
     keys = asdict(config.Config())
     del keys["registry"], keys["presets"]  # tables with a page of their own
-    assert told == {name: {"default": default} for name, default in keys.items()}
+    assert reported == {name: {"default": default} for name, default in keys.items()}
 
 
 def _written(directory: Path, text: str) -> Path:

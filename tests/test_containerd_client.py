@@ -95,7 +95,7 @@ def test_every_call_names_the_namespace(served: Served, client: Containerd) -> N
     assert [headers["containerd-namespace"] for headers in served.headers] == ["k8s.io", "moby"]
 
 
-def test_what_is_not_there_is_told_from_what_failed(served: Served, client: Containerd) -> None:
+def test_what_is_not_there_is_reported_from_what_failed(served: Served, client: Containerd) -> None:
     served.answer(methods.GET_CONTAINER, refuse(grpc.StatusCode.NOT_FOUND, "no container c1"))
     with pytest.raises(NotFound, match=r"Containers\.Get: no container c1"):
         client.container("c1")

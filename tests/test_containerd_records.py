@@ -111,6 +111,6 @@ def test_the_handlers_runc_options_are_read() -> None:
     assert container_record(made).runc is None
 
 
-def test_a_sandbox_is_told_by_containerds_own_label() -> None:
+def test_a_sandbox_is_known_by_containerds_own_label() -> None:
     assert container_record(message(labels={"io.cri-containerd.kind": "sandbox"})).is_sandbox
     assert not container_record(message(labels={"io.cri-containerd.kind": "container"})).is_sandbox

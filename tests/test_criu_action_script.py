@@ -76,7 +76,7 @@ def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
 
 
 def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    """CRIU lets it run then: nothing more may be done as if it stood still."""
+    """CRIU lets it run then: nothing more may be done as if it was paused."""
     with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)

@@ -1,4 +1,4 @@
-"""What CRIU is told, and what is read from its log and its version."""
+"""What CRIU is informed, and what is read from its log and its version."""
 
 import os
 
@@ -44,12 +44,12 @@ def test_a_dump_records_cgroups_and_a_restore_leaves_them_alone() -> None:
 
 
 def test_a_cgroup_namespace_gets_the_new_containers_cgroup_as_its_root() -> None:
-    told = lines(config.restore(cgroup="/kubepods/pod1/abc"))
-    assert {"manage-cgroups=none", 'cgroup-root ":/kubepods/pod1/abc"'} <= told
-    assert "manage-cgroups=ignore" not in told
+    reported = lines(config.restore(cgroup="/kubepods/pod1/abc"))
+    assert {"manage-cgroups=none", 'cgroup-root ":/kubepods/pod1/abc"'} <= reported
+    assert "manage-cgroups=ignore" not in reported
 
 
-def test_holding_and_the_script_are_told_only_when_asked() -> None:
+def test_holding_and_the_script_are_reported_only_when_asked() -> None:
     assert not {"leave-stopped", 'action-script "/run/gate.sh"'} & lines(config.restore())
     assert {"leave-stopped", 'action-script "/run/gate.sh"'} <= lines(
         config.restore(True, script="/run/gate.sh")

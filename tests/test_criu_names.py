@@ -183,7 +183,7 @@ def test_a_dump_without_removed_files_asks_for_no_link(folder: str) -> None:
     assert link_remap.links(folder, [os.getpid()]) == []
 
 
-def test_the_tree_as_the_images_tell_it(folder: str) -> None:
+def test_the_tree_as_the_images_say_it(folder: str) -> None:
     creds = message(f1=1000, f2=1001, f3=1000, f4=1001, f5=1000, f6=1001, f7=1000, f8=1001, f13=0, f18=1)
     creds.put_integers(11, [0x21, 0x1])
     creds.put_integers(14, [27, 44])

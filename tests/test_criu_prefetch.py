@@ -22,14 +22,14 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def drop(checkpoint: Path) -> None:
-    """Out of the page cache; a test can't say anything where the file system keeps what it is told to drop."""
+    """Out of the page cache; a test can't say anything where the file system keeps what it is asked to drop."""
     for path in prefetch.files(str(checkpoint)):
         fd = os.open(path, os.O_RDONLY)
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
     if unread(checkpoint) < 2 * SIZE:
-        pytest.skip("this file system keeps what it is told to drop")
+        pytest.skip("this file system keeps what it is asked to drop")
 
 
 def unread(checkpoint: Path) -> int:
@@ -57,6 +57,6 @@ def test_a_checkpoint_that_is_gone_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_lists_at_the_top_are_read_too(checkpoint: Path) -> None:
-    """Each restore checks them; and what is never read would count as unread for ever."""
+    """Each restore checks them; and what is never read would count as unread forever."""
     (checkpoint / "blocks.json").write_text("{}")
     assert f"{checkpoint}/blocks.json" in [os.path.normpath(path) for path in prefetch.files(str(checkpoint))]

@@ -38,13 +38,13 @@ def test_a_small_gpu_leaves_the_large_partner_to_a_large_one() -> None:
 @pytest.mark.parametrize(
     ("new", "cuda", "said"),
     [
-        ([gpu("b")], 12090, r"expected driver 580 \(CUDA 13000\).*found CUDA 12090"),
+        ([gpu("b")], 12090, r"expected driver 580 \(CUDA 13000\).*got CUDA 12090"),
         ([gpu("b"), gpu("c")], 13000, "expected 1 GPUs as at the capture, got 2"),
         ([], 13000, "expected 1 GPUs as at the capture, got 0"),
         ([gpu("b", product="H200")], 13000, "expected a H100 .*, got H200 with 80 bytes"),
-        ([gpu("b", memory=79)], 13000, "with 80 bytes for captured GPU-a, found H100 with 79 bytes"),
+        ([gpu("b", memory=79)], 13000, "with 80 bytes for captured GPU-a, got H100 with 79 bytes"),
         ([gpu("b", capability="10.0")], 13000, "compute capability 9.0"),
-        ([gpu("b", mig=True)], 13000, "found MIG"),
+        ([gpu("b", mig=True)], 13000, "got MIG"),
     ],
 )
 def test_what_can_not_be_mapped_is_refused(new: list[Gpu], cuda: int, said: str) -> None:

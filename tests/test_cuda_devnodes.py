@@ -153,6 +153,6 @@ def test_a_dev_of_the_containers_own_is_no_mount_from_elsewhere(container: tuple
     assert devnodes.align(pid, {**spec(ONE), "mounts": [mount]}) == ["nvidia1"]
 
 
-def test_a_process_that_is_gone_is_told() -> None:
+def test_a_process_that_is_gone_is_reported() -> None:
     with pytest.raises(CudaError, match="restored process 999999"):
         devnodes.align(999999, spec(ONE))

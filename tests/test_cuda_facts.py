@@ -84,7 +84,7 @@ def test_no_library_is_no_driver() -> None:
     assert done.returncode == 0
 
 
-def test_memory_by_process_tells_a_missing_figure_from_none(script: Script) -> None:
+def test_memory_by_process_says_a_missing_figure_from_none(script: Script) -> None:
     script.say(*NODE, "usage 0 11 700", "usage 0 12 n/a", "usage 1 11 5", "mps 1 99 1")
     assert facts.memory_by_process(0) == {11: 700, 12: None}
     assert facts.memory_by_process(1) == {11: 5}
@@ -107,7 +107,7 @@ def test_the_nodes_of_the_spec_say_which_gpus_a_container_has() -> None:
     assert assigned_devices.devices_of(both, devices) == devices
 
 
-def test_a_renamed_node_is_told_by_its_number() -> None:
+def test_a_renamed_node_is_known_by_its_number() -> None:
     devices = facts.read().devices
     assert assigned_devices.devices_of(spec(("/dev/nvidia0", 195, 3)), devices) == devices[:1]
 
@@ -122,7 +122,7 @@ def test_a_container_without_nodes_or_wishes_has_no_gpu() -> None:
     assert assigned_devices.devices_of(spec(), facts.read().devices) == ()
 
 
-def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_told() -> None:
+def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_reported() -> None:
     process = {"args": ["a"], "cwd": "/", "env": [f"NVIDIA_VISIBLE_DEVICES={A}"]}
     with pytest.raises(HostError, match="through CDI") as raised:
         assigned_devices.devices_of(spec(process=process), facts.read().devices)
@@ -130,7 +130,7 @@ def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_told() -> None:
 
 
 def test_a_node_that_nvml_does_not_know_is_unknown() -> None:
-    with pytest.raises(HostError, match="found none for /dev/nvidia7"):
+    with pytest.raises(HostError, match="there is none for /dev/nvidia7"):
         assigned_devices.devices_of(spec(("/dev/nvidia7", 195, 7)), facts.read().devices)
 
 

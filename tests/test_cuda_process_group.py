@@ -94,7 +94,7 @@ def test_an_error_names_call_process_result_and_the_drivers_words(
     )
 
 
-def test_a_result_that_the_driver_has_no_words_for_is_told_by_number(
+def test_a_result_that_the_driver_has_no_words_for_is_known_by_number(
     driver: str, script: Script, target: Start
 ) -> None:
     pid = target().pid
@@ -255,7 +255,7 @@ def test_cuinit_is_called_where_the_driver_asks_for_it(driver: str, script: Scri
         assert group.states(5) == {pid: "running"}
 
 
-def test_a_failing_cuinit_is_told(driver: str, script: Script, target: Start) -> None:
+def test_a_failing_cuinit_is_reported(driver: str, script: Script, target: Start) -> None:
     pid = target().pid
     script.say("needs-init", "init 100")
     with library(driver) as group:

@@ -141,7 +141,7 @@ def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
 def test_a_restored_cuda_process_that_is_missing_is_an_error(driver: str, restored: Start) -> None:
     process = restored()
     with (
-        pytest.raises(CudaError, match=r"found none as \[999999\]"),
+        pytest.raises(CudaError, match=r"got none as \[999999\]"),
         opened(driver) as back,
     ):
         back.bring_back([process.pid], [process.pid, 999999], (), 20)
@@ -159,7 +159,7 @@ def test_a_held_process_gets_its_signals_after_go(driver: str, restored: Start) 
         os.close(fd)
 
 
-def test_a_thread_that_is_traced_already_is_told(restored: Start) -> None:
+def test_a_thread_that_is_traced_already_is_reported(restored: Start) -> None:
     process = restored()
     first, second = ptrace_hold.Hold(), ptrace_hold.Hold()
     failed: list[CudaError] = []
@@ -192,7 +192,7 @@ def test_a_capture_finds_only_running_cuda(driver: str, script: Script, target: 
     script.say(f"state {process.pid} 2")
     with (
         suspend.Suspension("driver", f"{driver}/libcuda.so.1") as suspension,
-        pytest.raises(CudaError, match=rf"found {process.pid} \(target\) is checkpointed"),
+        pytest.raises(CudaError, match=rf"got {process.pid} \(target\) is checkpointed"),
     ):
         suspension.find([process.pid])
 

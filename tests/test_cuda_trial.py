@@ -42,7 +42,7 @@ def test_the_call_that_fails_is_named(call: str, library: str, script: Script) -
     assert call.partition("-")[0] in str(raised.value).lower()
 
 
-def test_a_driver_without_the_functions_is_told(library: str, script: Script) -> None:
+def test_a_driver_without_the_functions_is_reported(library: str, script: Script) -> None:
     script.say(GPU.format(index=0), "without cuCheckpointProcessLock")
     with pytest.raises(CudaError, match="expected cuCheckpointProcessLock of the driver"):
         trial.run("driver", library)

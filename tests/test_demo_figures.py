@@ -57,7 +57,7 @@ def test_the_file_has_the_promised_keys() -> None:
     assert list(written["phases"]) == ["containerd", "resolve", "criu", "runtime", "start", "first answer"]
 
 
-def test_a_cold_start_is_told_by_the_server_itself() -> None:
+def test_a_cold_start_is_known_by_the_server_itself() -> None:
     phases = cold_phases(0.1, 7.4, 7.6, {"imports": 0.5, "models": 1.0, "warm-up": 5.5})
     lengths = {phase.name: phase.length_s for phase in phases}
     assert lengths == pytest.approx(

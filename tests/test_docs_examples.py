@@ -87,8 +87,8 @@ def test_the_model_server_sleeps_for_the_capture_and_is_woken() -> None:
 
 def test_the_job_warms_what_the_pod_starts_from() -> None:
     pod, job = read("pod-vllm.yaml")[0]["spec"], read("job-warm-up.yaml")[0]["spec"]["template"]["spec"]
-    told = ("name", "image", "args", "env", "resources", "volumeMounts", "ports")
-    assert [{key: one[key] for key in told} for one in pod["containers"]] == job["containers"]
+    reported = ("name", "image", "args", "env", "resources", "volumeMounts", "ports")
+    assert [{key: one[key] for key in reported} for one in pod["containers"]] == job["containers"]
     same = ("runtimeClassName", "enableServiceLinks", "automountServiceAccountToken", "volumes")
     assert {key: pod[key] for key in same} == {key: job[key] for key in same}
     assert policy.of(facts("job-warm-up.yaml"), "never").when == "once-and-exit"

@@ -75,7 +75,7 @@ def test_an_owner_whose_questions_hang_has_a_few_and_takes_nobody_else_s(
     assert ask(pool, "a", owner="models")[1] == "a"
 
 
-def test_how_one_ended_is_told(pool: Workers) -> None:
+def test_how_one_ended_is_reported(pool: Workers) -> None:
     answered = pool.ask("one", "die", 2, SOON_S)
     assert (answered.lines, answered.status) == ([], -signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Real lines of CRIU and of the driver, and what a person is told of them."""
+"""Real lines of CRIU and of the driver, and what a person gets them."""
 
 from pathlib import Path
 
@@ -40,11 +40,11 @@ LINES = (
 )
 
 
-@pytest.mark.parametrize(("line", "told"), LINES)
-def test_a_line_of_criu(line: str, told: str) -> None:
+@pytest.mark.parametrize(("line", "reported"), LINES)
+def test_a_line_of_criu(line: str, reported: str) -> None:
     said = f"{line}; Dumping FAILED."
     found = known_errors.explained(said)
-    assert told in found and found.endswith(f"(CRIU: {said})"), found
+    assert reported in found and found.endswith(f"(CRIU: {said})"), found
     assert whose("criu", [found]) is whose("criu", [said]), "whose fault it is must not change"
 
 
@@ -91,7 +91,7 @@ def test_the_process_that_it_is_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         ("cuCheckpointProcessCheckpoint: CUDA_ERROR_OUT_OF_MEMORY (out of memory)", "raise the limit"),
         ("cuCheckpointProcessRestore: CUDA_ERROR_NOT_SUPPORTED (operation not supported)", "docs/gpu.md"),
@@ -99,5 +99,5 @@ def test_the_process_that_it_is_about() -> None:
         ("cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE (invalid argument)", "every GPU"),
     ],
 )
-def test_a_line_of_the_driver(line: str, told: str) -> None:
-    assert told in known_errors.explained(line, known_errors.DRIVER, "driver")
+def test_a_line_of_the_driver(line: str, reported: str) -> None:
+    assert reported in known_errors.explained(line, known_errors.DRIVER, "driver")

@@ -292,7 +292,7 @@ def test_a_long_list_of_layers_is_mounted_from_within_their_directory(tmp_path: 
 
 @pytest.mark.parametrize("lower", ["a/fs", "1/fs:/usr", "../1/fs", "1/fs/..", "1"])
 def test_another_relative_layer_is_none_of_containerds(lower: str, tmp_path: Path) -> None:
-    """Where it begins can't be told."""
+    """Where it begins can't be known."""
     for name in ("9/fs", "9/work", "1/fs", "a/fs"):
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(LayerError, match="relative lower directory"):

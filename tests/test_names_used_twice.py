@@ -14,7 +14,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "shim/glowplug"
 ROOMS = ("layer", "restore", "capture")
 
-FOLLOW_UNLESS_TOLD = ("chmod", "chown", "utime", "setxattr", "getxattr", "removexattr", "listxattr", "link")
+FOLLOW_BY_DEFAULT = ("chmod", "chown", "utime", "setxattr", "getxattr", "removexattr", "listxattr", "link")
 FOLLOW_ALWAYS = ("lchflags", "truncate", "mkfifo", "chflags", "pathconf", "statvfs", "startfile")
 DIRECTORY_RELATIVE = ("open", "stat", "scandir")
 NO_FOLLOW_FLAGS = ("O_NOFOLLOW", "O_EXCL")
@@ -67,7 +67,7 @@ def follows(call: ast.Call, constants: dict[str, str]) -> bool:
     name = name_of(call)
     if name in FOLLOW_ALWAYS:
         return not is_descriptor(call.args[0])
-    if name in FOLLOW_UNLESS_TOLD:
+    if name in FOLLOW_BY_DEFAULT:
         is_safe = is_descriptor(call.args[0]) or keyword(call, "follow_symlinks") in ("False", "follow")
         return not is_safe
     if name in DIRECTORY_RELATIVE and keyword(call, "dir_fd"):

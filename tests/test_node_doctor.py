@@ -1,4 +1,4 @@
-"""The doctor's table: a check that breaks is told as such, what is unknown is not ready, and the screen says so."""
+"""The doctor's table: a check that breaks is reported as such, what is unknown is not ready, and the screen says so."""
 
 import json
 from collections.abc import Callable
@@ -44,13 +44,13 @@ def raising(error: Exception) -> Callable[[Probes], Finding]:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (HostError("a line\nand another"), "can't tell: a line and another"),
-        (ValueError(), "can't tell: ValueError"),
-        (OSError(5, "Input/output error"), "can't tell: [Errno 5] Input/output error"),
-        (KeyError("x" * 1000), f"can't tell: '{'x' * 299}"),
+        (HostError("a line\nand another"), "unknown: a line and another"),
+        (ValueError(), "unknown: ValueError"),
+        (OSError(5, "Input/output error"), "unknown: [Errno 5] Input/output error"),
+        (KeyError("x" * 1000), f"unknown: '{'x' * 299}"),
     ],
 )
-def test_a_check_that_raises_can_not_tell(error: Exception, said: str) -> None:
+def test_a_check_that_raises_is_unknown(error: Exception, said: str) -> None:
     asked = Probes(Config())
     assert look(Check("it", raising(error)), asked) == Finding("wrong", said)
     assert look(Check("it", raising(error), must=False), asked) == Finding("warning", said)
@@ -75,7 +75,7 @@ def test_no_check_raises_or_passes_where_nothing_is_there(node: Node) -> None:
     for name in ("CRIU", "CRIU on this kernel", "runc", "containerd", "handler", "runtime: runc", "agent"):
         assert found[name]["level"] == "wrong", found[name]
     assert found["CRIU"]["fix"] and found["containerd"]["fix"] and found["agent"]["fix"]
-    assert found["CRI"]["found"] == "can't tell: containerd does not answer"
+    assert found["CRI"]["found"] == "unknown: containerd does not answer"
 
 
 def test_json_says_everything(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,4 +147,4 @@ def test_only_root_may(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     ran = node.run("doctor")
     assert (ran.status, ran.out) == (2, "")
-    assert "expected to be run by root" in ran.err
+    assert "must run as root" in ran.err

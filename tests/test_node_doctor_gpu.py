@@ -45,13 +45,13 @@ def test_a_call_that_fails_is_wrong(call: str, script: Script) -> None:
 def test_a_full_gpu_is_no_verdict_on_checkpoints(script: Script) -> None:
     script.say("driver 580.159.04", H100, "context 0 2")
     assert found("CUDA checkpoints").level == "warning"
-    assert found("CUDA checkpoints").found.startswith("can't tell: no GPU gave a context")
+    assert found("CUDA checkpoints").found.startswith("unknown: no GPU gave a context")
 
 
 def test_nvml_that_can_not_answer_is_wrong(script: Script) -> None:
     script.say("driver 580.159.04", H100, "nvml-fail nvmlDeviceGetCount_v2 9")
     assert found("NVML").level == "wrong"
-    assert found("NVML").found.startswith("can't tell: expected an answer of nvmlDeviceGetCount")
+    assert found("NVML").found.startswith("unknown: expected an answer of nvmlDeviceGetCount")
 
 
 def test_without_a_gpu_the_driver_is_not_called(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

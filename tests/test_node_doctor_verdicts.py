@@ -358,7 +358,7 @@ def test_gpus_are_counted_in_specs_of_gpus_alone(tmp_path: os.PathLike[str]) -> 
     assert found == {f"{tmp_path}/broken.yaml": 0, f"{tmp_path}/fpga.json": 0, f"{tmp_path}/nvidia.yaml": 2}
 
 
-def test_a_chain_is_told_by_its_program(tmp_path: os.PathLike[str]) -> None:
+def test_a_chain_is_known_by_its_program(tmp_path: os.PathLike[str]) -> None:
     program = f"{tmp_path}/bin/glowplug-runtime-fast"
     assert cdi.chain_config("/usr/bin/nvidia-container-runtime.cdi") == cdi.NVIDIA_CONFIG
     assert cdi.chain_config(program) == cdi.chain_config(BINARY) == cdi.chain_config("") == ""

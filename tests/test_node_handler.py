@@ -102,7 +102,7 @@ def test_a_base_is_chosen_by_name(machine: Machine) -> None:
     lines = machine.install(base="runc")
     assert options(machine)["BinaryName"] == f"{machine.prefix}/bin/glowplug-runtime"
     assert "--base nvidia" in lines[-1]
-    with pytest.raises(UsageError, match="found 'kata'"):
+    with pytest.raises(UsageError, match="got 'kata'"):
         machine.install(base="kata")
 
 

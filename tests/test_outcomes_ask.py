@@ -86,7 +86,7 @@ def test_connecting_sending_and_reading_share_one_deadline(
     assert slug_of(1.0) == "agent-timeout"
 
 
-def test_no_agent_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_agent_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
     assert slug_of(LONG_S) == "no-agent"
     Path(paths.agent_socket()).touch()

@@ -169,7 +169,7 @@ def test_what_was_tried_is_known_longer_than_the_records_are_kept(
     ]
 
 
-def test_records_are_told_in_the_order_of_their_times_whatever_their_files_are_called(tmp_path: Path) -> None:
+def test_records_are_reported_in_the_order_of_their_times_whatever_their_files_are_called(tmp_path: Path) -> None:
     os.makedirs(paths.spool())
     for name, time in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         Path(paths.spool(), f"{name}.json").write_text(json.dumps({"time": time}))
@@ -187,7 +187,7 @@ def test_the_version_changes_with_what_is_there_to_read(tmp_path: Path) -> None:
     assert version(str(tmp_path)) == seen[-1]
 
 
-def test_a_mark_of_what_is_gone_does_not_stay_for_ever(tmp_path: Path) -> None:
+def test_a_mark_of_what_is_gone_does_not_stay_forever(tmp_path: Path) -> None:
     marker = Path(paths.spool()) / f"c1{PREPARED}"
     marker.parent.mkdir(parents=True)
     marker.write_text("")

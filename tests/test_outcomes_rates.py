@@ -20,11 +20,11 @@ def test_nothing_is_known_of_a_node_that_restored_nothing() -> None:
     assert Rates([]).measured() == NodeRates(processors=HERE)
 
 
-def test_memory_from_the_page_cache_tells_the_fill_rate() -> None:
+def test_memory_from_the_page_cache_says_the_fill_rate() -> None:
     assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(read=None, fill=2 * GB, processors=HERE)
 
 
-def test_files_from_the_disk_tell_the_read_rate() -> None:
+def test_files_from_the_disk_say_the_read_rate() -> None:
     assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(read=1.5 * GB, fill=None, processors=HERE)
 
 
@@ -36,16 +36,16 @@ def test_one_slow_restore_is_not_the_node_s_speed() -> None:
 def test_the_last_restores_count() -> None:
     rates = Rates([restored(GB, 0, 10)] * 40)
     for _ in range(16):
-        rates.tell(restored(GB, 0, 1))
+        rates.report(restored(GB, 0, 1))
     assert rates.measured().fill == GB
 
 
-def test_too_few_restores_and_old_ones_tell_nothing() -> None:
+def test_too_few_restores_and_old_ones_say_nothing() -> None:
     assert Rates([restored(GB, 0, 1)] * 2).measured() == NodeRates(processors=HERE)
     assert Rates([restored(GB, 0, 1, time=NOW - 90_000)] * 16).measured() == NodeRates(processors=HERE)
 
 
-def test_what_tells_nothing_counts_for_nothing() -> None:
+def test_what_says_nothing_counts_for_nothing() -> None:
     rates = Rates(
         [
             *[restored(1e6, 0, 1)] * 3,

@@ -65,7 +65,7 @@ def test_metrics_take_any_record(found: list[Record]) -> None:
 def test_kubernetes_takes_any_record(found: list[Record]) -> None:
     made = Cluster("/none", "node-1", dict, lambda: found, lambda _: None)
     for one in found:
-        made.tell(one)
+        made.report(one)
 
 
 @given(records)

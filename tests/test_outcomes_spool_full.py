@@ -16,7 +16,7 @@ MOST = 50
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
     monkeypatch.setattr(spool, "MOST", MOST)
-    monkeypatch.setattr(spool, "_ENTRY_BYTES", 0)  # the size of a directory tells nothing but on tmpfs
+    monkeypatch.setattr(spool, "_ENTRY_BYTES", 0)  # the size of a directory says nothing but on tmpfs
 
 
 def numbers() -> list[int]:

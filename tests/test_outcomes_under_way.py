@@ -35,11 +35,11 @@ def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
     assert kinds() == []
 
 
-def test_a_restore_tells_how_much_memory_it_has_written() -> None:
+def test_a_restore_says_how_much_memory_it_has_written() -> None:
     trial = attempt.begin(attempt.Facts(id="c1"))
     assert under_way.read()[0].memory is None
     for done in (0, 1 << 40, 3):
-        progress.tell(trial.progress, done, 1 << 40)
+        progress.report(trial.progress, done, 1 << 40)
         assert under_way.read()[0].memory == (done, 1 << 40)
     Path(trial.progress).write_text("1 2 3")
     assert under_way.read()[0].memory is None

@@ -1,4 +1,4 @@
-"""Presets of the node's configuration: read, told what is wrong in a line each, counted in the key."""
+"""Presets of the node's configuration: read, reported what is wrong in a line each, counted in the key."""
 
 import tomllib
 from dataclasses import asdict

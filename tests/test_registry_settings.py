@@ -73,8 +73,8 @@ def test_the_docs_have_every_key_with_its_default() -> None:
     section = DOCS.read_text().partition("## Configuration\n")[2].partition("\n## ")[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
     defaults = asdict(RegistrySettings())
-    told = {key.strip(" `"): tomllib.loads(f"x = {default.strip(' `')}")["x"] for key, default in rows}
-    assert told == {**defaults, "mirrors": [], "peers": []}
+    reported = {key.strip(" `"): tomllib.loads(f"x = {default.strip(' `')}")["x"] for key, default in rows}
+    assert reported == {**defaults, "mirrors": [], "peers": []}
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The file and the signal that tell a process that it was restored."""
+"""The file and the signal that report a process that it was restored."""
 
 import json
 import os

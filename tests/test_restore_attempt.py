@@ -1,4 +1,4 @@
-"""The journal of a restore tells a live runtime from a dead one, by its lock and by the script that waits for it."""
+"""The journal of a restore shows a live runtime from a dead one, by its lock and by the script that waits for it."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def test_what_it_says_is_what_it_was_told() -> None:
+def test_what_it_says_is_what_it_was_reported() -> None:
     begun = attempt.begin(FACTS)
     (found,) = attempt.left()
     assert found.to_json() == FACTS.to_json()

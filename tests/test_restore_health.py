@@ -13,7 +13,7 @@ from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore import health
 
-# A first process with a child that ends when told: by itself, or by a signal, and waited for or not.
+# A first process with a child that ends when reported: by itself, or by a signal, and waited for or not.
 PARENT = """
 import os, sys
 read, write = os.pipe()
@@ -49,7 +49,7 @@ class Container:
         self.tree = {pid: pid for pid in process.tree(self.parent.pid)}
         self.processes = [process.credentials(pid) for pid in self.tree]
 
-    def tell(self, *words: str) -> None:
+    def report(self, *words: str) -> None:
         assert self.parent.stdin is not None and self.parent.stdout is not None
         for word in words:
             self.parent.stdin.write(f"{word}\n")
@@ -76,7 +76,7 @@ def test_the_same_processes_are_well(container: Container) -> None:
 @pytest.mark.parametrize("after", [("end", "see"), ("end", "wait"), ("kill", "see")])
 def test_one_that_is_dead_was_not_restored(container: Container, after: tuple[str, ...]) -> None:
     """Nothing has run yet: it can't have come to an end of its own."""
-    container.tell(*after)
+    container.report(*after)
     with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) is dead"):
         container.check()
 

@@ -37,7 +37,7 @@ def test_a_checkpoint_that_says_no_interfaces_has_one_address_of_a_family() -> N
         assert new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {}), SPEC) == {
             "10.1.0.7": "10.1.0.9"
         }
-        with pytest.raises(CriuError, match="can't be told: bind it to the wildcard address"):
+        with pytest.raises(CriuError, match="can't be known: bind it to the wildcard address"):
             new_addresses.instead_of(ImageFixups(("10.1.0.7", "10.2.0.7"), False, {}), SPEC)
 
 

@@ -124,7 +124,7 @@ def test_a_dump_that_fails_has_cuda_back(driver: str, container: Container, hold
 
 
 @pytest.mark.parametrize("line", ["fail lock any 600", "fail checkpoint any 801"])
-def test_what_the_driver_refuses_is_told_and_nothing_dumped(
+def test_what_the_driver_refuses_is_reported_and_nothing_dumped(
     line: str, script: Script, driver: str, container: Container, holder: Target
 ) -> None:
     script.say(line)

@@ -35,8 +35,8 @@ def test_the_image_is_of_this_version() -> None:
     assert [image["newTag"] for image in found["images"]] == [__version__]
 
 
-def test_criu_is_told_by_others_what_it_is_told_by_us() -> None:
+def test_criu_is_known_by_others_what_it_is_known_by_us() -> None:
     lines = templates.read("criu/runc.conf").splitlines()
-    told = [line for line in lines if line and not line.startswith("#")]
-    assert told == ["network-lock skip"]
-    assert set(told) <= set(config.dump().splitlines())
+    reported = [line for line in lines if line and not line.startswith("#")]
+    assert reported == ["network-lock skip"]
+    assert set(reported) <= set(config.dump().splitlines())

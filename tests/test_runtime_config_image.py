@@ -314,7 +314,7 @@ def test_status_is_the_nodes(installer: Installer) -> None:
     assert installer.run("status", fails="/opt/glowplug/bin/glowplug node status").status == 1
 
 
-def test_watch_ends_when_it_is_told() -> None:
+def test_watch_ends_when_it_is_reported() -> None:
     watching = subprocess.Popen(["sh", f"{IMAGE}/on-node", "watch"], start_new_session=True)
     try:
         wait_until(lambda: process.children(watching.pid), 10, "it waits")

@@ -41,8 +41,8 @@ class Bundle:
 
     @property
     def command(self) -> argv.Command:
-        told = ("--root", self.root, "--log", str(self.log))
-        return argv.parse([*told, "create", *self.options, "--bundle", str(self.directory), "c1"])
+        reported = ("--root", self.root, "--log", str(self.log))
+        return argv.parse([*reported, "create", *self.options, "--bundle", str(self.directory), "c1"])
 
     def create(self) -> int:
         status = create.run("/none/runc", self.command)

@@ -167,7 +167,7 @@ def test_of_a_variable_that_is_given_twice_the_first_arrives(call: Caller) -> No
     ],
     ids=lambda env: repr(env)[:50],
 )
-def test_what_a_shell_is_told_by_its_environment_changes_no_word(call: Caller, env: list[bytes]) -> None:
+def test_what_a_shell_is_known_by_its_environment_changes_no_word(call: Caller, env: list[bytes]) -> None:
     seen = call("--root", "/a b", "exec", "* ?", "'\"$(exit 7)", "", "-n", env=[PATH, *env])
     assert seen.arguments == [b"--root", b"/a b", b"exec", b"* ?", b"'\"$(exit 7)", b"", b"-n"]
     assert (seen.status, seen.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""A start whose checkpoint is on its way asks again, and not for ever."""
+"""A start whose checkpoint is on its way asks again, and not forever."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """A server with a warm-up, as the cluster's pods run it: WARM seconds of work, then HTTP on 8000.
 
-It answers with what it has in memory (a token drawn at the start), and with what it is told by its pod.
+It answers with what it has in memory (a token drawn at the start), and with what its pod gives it.
 """
 
 import hashlib

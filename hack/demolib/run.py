@@ -94,7 +94,7 @@ def _on(node: Node, display: Display, archive: str, auto: bool) -> Figures:
     with display.doing("starts the agent"):
         node.start_agent()
     display.say("image", f"{os.path.getsize(archive) / 1e6:.0f} MB, imported; the agent runs")
-    return story.tell(node, display.say, display.doing, auto)
+    return story.report(node, display.say, display.doing, auto)
 
 
 def _keep(display: Display, node: Node) -> None:

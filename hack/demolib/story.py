@@ -28,7 +28,7 @@ QUESTION = f"{SOURCES}/question.png"
 ANSWER = ["Preheated engines start at once"]
 # A cold start takes seconds on an idle machine; a busy one is waited for.
 ANSWERS_WITHIN_S = 180.0
-# What tells the agent, with --auto, which container to capture, and when: with its first question behind it.
+# What says to the agent, with --auto, which container to capture, and when: with its first question behind it.
 ANNOTATIONS = {"glowplug.dev/containers": CONTAINER, "glowplug.dev/ready": "log:^answered in "}
 CAPTURES_WITHIN_S = 120.0
 ASKED_WITHIN_S = 60.0
@@ -39,7 +39,7 @@ class Broken(Exception):
     """The story can't go on. The message is one line for a person."""
 
 
-def tell(
+def report(
     node: Node,
     say: Callable[[str, str], None],
     doing: Callable[[str], AbstractContextManager[object]],
@@ -64,7 +64,7 @@ def tell(
         captured = _captured_by_agent(node) if auto else _capture(node)
     size, pause_s = int(captured["bytes"]), float(captured["pause_s"])
     by = "by the agent: " if auto else ""
-    say("capture", f"{by}checkpoint of {size / 1e6:.0f} MB, the pod stood still for {pause_s:.2f} s")
+    say("capture", f"{by}checkpoint of {size / 1e6:.0f} MB, the pod was paused for {pause_s:.2f} s")
     with doing("removes the pod"):
         pod.remove()
     say("removal", "the pod is gone, its network and its files with it")

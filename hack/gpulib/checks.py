@@ -292,7 +292,7 @@ def _program(name: str, *arguments: str) -> str:
 
 
 class _Hog:
-    """While this is open, a CUDA restore fails: the device's memory is taken, or the fake driver told so."""
+    """While this is open, a CUDA restore fails: the device's memory is taken, or the fake driver set so."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

@@ -59,7 +59,7 @@ def host_mounts() -> list[dict[str, Any]]:
 
 
 def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
-    """A bind mount, read-only unless told otherwise."""
+    """A bind mount, read-only unless set otherwise."""
     return {
         "destination": destination,
         "type": "bind",

@@ -7,7 +7,7 @@ which way up, read it), and reads one page to warm up before it listens. Nothing
     GET  /token    → {"token": "…"}, drawn at start and held in memory only
     GET  /healthz  → {"ready": true, "startup_s": {"imports": …, "models": …, "warm-up": …}}
 
-Usage: server.py [PORT]    listens on 0.0.0.0, port 8000 unless told otherwise
+Usage: server.py [PORT]    listens on 0.0.0.0, port 8000 unless set otherwise
 """
 
 import json

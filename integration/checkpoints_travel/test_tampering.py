@@ -202,7 +202,7 @@ def test_what_was_pushed_too_long_ago_is_not_taken_in(a: Node, tmp_path: Path) -
         ({"kernel": "6.9.0", "driver": "1.2.3"}, "kernel", "NVIDIA driver: "),
     ],
 )
-def test_another_host_is_told_before_a_blob_is_pulled(
+def test_another_host_is_reported_before_a_blob_is_pulled(
     a: Node, b: Node, proxy: Proxy, differs: dict[str, Any], slug: str, said: str
 ) -> None:
     checkpoint = a.made(memory())

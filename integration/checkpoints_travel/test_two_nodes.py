@@ -100,9 +100,9 @@ def captured_and_pushed(
     """A pod that the agent has captured and pushed."""
     first = started(pods, environment, annotated())
     checkpoint = capture_of(node, first.pod)["checkpoint"]
-    told = wait_until(lambda: pushes_of(node, checkpoint), WITHIN_S, "a push")
-    assert told[-1]["result"] == "pushed", told
-    return first, told[-1]
+    reported = wait_until(lambda: pushes_of(node, checkpoint), WITHIN_S, "a push")
+    assert reported[-1]["result"] == "pushed", reported
+    return first, reported[-1]
 
 
 def explained(node: Node, container: Container) -> str:

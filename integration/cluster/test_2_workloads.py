@@ -252,8 +252,8 @@ def test_kubectl_s_ways_into_a_restored_pod(cluster: Cluster, namespace: str) ->
     cluster.scale(namespace, "ways", 1)
     pod = cluster.ready(namespace, "ways")[0]["metadata"]["name"]
     assert cluster.outcomes(namespace, "ways") == ["server=restored"]
-    cluster.kubectl("exec", "-n", namespace, pod, "--", "sh", "-c", "echo told >/tmp/file")
-    assert cluster.kubectl("exec", "-n", namespace, pod, "--", "cat", "/tmp/file") == "told\n"
+    cluster.kubectl("exec", "-n", namespace, pod, "--", "sh", "-c", "echo reported >/tmp/file")
+    assert cluster.kubectl("exec", "-n", namespace, pod, "--", "cat", "/tmp/file") == "reported\n"
     kubectl = " ".join(control.kubectl_command(cluster.machine.place))
     get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:18000/').read().decode())"
     script = f"""{kubectl} port-forward -n {namespace} {pod} 18000:8000 >/dev/null 2>&1 & forward=$!

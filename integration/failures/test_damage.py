@@ -126,7 +126,7 @@ def test_a_file_has_a_flipped_byte(node: Node, good: Captured, pods: Pods, name:
 
 
 def test_a_file_of_the_layer_has_another_owner(node: Node, good: Captured, pods: Pods) -> None:
-    """Its size is the same; only the layer's fingerprint tells. That is the checkpoint's fault."""
+    """Its size is the same; only the layer's fingerprint says. That is the checkpoint's fault."""
     os.chown(f"{node.names.cache}/checkpoints/{good.checkpoint}/layer/tree/data/token", 1000, 1000)
     assert starts_cold(node, pods, good)[1] == "fallback:layer"
     assert starts_cold(node, pods, good)[1] == "cold:quarantined"
@@ -147,7 +147,7 @@ def test_memory_extents_are_damaged(node: Node, good: Captured, pods: Pods, dama
     assert starts_cold(node, pods, good)[1] == expected
 
 
-def test_a_damaged_checkpoint_is_set_apart(node: Node, good: Captured, pods: Pods) -> None:
+def test_a_damaged_checkpoint_is_quarantined(node: Node, good: Captured, pods: Pods) -> None:
     os.truncate(small_image(node, good), 7)
     starts_cold(node, pods, good)
     assert starts_cold(node, pods, good)[1] == "cold:quarantined"

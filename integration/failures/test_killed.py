@@ -191,20 +191,20 @@ def test_a_capture_that_is_ended_leaves_the_container_running(
         command = ["env", "--default-signal=INT", *command]
         running = subprocess.Popen(command, env=node.env, stdout=subprocess.DEVNULL, stderr=None)
         wait_until(lambda: faults.is_there, 20, "CRIU at the end of its dump")
-        assert _stands_still(container)
+        assert _is_paused(container)
         running.send_signal(number)
         if number == signal.SIGKILL:
             running.wait(10)
         faults.go_on()
         assert running.wait(20) != 0
-        wait_until(lambda: not _stands_still(container), 20, "the container thawed")
+        wait_until(lambda: not _is_paused(container), 20, "the container thawed")
     assert container.state()["token"] == before["token"]
     assert os.listdir(f"{node.names.cache}/checkpoints") == checkpoints
     # and it can be captured now
     assert capture(node, "default", "other").returncode == 0
 
 
-def _stands_still(container: Container) -> bool:
+def _is_paused(container: Container) -> bool:
     """Frozen (shown as uninterruptible on cgroup v1), or held by CRIU's ptrace."""
     with open(f"/proc/{container.pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] in "DtT"

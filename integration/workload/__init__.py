@@ -1,4 +1,4 @@
-"""A program that holds what real servers hold, and tells of it over HTTP. Runs in containers; stdlib only.
+"""A program that holds what real servers hold, and reports it over HTTP. Runs in containers; stdlib only.
 
 `python3 -m integration.workload`, configured by environment:
 

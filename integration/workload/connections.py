@@ -56,7 +56,7 @@ def tcp_own_address() -> Callable[[], object]:
         address = probe.getsockname()[0]
     listener = socket.create_server((address, OWN_PORT))
     listener.listen()
-    threading.Thread(target=_echo_for_ever, args=(listener,), daemon=True).start()
+    threading.Thread(target=_echo_forever, args=(listener,), daemon=True).start()
     kept = socket.create_connection((address, OWN_PORT), PATIENCE_S)
     return lambda: {"address": listener.getsockname()[0], "is": _life(kept)}
 
@@ -70,7 +70,7 @@ def _unix_connection(path: str) -> socket.socket:
 
 def _echo_tries(listener: socket.socket, connect: Callable[[], socket.socket]) -> Callable[[], object]:
     listener.listen()
-    threading.Thread(target=_echo_for_ever, args=(listener,), daemon=True).start()
+    threading.Thread(target=_echo_forever, args=(listener,), daemon=True).start()
     kept = connect()
 
     def attempt() -> object:
@@ -96,7 +96,7 @@ def _life(connection: socket.socket) -> str:
         return "silent"
 
 
-def _echo_for_ever(listener: socket.socket) -> None:
+def _echo_forever(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=_echo, args=(connection,), daemon=True).start()

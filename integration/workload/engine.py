@@ -6,7 +6,7 @@ body, which may name tags) and /update_weights_from_disk, GET /get_model_info, /
 while it sleeps; what was put away is gone until it wakes: /generate and /v1/completions answer 503.
 After a level 2, or a release, the weights are garbage until they were read again: answers are wrong then.
 
-GET /told → the calls so far, as JSON. GET /moved → a redirect to /health.
+GET /reported → the calls so far, as JSON. GET /moved → a redirect to /health.
 In the environment: FAIL_SLEEP=1: sleeping fails. FAIL_WAKE=N: the first N requests to wake fail, in the engine's own
 words. LIE=sleep, wake or answer: it says 200 and does not sleep, does not wake, or answers otherwise after it woke.
 HANG=wake: waking never ends.
@@ -23,7 +23,7 @@ PARTS = {"weights", "kv_cache", "cuda_graph"}
 ANSWER = [11, 22, 33]
 GARBAGE = [0, 0, 0]
 
-told: list[str] = []
+reported: list[str] = []
 away: set[str] = set()
 lost: set[str] = set()
 woken = 0
@@ -44,8 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say({"is_sleeping": bool(away)})
         elif self.path == "/get_model_info":
             self._say({"model_path": "/models/one", "is_generation": True})
-        elif self.path == "/told":
-            self._say({"told": told, "asleep": bool(away), "signals": signals, "token": TOKEN})
+        elif self.path == "/reported":
+            self._say({"reported": reported, "asleep": bool(away), "signals": signals, "token": TOKEN})
         else:
             self._answer(404)
 
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if url.path != "/v1/completions":
-            told.append(self.path)
+            reported.append(self.path)
         route = ROUTES.get(url.path)
         if route is None:
             self._answer(404)

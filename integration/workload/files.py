@@ -136,7 +136,7 @@ def inotify() -> Callable[[], object]:
 
 
 def _sees(watcher: int, path: str) -> bool:
-    """Whether the watcher tells of a change of this file."""
+    """Whether the watcher reports a change of this file."""
     with open(path, "w") as file:
         file.write(".")
     poll = select.poll()

@@ -11,7 +11,7 @@ _said = 0
 
 
 def start(period_ms: int) -> None:
-    """Write for ever, from a thread; nothing where the period is 0."""
+    """Write forever, from a thread; nothing where the period is 0."""
     if period_ms:
         threading.Thread(target=_write, args=(period_ms / 1000,), daemon=True).start()
 

@@ -1,6 +1,6 @@
 """The node's settings: `/etc/glowplug/config.toml`, typed, with one clear error per wrong key.
 
-Agent's side only: the runtime reads no configuration, it is told what it needs by the agent's answer. The run
+Agent's side only: the runtime reads no configuration, what it needs is in the agent's answer. The run
 directory is the exception (GLOWPLUG_RUN_DIR): the two meet there.
 """
 
@@ -106,7 +106,7 @@ def load(path: str | None = None) -> Config:
     """Read the file; the defaults where there is none and none was named.
 
     Raises UsageError: no such file, no TOML, an unknown key, a value that can't be. The first of the problems is
-    told; `problems` tells all.
+    reported; `problems` lists all.
     """
     file, values = read(path)
     wrong = problems(values)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests import api_server
-from tests.agent_kubernetes.made import Told
+from tests.agent_kubernetes.made import Reported
 from tests.api_server import ApiServer
 
 from glowplug import paths
@@ -23,8 +23,8 @@ def server() -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def told(server: ApiServer, tmp_path: Path) -> Iterator[Told]:
-    made = Told(server, tmp_path, [])
+def reported(server: ApiServer, tmp_path: Path) -> Iterator[Reported]:
+    made = Reported(server, tmp_path, [])
     made.cluster.start()
     yield made
     made.cluster.stop()

@@ -17,7 +17,7 @@ AWAKE = {**WEB, "event": "after-restore", "result": "none"}
 COLD = {**WEB, "outcome": "cold:no-checkpoint", "detail": "no checkpoint of this workload"}
 
 
-class Told:
+class Reported:
     """A Cluster that speaks to the server, and the history behind it."""
 
     def __init__(self, server: ApiServer, directory: Path, records: list[Record]) -> None:
@@ -29,10 +29,10 @@ class Told:
             config, "node-1", lambda: dict(self.labels), lambda: self.records, self.counted.append
         )
 
-    def tell(self, *records: Record) -> None:
+    def report(self, *records: Record) -> None:
         for record in records:
             self.records.append(record)
-            self.cluster.tell(record)
+            self.cluster.report(record)
 
 
 def until(holds: Callable[[], object], what: str = "") -> None:

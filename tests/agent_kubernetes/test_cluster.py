@@ -1,10 +1,10 @@
-"""What Kubernetes is told of a start and a capture, and that nobody waits for it (tests/api_server.py)."""
+"""What Kubernetes gets a start and a capture, and that nobody waits for it (tests/api_server.py)."""
 
 import time
 from pathlib import Path
 
 import pytest
-from tests.agent_kubernetes.made import AWAKE, COLD, RESTORED, WEB, Told, condition, until
+from tests.agent_kubernetes.made import AWAKE, COLD, RESTORED, WEB, Reported, condition, until
 from tests.api_server import ApiServer
 
 from glowplug.agent.kubernetes import cluster
@@ -13,9 +13,9 @@ from glowplug.apiserver import node_labels
 from glowplug.outcomes.record import Record
 
 
-def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer, told: Told) -> None:
+def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer, reported: Reported) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell(RESTORED, AWAKE)
+    reported.report(RESTORED, AWAKE)
     until(lambda: condition(pod))
     found = condition(pod)
     assert found is not None and (found["status"], found["reason"]) == ("True", "Restored")
@@ -30,12 +30,12 @@ def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer,
     assert event["source"] == {"component": "glowplug", "host": "node-1"}
 
 
-def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiServer, told: Told) -> None:
+def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiServer, reported: Reported) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell(COLD, {**WEB, "container": "side", "outcome": "cold:off", "detail": "off"})
+    reported.report(COLD, {**WEB, "container": "side", "outcome": "cold:off", "detail": "off"})
     until(lambda: pod["metadata"]["annotations"].get(OUTCOME) == "main=cold:no-checkpoint,side=cold:off")
     assert condition(pod) is None
-    told.tell(
+    reported.report(
         {
             **WEB,
             "event": "capture",
@@ -49,9 +49,9 @@ def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiSer
     assert [event["reason"] for event in server.events] == ["ColdStart", "ColdStart", "Captured"]
 
 
-def test_an_engine_that_was_not_woken_is_a_warning(server: ApiServer, told: Told) -> None:
+def test_an_engine_that_was_not_woken_is_a_warning(server: ApiServer, reported: Reported) -> None:
     server.pod("web")
-    told.tell(
+    reported.report(
         {**WEB, "event": "capture", "result": "captured", "detail": "after-capture: http-post: no"},
         {**WEB, "event": "after-restore", "result": "done"},
         {**WEB, "event": "after-restore", "result": "failed", "detail": "exec: no"},
@@ -72,52 +72,52 @@ def test_an_engine_that_was_not_woken_is_a_warning(server: ApiServer, told: Told
     ],
 )
 def test_a_gate_opens_also_where_nothing_is_captured(
-    server: ApiServer, told: Told, result: str, reason: str, events: list[str]
+    server: ApiServer, reported: Reported, result: str, reason: str, events: list[str]
 ) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell({**WEB, "event": "capture", "result": result, "detail": "why"})
+    reported.report({**WEB, "event": "capture", "result": result, "detail": "why"})
     until(lambda: condition(pod))
     found = condition(pod)
     assert found is not None and (found["reason"], found["message"]) == (reason, "why")
     assert [event["reason"] for event in server.events] == events
 
 
-def test_a_failed_restore_is_a_warning_that_fits(server: ApiServer, told: Told) -> None:
+def test_a_failed_restore_is_a_warning_that_fits(server: ApiServer, reported: Reported) -> None:
     server.pod("web")
-    told.tell({**WEB, "outcome": "fallback:criu", "detail": "x" * 5000})
+    reported.report({**WEB, "outcome": "fallback:criu", "detail": "x" * 5000})
     until(lambda: server.events)
     assert (server.events[0]["type"], server.events[0]["reason"]) == ("Warning", "RestoreFailed")
     assert len(server.events[0]["message"]) == 1000
 
 
-def test_a_container_that_starts_again_and_again_is_one_event(server: ApiServer, told: Told) -> None:
+def test_a_container_that_starts_again_and_again_is_one_event(server: ApiServer, reported: Reported) -> None:
     server.pod("web")
-    told.tell(*[COLD] * 20)
-    until(lambda: told.counted.count("written") >= 20)
+    reported.report(*[COLD] * 20)
+    until(lambda: reported.counted.count("written") >= 20)
     assert len(server.events) == 1
 
 
-def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, told: Told) -> None:
+def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, reported: Reported) -> None:
     pod = server.pod("web", gate=CAPTURED, uid="uid-2")
-    told.tell(RESTORED, AWAKE)
-    until(lambda: told.counted.count("failed") == 2)
+    reported.report(RESTORED, AWAKE)
+    until(lambda: reported.counted.count("failed") == 2)
     assert condition(pod) is None
     assert OUTCOME not in pod["metadata"]["annotations"]
 
 
-def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(server: ApiServer, told: Told) -> None:
-    told.tell(
+def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(server: ApiServer, reported: Reported) -> None:
+    reported.report(
         RESTORED, AWAKE, {"outcome": "restored"}, {"event": "exit", "ran_s": 3}, {**WEB, "outcome": "what"}
     )
-    until(lambda: len(told.counted) == 3)
-    assert sorted(told.counted) == ["failed", "failed", "written"]
+    until(lambda: len(reported.counted) == 3)
+    assert sorted(reported.counted) == ["failed", "failed", "written"]
 
 
 def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ROUND_EVERY_S", 0.05)
     labels = server.nodes["node-1"]["metadata"]["labels"]
     labels.update({"kubernetes.io/hostname": "node-1", "workload.glowplug.dev/old": "true"})
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     made.cluster.start()
     until(lambda: labels == {"kubernetes.io/hostname": "node-1", node_labels.READY: "true"})
     warm = node_labels.workload("models", "llama:1")
@@ -137,7 +137,7 @@ def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_
         {**WEB, "pod": "b", "pod_uid": "of-another", "event": "capture", "result": "captured"},
         {**COLD, "pod": "c", "pod_uid": "uid-c"},
     ]
-    made = Told(server, tmp_path, records)
+    made = Reported(server, tmp_path, records)
     made.cluster.start()
     until(lambda: condition(pods[0]))
     made.cluster.stop()
@@ -147,13 +147,13 @@ def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_
 def test_a_node_that_is_not_known_keeps_no_gate_shut(server: ApiServer, tmp_path: Path) -> None:
     pod = server.pod("a", gate=CAPTURED)
     server.nodes.clear()
-    made = Told(server, tmp_path, [{**AWAKE, "pod": "a"}])
+    made = Reported(server, tmp_path, [{**AWAKE, "pod": "a"}])
     made.cluster.start()
     until(lambda: condition(pod))
     made.cluster.stop()
 
 
-def test_an_outcome_of_another_kind_is_left_out(server: ApiServer, told: Told) -> None:
-    told.tell({**WEB, "outcome": "captured"}, {**WEB, "outcome": "refused:x"})
+def test_an_outcome_of_another_kind_is_left_out(server: ApiServer, reported: Reported) -> None:
+    reported.report({**WEB, "outcome": "captured"}, {**WEB, "outcome": "refused:x"})
     until(lambda: server.nodes["node-1"]["metadata"]["labels"])
-    assert told.counted == []
+    assert reported.counted == []

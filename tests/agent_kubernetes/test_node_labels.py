@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.agent_kubernetes.made import AWAKE, COLD, RESTORED, WEB, Told, condition, until
+from tests.agent_kubernetes.made import AWAKE, COLD, RESTORED, WEB, Reported, condition, until
 from tests.api_server import ApiServer
 
 from glowplug import paths
@@ -58,9 +58,9 @@ def test_an_uninstall_takes_all_of_ours_off() -> None:
     assert set(node_labels.removal(there)) == {*there[:3], there[-1]}
 
 
-def test_a_repair_is_an_event_on_the_node(server: ApiServer, told: Told) -> None:
+def test_a_repair_is_an_event_on_the_node(server: ApiServer, reported: Reported) -> None:
     for _ in range(3):
-        told.cluster.tell_node("Normal", "HandlerRepaired", "the handler glowplug was gone")
+        reported.cluster.report_node("Normal", "HandlerRepaired", "the handler glowplug was gone")
     until(lambda: server.events)
     event = server.events[0]
     assert (event["reason"], event["involvedObject"]["kind"]) == ("HandlerRepaired", "Node")
@@ -68,26 +68,26 @@ def test_a_repair_is_an_event_on_the_node(server: ApiServer, told: Told) -> None
     assert len(server.events) == 1
 
 
-def test_a_restored_engine_that_still_sleeps_keeps_the_gate_shut(server: ApiServer, told: Told) -> None:
+def test_a_restored_engine_that_still_sleeps_keeps_the_gate_shut(server: ApiServer, reported: Reported) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell(RESTORED, {**AWAKE, "result": "failed", "detail": "no"})
+    reported.report(RESTORED, {**AWAKE, "result": "failed", "detail": "no"})
     until(lambda: len(server.events) == 2)
     assert condition(pod) is None
 
 
 def test_a_container_that_nobody_captures_has_no_event_of_its_cold_start(
-    server: ApiServer, told: Told
+    server: ApiServer, reported: Reported
 ) -> None:
     server.pod("web")
-    told.tell({**COLD, "container": "side", "chosen": False}, COLD)
+    reported.report({**COLD, "container": "side", "chosen": False}, COLD)
     until(lambda: server.events)
     assert [one["involvedObject"]["fieldPath"] for one in server.events] == ["spec.containers{main}"]
 
 
 @pytest.mark.parametrize("result", ["done", "none"])
-def test_a_restored_engine_that_is_awake_opens_the_gate(server: ApiServer, told: Told, result: str) -> None:
+def test_a_restored_engine_that_is_awake_opens_the_gate(server: ApiServer, reported: Reported, result: str) -> None:
     pod = server.pod("web", gate=CAPTURED)
-    told.tell({**WEB, "event": "after-restore", "result": result})
+    reported.report({**WEB, "event": "after-restore", "result": result})
     until(lambda: condition(pod))
 
 
@@ -98,7 +98,7 @@ def test_the_node_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert this_node.node_name("") == os.uname().nodename.lower()
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("reported")
 def test_a_namespace_is_known_by_its_uid(server: ApiServer) -> None:
     """One that was deleted and made again by others has the same name."""
     until(lambda: namespaces.uid("models") == "uid-of-models")
@@ -109,9 +109,9 @@ def test_a_namespace_is_known_by_its_uid(server: ApiServer) -> None:
 def test_where_namespaces_may_not_be_listed_all_else_goes_on(server: ApiServer, tmp_path: Path) -> None:
     server.forbids = "GET /api/v1/namespaces"
     server.pod("web")
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     made.cluster.start()
-    made.tell(RESTORED)
+    made.report(RESTORED)
     until(lambda: server.events)
     made.cluster.stop()
     assert namespaces.uid("models") == ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests import api_server
-from tests.agent_kubernetes.made import AWAKE, RESTORED, Told, condition, until
+from tests.agent_kubernetes.made import AWAKE, RESTORED, Reported, condition, until
 
 from glowplug.agent.kubernetes.cluster import CAPTURED, OUTCOME
 
@@ -19,12 +19,12 @@ def mirror(server: api_server.ApiServer) -> dict[str, object]:
 def test_its_gate_its_annotation_and_its_events_are_written(tmp_path: Path) -> None:
     with api_server.serving() as server:
         pod = mirror(server)
-        told = Told(server, tmp_path, [])
-        told.cluster.start()
-        told.tell({**RESTORED, "pod_uid": HASH}, {**AWAKE, "pod_uid": HASH})
+        reported = Reported(server, tmp_path, [])
+        reported.cluster.start()
+        reported.report({**RESTORED, "pod_uid": HASH}, {**AWAKE, "pod_uid": HASH})
         until(lambda: condition(pod))
         until(lambda: server.events)
-        told.cluster.stop()
+        reported.cluster.stop()
         assert pod["metadata"]["annotations"][OUTCOME] == "main=restored"  # type: ignore[index]
         assert (
             server.events[0]["involvedObject"]["uid"] == HASH
@@ -34,7 +34,7 @@ def test_its_gate_its_annotation_and_its_events_are_written(tmp_path: Path) -> N
 def test_a_gate_that_an_agent_before_left_shut_is_opened(tmp_path: Path) -> None:
     with api_server.serving() as server:
         pod = mirror(server)
-        told = Told(server, tmp_path, [{**AWAKE, "pod_uid": HASH}])
-        told.cluster.start()
+        reported = Reported(server, tmp_path, [{**AWAKE, "pod_uid": HASH}])
+        reported.cluster.start()
         until(lambda: condition(pod))
-        told.cluster.stop()
+        reported.cluster.stop()

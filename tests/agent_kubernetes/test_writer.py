@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import api_server
-from tests.agent_kubernetes.made import AWAKE, RESTORED, Told, condition, until
+from tests.agent_kubernetes.made import AWAKE, RESTORED, Reported, condition, until
 from tests.api_server import ApiServer
 
 from glowplug.agent.kubernetes import writer as writers
@@ -21,36 +21,36 @@ ROUNDS_END = "GET /api/v1/pods"
 
 
 def test_what_can_t_be_written_is_written_later(
-    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: ApiServer, reported: Reported, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.05)
     until(lambda: ROUNDS_END in server.requests)
     pod = server.pod("web", gate=CAPTURED)
     server.fails = 503
-    told.tell(RESTORED, AWAKE)
+    reported.report(RESTORED, AWAKE)
     until(lambda: len([one for one in server.requests if one.startswith("POST")]) >= 2)
     server.fails = 0
-    until(lambda: told.counted == ["written"] * 3)
+    until(lambda: reported.counted == ["written"] * 3)
     assert condition(pod) and len(server.events) == 1
     said = [one.message for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(said) == len(set(said))
-    assert said[0] == "create_namespaced_event: the API server answered 503: as told"
+    assert said[0] == "create_namespaced_event: the API server answered 503: as reported"
 
 
 def test_what_one_object_alone_meets_holds_up_nobody(
-    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A webhook of its namespace that is down, say. It is given up after so many tries, and not for ever."""
+    """A webhook of its namespace that is down, say. It is given up after so many tries, and not forever."""
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(writers, "LONGEST_WAIT_S", 0.02)
     monkeypatch.setattr(writers, "TRIES", 5)
     until(lambda: ROUNDS_END in server.requests)
     pod = server.pod("web", gate=CAPTURED)
     server.fails_for = "/namespaces/theirs/"
-    told.tell(*({**one, "namespace": where} for where in ("theirs", "models") for one in (RESTORED, AWAKE)))
+    reported.report(*({**one, "namespace": where} for where in ("theirs", "models") for one in (RESTORED, AWAKE)))
     until(lambda: condition(pod))
-    until(lambda: told.counted.count("failed") == 3)
-    assert told.counted.count("written") == 3
+    until(lambda: reported.counted.count("failed") == 3)
+    assert reported.counted.count("written") == 3
     assert sum(server.fails_for in one for one in server.requests) == 3 * 5
 
 
@@ -59,10 +59,10 @@ def test_a_round_that_is_refused_is_not_repeated_for_each_write(
 ) -> None:
     server.nodes.clear()
     server.pod("web")
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     made.cluster.start()
     for number in range(5):
-        made.tell({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
+        made.report({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
         until(lambda number=number: made.counted.count("written") == 3 * (number + 1))  # type: ignore[misc]
     made.cluster.stop()
     assert sum(one == "GET /api/v1/nodes/node-1" for one in server.requests) == 1
@@ -70,41 +70,41 @@ def test_a_round_that_is_refused_is_not_repeated_for_each_write(
 
 
 def test_no_rights_are_said_once_and_cost_nothing_else(
-    server: ApiServer, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: ApiServer, reported: Reported, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     until(lambda: ROUNDS_END in server.requests)
     server.fails = 403
-    told.tell(RESTORED, AWAKE)
-    until(lambda: told.counted.count("failed") == 3)
+    reported.report(RESTORED, AWAKE)
+    until(lambda: reported.counted.count("failed") == 3)
     assert "the-agent-s-own-token" not in caplog.text
 
 
-def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(server: ApiServer, told: Told) -> None:
+def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(server: ApiServer, reported: Reported) -> None:
     """With a kubelet's own rights no pod can be annotated; all else is written."""
     until(lambda: ROUNDS_END in server.requests)
     server.pod("web", gate=CAPTURED)
     server.forbids = "PATCH /api/v1/namespaces/models/pods/web"
     for number in range(5):
-        told.tell({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
+        reported.report({**RESTORED, "checkpoint": f"{number:032}"}, AWAKE)
         until(lambda number=number: len(server.events) == number + 1)  # type: ignore[misc]
-        until(lambda number=number: told.counted.count("written") == 2 * (number + 1))  # type: ignore[misc]
+        until(lambda number=number: reported.counted.count("written") == 2 * (number + 1))  # type: ignore[misc]
     assert server.requests.count(server.forbids) == 1
 
 
-def test_telling_never_waits(tmp_path: Path) -> None:
-    """Nobody listens on the address: each of 2,000 records costs the teller's caller microseconds."""
+def test_reporting_never_waits(tmp_path: Path) -> None:
+    """Nobody listens on the address: each of 2,000 records costs the reporter's caller microseconds."""
     server = ApiServer()
     server.server_close()
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     made.cluster.start()
     done = threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         for number in range(2000):
-            made.tell({**RESTORED, "pod": f"web-{number}"}, {**AWAKE, "pod": f"web-{number}"})
+            made.report({**RESTORED, "pod": f"web-{number}"}, {**AWAKE, "pod": f"web-{number}"})
         done.set()
 
-    threading.Thread(target=tell, daemon=True).start()
+    threading.Thread(target=report, daemon=True).start()
     assert done.wait(20)
     until(lambda: made.counted.count("dropped") >= 6000 - writers.LONGEST)
     made.cluster.stop()
@@ -124,10 +124,10 @@ def test_a_kubeconfig_that_comes_later_is_found(
 ) -> None:
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.05)
     pod = server.pod("web")
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     os.rename(tmp_path / "kubeconfig", tmp_path / "later")
     made.cluster.start()
-    made.tell(RESTORED, AWAKE)
+    made.report(RESTORED, AWAKE)
     until(lambda: "expected access to the API server" in caplog.text)
     os.rename(tmp_path / "later", tmp_path / "kubeconfig")
     until(lambda: condition(pod))
@@ -138,10 +138,10 @@ def test_a_token_that_was_renewed_is_read_again(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.05)
-    made = Told(server, tmp_path, [])
+    made = Reported(server, tmp_path, [])
     server.fails = 401
     made.cluster.start()
-    made.tell(RESTORED)
+    made.report(RESTORED)
     until(lambda: server.requests)
     with api_server.serving() as believes:
         believes.kubeconfig(str(tmp_path / "new"))

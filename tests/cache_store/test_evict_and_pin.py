@@ -115,7 +115,7 @@ def test_damage_does_not_heal_by_itself(store: Store, clock: Clock) -> None:
     assert store.state(name).quarantined(clock.seconds) is not None
 
 
-def test_early_exits_in_a_row_set_it_apart_one_that_lives_starts_the_count_anew(store: Store) -> None:
+def test_early_exits_in_a_row_quarantine_it_one_that_lives_starts_the_count_anew(store: Store) -> None:
     name = published(store)
     store.early_exit(name)
     store.early_exit(name)
@@ -131,7 +131,7 @@ def test_early_exits_in_a_row_set_it_apart_one_that_lives_starts_the_count_anew(
     "content",
     [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 2}', b'{"version": 1, "pinned": 1}', b"[" * 100_000],
 )
-def test_a_state_that_cannot_be_read_sets_apart_and_keeps(store: Store, content: bytes) -> None:
+def test_a_state_that_cannot_be_read_quarantines_and_keeps(store: Store, content: bytes) -> None:
     name = published(store)
     with open(layout.state(store.root, name), "wb") as file:
         file.write(content)

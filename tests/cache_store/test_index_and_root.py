@@ -131,7 +131,7 @@ def test_a_store_that_is_a_link_or_a_file_is_refused(tmp_path: object) -> None:
 def test_a_store_of_another_owner_is_refused(tmp_path: object) -> None:
     os.mkdir(f"{tmp_path}/store")
     os.chown(f"{tmp_path}/store", 1000, 1000)
-    with pytest.raises(CacheError, match="found drwxr-xr-x of 1000"):
+    with pytest.raises(CacheError, match="got drwxr-xr-x of 1000"):
         Store(f"{tmp_path}/store")
 
 

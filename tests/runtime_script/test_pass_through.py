@@ -1,7 +1,7 @@
 """glowplug-runtime as the shim calls it: what is not ours reaches runc exactly, also from a damaged installation.
 
 runc is played by a program that writes down how it was called: its arguments, environment, directory and
-descriptors, which the real one would not tell."""
+descriptors, which the real one would not report."""
 
 import os
 import shutil

@@ -109,7 +109,7 @@ def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
 def test_a_signal_to_a_restored_container_is_noted_and_sent(
     tmp_path: Path, arguments: list[str], restored: bool
 ) -> None:
-    """The note tells `delete` that the end was asked for; runc gets the signal in any case."""
+    """The note says `delete` that the end was asked for; runc gets the signal in any case."""
     state = tmp_path / "root/c1"
     state.mkdir(parents=True)
     if restored:

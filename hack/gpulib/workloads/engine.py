@@ -84,7 +84,7 @@ def write_over_environment() -> None:
 
 
 class Engine:
-    """The cores as the API server sees them: all are told the same, and have to agree."""
+    """The cores as the API server sees them: all get the same, and have to agree."""
 
     def __init__(self, gpus: int) -> None:
         self._lock = threading.Lock()

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def serve(answers: dict[str, Callable[[], object]], port: int = 8000) -> None:
-    """Listen on every address, for ever."""
+    """Listen on every address, forever."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

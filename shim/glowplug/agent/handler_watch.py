@@ -171,7 +171,7 @@ class HandlerWatch(threading.Thread):
 
 
 def _stamp(paths: tuple[str, ...]) -> Stamp:
-    """What tells whether a file was written: inode, time and size; zeros for one that is not there."""
+    """What shows whether a file was written: inode, time and size; zeros for one that is not there."""
     found = []
     for path in paths:
         try:

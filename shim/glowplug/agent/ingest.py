@@ -1,6 +1,6 @@
-"""The one way in for what happened: the spool's records taken in, logged, judged, and told to everybody else.
+"""The one way in for what happened: the spool's records taken in, logged, judged, and passed on to everybody else.
 
-An outcome whose agent dies between the journal and the telling stays in the history; it is told at most once.
+An outcome whose agent dies between the journal and the reporting stays in the history; it is reported at most once.
 """
 
 import logging
@@ -38,7 +38,7 @@ def take_in(store: Store, history: History) -> None:
     """What is new. A checkpoint that is gone by now needs no judgement."""
     for taken in history.take_in():
         record = _known(taken)
-        _tell(history, record)
+        _report(history, record)
         _act(store, history, record)
 
 
@@ -57,7 +57,7 @@ def _act(store: Store, history: History, record: Record) -> None:
                 history.unjudged.append(one)
             continue
         if quarantined:
-            _tell(history, {"event": "quarantine", "checkpoint": checkpoint, **quarantined})
+            _report(history, {"event": "quarantine", "checkpoint": checkpoint, **quarantined})
 
 
 def _known(record: Record) -> Record:
@@ -75,16 +75,16 @@ def answer(store: Store, history: History, question: Mapping[str, object]) -> Ma
     return history.answer(question)
 
 
-def _tell(history: History, record: Record) -> None:
+def _report(history: History, record: Record) -> None:
     level = logging.WARNING if record.get("event") == "quarantine" else logging.INFO
     values = {name: record.get(name) for name in _LOGGED}
     log.log(level, text(record, "event") or "start", extra=fields(values))
-    for teller in history.tellers:
-        teller(record)
+    for reporter in history.reporters:
+        reporter(record)
 
 
 def _judge(store: Store, history: History, checkpoint: str, record: Record) -> dict[str, object]:
-    """Whether the record speaks against the checkpoint; why it is set apart, or nothing. Raises CacheError."""
+    """Whether the record speaks against the checkpoint; why it is quarantined, or nothing. Raises CacheError."""
     outcome, stage = kind(record)
     detail = text(record, "detail")
     if outcome == "fallback" and fault.whose(stage, [detail]) is Fault.CHECKPOINT:

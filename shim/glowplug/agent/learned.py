@@ -140,7 +140,7 @@ class Learned:
             known.no_capture_before = self._clock() + rest_s
             known.why = slug
 
-    def tell(self, record: Record) -> None:
+    def report(self, record: Record) -> None:
         """One record of the history, which names its `workload` where that is known (ingest.py)."""
         workload = text(record, "workload")
         outcome, stage = kind(record)

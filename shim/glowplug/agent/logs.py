@@ -21,7 +21,7 @@ def set_up(form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(form, in_journal=_goes_to_journal(sys.stderr.fileno())))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    threading.excepthook = _tell_broken_thread
+    threading.excepthook = _report_broken_thread
 
 
 def fields(values: Mapping[str, object]) -> dict[str, object]:
@@ -75,7 +75,7 @@ def _utc(moment: float) -> str:
     return f"{whole}.{int(moment % 1 * 1000):03}Z"
 
 
-def _tell_broken_thread(broken: threading.ExceptHookArgs) -> None:
+def _report_broken_thread(broken: threading.ExceptHookArgs) -> None:
     """As a line like any other; Python's own way is a traceback of many."""
     if broken.exc_value is not None:
         name = broken.thread.name if broken.thread else "a thread"

@@ -18,7 +18,7 @@ from glowplug.agent.loop.events import Events
 from glowplug.agent.loop.heart import Heart
 from glowplug.agent.loop.loop import Loop
 from glowplug.agent.loop.parts import Parts
-from glowplug.agent.reporters import Telling
+from glowplug.agent.reporters import Reporters
 from glowplug.agent.serving import prepare
 from glowplug.agent.serving.peers import PeerServing
 from glowplug.agent.serving.prefetch import Prefetcher
@@ -93,17 +93,17 @@ class _Agent:
     ) -> None:
         """`opened` ends what reports, last of all. Raises UsageError when there is an agent already."""
         self._learned = Learned(config.cache, back_off=config.failure_backoff)
-        history.tellers.append(self._learned.tell)
+        history.reporters.append(self._learned.report)
         host = facts.read(_criu_version(config))
         self._registry = RegistryWork(config, store, partial(pod_labels.of, cri))
-        history.tellers.append(self._registry.tell)
+        history.reporters.append(self._registry.report)
         resolver = Resolver(config, containerd, store, history, host, self._learned, self._registry)
         _note_seccomp(config.runc)
         _note_node_name(config.node_name)
         self._server = Server({"resolve": resolver.answer, "history": partial(ingest.answer, store, history)})
         # Only now: where another agent listens already, this one must not have spoken for the node.
         self._watch = HandlerWatch(config.containerd_socket)
-        self._telling = opened.enter_context(Telling(config, store, history, host, self._watch))
+        self._reporters = opened.enter_context(Reporters(config, store, history, host, self._watch))
         prepare.begin()  # behind the server's socket: what a second agent would forget is the first one's
         self._prefetcher = Prefetcher(store)
         self._spool = SpoolReader(partial(ingest.take_in, store, history))
@@ -144,7 +144,7 @@ class _Agent:
             self._tidy.heart,
         ]
         if service_manager.alive(self._threads(), hearts):
-            self._telling.round()
+            self._reporters.round()
 
     def stop(self) -> None:
         """Whatever began is left to end, the server last: starts are answered until then."""

@@ -1,4 +1,4 @@
-"""Who is told of what happens, besides the log: metrics, and Kubernetes. As the configuration says.
+"""Who hears of what happens, besides the log: metrics, and Kubernetes. As the configuration says.
 
 Each is imported only where it is wanted: what nobody listens to costs no memory.
 """
@@ -27,10 +27,10 @@ Count = Callable[[str], None]
 log = logging.getLogger("glowplug.agent")
 
 
-class Telling:
-    """From `with` on everybody is told; at its end everything is closed.
+class Reporters:
+    """From `with` on everybody is informed; at its end everything is closed.
 
-    What can't be told is no reason to be absent: it is an error in the log.
+    What can't report is no reason to be absent: it is an error in the log.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Telling:
         self._open = ExitStack()
         self._round = time.monotonic()
 
-    def __enter__(self) -> "Telling":
+    def __enter__(self) -> "Reporters":
         with ExitStack() as opened:
             count = self._serve_metrics(opened) if self._config.metrics_listen else _count_nothing
-            self._tell_kubernetes(opened, count)
+            self._report_to_kubernetes(opened, count)
             self._open = opened.pop_all()
         return self
 
@@ -75,7 +75,7 @@ class Telling:
         }
         metrics = Metrics(versions)
         metrics.registry.register(NodeCollector(self._store, lambda: time.monotonic() - self._round))
-        self._history.tellers.append(metrics.count)
+        self._history.reporters.append(metrics.count)
         try:
             server = MetricsServer(self._config.metrics_listen, metrics.registry)
         except HostError as error:
@@ -86,7 +86,7 @@ class Telling:
             log.info("metrics at http://%s/metrics", self._config.metrics_listen)
         return metrics.count_write
 
-    def _tell_kubernetes(self, opened: ExitStack, count: Count) -> None:
+    def _report_to_kubernetes(self, opened: ExitStack, count: Count) -> None:
         from glowplug.apiserver import client
 
         wanted = self._config.kubernetes
@@ -106,17 +106,17 @@ class Telling:
             return node_labels.wanted(self._watch.active, self._host.driver, held)
 
         node = this_node.node_name(self._config.node_name)
-        told = cluster.Cluster(wanted, node, labels, self._history.records, count)
-        told.start()
-        self._history.tellers.append(told.tell)
-        self._watch.changed.append(told.look_now)
-        self._watch.reporters.append(lambda report: _tell_node(told, report))
-        opened.callback(told.stop)
-        log.info("Kubernetes is told, as node %s", node)
+        reported = cluster.Cluster(wanted, node, labels, self._history.records, count)
+        reported.start()
+        self._history.reporters.append(reported.report)
+        self._watch.changed.append(reported.look_now)
+        self._watch.reporters.append(lambda report: _report_node(reported, report))
+        opened.callback(reported.stop)
+        log.info("Kubernetes is informed, as node %s", node)
 
 
-def _tell_node(told: "Cluster", report: Report) -> None:
-    told.tell_node(report.kind, report.reason, report.message)
+def _report_node(reported: "Cluster", report: Report) -> None:
+    reported.report_node(report.kind, report.reason, report.message)
 
 
 def _count_nothing(_result: str) -> None:

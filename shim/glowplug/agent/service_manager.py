@@ -1,4 +1,4 @@
-"""What systemd is told: ready, alive, stopping. Without systemd nothing is said, and nothing is missed.
+"""What systemd is informed of: ready, alive, stopping. Without systemd nothing is said, and nothing is missed.
 
 The protocol is one datagram per state to the socket in NOTIFY_SOCKET (sd_notify(3)). For the watchdog
 (WatchdogSec= of the unit) the agent says that it lives only after a round of its main loop in which its other
@@ -54,4 +54,4 @@ def _notify(state: str) -> None:
             connection.connect("\0" + path[1:] if path.startswith("@") else path)
             connection.sendall(state.encode())
         except OSError as error:
-            log.warning("the service manager can't be told %s: %s", state, error)
+            log.warning("the service manager can't be known %s: %s", state, error)

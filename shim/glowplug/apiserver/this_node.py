@@ -14,7 +14,7 @@ def node_name(setting: str) -> str:
 
 
 def unlabel(config: Config) -> int:
-    """Take our labels off the node, at an uninstall; how many. 0 where Kubernetes is not told anything.
+    """Take our labels off the node, at an uninstall; how many. 0 where nothing is written to Kubernetes.
 
     Raises UsageError, KubernetesError.
     """

@@ -102,7 +102,7 @@ def _is_hole(descriptor: int, start: int, length: int) -> bool:
     try:
         return os.lseek(descriptor, start, os.SEEK_DATA) >= start + length
     except OSError as error:
-        return error.errno == errno.ENXIO  # no data from here on; another: a file system that can't tell
+        return error.errno == errno.ENXIO  # no data from here on; another: a file system that does not know
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Whose fault a failed restore was: a table of stages, and one of what CRIU, the kernel and the driver say.
 
-Only a checkpoint's own fault sets it apart. Where it can't be told, it is the checkpoint's: a quarantine by
+Only a checkpoint's own fault quarantines it. Where that is not clear, it is the checkpoint's: a quarantine by
 the back-off costs some cold starts, a doomed restore costs its whole time at every start.
 """
 
@@ -32,7 +32,7 @@ STAGES: dict[str, Fault] = {
     "shm": Fault.NODE,  # the pod's /dev/shm is too small or not there
     "volumes": Fault.WORKLOAD,  # the new pod's volume is not empty, or too small
     "generation-file": Fault.WORKLOAD,  # its /run is no directory
-    "signal": Fault.CHECKPOINT,  # the process was gone when it was to be told
+    "signal": Fault.CHECKPOINT,  # the process was gone when it was to be signalled
     "image-overlay": Fault.NODE,  # links in the cache
     "spec": Fault.WORKLOAD,  # the new container's spec can't be restored into
     "criu-missing": Fault.NODE,

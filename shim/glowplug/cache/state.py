@@ -45,7 +45,7 @@ class State:
     early_exits: int = 0
 
     def quarantined(self, now: float) -> Quarantine | None:
-        """The quarantine that is in force at now (seconds since the epoch)."""
+        """The quarantine that is active now (seconds since the epoch)."""
         held = self.quarantine
         return held if held and (held.until is None or now < held.until) else None
 

@@ -1,4 +1,4 @@
-"""The store: checkpoints come in whole, are found, kept, set apart and removed. On the agent's side.
+"""The store: checkpoints come in whole, are found, kept, quarantined and removed. On the agent's side.
 
 Many readers and one writer at a time, across processes and threads; whatever dies wherever, what lies in
 checkpoints/ is whole, and sweep() takes the rest away. Every failure is a CacheError.
@@ -47,7 +47,7 @@ class Store:
         self.now = now
         self._sizes: dict[str, int] = {}
         self._aged_since: dict[str, float] = {}
-        with _told(f"store {root}"):
+        with _reported(f"store {root}"):
             root_dir.prepare(root)
 
     # -- what is there --
@@ -114,7 +114,7 @@ class Store:
     def verify(self, checkpoint_id: str) -> list[str]:
         """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole.
 
-        Raises UnknownDigest where that can't be told: a newer Glowplug wrote it.
+        Raises UnknownDigest where that can't be known: a newer Glowplug wrote it.
         """
         used = self.last_used(checkpoint_id)
         descriptor = lease.take(self.root, checkpoint_id)
@@ -129,7 +129,7 @@ class Store:
 
     def salt(self) -> bytes:
         """The key of this store's keyed hashes: 32 random bytes, drawn once."""
-        with _told("the store's salt"), locking.held(layout.store_lock(self.root)):
+        with _reported("the store's salt"), locking.held(layout.store_lock(self.root)):
             return root_dir.salt(self.root)
 
     # -- what comes in --
@@ -139,7 +139,7 @@ class Store:
 
         Raises CacheError with the numbers, and evicts nothing, when it can't fit.
         """
-        with _told("no draft"):
+        with _reported("no draft"):
             self.sweep()
             with locking.held(layout.store_lock(self.root)):
                 size = bytes_needed + _MARGIN
@@ -151,7 +151,7 @@ class Store:
 
         `name` begins with draft.KEPT. Raises CacheError: it can't fit, or is being written by another process.
         """
-        with _told("no draft"):
+        with _reported("no draft"):
             self.sweep()
             with locking.held(layout.store_lock(self.root)):
                 opened = draft.reopen(self.root, name, bytes_needed + _MARGIN)
@@ -171,7 +171,7 @@ class Store:
         """
         checkpoint_id = check.checkpoint_id(manifest)
         facts.require(manifest)
-        with _told(f"checkpoint {checkpoint_id} can't be published"):
+        with _reported(f"checkpoint {checkpoint_id} can't be published"):
             disk.write_file(f"{opened.path}/{layout.MANIFEST}", manifest)
             disk.make_private(opened.path)
             require_whole(opened.path, checkpoint_id, manifest)
@@ -185,7 +185,7 @@ class Store:
 
     def keep_compile_cache(self, opened: Draft, name: str) -> None:
         """The pack that lies in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
-        with _told("a compile cache can't be kept"), locking.held(layout.store_lock(self.root)):
+        with _reported("a compile cache can't be kept"), locking.held(layout.store_lock(self.root)):
             compile_caches.commit(self.root, f"{opened.path}/{name}", name)
             opened.abandon()
 
@@ -197,7 +197,7 @@ class Store:
 
     def used(self, checkpoint_id: str) -> None:
         """Notes a use at this moment. Taking a lease does so too."""
-        with _told(f"checkpoint {checkpoint_id}"):
+        with _reported(f"checkpoint {checkpoint_id}"):
             try:
                 os.utime(layout.lease(self.root, checkpoint_id))
             except FileNotFoundError:
@@ -214,7 +214,7 @@ class Store:
     def quarantine(
         self, checkpoint_id: str, reason: str, log_tail: Sequence[str] = (), until: float | None = None
     ) -> State:
-        """Sets it apart after a failure of its own, with the last lines of CRIU's log; its new state.
+        """Quarantines it after a failure of its own, with the last lines of CRIU's log; its new state.
 
         until: seconds since the epoch, or state.FOREVER (until cleared: for damage, which does not heal);
         None: by the back-off, which doubles with each failure in a row.
@@ -242,7 +242,7 @@ class Store:
     def remove(self, checkpoint_id: str) -> None:
         """Removes it. Raises CacheError when it is not there or in use; a pin does not keep it."""
         self.path(checkpoint_id)
-        with _told(f"checkpoint {checkpoint_id} can't be removed"):
+        with _reported(f"checkpoint {checkpoint_id} can't be removed"):
             with locking.held(layout.store_lock(self.root)):
                 trashed = renames.evict(self.root, checkpoint_id)
             if trashed is not None:
@@ -256,7 +256,7 @@ class Store:
         patience_s: what is too old goes only when it has been so for that long, by a clock that nobody sets: the
         node's may be wrong for a while.
         """
-        with _told("the store can't be tidied"):
+        with _reported("the store can't be tidied"):
             if dry_run:
                 return self._plan()
             self.sweep()
@@ -279,7 +279,7 @@ class Store:
 
     def sweep(self) -> list[str]:
         """Takes away what killed writers left; a line for each thing."""
-        with _told("the store can't be swept"):
+        with _reported("the store can't be swept"):
             with locking.held(layout.store_lock(self.root)):
                 dead = [f"draft {name}" for name in sweep.drafts(self.root)]
                 gone = sweep.orphans(self.root)
@@ -303,7 +303,7 @@ class Store:
 
     def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
         """Reads the state, changes it, writes it, with no other writer between."""
-        with _told(f"checkpoint {checkpoint_id}"), locking.held(layout.state_lock(self.root)):
+        with _reported(f"checkpoint {checkpoint_id}"), locking.held(layout.state_lock(self.root)):
             self.path(checkpoint_id)
             found = state.read(self.root, checkpoint_id)
             changed = change(found)
@@ -379,7 +379,7 @@ class Store:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _reported(what: str) -> Iterator[None]:
     """What the system refuses is an error of this room, with what was being done."""
     try:
         yield

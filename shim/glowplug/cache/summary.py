@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Row:
     """One checkpoint. Times in seconds since the epoch, bytes on the disk.
 
-    quarantine: why it is set apart at this moment, or None; quarantined_until: None with a reason means until
+    quarantine: why it is quarantined at this moment, or None; quarantined_until: None with a reason means until
     cleared. unreadable: why its manifest can't be read, or None.
     """
 

@@ -67,7 +67,7 @@ def keep(
             return {}
         name = compile_cache.name(salt, container.facts.sandbox_namespace, key_digest, row())
         if name is None:
-            return {"detail": "its workload key, or what the node's code is compiled for, can't be told"}
+            return {"detail": "its workload key, or what the node's code is compiled for, can't be known"}
         kept = save(store, name, key_digest, container)
         return asdict(kept) if kept.files else {**asdict(kept), "detail": "its layer holds none"}
     except (ValueError, OSError, GlowplugError) as error:

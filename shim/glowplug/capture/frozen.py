@@ -1,4 +1,4 @@
-"""The time in which the container stands still: dump, writable layer, shared memory, one moment for all.
+"""The time in which the container is paused: dump, writable layer, shared memory, one moment for all.
 
 Whatever happens in here, the container is thawed on the way out; a death of ours is what guard.py is for.
 """

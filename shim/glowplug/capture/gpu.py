@@ -112,7 +112,7 @@ def _refuse_sharing(devices: tuple[Device, ...], pids: list[int]) -> None:
 def _memory_cgroup(pid: int) -> str:
     """The cgroup whose memory limit is the first that a process meets; "" on a node without that controller.
 
-    Raises HostError where it can't be told: what is left of a limit that nobody saw is not known.
+    Raises HostError where it can't be known: what is left of a limit that nobody saw is not known.
     """
     return _limited(proc.cgroups(pid), [mount for mount in cgroup.mountpoints() if _has_memory(mount)])
 

@@ -1,6 +1,6 @@
 """A container that we froze is thawed, whatever becomes of us.
 
-Before the freeze a child is started that waits for the end of a pipe. Told "done", it goes quietly; when the
+Before the freeze a child is started that waits for the end of a pipe. After "done", it goes quietly; when the
 pipe just ends, because we were killed or did not get that far, it waits for CRIU to be finished with the tasks
 (a dump that is cut off in the middle would leave its code in them) and thaws the container.
 """

@@ -1,7 +1,7 @@
 """Files that a hook has mounted over files of /proc, in no spec: NVIDIA's disable-device-node-modification, say.
 
 Such a mount's own file system may be mounted nowhere any more (the hook unmounts its scratch tmpfs), and then CRIU
-can't dump it; and runc runs no createContainer hook at a restore. So CRIU is told that they come from outside, and the
+can't dump it; and runc runs no createContainer hook at a restore. So CRIU takes them as external, and the
 content, which is what the hook wrote, is kept: a restore mounts a file with it there.
 """
 

@@ -17,7 +17,7 @@ from glowplug.checkpoint import bundle as bundles
 from glowplug.checkpoint import content, key, mounts, noise
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.eligible import RecordFacts, ineligible, ineligible_record, kind_by_labels
-from glowplug.checkpoint.judgement import NOTHING_FOUND, Judgement, MountedFiles, untold
+from glowplug.checkpoint.judgement import NOTHING_FOUND, Judgement, MountedFiles, undetermined
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
@@ -115,7 +115,7 @@ def of(
 def when_frozen(found: Judgement, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Judgement:
     """The same with the state that its volumes have now that no process of it runs (rule 4.4).
 
-    Raises CaptureRefused where that can't be told, or where an emptyDir that others filled was written to since.
+    Raises CaptureRefused where that can't be known, or where an emptyDir that others filled was written to since.
     """
     answers = _answers(bundle, sandbox_facts(bundle), record.created_at, DEADLINE_S, again=True)
     for place, answer in answers.fillings.items():
@@ -126,7 +126,7 @@ def when_frozen(found: Judgement, record: ContainerRecord, bundle: BundleFacts, 
         for place, answer in answers.states.items()
     }
     frozen = replace(found.key, conditions={**found.key.conditions, "volumes": states})
-    for slug, sentence in untold(frozen, replace(found.files, why=answers.why())):
+    for slug, sentence in undetermined(frozen, replace(found.files, why=answers.why())):
         raise CaptureRefused(slug, sentence)
     return replace(found, key=frozen)
 
@@ -196,11 +196,11 @@ def _texts(answers: Mapping[str, Answer]) -> dict[str, str | None]:
 
 def _files(bundle: BundleFacts, answers: _Answers) -> MountedFiles:
     subpaths = _subpaths_of_empty_dirs(bundle)
-    told = {
+    reported = {
         **answers.fillings,
         **{place: answers.mounts[place] for place in subpaths if place in answers.mounts},
     }
-    filled = tuple(place for place, answer in told.items() if volume_answers.is_filled(answer.text))
+    filled = tuple(place for place, answer in reported.items() if volume_answers.is_filled(answer.text))
     return MountedFiles(filled, tuple(place for place in subpaths if place not in filled), answers.why())
 
 
@@ -225,13 +225,13 @@ def _account_uid(bundle: BundleFacts) -> str:
         if how == mounts.SERVICE_ACCOUNT:
             with contextlib.suppress(
                 OSError, Unreadable
-            ):  # then its name can't be told either, and there is no key
+            ):  # then its name can't be known either, and there is no key
                 return content.account_uid(volume_answers.token(source, time.monotonic() + DEADLINE_S))
     return ""
 
 
 def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
-    """Whether the namespace of this type that the spec joins is this node's own; None where it can't be told.
+    """Whether the namespace of this type that the spec joins is this node's own; None where it can't be known.
 
     CRI writes a path for every pod, also for one in the host's network.
     """

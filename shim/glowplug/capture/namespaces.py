@@ -1,8 +1,8 @@
-"""The uids of Kubernetes' namespaces, as the API server last told this node's agent; for rule 7.2 of docs/matching.md.
+"""The uids of Kubernetes' namespaces, as this node's agent last read them; for rule 7.2 of docs/matching.md.
 
 A namespace that was deleted and made again has its name, and is another. The agent writes them down where it may list
 namespaces, and whoever makes a key reads them there, so that all make the same one. On a node whose agent may not,
-nobody tells.
+nobody says.
 """
 
 import json
@@ -14,7 +14,7 @@ from glowplug import paths
 
 
 def uid(namespace: str) -> str:
-    """"" where nobody tells."""
+    """"" where nobody says."""
     try:
         with open(paths.namespaces(), "rb") as file:
             found = json.load(file)

@@ -1,4 +1,4 @@
-"""How long a container will stand still for its capture, told beforehand, and whether that is worth it."""
+"""How long a container will be paused for its capture, predicted, and whether that is worth it."""
 
 import os
 from itertools import islice
@@ -11,7 +11,7 @@ from glowplug.errors import CacheError, CaptureRefused, ManifestError
 
 DUMP_BYTES_PER_S = 500e6  # until a capture on this node has measured its own
 PAUSE_FIXED_S = 0.4  # runc and CRIU without memory, measured for a small server
-TELLING_BYTES = 256 << 20
+SIGNIFICANT_BYTES = 256 << 20
 """A smaller capture says more of what is fixed than of the memory."""
 LOOKED_AT = 8
 
@@ -27,7 +27,7 @@ def require_worth(request: Request, needed: int, pause_s: float) -> None:
     if request.max_pause_s is not None and pause_s > request.max_pause_s:
         raise CaptureRefused(
             "pause-too-long",
-            f"the container would stand still for about {pause_s:.2f} s ({needed / 1e6:.0f} MB), "
+            f"the container would be paused for about {pause_s:.2f} s ({needed / 1e6:.0f} MB), "
             f"and its pod allows {request.max_pause_s:g} s",
         )
     rates = worth.NodeRates(processors=len(os.sched_getaffinity(0)))
@@ -49,6 +49,6 @@ def _measured(store: Store) -> list[float]:
         except (CacheError, ManifestError):
             continue  # removed just now, or of another version
         moved = manifest.sizes.cpu_memory + manifest.sizes.gpu_memory
-        if manifest.measured.pause_s and manifest.node == os.uname().nodename and moved >= TELLING_BYTES:
+        if manifest.measured.pause_s and manifest.node == os.uname().nodename and moved >= SIGNIFICANT_BYTES:
             found.append(moved / manifest.measured.pause_s)
     return found

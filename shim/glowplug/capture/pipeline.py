@@ -1,6 +1,6 @@
 """A capture, from a pod's name to a published checkpoint, as a list of steps.
 
-The container stands still in one of them only; all that can be done before or after is. Until the last step
+The container is paused in one of them only; all that can be done before or after is. Until the last step
 nothing of it is to be seen in the cache: a capture that fails leaves the container and the cache as they were.
 """
 
@@ -139,7 +139,7 @@ def make_room(work: Work) -> None:
     pace.require_worth(work.request, needed, work.result.predicted_pause_s)
     work.report(
         "room",
-        f"{needed / 1e6:.0f} MB; the container will stand still for about {work.result.predicted_pause_s:.1f} s",
+        f"{needed / 1e6:.0f} MB; the container will be paused for about {work.result.predicted_pause_s:.1f} s",
     )
     work.draft = work.open.enter_context(work.store.draft(needed))
     work.scratch = work.open.enter_context(_scratch(work.subject.record.id))
@@ -195,7 +195,7 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
     if allowed_s is not None and paused_s > allowed_s:
         raise CaptureRefused(
             "pause-too-long",
-            f"the container stood still for {paused_s:.2f} s (predicted {work.result.predicted_pause_s:.2f} s) "
+            f"the container was paused for {paused_s:.2f} s (predicted {work.result.predicted_pause_s:.2f} s) "
             f"and its pod allows {allowed_s:g} s: the capture was broken off",
         )
 

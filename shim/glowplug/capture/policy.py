@@ -57,7 +57,7 @@ class BadAnnotation(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """How it is told that a workload is ready. `kind` says which of the others count."""
+    """How it is known that a workload is ready. `kind` says which of the others count."""
 
     kind: Literal["http", "tcp", "exec", "file", "log", "after"]
     port: int = 0

@@ -1,6 +1,6 @@
 """As whom CRIU dumps where the node's root lacks CAP_SYS_RESOURCE, as in many containers and sandboxes.
 
-CRIU reads the resource limits of each process, and the kernel tells them (prlimit(2), kernel/sys.c,
+CRIU reads the resource limits of each process, and the kernel shows them (prlimit(2), kernel/sys.c,
 check_prlimit_permission) to who has that capability, or to who has as its *real* ids those that the process
 has as all of its own. So CRIU runs with root's effective ids and the process's real ones; to processes of
 several users no such CRIU fits.

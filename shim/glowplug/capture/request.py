@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Report = Callable[[str, str], None]
-"""Told of each step: its name and a short text for a person."""
+"""Gets each step: its name and a short text for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Request:
     """`container` may be left out for a pod with one container; `container_id`, where it is known, says which one
     whatever the names say. `stop`: end the container afterwards.
 
-    `max_pause_s`: refuse a capture that makes the container stand still for longer. `cold_start_s`: what a cold
+    `max_pause_s`: refuse a capture that makes the container be paused for longer. `cold_start_s`: what a cold
     start took until the workload was ready, None where nobody measured it; a restore that would not be faster is
     not worth the capture. `canary`: what the workload answered before its capture (agent/captures/canary.py), kept
     with the images.
@@ -30,8 +30,8 @@ class Request:
 
 @dataclass(slots=True)
 class Result:
-    """Sizes in bytes, times in seconds. `pause_s`: how long the container stood still. `trial`: what came of the trial
-    of its checkpoint (capture/trial.py), "" where there was none. `notes`: what could not be told of its processes.
+    """Sizes in bytes, times in seconds. `pause_s`: how long the container was paused. `trial`: what came of the trial
+    of its checkpoint (capture/trial.py), "" where there was none. `notes`: what could not be known of its processes.
     `compile_cache`: what was kept of its compile caches (compile_cache.Kept, or the reason for nothing); empty where
     its pod asks for none.
     """

@@ -133,7 +133,7 @@ def _late(
     if dict(spec) not in ours:
         raise CaptureRefused(
             "not-judged",
-            "no agent ran when it was made, and its spec was edited behind containerd since: its key can't be told; "
+            "no agent ran when it was made, and its spec was edited behind containerd since: its key can't be known; "
             "start the pod again",
         )
     newer = _newer_volumes(recorded, process.started_at(init))

@@ -85,9 +85,9 @@ def _process(pid: int, cpus: set[int], oom_score_adj: int | None) -> State:
         found["oom_score_adj"] = own
     threads = []
     for thread in proc.tasks(pid):
-        told = _thread(thread, cpus)
-        if told:
-            threads.append({"tid": proc.number_inside(thread), **told})
+        reported = _thread(thread, cpus)
+        if reported:
+            threads.append({"tid": proc.number_inside(thread), **reported})
     return found | ({"threads": threads} if threads else {})
 
 

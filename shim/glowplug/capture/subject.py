@@ -80,7 +80,7 @@ def require_page_size(page_bytes: int) -> None:
 
 
 def require_eligible(subject: Subject, found: Judgement) -> None:
-    """Raises UsageError with the first rule that the container breaks, or what can't be told of it."""
+    """Raises UsageError with the first rule that the container breaks, or what can't be known of it."""
     require_page_size(os.sysconf("SC_PAGE_SIZE"))
     for slug, sentence in found.objections():
         raise UsageError(f"this container can't be captured ({slug}): {sentence}")

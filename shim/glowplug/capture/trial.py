@@ -190,8 +190,8 @@ def _tried(task: Task, container: str) -> Answer:
             child.wait()
             undo(container)
     try:
-        told: Mapping[str, object] = json.loads(said)
-        return Answer(**told)  # type: ignore[arg-type]  # written by Answer's own fields
+        reported: Mapping[str, object] = json.loads(said)
+        return Answer(**reported)  # type: ignore[arg-type]  # written by Answer's own fields
     except (ValueError, TypeError):
         return Answer("killed", f"its process ended with status {child.returncode} and no answer")
 

@@ -18,7 +18,7 @@ from glowplug.checkpoint import content, mounts, noise
 from glowplug.layer import mountinfo
 
 ENTRIES = 4096  # names of one volume that are looked at
-FILLED_BYTES = 64 << 20  # of an emptyDir that others filled: more is told by names, sizes and times
+FILLED_BYTES = 64 << 20  # of an emptyDir that others filled: more is known by names, sizes and times
 CARRIED_ENTRIES = 200_000  # of an emptyDir of a container that runs: its own files, which are only counted
 
 EMPTY = "empty"
@@ -32,7 +32,7 @@ _FS_IOC_GETFSUUID = 0x80111500  # _IOR(0x15, 0, struct fsuuid2), Linux 6.9 (41bc
 def answer(
     source: str, how: str, sandbox: noise.SandboxFacts, until: float, started_before: float | None
 ) -> str | None:
-    """One answer; None where nobody can tell. Raises Unreadable with the reason, OSError, ValueError.
+    """One answer; None where nobody knows. Raises Unreadable with the reason, OSError, ValueError.
 
     `until`: in time.monotonic() seconds. `started_before`: None for a container that is about to start; of one that
     runs, the moment of its making in Unix time: files that changed later are its own.
@@ -157,7 +157,7 @@ def _state(source: str, until: float) -> str | None:
 
 
 def _named(source: str, until: float) -> str:
-    """Names, sizes and times of everything: a large volume's content, as far as it can be told without reading it."""
+    """Names, sizes and times of everything: a large volume's content, as far as that goes without reading it."""
     total = hashlib.blake2b(digest_size=32)
     with Volume(source, Budget(ENTRIES, 0, until)) as volume:
         for entry in volume.entries():

@@ -33,7 +33,7 @@ _KINDS = (
 
 
 class Unreadable(Exception):
-    """Why a volume can't be told, as a phrase that fits in brackets."""
+    """Why a volume can't be known, as a phrase that fits in brackets."""
 
 
 class Budget:

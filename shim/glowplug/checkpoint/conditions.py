@@ -46,7 +46,7 @@ def _no_link_more(captured: Conditions, wanted: Conditions) -> list[Reason]:
 
 
 def _owner(what: str, captured: object, wanted: object) -> list[Reason]:
-    """Rule 7.2. Where the capture knew it, who can't tell it now is another."""
+    """Rule 7.2. Where the capture knew it, unknown now is another."""
     if captured is None or captured == wanted:
         return []
     return [Reason(what, "the captured one", UNKNOWN if wanted is None else "another", "namespace")]

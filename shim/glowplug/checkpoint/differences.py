@@ -1,6 +1,6 @@
 """Two workload keys side by side: every part that differs, named, with what may be shown of it.
 
-Values that are kept as hashes are told as "the captured value" and "another value"; names are shown.
+Values that are kept as hashes are reported as "the captured value" and "another value"; names are shown.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
             known = [UNKNOWN if name not in side else "known" for side in (captured, wanted.parts)]
             reasons.append(Reason(name, known[0], known[1], _slug(name)))
         elif name not in mute and (needs != has or type(needs) is not type(has)):
-            reasons += _TELLERS.get(name, _told_plain)(name, needs, has)
+            reasons += _DESCRIBERS.get(name, _describe_plain)(name, needs, has)
     return reasons
 
 
@@ -51,15 +51,15 @@ def _slug(part: str) -> str:
     return part.replace("_", "-")
 
 
-def _told_plain(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_plain(part: str, needs: Value, has: Value) -> list[Reason]:
     return [Reason(part.replace("_", " "), short(needs), short(has), _slug(part))]
 
 
-def _told_hidden(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_hidden(part: str, needs: Value, has: Value) -> list[Reason]:
     return [Reason(part, "the captured one", "another", _slug(part))]
 
 
-def _told_args(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_args(part: str, needs: Value, has: Value) -> list[Reason]:
     if not isinstance(needs, list) or not isinstance(has, list) or len(needs) != len(has):
         return [Reason(part, _count(needs), _count(has), part)]
     return [
@@ -73,10 +73,10 @@ def _count(value: Value) -> str:
     return f"{len(value)} of them" if isinstance(value, list) else UNKNOWN
 
 
-def _told_by_name(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_by_name(part: str, needs: Value, has: Value) -> list[Reason]:
     """Tables whose values are hashes: which names are missing, new or changed."""
     if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
-        return _told_hidden(part, needs, has)
+        return _describe_hidden(part, needs, has)
     return [
         Reason(
             f"{part} {name}",
@@ -89,10 +89,10 @@ def _told_by_name(part: str, needs: Value, has: Value) -> list[Reason]:
     ]
 
 
-def _told_shown(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_shown(part: str, needs: Value, has: Value) -> list[Reason]:
     """Tables of public facts: both values are shown."""
     if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
-        return _told_plain(part, needs, has)
+        return _describe_plain(part, needs, has)
     return [
         Reason(f"{part} {name}", short(needs.get(name)), short(has.get(name)), _slug(part))
         for name in sorted(needs.keys() | has.keys())
@@ -100,17 +100,17 @@ def _told_shown(part: str, needs: Value, has: Value) -> list[Reason]:
     ]
 
 
-def _told_mounts(part: str, needs: Value, has: Value) -> list[Reason]:
+def _describe_mounts(part: str, needs: Value, has: Value) -> list[Reason]:
     if not isinstance(needs, Mapping) or not isinstance(has, Mapping):
-        return _told_hidden(part, needs, has)
+        return _describe_hidden(part, needs, has)
     return [
-        _told_mount(place, _mount(needs.get(place)), _mount(has.get(place)))
+        _describe_mount(place, _mount(needs.get(place)), _mount(has.get(place)))
         for place in sorted(needs.keys() | has.keys())
         if needs.get(place) != has.get(place)
     ]
 
 
-def _told_mount(place: str, needs: str, has: str) -> Reason:
+def _describe_mount(place: str, needs: str, has: str) -> Reason:
     if needs == has:
         needs, has = f"{needs}, as captured", f"{has}, another one"
     return Reason(f"mount {place}", needs, has, "mounts")
@@ -145,21 +145,21 @@ def short(value: Value) -> str:
     return str(value)
 
 
-_TELLERS: dict[str, Callable[[str, Value, Value], list[Reason]]] = {
-    "args": _told_args,
-    "capabilities": _told_shown,
-    "devices": _told_shown,
-    "env": _told_by_name,
-    "extras": _told_by_name,
-    "hooks": _told_by_name,
-    "mounts": _told_mounts,
-    "namespaces": _told_shown,
-    "other": _told_by_name,
-    "rlimits": _told_shown,
-    "rootfs": _told_shown,
-    "salt": _told_hidden,
-    "seccomp": _told_hidden,
-    "settings": _told_by_name,
-    "sysctl": _told_shown,
-    "user": _told_shown,
+_DESCRIBERS: dict[str, Callable[[str, Value, Value], list[Reason]]] = {
+    "args": _describe_args,
+    "capabilities": _describe_shown,
+    "devices": _describe_shown,
+    "env": _describe_by_name,
+    "extras": _describe_by_name,
+    "hooks": _describe_by_name,
+    "mounts": _describe_mounts,
+    "namespaces": _describe_shown,
+    "other": _describe_by_name,
+    "rlimits": _describe_shown,
+    "rootfs": _describe_shown,
+    "salt": _describe_hidden,
+    "seccomp": _describe_hidden,
+    "settings": _describe_by_name,
+    "sysctl": _describe_shown,
+    "user": _describe_shown,
 }

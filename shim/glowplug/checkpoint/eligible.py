@@ -186,7 +186,7 @@ def ineligible_record(record: RecordFacts) -> list[tuple[str, str]]:
     """As `ineligible`, from the agent's records.
 
     An unknown snapshotter, network or IPC namespace speaks against the container; an unknown kind does not, because
-    today's kubelets tell nobody (see the top of this file).
+    today's kubelets does not say (see the top of this file).
     """
     return [(slug, sentence) for slug, sentence, speaks_against in RECORD_RULES if speaks_against(record)]
 
@@ -199,12 +199,12 @@ RECORD_RULES = (
     ),
     (
         "host-network",
-        "the pod is in the host's network, where its ports may be taken (or it can't be told)",
+        "the pod is in the host's network, where its ports may be taken (or it can't be known)",
         lambda r: r.host_network is not False,
     ),
     (
         "host-namespace",
-        "the pod is in the host's IPC namespace, whose memory is not its own (or it can't be told)",
+        "the pod is in the host's IPC namespace, whose memory is not its own (or it can't be known)",
         lambda r: r.host_ipc is not False,
     ),
     ("init-container", "an init container runs to its end and is not restored", lambda r: r.kind == "init"),

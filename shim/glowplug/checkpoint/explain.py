@@ -1,6 +1,6 @@
 """Verdicts, keys and requirements as plain rows, for the tables and the JSON of `explain` and `inspect`.
 
-Only names and public facts come out of here; what the key keeps as a hash is told as a count.
+Only names and public facts come out of here; what the key keeps as a hash is reported as a count.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from glowplug.checkpoint.differences import short
 from glowplug.checkpoint.key import Parts
-from glowplug.checkpoint.requirements import GPU_RULES, HostRequirements, told
+from glowplug.checkpoint.requirements import GPU_RULES, HostRequirements, reported
 from glowplug.checkpoint.requirements import RULES as HOST_RULES
 from glowplug.checkpoint.verdict import Candidate
 
@@ -62,4 +62,4 @@ def requirement_rows(required: HostRequirements) -> list[tuple[str, str]]:
     """(requirement, value); those of GPUs only where the checkpoint has any."""
     rules = HOST_RULES if required.gpu_count == 0 else HOST_RULES + GPU_RULES
     values = [(name, getattr(required, field)) for field, name, _, _ in rules]
-    return [(name, "unknown" if value is None else told(value)) for name, value in values]
+    return [(name, "unknown" if value is None else reported(value)) for name, value in values]

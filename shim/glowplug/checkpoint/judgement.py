@@ -41,7 +41,7 @@ class MountedFiles:
     """What was found out about the files of a container's mounts, by destination.
 
     `filled`: emptyDirs that others had filled before the start. `travelling`: subPaths of emptyDirs that they had not.
-    `why`: of what can't be told, the reason in a phrase.
+    `why`: of what can't be known, the reason in a phrase.
     """
 
     filled: tuple[str, ...] = ()
@@ -60,16 +60,16 @@ class MountedFiles:
 NOTHING_FOUND = MountedFiles()
 
 
-def untold(key: WorkloadKey, files: MountedFiles) -> Iterator[tuple[str, str]]:
-    """What of a key can't be told, as a slug with its sentence: it matches nothing, and nobody captures it."""
+def undetermined(key: WorkloadKey, files: MountedFiles) -> Iterator[tuple[str, str]]:
+    """What of a key can't be known, as a slug with its sentence: it matches nothing, and nobody captures it."""
     for part, what in key.unknown.items():
-        yield "unknown-fact", f"{part}: {what} can't be told{files.because(part.removeprefix('mount '))}"
+        yield "unknown-fact", f"{part}: {what} can't be known{files.because(part.removeprefix('mount '))}"
     states = key.conditions.get("volumes")
     for place, state in states.items() if isinstance(states, Mapping) else ():
         if state is None:
             yield (
                 "volume-state",
-                f"mount {place}: it can be written to, and its state can't be told{files.because(place)}; where the "
+                f"mount {place}: it can be written to, and its state can't be known{files.because(place)}; where the "
                 f"process keeps nothing in it, say {mounts.VOLUMES}: {mounts.STATELESS}",
             )
 
@@ -98,8 +98,8 @@ class Judgement:
     files: MountedFiles = NOTHING_FOUND
 
     def objections(self) -> list[tuple[str, str]]:
-        """`against`, and behind it everything that can't be told, as a slug with its sentence."""
-        return [*self.against, *untold(self.key, self.files)]
+        """`against`, and behind it everything that can't be known, as a slug with its sentence."""
+        return [*self.against, *undetermined(self.key, self.files)]
 
     def is_of(self, spec_hash: str) -> bool:
         """Whether a spec (`spec_hash`) is the one that was judged, or the edited one in its place."""

@@ -1,7 +1,7 @@
 """The workload key: a hash of what the process is, with every part kept, so that a difference can be named.
 
 The rules have numbers, which docs/matching.md lists; each check here and in `noise`, `mounts`, `which_gpu`,
-`conditions` cites its own. `PARTS` is the whole key, in the order in which differences are told. A part's value is
+`conditions` cites its own. `PARTS` is the whole key, in the order in which differences are reported. A part's value is
 JSON, and holds names and public facts as they are; what may be a secret (the value of a variable, an argument, the
 content of a mounted file) only as a keyed hash, whose key is the node's or cluster's salt. Order that means nothing
 is sorted away; noise is replaced by placeholders; what is ignored on request stays, by name.
@@ -34,7 +34,7 @@ Parts = dict[str, Value]
 class WorkloadKey:
     """`digest` is 64 hexadecimal digits, or "" when a part is unknown: such a key is equal to no other.
 
-    `unknown` says which: part name → what could not be told. `conditions` belong to the key and not to its digest:
+    `unknown` says which: part name → what could not be known. `conditions` belong to the key and not to its digest:
     whoever keeps a key keeps them with it.
     """
 

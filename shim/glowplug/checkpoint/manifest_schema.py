@@ -113,7 +113,7 @@ SIZES = _record(
 MEASURED = _record(
     "what was measured; null: not measured",
     cold_start_s=_or_null(_seconds("from start to ready of the captured container's own cold start")),
-    pause_s=_or_null(_seconds("how long the container stood still")),
+    pause_s=_or_null(_seconds("how long the container was paused")),
     dump_s=_or_null(_seconds("CRIU's part of it")),
     restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
 )

@@ -174,19 +174,19 @@ def _number_in(cpuset: str) -> int | None:
 _CPUS = 1 << 16  # more than any machine has
 
 
-# A kind: None when `has` fits `needs`, else how both are told.
+# A kind: None when `has` fits `needs`, else how both are reported.
 Fit = Callable[..., tuple[str, str] | None]
 
 
 def equal(needs: object, has: object) -> tuple[str, str] | None:
     """The same value."""
-    return None if needs == has else (told(needs), told(has))
+    return None if needs == has else (reported(needs), reported(has))
 
 
 def at_least(needs: int, has: int) -> tuple[str, str] | None:
     """The same or more. A process that saw no limit may have sized itself for that."""
     fits = has == UNLIMITED or (needs != UNLIMITED and has >= needs)
-    return None if fits else (f"at least {told(needs)}", told(has))
+    return None if fits else (f"at least {reported(needs)}", reported(has))
 
 
 def superset(needs: tuple[str, ...], has: tuple[str, ...]) -> tuple[str, str] | None:
@@ -213,7 +213,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in found[0].split(".")) if found else ()
 
 
-def told(value: object) -> str:
+def reported(value: object) -> str:
     """A fact as a person reads it."""
     if value == UNLIMITED and value is not True:
         return "no limit"
@@ -280,4 +280,4 @@ def _reason(
 def _short(value: object) -> str:
     if value is None:
         return UNKNOWN
-    return f"{len(value)} of them" if isinstance(value, tuple) and len(value) > 4 else told(value)
+    return f"{len(value)} of them" if isinstance(value, tuple) and len(value) > 4 else reported(value)

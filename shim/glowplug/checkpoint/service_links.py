@@ -1,4 +1,4 @@
-"""Service links: the variables by which a kubelet tells a container of every service of its namespace.
+"""Service links: the variables by which a kubelet gives a container every service of its namespace.
 
 For a service X they are X_SERVICE_HOST, X_SERVICE_PORT, X_SERVICE_PORT_NAME for each named port, X_PORT, and
 X_PORT_80_TCP with _PROTO, _PORT and _ADDR for each port (Kubernetes, "Accessing the Service"). A namespace may have

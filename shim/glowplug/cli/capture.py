@@ -25,7 +25,7 @@ def capture(
 ) -> None:
     """Make a checkpoint of a running container of POD.
 
-    CONTAINER may be left out where the pod has one. The container stands still while its memory is written,
+    CONTAINER may be left out where the pod has one. The container is paused while its memory is written,
     and goes on where it was.
     """
     from glowplug import config

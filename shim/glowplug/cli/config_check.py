@@ -16,7 +16,7 @@ def config() -> None:
 @options.as_json
 @click.argument("file", required=False)
 def check(file: str | None, as_json: bool) -> None:
-    """Read FILE, by default /etc/glowplug/config.toml, and tell of each wrong key in a line.
+    """Read FILE, by default /etc/glowplug/config.toml, and report each wrong key in a line.
 
     Nothing is changed, and no agent is asked. The exit status is 2 where a key is wrong.
     """

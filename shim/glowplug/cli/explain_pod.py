@@ -204,7 +204,7 @@ def show_judged(found: Judged, everything: bool) -> None:
     if chosen is not None and chosen.verdict.prediction is not None:
         screen.line(f"  {_predicted(chosen.verdict.prediction)}")
     for part, what in found.unknown:
-        screen.line(f"  unknown: {part}: {what} can't be told")
+        screen.line(f"  unknown: {part}: {what} can't be known")
     if found.candidates:
         screen.line()
     rows = ((one.id, one.verdict.reasons, "matches") for one in found.candidates)

@@ -111,7 +111,7 @@ def _explain_bundle(
     names = (spec.sandbox_namespace, spec.sandbox_name, spec.container_name)
     screen.line("/".join(name or "?" for name in names) + ": a bundle, before its start")
     if record is None:
-        screen.line("  containerd has no such container, so its image and its disk can't be told")
+        screen.line("  containerd has no such container, so its image and its disk can't be known")
     screen.line()
     explain_pod.show_judged(found, everything)
 
@@ -213,7 +213,7 @@ def _show(
     else:
         screen.line(f"verdict: none of {len(found)} checkpoints fits")
     if open_ones:
-        screen.line(f"  told at the start only: {'; '.join(open_ones[0][1].untold)}")
+        screen.line(f"  reported at the start only: {'; '.join(open_ones[0][1].undetermined)}")
     screen.line()
     rows = ((id, one.reasons, "nothing differs so far") for id, one in found)
     reasons.show(rows, everything=everything)
@@ -232,7 +232,7 @@ def _plain(
                 "checkpoint": id,
                 "possible": not one.reasons,
                 "reasons": [asdict(reason) for reason in one.reasons],
-                "untold": list(one.untold),
+                "undetermined": list(one.undetermined),
             }
             for id, one in found
         ],

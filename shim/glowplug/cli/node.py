@@ -113,7 +113,7 @@ def repair(prefix: str, handler: str, wait_s: float) -> None:
 @_with(*_PLACE, *_BUILT_ON)
 @options.as_json
 def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -> None:
-    """Whether the handler is there and in force. The exit status is 1 where it is not."""
+    """Whether the handler is there and active. The exit status is 1 where it is not."""
     from glowplug.node.state import state
 
     require_root("containerd's configuration is root's")
@@ -125,13 +125,13 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
             ("handler", f"{found.handler}, building on {found.base}"),
             ("configured", found.where if found.installed else "no"),
             ("program", found.program),
-            ("in force", "yes" if found.containerd == found.program else "no"),
+            ("active", "yes" if found.containerd == found.program else "no"),
             ("pods", "unknown" if found.pods is None else str(len(found.pods))),
         ):
             screen.line(f"{name + ':':12} {text}")
-        for text in found.trouble:
-            screen.line(f"trouble: {text}")
-    if found.trouble:
+        for text in found.errors:
+            screen.line(f"error: {text}")
+    if found.errors:
         raise SystemExit(1)
 
 

@@ -1,4 +1,4 @@
-"""`glowplug quarantine`: checkpoints that were set apart after a failure of their own."""
+"""`glowplug quarantine`: checkpoints that were quarantined after a failure of their own."""
 
 import click
 
@@ -11,14 +11,14 @@ COLUMNS = ("id", "namespace", "until", "failures", "reason")
 
 @click.group()
 def quarantine() -> None:
-    """Checkpoints that were set apart: no pod starts from them."""
+    """Checkpoints that were quarantined: no pod starts from them."""
 
 
 @quarantine.command("list")
 @options.as_json
 @options.config
 def list_quarantined(as_json: bool, path: str | None) -> None:
-    """Which checkpoints are set apart, until when and why."""
+    """Which checkpoints are quarantined, until when and why."""
     from glowplug import config
 
     require_root("checkpoints are root's")
@@ -40,7 +40,7 @@ def list_quarantined(as_json: bool, path: str | None) -> None:
             ]
         )
     elif not rows:
-        screen.line("no checkpoint is set apart")
+        screen.line("no checkpoint is quarantined")
     else:
         cells = ((*_cells(row), str(state.failures), row.quarantine or "") for row, state in rows)
         screen.table(COLUMNS, cells, right=("failures",), fold=("namespace", "reason"))

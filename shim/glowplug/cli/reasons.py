@@ -22,9 +22,9 @@ def _rows(
 ) -> list[tuple[str, str, str, str]]:
     if not reasons:
         return [(screen.short(checkpoint), without, "", "")]
-    told = reasons if everything or len(reasons) <= SHOWN + 1 else reasons[:SHOWN]
-    ids = [screen.short(checkpoint), *[""] * len(told)]
-    rows = [(id, one.part, one.needs, one.has) for id, one in zip(ids, told, strict=False)]
-    if len(told) < len(reasons):
-        rows.append(("", f"{len(reasons) - len(told)} more: --all", "", ""))
+    reported = reasons if everything or len(reasons) <= SHOWN + 1 else reasons[:SHOWN]
+    ids = [screen.short(checkpoint), *[""] * len(reported)]
+    rows = [(id, one.part, one.needs, one.has) for id, one in zip(ids, reported, strict=False)]
+    if len(reported) < len(reasons):
+        rows.append(("", f"{len(reasons) - len(reported)} more: --all", "", ""))
     return rows

@@ -85,7 +85,7 @@ def _least_width(columns: Sequence[str], rows: Iterable[Sequence[str]], fold: Se
 
 
 def plain(text: str) -> str:
-    """On one line, without control characters; image digests cut to what tells them apart."""
+    """On one line, without control characters; image digests cut to what distinguishes them."""
     shown = "".join(char if char.isprintable() else _escaped(char) for char in text)
     return _DIGEST.sub(r"\1…", shown)
 

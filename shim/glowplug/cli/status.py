@@ -24,7 +24,7 @@ ANSWERS_WITHIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Versions are None where the program is missing; then `trouble` says what is wrong. Sizes in bytes.
+    """Versions are None where the program is missing; then `errors` says what is wrong. Sizes in bytes.
 
     `driver`: NVIDIA's, "" without one. `metrics`: where they are served, "" for nowhere. `under_way`, and of the last
     day `starts` and `captures`: numbers by kind.
@@ -47,7 +47,7 @@ class Status:
     under_way: dict[str, int]
     starts: dict[str, int]
     captures: dict[str, int]
-    trouble: list[str]
+    errors: list[str]
 
 
 @click.command()
@@ -63,13 +63,13 @@ def status(as_json: bool, path: str | None) -> None:
         screen.as_json(asdict(found))
     else:
         _show(found)
-    if found.trouble:
+    if found.errors:
         raise SystemExit(1)
 
 
 def read(settings: Config) -> Status:
     """As it is now. Raises CacheError."""
-    trouble: list[str] = []
+    errors: list[str] = []
     store = resolve_id.store(settings)
     rows = store.rows()
     usage = shutil.disk_usage(store.root)
@@ -80,12 +80,12 @@ def read(settings: Config) -> Status:
     kinds = Counter(kind(record)[0] for record in today)
     results = Counter(text(record, "result") for record in today if record.get("event") == "capture")
     return Status(
-        agent=agent(trouble),
-        containerd=_containerd(settings, trouble),
-        criu=_criu(settings, trouble),
-        runc=_runc(settings, trouble),
+        agent=agent(errors),
+        containerd=_containerd(settings, errors),
+        criu=_criu(settings, errors),
+        runc=_runc(settings, errors),
         driver=facts.read(None).driver,
-        metrics=_metrics(settings, trouble),
+        metrics=_metrics(settings, errors),
         cache=store.root,
         checkpoints=len(rows),
         quarantined=sum(row.quarantine is not None for row in rows),
@@ -97,59 +97,59 @@ def read(settings: Config) -> Status:
         under_way={name: running[name] for name in (under_way.RESTORE, under_way.CAPTURE)},
         starts={name: kinds[name] for name in ("restored", "cold", "fallback")},
         captures={name: results[name] for name in ("captured", "refused", "failed")},
-        trouble=trouble,
+        errors=errors,
     )
 
 
-def agent(trouble: list[str]) -> str:
+def agent(errors: list[str]) -> str:
     """ "answers", or what is wrong with it: then every start is cold."""
     from glowplug.outcomes import ask
 
     try:
         ask.ask({"op": "history", "container": ""}, ANSWERS_WITHIN_S)
     except ask.NoAnswer as error:
-        trouble.append(f"the agent does not answer, so every start is cold: {error.detail}")
+        errors.append(f"the agent does not answer, so every start is cold: {error.detail}")
         return error.slug
     return "answers"
 
 
-def _metrics(settings: Config, trouble: list[str]) -> str:
+def _metrics(settings: Config, errors: list[str]) -> str:
     if not settings.metrics_listen:
         return ""
 
     try:
         socket.create_connection(listen_address.parse(settings.metrics_listen), ANSWERS_WITHIN_S).close()
     except OSError as error:
-        trouble.append(f"nobody serves metrics on {settings.metrics_listen}: {error.strerror or error}")
+        errors.append(f"nobody serves metrics on {settings.metrics_listen}: {error.strerror or error}")
     return f"http://{settings.metrics_listen}/metrics"
 
 
-def _containerd(settings: Config, trouble: list[str]) -> str | None:
+def _containerd(settings: Config, errors: list[str]) -> str | None:
     from glowplug.containerd.client import Containerd
 
     try:
         with Containerd(settings.containerd_socket, settings.containerd_namespace) as containerd:
             return containerd.version()
     except ContainerdError as error:
-        trouble.append(str(error))
+        errors.append(str(error))
         return None
 
 
-def _criu(settings: Config, trouble: list[str]) -> str | None:
+def _criu(settings: Config, errors: list[str]) -> str | None:
     from glowplug.criu import program
 
     try:
         found = program.version(settings.criu)
     except CriuError as error:
-        trouble.append(str(error))
+        errors.append(str(error))
         return None
     version = ".".join(map(str, found))
     if found < program.MINIMUM:
-        trouble.append(f"expected CRIU {'.'.join(map(str, program.MINIMUM))} or newer, got {version}")
+        errors.append(f"expected CRIU {'.'.join(map(str, program.MINIMUM))} or newer, got {version}")
     return version
 
 
-def _runc(settings: Config, trouble: list[str]) -> str | None:
+def _runc(settings: Config, errors: list[str]) -> str | None:
     """The third word of "runc version 1.1.5"."""
     try:
         said = subprocess.run(
@@ -161,7 +161,7 @@ def _runc(settings: Config, trouble: list[str]) -> str | None:
             errors="replace",
         ).stdout.split()
     except (OSError, subprocess.SubprocessError) as error:
-        trouble.append(
+        errors.append(
             f"{settings.runc} --version failed: {type(error).__name__}; set `runc` in the configuration"
         )
         return None
@@ -175,7 +175,7 @@ def _show(found: Status) -> None:
         ("containerd", found.containerd or "missing"),
         ("CRIU", found.criu or "missing"),
         ("runc", found.runc or "missing"),
-        ("NVIDIA driver", found.driver or ("none" if found.driver == "" else "can't be told")),
+        ("NVIDIA driver", found.driver or ("none" if found.driver == "" else "unknown")),
         ("metrics", found.metrics or "off"),
         ("cache", found.cache),
         ("checkpoints", f"{found.checkpoints} ({found.quarantined} quarantined, {found.pinned} pinned)"),
@@ -186,8 +186,8 @@ def _show(found: Status) -> None:
     )
     for name, value in lines:
         screen.line(f"{name + ':':15} {value}")
-    for trouble in found.trouble:
-        screen.line(f"trouble: {trouble}")
+    for errors in found.errors:
+        screen.line(f"error: {errors}")
 
 
 def _counts(counts: dict[str, int]) -> str:

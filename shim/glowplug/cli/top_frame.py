@@ -126,10 +126,10 @@ def _cache(now: Now, settings: Config) -> Text:
             "in use": sum(row.in_use for row in now.rows),
         }
     )
-    told = "".join(f", {count} {mark}" for mark, count in marks.items() if count)
+    reported = "".join(f", {count} {mark}" for mark, count in marks.items() if count)
     return Text(
         f"cache     [{filled:{BAR_COLUMNS}}] {screen.size(used)} of {screen.size(limit)}, "
-        f"{screen.size(now.free_bytes)} free\nholds     {len(now.rows)} checkpoints{told}",
+        f"{screen.size(now.free_bytes)} free\nholds     {len(now.rows)} checkpoints{reported}",
         no_wrap=True,
         overflow="ellipsis",
     )

@@ -15,7 +15,7 @@ from glowplug.errors import CacheError, UnknownDigest, UsageError
 @options.config
 @click.argument("prefixes", metavar="[ID…]", nargs=-1)
 def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Read checkpoints in full, every digest. A damaged one is set apart: no pod starts from it any more.
+    """Read checkpoints in full, every digest. A damaged one is quarantined: no pod starts from it any more.
 
     The exit status is 1 when one is damaged. One whose digests only a newer Glowplug knows is left as it is.
     """
@@ -38,7 +38,7 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
             continue
         found[checkpoint] = problems
         if not as_json:
-            _tell(checkpoint, problems, unknown.get(checkpoint))
+            _report(checkpoint, problems, unknown.get(checkpoint))
     if as_json:
         screen.as_json(
             [
@@ -65,13 +65,13 @@ def _problems(store: Store, checkpoint: str) -> list[str] | None:
     return problems
 
 
-def _tell(checkpoint: str, problems: list[str], unknown: str | None) -> None:
+def _report(checkpoint: str, problems: list[str], unknown: str | None) -> None:
     if unknown:
         screen.line(f"{checkpoint}  not verified, left as it is: a newer Glowplug wrote it ({unknown})")
         return
     if not problems:
         screen.line(f"{checkpoint}  whole")
         return
-    screen.line(f"{checkpoint}  damaged, set apart: no pod starts from it")
+    screen.line(f"{checkpoint}  damaged, quarantined: no pod starts from it")
     for problem in problems:
         screen.line(f"  {problem}")

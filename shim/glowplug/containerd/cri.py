@@ -39,7 +39,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeStatus:
-    """`conditions`: RuntimeReady, NetworkReady. `config`: CRI's configuration as it is in force."""
+    """`conditions`: RuntimeReady, NetworkReady. `config`: CRI's active configuration."""
 
     conditions: Mapping[str, bool]
     config: Mapping[str, Any] = field(repr=False)  # may hold registry passwords
@@ -153,7 +153,7 @@ class Cri:
         return Version(answer.runtime_name, answer.runtime_version, answer.runtime_api_version)
 
     def status(self) -> RuntimeStatus:
-        """Whether the runtime and its network are ready, and the configuration in force."""
+        """Whether the runtime and its network are ready, and the active configuration."""
         answer = self._connection.call(methods.CRI_STATUS, cri_pb2.StatusRequest(verbose=True))
         conditions = {condition.type: condition.status for condition in answer.status.conditions}
         return RuntimeStatus(conditions, json.loads(answer.info.get("config") or "{}"))
@@ -245,7 +245,7 @@ class Cri:
         """Runs a command in a container. ContainerdError when it takes longer than `timeout_s` seconds.
 
         containerd answers when nobody holds the command's output open any more, which a process that it left behind
-        may do for ever: `grace_s`, in seconds, is for that; None: as for any call.
+        may do forever: `grace_s`, in seconds, is for that; None: as for any call.
         """
         request = cri_pb2.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_s)
         grace_s = self._connection.timeout_s if grace_s is None else grace_s

@@ -1,7 +1,7 @@
 """Hold a restored tree at the last moment before it runs, without any process noticing.
 
 CRIU runs its action script at `pre-resume`, when all is restored and every task still stands in a ptrace
-stop (criu/cr-restore.c). The script here tells us so, and returns when we let it: no signal is sent, no parent
+stop (criu/cr-restore.c). The script here notifies us, and returns when we let it: no signal is sent, no parent
 sees a child stopped. Should we die in between, the script kills the tree, which must not run half made; but where
 the record of the opening is there, it lets the tree run, so that this file alone says what became of it.
 

@@ -1,4 +1,4 @@
-"""What CRIU is told to do, as the text of its configuration files, and what its log says when it could not.
+"""What CRIU is to do, as the text of its configuration files, and what its log says when it could not.
 
 runc passes on a configuration file named by the annotation `org.criu.config`, and CRIU applies it after
 runc's own options, so these files have the last word. At dump runc reads the annotation from its own record

@@ -39,8 +39,8 @@ def read(images_dir: str) -> ImageFixups:
     """What `apply` found. Raises ImageError."""
     try:
         with open(os.path.join(images_dir, NAME), encoding="ascii") as file:
-            told = json.load(file)
-        places = {str(at): (str(name), int(nth)) for at, (name, nth) in told.get("places", {}).items()}
-        return ImageFixups(tuple(map(str, told["addresses"])), bool(told["cgroup_namespace"]), places)
+            reported = json.load(file)
+        places = {str(at): (str(name), int(nth)) for at, (name, nth) in reported.get("places", {}).items()}
+        return ImageFixups(tuple(map(str, reported["addresses"])), bool(reported["cgroup_namespace"]), places)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"{NAME} beside the images can't be read: {error}") from error

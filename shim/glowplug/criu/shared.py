@@ -30,7 +30,7 @@ FEWEST_PROCESSORS = 2
 """A container that is limited to less is filled faster from outside of its cgroup."""
 THREADS = 6
 """For one object, at most: they wait for each other at its locks. 16 GiB on 16 processors came at 5.5 GB/s with 4, at
-5.8 with 8, and at 5.7 with 16, which took twice the processor time of 8."""
+5.8 with 8, and at 5.7 with 16, which took twice the CPU time of 8."""
 _SETTING = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _AROUND = 64 << 10  # bytes that the kernel maps at one read fault (fault_around_bytes)
 _MOST_READ = 1024  # pieces in one system call (UIO_MAXIOV)
@@ -202,7 +202,7 @@ def _memory_cgroup(pid: int) -> str:
 
 
 def _enter(cgroup: str) -> None:
-    """Enter a cgroup. Raises OSError, also where its limit of processor time would make us slow (v2: cpu.max)."""
+    """Enter a cgroup. Raises OSError, also where its limit of CPU time would make us slow (v2: cpu.max)."""
     with suppress(FileNotFoundError), open(f"{cgroup}/cpu.max") as file:
         quota, period = file.read().split()
         if quota != "max" and int(quota) < FEWEST_PROCESSORS * int(period):

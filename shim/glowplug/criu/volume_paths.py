@@ -1,7 +1,7 @@
 """Files that processes hold or watch in ConfigMaps and the like, by the name that they have in every pod.
 
 The kubelet keeps such a volume's files in a directory named by the moment, behind a link `..data` (kubelet,
-atomic_writer.go). The kernel tells CRIU the name through that directory, which no other pod has: a shell, say,
+atomic_writer.go). The kernel shows CRIU the name through that directory, which no other pod has: a shell, say,
 holds the script that it runs. Through the link the new pod's file is found, which is the same by its content.
 
 What a process holds of an older moment (a token is renewed every hour, and the old directory removed) CRIU keeps as a

@@ -1,7 +1,7 @@
 """Paths that a container's processes watch with inotify or fanotify on their root file system.
 
 The kernel names a watched file by device and inode only, and overlayfs can't open such a name, so CRIU must
-be told where to look (`irmap-scan-path`). The walk happens here, before the freeze, and only if there is
+be given the places to look (`irmap-scan-path`). The walk happens here, before the freeze, and only if there is
 something to find.
 """
 

@@ -35,7 +35,7 @@ _FUNCTIONS = {
 
 
 class LockArgs(ctypes.Structure):
-    """CUcheckpointLockArgs. timeout_ms: 0 waits for ever."""
+    """CUcheckpointLockArgs. timeout_ms: 0 waits forever."""
 
     _fields_ = [("timeout_ms", ctypes.c_uint), ("reserved", ctypes.c_uint8 * 60)]
 

@@ -1,7 +1,7 @@
 """Gives a container its CUDA state back when the capture that took it away dies. Run as a program.
 
 `python -IS rescue.py CHOICE LIBRARY PROGRAM WORKERS PIDS`, both lists comma-separated. Started before the
-first lock; told `done` on its input it ends quietly. When its input just ends, it waits until the dead
+first lock; at `done` on its input it ends quietly. When its input just ends, it waits until the dead
 capture's workers have finished their calls, and brings every process back to running. A call on a frozen
 process waits until it is thawed, which is the freeze's own guard's work.
 """
@@ -29,7 +29,7 @@ class Rescue:
 
     def __init__(self, engine: list[str], workers: list[int], pids: list[int]) -> None:
         lists = [",".join(map(str, numbers)) for numbers in (workers, pids)]
-        told, self._tell = os.pipe()
+        reported, self._say = os.pipe()
         try:
             python = sys.executable or "/proc/self/exe"
             self._pid = os.posix_spawn(
@@ -37,26 +37,26 @@ class Rescue:
                 [python, "-IS", os.path.abspath(__file__), *engine, *lists],
                 dict(os.environ),
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, told, 0),
+                    (os.POSIX_SPAWN_DUP2, reported, 0),
                     (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
                 ],
                 setsid=True,
             )
         except OSError as error:
-            os.close(self._tell)
+            os.close(self._say)
             raise CudaError(f"could not start the process that stands by for a capture: {error}") from error
         finally:
-            os.close(told)
+            os.close(reported)
 
     def act(self) -> None:
         """Have it bring CUDA back now; does not wait for it."""
-        os.close(self._tell)
+        os.close(self._say)
 
     def not_needed(self) -> None:
         """CUDA is back, or lost for good: let it end."""
-        os.write(self._tell, b"done")
-        os.close(self._tell)
+        os.write(self._say, b"done")
+        os.close(self._say)
         os.waitpid(self._pid, 0)
 
 

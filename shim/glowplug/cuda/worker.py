@@ -2,7 +2,7 @@
 
 Started by `process_group` as `python -IS worker.py CHOICE LIBRARY PROGRAM`. It says `ready NAME VERSION` and then
 answers each line that it is asked: `COMMAND PID [ARGUMENT]` with `ok [VALUE]` or `error TEXT`. At the end
-of its input it ends. A call that never returns keeps this process, and no other, for ever.
+of its input it ends. A call that never returns keeps this process, and no other, forever.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from glowplug.errors import HostError
 
 
 def of(bundle: BundleFacts) -> tuple[Gpu, ...] | None:
-    """The container's GPUs; None where that can't be told."""
+    """The container's GPUs; None where that can't be known."""
     if not asks_for_gpu(bundle):
         return ()
     from glowplug.cuda import assigned_devices, facts

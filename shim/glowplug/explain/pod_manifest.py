@@ -45,7 +45,7 @@ class Volume:
 class Wanted:
     """One container of a manifest. None: the image or a reference decides. Bytes, thousandths of a CPU.
 
-    `env`: variables whose value stands there; `untold_env`: those whose value does not; `has_env_from`: more
+    `env`: variables whose value stands there; `undetermined_env`: those whose value does not; `has_env_from`: more
     come from ConfigMaps or Secrets. `host`: namespaces that the pod shares with the node. Values may be
     secret: never shown.
     """
@@ -59,7 +59,7 @@ class Wanted:
     command: tuple[str, ...] | None = field(repr=False)
     args: tuple[str, ...] | None = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
-    untold_env: tuple[str, ...]
+    undetermined_env: tuple[str, ...]
     has_env_from: bool
     working_dir: str | None
     uid: int | None
@@ -153,12 +153,12 @@ def _are_containers(value: object) -> bool:
 
 def _container(namespace: str, pod: str, metadata: Object, spec: Object, container: Object) -> Wanted:
     env = [_table(entry, "env") for entry in _list(container.get("env"), "env")]
-    told = {
+    reported = {
         _text(entry.get("name"), "env"): _text(entry.get("value"), "env")
         for entry in env
         if "valueFrom" not in entry
     }
-    expanded = {name for name, value in told.items() if "$(" in value}
+    expanded = {name for name, value in reported.items() if "$(" in value}
     own, shared = (_table(one.get("securityContext"), "securityContext") for one in (container, spec))
     limits = {**_limits(spec), **_limits(container)}  # the pod's own hold where a container has none
     uid = own.get("runAsUser", shared.get("runAsUser"))
@@ -174,8 +174,8 @@ def _container(namespace: str, pod: str, metadata: Object, spec: Object, contain
         runtime_class=_text(spec.get("runtimeClassName"), "runtimeClassName"),
         command=_texts(container.get("command"), "command"),
         args=_texts(container.get("args"), "args"),
-        env={name: value for name, value in told.items() if name not in expanded},
-        untold_env=tuple(
+        env={name: value for name, value in reported.items() if name not in expanded},
+        undetermined_env=tuple(
             sorted(expanded | {_text(entry.get("name"), "env") for entry in env if "valueFrom" in entry})
         ),
         has_env_from=bool(container.get("envFrom")),

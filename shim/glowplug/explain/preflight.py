@@ -1,4 +1,4 @@
-"""A manifest's container held against a checkpoint before there is a container: what differs, what is untold.
+"""A manifest's container held against a checkpoint before there is a container: what differs, what is undetermined.
 
 Never a match: the image's layers, mounted files, variables by reference and the node's state at that moment
 are known at the start only. What the manifest does say is compared by the core's own key and tables.
@@ -39,10 +39,10 @@ _FROM_A_MANIFEST = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """Reasons that hold already, and in `untold` what is known at the start only."""
+    """Reasons that hold already, and in `undetermined` what is known at the start only."""
 
     reasons: tuple[Reason, ...]
-    untold: tuple[str, ...]
+    undetermined: tuple[str, ...]
 
 
 def against(wanted: Wanted) -> list[tuple[str, str]]:
@@ -60,20 +60,20 @@ def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbo
     own = key.workload_key(_bundle(wanted), "", sandbox, {}, salt).parts
     parts = copy.deepcopy(kept.key.parts)
     parts["salt"], parts["settings"], parts["rules"] = own["salt"], own["settings"], own["rules"]
-    untold = [*_image(kept, wanted), *_expect_args(parts, own, wanted), *_expect_env(parts, own, wanted)]
-    untold += _expect_mounts(parts, wanted)
+    undetermined = [*_image(kept, wanted), *_expect_args(parts, own, wanted), *_expect_env(parts, own, wanted)]
+    undetermined += _expect_mounts(parts, wanted)
     if wanted.runtime_class not in ("", RUNTIME_CLASS):
-        untold.append(f"whether the RuntimeClass {wanted.runtime_class} has Glowplug's handler")
+        undetermined.append(f"whether the RuntimeClass {wanted.runtime_class} has Glowplug's handler")
     if wanted.working_dir is not None:
         parts["cwd"] = wanted.working_dir
     if wanted.uid is not None and isinstance(parts.get("user"), dict):
         parts["user"] = {**_table(parts["user"]), "uid": wanted.uid}
-    told = differences.differences(kept.key.parts, key.WorkloadKey("of what is told", parts))
+    reported = differences.differences(kept.key.parts, key.WorkloadKey("of what is reported", parts))
     named = [] if _name(kept.image_name) == _name(wanted.image) else [_other_image(kept, wanted)]
     needs = requirements.compare(kept.requirements, _row(kept, wanted, host))
-    untold += [reason.part for reason in needs if reason.has == UNKNOWN]
+    undetermined += [reason.part for reason in needs if reason.has == UNKNOWN]
     known = [reason for reason in needs if reason.has != UNKNOWN]
-    return Foreseen((*named, *told, *known), tuple(untold))
+    return Foreseen((*named, *reported, *known), tuple(undetermined))
 
 
 def _bundle(wanted: Wanted) -> bundle.BundleFacts:
@@ -158,10 +158,10 @@ def _expect_args(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[s
 def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[str]:
     captured, given = _table(parts.get("env")), _table(own["env"])
     # A placeholder stands for a fact of the pod, which a manifest can't hold.
-    told = {name: value for name, value in given.items() if not str(captured.get(name, "")).startswith("<")}
-    parts["env"] = {**captured, **told}
-    by_reference = [name for name in wanted.untold_env if name in captured]
-    missing = [name for name in wanted.untold_env if name not in captured]
+    reported = {name: value for name, value in given.items() if not str(captured.get(name, "")).startswith("<")}
+    parts["env"] = {**captured, **reported}
+    by_reference = [name for name in wanted.undetermined_env if name in captured]
+    missing = [name for name in wanted.undetermined_env if name not in captured]
     if by_reference:
         yield f"variables by reference: {', '.join(by_reference)}"
     for name in missing:
@@ -171,7 +171,7 @@ def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[st
     others = sorted(
         name
         for name, value in captured.items()
-        if name not in given and name not in wanted.untold_env and not str(value).startswith("<")
+        if name not in given and name not in wanted.undetermined_env and not str(value).startswith("<")
     )
     if others:
         yield f"variables that must come from the image: {', '.join(others)}"

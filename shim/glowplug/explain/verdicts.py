@@ -30,7 +30,7 @@ from glowplug.registry.lookups import LookUp
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """`against`: rules that keep it from any restore. `unknown`: parts of its key that can't be told.
+    """`against`: rules that keep it from any restore. `unknown`: parts of its key that can't be known.
 
     `candidates`: nearest first. `why`: the choice among them, or why there is none, in a sentence. `registry`: what
     came of the last look into it.

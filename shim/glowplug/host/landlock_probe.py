@@ -85,16 +85,16 @@ class _Helper:
     process not end. Raises OSError."""
 
     def __init__(self, init: int, who: tuple[object, ...]) -> None:
-        said, tell = os.pipe()
+        said, report = os.pipe()
         until, self._until_closed = os.pipe()
         self._keeper = os.fork()
         if self._keeper == 0:
             try:
                 os.close(self._until_closed)
-                _keep(init, who, tell, until)
+                _keep(init, who, report, until)
             finally:
                 os._exit(0)
-        os.close(tell)
+        os.close(report)
         os.close(until)
         with open(said) as file:
             line = file.readline()
@@ -108,17 +108,17 @@ class _Helper:
         os.waitpid(self._keeper, 0)
 
 
-def _keep(init: int, who: tuple[object, ...], tell: int, until: int) -> None:
+def _keep(init: int, who: tuple[object, ...], report: int, until: int) -> None:
     """A helper, until nobody has the other end of `until` any more."""
     namespace = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY)
     _checked(_libc.setns(namespace, CLONE_NEWPID), "setns")
     helper = os.fork()
     if helper == 0:
         _become(who)
-        os.write(tell, b"%d\n" % os.getpid())
+        os.write(report, b"%d\n" % os.getpid())
         while True:
             signal.pause()
-    os.close(tell)
+    os.close(report)
     os.read(until, 1)
     os.kill(helper, signal.SIGKILL)
     os.waitpid(helper, 0)

@@ -1,4 +1,4 @@
-"""Ends of processes: told from another process of the same number, tied to a parent's end, waited for.
+"""Ends of processes: distinguished from another process of the same number, tied to a parent's end, waited for.
 
 Used by the runtime: standard library only.
 """
@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); None: it is gone.
 
-    With the number it tells a process from a later one that has got its number.
+    With the number it distinguishes a process from a later one that has got its number.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:

@@ -96,7 +96,7 @@ class Thread:
             ptrace.call(_GET_DISPATCH, self.number, len(config), ctypes.addressof(config))
         except OSError as error:
             if error.errno == errno.EIO:
-                return False  # a kernel before 6.3 tells nobody
+                return False  # a kernel before 6.3 does not say
             raise
         return bool(struct.unpack_from("Q", config.raw)[0])
 

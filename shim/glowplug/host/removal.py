@@ -33,7 +33,7 @@ def remove_tree(path: str) -> bool:
 
 
 def mount_id(fd: int) -> int:
-    """The mount that an open file lies on (proc_pid_fdinfo(5)); the device number would not tell a bind mount."""
+    """The mount that an open file lies on (proc_pid_fdinfo(5)); the device number would not show a bind mount."""
     with open(f"/proc/self/fdinfo/{fd}") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 

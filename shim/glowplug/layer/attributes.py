@@ -88,7 +88,7 @@ def set_on_made(dir_fd: int, name: str, status: os.stat_result, attributes: Attr
 
 
 def _require_made(found: os.stat_result, name: str, wanted: os.stat_result) -> None:
-    """A hard link to somebody else's is told by its count, another file by its owner: what we made is ours yet."""
+    """A hard link to somebody else's is known by its count, another file by its owner: what we made is ours yet."""
     is_it = (
         stat.S_IFMT(found.st_mode) == stat.S_IFMT(wanted.st_mode)
         and found.st_rdev == wanted.st_rdev
@@ -117,7 +117,7 @@ def describe(fd: int) -> dict[str, object]:
 
 
 def restore(fd: int, described: "dict[str, Any]") -> None:
-    """Give a directory what `describe` told of it."""
+    """Give a directory what `describe` found of it."""
     clear(fd)
     os.fchown(fd, *described["owner"])
     os.fchmod(fd, described["mode"])

@@ -10,7 +10,7 @@ directory of this one snapshot, which goes with the snapshot, all at once (it re
 usage below `fs` alone): nothing outlives the container even if nobody undoes anything.
 
 A record, written whole before the first change, names the old directory's inode. At every moment the record
-and the inode tell which of both directories is the old one; no step needs to be noted when it is done.
+and the inode say which of both directories is the old one; no step needs to be noted when it is done.
 """
 
 import os

@@ -79,7 +79,7 @@ def drop_in(filled: Mapping[str, str]) -> str:
 
 
 def declared(version: int, name: str, table: Mapping[str, Any]) -> str:
-    """A handler's tables as they are in force: for one that would go once another is declared."""
+    """A handler's tables as they are active: for one that would go once another is declared."""
     plugin = "io.containerd.grpc.v1.cri" if version <= 2 else "io.containerd.cri.v1.runtime"
     path = f'plugins."{plugin}".containerd.runtimes.{_toml(name)}'
     keys = {key: value for key, value in table.items() if key != "options"}

@@ -242,7 +242,7 @@ def _runtime(place: Place, runtime: str | None) -> str:
 
 
 def try_program(program: str, address: str) -> None:
-    """Whether it reaches a runc and our modules, which containerd can't tell before a pod starts. Raises NodeError.
+    """Whether it reaches a runc and our modules, which containerd can't check before a pod starts. Raises NodeError.
 
     `address`: containerd's socket. Shims have the PATH of containerd, so the program is tried with that.
     """

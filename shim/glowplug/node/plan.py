@@ -31,7 +31,7 @@ class _Draft:
 
 
 def before(containerd: str, main: MainFile) -> Effective:
-    """The configuration in force without us. Raises NodeError: containerd can't read it, or its CRI is off."""
+    """The active configuration without us. Raises NodeError: containerd can't read it, or its CRI is off."""
     text = block.at_top(main.text, "version = 2", "version") if missing_version(main) else main.text
     found = effective.read(containerd, main.trial(text), main.path)
     if not found.has_cri:

@@ -1,4 +1,4 @@
-"""`glowplug node status`: whether the handler is there, in force, and as `install` would put it now."""
+"""`glowplug node status`: whether the handler is there, active, and as `install` would put it now."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from glowplug.node.install import Place
 class State:
     """`program`: as installed, or as it would be. `containerd`: the handler's program in the one that runs.
 
-    `pods`: NAMESPACE/NAME of the handler's pods; None where containerd can't be asked. `trouble`: one line each.
+    `pods`: NAMESPACE/NAME of the handler's pods; None where containerd can't be asked. `errors`: one line each.
     """
 
     handler: str
@@ -21,7 +21,7 @@ class State:
     installed: bool
     containerd: str | None
     pods: list[str] | None
-    trouble: list[str]
+    errors: list[str]
 
 
 def state(place: Place, runtime: str | None = None, base: str | None = None) -> State:
@@ -31,7 +31,7 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
     program = wanted.chain.program
     stale = install.stale(wanted)
     installed = any(path not in stale for path in wanted.plan.files)
-    trouble = [f"{path} is not as `glowplug node install` would write it now: run that" for path in stale]
+    errors = [f"{path} is not as `glowplug node install` would write it now: run that" for path in stale]
     found: str | None = None
     pods: list[str] | None = None
     address = place.socket or wanted.main.address(wanted.was.address)
@@ -39,15 +39,15 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
         found = install.running(address, place.handler)
         pods = verify.pods(address, place.handler)
     except ContainerdError as error:
-        trouble.append(str(error))
+        errors.append(str(error))
     else:
         if found != program:
             has = "no such handler" if found is None else f"the handler with {found}"
-            trouble.append(
+            errors.append(
                 f"expected {place.handler} in the running containerd, got {has}: restart containerd"
             )
     try:
         install.try_program(program, address)
     except GlowplugError as error:
-        trouble.append(str(error))
-    return State(place.handler, wanted.plan.kind, wanted.base.name, program, installed, found, pods, trouble)
+        errors.append(str(error))
+    return State(place.handler, wanted.plan.kind, wanted.base.name, program, installed, found, pods, errors)

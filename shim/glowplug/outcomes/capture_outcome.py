@@ -22,8 +22,8 @@ PASSING = frozenset(("under-way", "slot", "no-room", *MOMENTARY))
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
 
 
-def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] = ()) -> bool:
-    """A checkpoint was published. `by`: agent or command; `trouble`: what went wrong after it. False where it can't be
+def captured(result: Result, by: str, pod_uid: str = "", errors: Sequence[str] = ()) -> bool:
+    """A checkpoint was published. `by`: agent or command; `errors`: what went wrong after it. False where it can't be
     noted."""
     said: dict[str, object] = {
         "checkpoint": result.checkpoint,
@@ -33,7 +33,7 @@ def captured(result: Result, by: str, pod_uid: str = "", trouble: Sequence[str] 
         "phases": result.phases,
         **({"trial": result.trial} if result.trial else {}),
         **({"notes": result.notes} if result.notes else {}),
-        **({"detail": "; ".join(trouble)} if trouble else {}),
+        **({"detail": "; ".join(errors)} if errors else {}),
     }
     if result.compile_cache:
         named = {"namespace": result.namespace, "pod": result.pod, "container": result.container}
@@ -48,12 +48,12 @@ def compile_cache(named: Mapping[str, object], said: Mapping[str, object]) -> bo
 
 
 def not_captured(
-    request: Request, error: GlowplugError, by: str, pod_uid: str = "", trouble: Sequence[str] = ()
+    request: Request, error: GlowplugError, by: str, pod_uid: str = "", errors: Sequence[str] = ()
 ) -> bool:
     """Refused where nothing was touched, else failed; the container runs on either way."""
     kind = REFUSED if isinstance(error, UsageError) else FAILED
     slug = getattr(error, "slug", "")
-    said: dict[str, object] = {"pod_uid": pod_uid, "detail": "; ".join((str(error), *trouble))}
+    said: dict[str, object] = {"pod_uid": pod_uid, "detail": "; ".join((str(error), *errors))}
     said |= {"slug": slug} if slug else {}
     return _append(kind, by, request.namespace, request.pod, request.container or "", said)
 

@@ -33,18 +33,18 @@ class Restore:
     container: str
 
 
-Teller = Callable[[Record], None]
-"""Is told of each new record, once, and returns soon; it raises nothing."""
+Reporter = Callable[[Record], None]
+"""Gets each new record, once, and returns soon; it raises nothing."""
 
 
 class History:
     """Thread-safe. Records are the runtime's (outcomes/report.py), in the order in which they were taken in.
 
-    `tellers`: who is told of each new one. intake.py does so, and nobody else takes records in.
+    `reporters`: who gets each new one. ingest.py does so, and nobody else takes records in.
     """
 
     def __init__(self, directory: str) -> None:
-        self.tellers: list[Teller] = []
+        self.reporters: list[Reporter] = []
         self._journal = f"{directory}/history.jsonl"
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT)

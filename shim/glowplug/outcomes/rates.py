@@ -27,7 +27,7 @@ class Rates:
     """Thread-safe. Medians of several, so that one slow restore does not condemn the next; and of one day, so that
     restores that were found not worth it are tried again.
 
-    A restore whose files lay in the page cache tells how fast memory is filled; one that had most of them to
+    A restore whose files lay in the page cache shows how fast memory is filled; one that had most of them to
     read, how fast the disk reads while memory is filled.
     """
 
@@ -37,9 +37,9 @@ class Rates:
         self._read: deque[Seen] = deque(maxlen=KEPT)
         self._fill: deque[Seen] = deque(maxlen=KEPT)
         for record in records:
-            self.tell(record)
+            self.report(record)
 
-    def tell(self, record: Record) -> None:
+    def report(self, record: Record) -> None:
         """Of one more start."""
         written, unread = number(record, "memory_bytes"), number(record, "unread_bytes")
         at, rate = number(record, "time"), memory_rate(record)

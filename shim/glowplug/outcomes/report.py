@@ -9,7 +9,7 @@ from glowplug import jsontext
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.outcomes.spool import FORMAT, append
 
-__all__ = ("FORMAT", "append", "names", "tell_containerd")
+__all__ = ("FORMAT", "append", "names", "report_to_containerd")
 
 
 def names(container: str, facts: BundleFacts) -> dict[str, object]:
@@ -24,7 +24,7 @@ def names(container: str, facts: BundleFacts) -> dict[str, object]:
     }
 
 
-def tell_containerd(log: str | None, message: str) -> bool:
+def report_to_containerd(log: str | None, message: str) -> bool:
     """The error as runc would log it: containerd shows the last one of the file that `--log` names.
 
     False where it can't be written: what was refused stays refused, without words.

@@ -18,7 +18,7 @@ LIMIT = 4 << 20
 """Bytes of the largest chunk that any file may have."""
 PACK_LIMIT = 256 << 20
 
-_LOOKED_AT = 256  # bytes of a page; enough to tell pages apart, and quick
+_LOOKED_AT = 256  # bytes of a page; enough to distinguish pages, and quick
 _EVERY = 16  # pages, on average, between two places where a cut may be
 _SCALES = ((4 << 30, 1), (64 << 30, 4))
 _LARGEST_SCALE = 16

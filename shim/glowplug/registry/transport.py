@@ -151,7 +151,7 @@ class Transport:
             if 200 <= response.status < 300 or response.status in fine:
                 return Answer(response.status, response.headers, content)
             if response.status not in _PASSING or turn + 1 == tries:
-                raise RegistryError(f"{self.base}: {method} answered {response.status}{_told(content)}")
+                raise RegistryError(f"{self.base}: {method} answered {response.status}{_reported(content)}")
             self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
@@ -329,7 +329,7 @@ def _why(error: Exception) -> str:
     return str(error.__cause__ or error)[:300]
 
 
-def _told(content: bytes) -> str:
+def _reported(content: bytes) -> str:
     """The first of a registry's error codes (distribution-spec, Error Codes)."""
     try:
         found = json.loads(content)["errors"][0]

@@ -1,4 +1,4 @@
-"""What tells a process that it was restored: a file in its container, there before it runs, and a signal.
+"""How a process learns that it was restored: a file in its container, there before it runs, and a signal.
 
 A process that goes on from a checkpoint has the random state, the tokens and the names of the one that was
 captured, and so have all others from the same checkpoint. The file has what is this start's own.

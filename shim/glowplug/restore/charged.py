@@ -13,7 +13,7 @@ from glowplug.errors import GlowplugError, HostError, LayerError
 from glowplug.host import cgroup, process_life
 from glowplug.restore.attempt import Attempt
 
-TOLD_BYTES = 1 << 16
+REPORTED_BYTES = 1 << 16
 
 
 def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
@@ -33,9 +33,9 @@ def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
             work()
             status = 0
         except (GlowplugError, OSError) as error:
-            os.write(say, str(error).encode(errors="replace")[:TOLD_BYTES])
+            os.write(say, str(error).encode(errors="replace")[:REPORTED_BYTES])
         except Exception as error:  # noqa: BLE001 - said by the one who waits for us
-            os.write(say, f"{type(error).__name__}: {error}".encode(errors="replace")[:TOLD_BYTES])
+            os.write(say, f"{type(error).__name__}: {error}".encode(errors="replace")[:REPORTED_BYTES])
         finally:
             os._exit(status)
     os.close(say)

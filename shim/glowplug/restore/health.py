@@ -1,7 +1,7 @@
 """Is what came back the process that was captured, alive, and no more than the new spec allows?
 
 The credentials travel in CRIU's images, not in the new pod's spec: equal keys say that the two specs agree,
-and this reads back from /proc that the kernel agrees too, before anybody is told that the container runs.
+and this reads back from /proc that the kernel agrees too, before anybody hears that the container runs.
 """
 
 from glowplug.errors import CriuError

@@ -34,7 +34,7 @@ def _instead(address: str, old: ImageFixups, new: dict[str, tuple[str, int]]) ->
     where = f" of {place[0]}" if place else ""
     raise CriuError(
         f"a socket is bound to {address}{where}, and which of the new pod's {len(there)} IPv{version} addresses takes "
-        "its place can't be told: bind it to the wildcard address"
+        "its place can't be known: bind it to the wildcard address"
     )
 
 
@@ -49,7 +49,7 @@ def _network(spec: dict[str, object]) -> str:
 
 
 def of_pod(spec: dict[str, object]) -> list[str]:
-    """All of the new pod's, for whoever only wants to know them; none where they can't be told."""
+    """All of the new pod's, for whoever only wants to know them; none where they can't be known."""
     try:
         return [str(address) for address in _of_pod(spec)]
     except (CriuError, OSError):

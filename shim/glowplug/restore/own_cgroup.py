@@ -2,7 +2,7 @@
 
 On v1, runc gives a container with a mount of type cgroup a bind mount per hierarchy. At a restore it takes
 their sources from its own cgroup (libcontainer/rootfs_linux.go, getCgroupMounts, runs in runc itself then), so
-that the container would see the node's. CRIU is told the right ones; its file of options has the last word.
+that the container would see the node's. CRIU gets the right ones; its file of options has the last word.
 """
 
 import os

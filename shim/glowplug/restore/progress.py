@@ -6,7 +6,7 @@ Used by the runtime: standard library only.
 import os
 
 
-def tell(path: str, done: int, total: int) -> None:
+def report(path: str, done: int, total: int) -> None:
     """Put it there, over what was there: one short write, which no reader sees half of. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -16,7 +16,7 @@ def tell(path: str, done: int, total: int) -> None:
 
 
 def read(path: str) -> tuple[int, int] | None:
-    """What was told last; None: nothing, memory is not being written."""
+    """What was reported last; None: nothing, memory is not being written."""
     try:
         with open(path, "rb") as file:
             done, total = file.read(64).split()

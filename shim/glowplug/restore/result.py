@@ -1,7 +1,7 @@
 """What the process that restores says to the runtime, over a pipe, and how the runtime reads it.
 
 One JSON value per line: the name of each step as it begins, and at the end an object. Whatever ended the process, the
-lines that it has said tell how far it came. Used by the runtime: standard library only.
+lines that it has written say how far it came. Used by the runtime: standard library only.
 """
 
 import os

@@ -91,18 +91,18 @@ def _process(one: State, pid: int) -> None:
         scheduling.set_core_filter(pid, wanted)
     if one.get("threads"):
         threads = {proc.number_inside(thread): thread for thread in proc.tasks(pid)}
-        for told in one["threads"]:
-            if told["tid"] in threads:
-                _thread(told, threads[told["tid"]])
+        for reported in one["threads"]:
+            if reported["tid"] in threads:
+                _thread(reported, threads[reported["tid"]])
 
 
-def _thread(told: State, thread: int) -> None:
-    if "cpus" in told and set(told["cpus"]) <= scheduling.allowed_cpus(thread):
-        os.sched_setaffinity(thread, told["cpus"])
-    if "io_priority" in told:
-        scheduling.set_io_priority(thread, told["io_priority"])
-    if "timer_slack_ns" in told:
-        scheduling.set_timer_slack(thread, told["timer_slack_ns"])
+def _thread(reported: State, thread: int) -> None:
+    if "cpus" in reported and set(reported["cpus"]) <= scheduling.allowed_cpus(thread):
+        os.sched_setaffinity(thread, reported["cpus"])
+    if "io_priority" in reported:
+        scheduling.set_io_priority(thread, reported["io_priority"])
+    if "timer_slack_ns" in reported:
+        scheduling.set_timer_slack(thread, reported["timer_slack_ns"])
 
 
 def _socket(one: State, fd: int) -> None:

@@ -302,8 +302,8 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
 
 
 def _at_gate(work: Work, held_at: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """While the tree stands at the gate: large mappings are written from the extents, and it is checked, told and let
-    go. One that stays stopped is let go too, and stopped by CRIU."""
+    """While the tree stands at the gate: large mappings are written from the extents, and it is checked, signalled and
+    let go. One that stays stopped is let go too, and stopped by CRIU."""
     init = held_at.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
@@ -324,7 +324,7 @@ def _write_memory(work: Work, members: dict[int, int]) -> None:
 
     def report(done: int, total: int) -> None:
         with contextlib.suppress(OSError):  # a run directory that is full costs no restore
-            progress.tell(work.attempt.progress, done, total)
+            progress.report(work.attempt.progress, done, total)
 
     filled = fill.fill(f"{work.checkpoint}/memory", members, work.until, report)
     work.measured["memory"] = round(filled.seconds, 4)
@@ -352,7 +352,7 @@ def settings(work: Work) -> None:
 
 
 def cuda(work: Work) -> None:
-    """CUDA state back on the devices; then this tree, too, is checked, told and let go."""
+    """CUDA state back on the devices; then this tree, too, is checked, signalled and let go."""
     if work.gpu is None:
         return
     init = health.init_pid(work.attempt)

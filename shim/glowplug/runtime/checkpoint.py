@@ -36,7 +36,7 @@ def run(runc: str, command: Command, args: list[str]) -> int:
         with Suspension() as suspension:
             return _checkpoint(Runc(runc, command.root, ""), command.container, init, suspension, args)
     except (GlowplugError, OSError) as error:
-        report.tell_containerd(command.options.get("log"), f"checkpoint: {error}")
+        report.report_to_containerd(command.options.get("log"), f"checkpoint: {error}")
         return REFUSED
 
 

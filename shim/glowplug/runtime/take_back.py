@@ -35,7 +35,7 @@ def run(runc: str, command: Command) -> int:
         if left is not None:
             report.once(left, Outcome("fallback:cleanup", why))
             left.release()
-        reports.tell_containerd(command.options.get("log"), why)
+        reports.report_to_containerd(command.options.get("log"), why)
         return REFUSED
     return DONE if became == take_back.RESTORED else RUNC
 

@@ -1,4 +1,4 @@
-"""The processes that make captures for the agent (worker.py): started, waited for, told to stop."""
+"""The processes that make captures for the agent (worker.py): started, waited for, asked to stop."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ class Children:
         self._stopping = False
 
     def capture(self, task: Task) -> dict[str, Any] | None:
-        """What came of it (capturing.run); None where it was told to stop and is undone. Waits for it."""
+        """What came of it (worker.py); None where it was asked to stop and is undone. Waits for it."""
         with self._lock:
             if self._stopping:
                 return None
@@ -48,7 +48,7 @@ class Children:
         if isinstance(answer, dict) and child.returncode == 0:
             return answer
         detail = f"the process that captured ended with status {child.returncode} and no answer"
-        return {"result": capture_outcome.FAILED, "slug": "", "detail": detail, "told": False}
+        return {"result": capture_outcome.FAILED, "slug": "", "detail": detail, "reported": False}
 
     def stop(self) -> None:
         """Have every capture that is not done undone, and wait for it; `capture` begins none any more."""

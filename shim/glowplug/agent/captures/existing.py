@@ -14,7 +14,7 @@ QUARANTINED_LIMIT = 2
 def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> str | None:
     """What there is, in words; None: nothing that would serve this container.
 
-    Raises CaptureRefused where checkpoints of this workload were set apart more than once: another one would be
+    Raises CaptureRefused where checkpoints of this workload were quarantined more than once: another one would be
     no better. ContainerdError.
     """
     accepts = judge.accepts(candidate.facts)
@@ -23,10 +23,10 @@ def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> s
     for one in judged:
         if one.verdict.exact and {reason.slug for reason in one.verdict.reasons} <= PASSING:
             return f"checkpoint {one.id} is of the same workload"
-    apart = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
-    if len(apart) >= QUARANTINED_LIMIT:
+    quarantined = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
+    if len(quarantined) >= QUARANTINED_LIMIT:
         raise CaptureRefused(
             "quarantined",
-            f"{len(apart)} checkpoints of this workload were set apart: see `glowplug quarantine list`",
+            f"{len(quarantined)} checkpoints of this workload were quarantined: see `glowplug quarantine list`",
         )
     return None

@@ -16,7 +16,7 @@ from glowplug import paths
 
 JOURNAL = "journal.json"
 LOCK = "lock"
-HOOKS = ("canary", "before-capture", "after-capture", "told", "end")
+HOOKS = ("canary", "before-capture", "after-capture", "reported", "end")
 """Steps that are the workload's own, and take as long as it likes."""
 LOOKING = ("", "begin", "find", "gpu")
 """Steps before others of the node have to wait for it: they read what the workload has, and may take long, too."""

@@ -1,4 +1,4 @@
-"""A container that runs, as far as it is asked whether it is ready, and told of a capture."""
+"""A container that runs, as far as it is asked whether it is ready, and informed of a capture."""
 
 import os
 import select

@@ -11,7 +11,7 @@ from glowplug.config import Config
 from glowplug.engines import Step
 
 UNDONE = 143
-"""Exit status of a process that was told to stop and has undone its capture."""
+"""Exit status of a process that was asked to stop and has undone its capture."""
 
 
 @dataclass(frozen=True, slots=True)

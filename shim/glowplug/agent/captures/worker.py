@@ -35,7 +35,7 @@ PAUSES = "room"
 
 
 def main() -> int:
-    """The exit status: 0 with an answer on the output, UNDONE where it was told to stop."""
+    """The exit status: 0 with an answer on the output, UNDONE where it was asked to stop."""
     said = sys.stdin.read()
     if not said:
         return UNDONE  # the agent was killed before it could say what is to be captured
@@ -68,25 +68,25 @@ def run(task: Task) -> dict[str, object]:
             "result": capture_outcome.REFUSED,
             "slug": "under-way",
             "detail": "a capture of it is under way",
-            "told": False,
+            "reported": False,
             "passing": True,
         }
     earlier = _captured_before(task)
     if earlier is not None:
         journal.finish()
-        return {"result": capture_outcome.NOT_NEEDED, "slug": "", "detail": earlier, "told": False}
-    trouble: list[str] = []
+        return {"result": capture_outcome.NOT_NEEDED, "slug": "", "detail": earlier, "reported": False}
+    errors: list[str] = []
     try:
-        result = _captured(task, journal, trouble)
+        result = _captured(task, journal, errors)
     except KeyboardInterrupt:
         journal.finish()  # all of it is undone
         raise
     except GlowplugError as error:
-        answer = _not_captured(task, error, trouble)
+        answer = _not_captured(task, error, errors)
     except OSError as error:
-        answer = _not_captured(task, GlowplugError(str(error)), trouble)
+        answer = _not_captured(task, GlowplugError(str(error)), errors)
     else:
-        capture_outcome.captured(result, "agent", task.pod_uid, trouble)
+        capture_outcome.captured(result, "agent", task.pod_uid, errors)
         answer = {"result": capture_outcome.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
     if task.end and answer.get("passing") is not True:
         journal.step("end")
@@ -116,7 +116,7 @@ def _captured_before(task: Task) -> str | None:
     return None
 
 
-def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
+def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
     of_node = task.config
     with (
         Containerd(of_node.containerd_socket, of_node.containerd_namespace) as containerd,
@@ -136,15 +136,15 @@ def _captured(task: Task, journal: Journal, trouble: list[str]) -> Result:
             journal.step("canary")
             kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
             request = replace(request, canary=kept)
-        with _hooked(task, journal, containerd, cri, trouble), contextlib.ExitStack() as pausing:
+        with _hooked(task, journal, containerd, cri, errors), contextlib.ExitStack() as pausing:
             return pipeline.run(of_node, request, report)
 
 
 @contextlib.contextmanager
 def _hooked(
-    task: Task, journal: Journal, containerd: Containerd, cri: Cri, trouble: list[str]
+    task: Task, journal: Journal, containerd: Containerd, cri: Cri, errors: list[str]
 ) -> Iterator[None]:
-    """The hook before; and, whatever became of that and of the capture, the one after. `trouble`: what that one met."""
+    """The hook before; and, whatever became of that and of the capture, the one after. `errors`: what that one met."""
     after = asdict(task.after) if task.after else None
     journal.step("before-capture", after=after)
     is_asleep = False
@@ -157,11 +157,11 @@ def _hooked(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         journal.step("after-capture")
         if task.after:
-            _after(task, containerd, cri, trouble, is_asleep=is_asleep)
-        journal.step("told", after=None)
+            _after(task, containerd, cri, errors, is_asleep=is_asleep)
+        journal.step("reported", after=None)
 
 
-def _after(task: Task, containerd: Containerd, cri: Cri, trouble: list[str], *, is_asleep: bool) -> None:
+def _after(task: Task, containerd: Containerd, cri: Cri, errors: list[str], *, is_asleep: bool) -> None:
     """The hook after. Of an engine that was put to sleep it is tried again, and one that can't be woken is ended: it
     would answer its probe and nobody else.
     """
@@ -177,21 +177,21 @@ def _after(task: Task, containerd: Containerd, cri: Cri, trouble: list[str], *, 
             failure = f"after-capture: {error}"
         if time.monotonic() >= until or has_ended(task.running):
             break
-    trouble.append(failure)
+    errors.append(failure)
     if is_asleep:
-        trouble.append("it was put to sleep for the capture and can't be woken, so it is ended")
+        errors.append("it was put to sleep for the capture and can't be woken, so it is ended")
         ending.kill(task.running.pid)
 
 
-def _not_captured(task: Task, error: GlowplugError, trouble: list[str]) -> dict[str, object]:
+def _not_captured(task: Task, error: GlowplugError, errors: list[str]) -> dict[str, object]:
     is_passing = isinstance(error, NoRoom) or (
         isinstance(error, CaptureRefused) and error.slug in capture_outcome.PASSING
     )
-    if is_passing and not trouble:
+    if is_passing and not errors:
         slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
         refused = {"result": capture_outcome.REFUSED, "slug": slug, "detail": str(error)}
-        return {**refused, "told": False, "passing": True}
-    capture_outcome.not_captured(task.request, error, "agent", task.pod_uid, trouble)
+        return {**refused, "reported": False, "passing": True}
+    capture_outcome.not_captured(task.request, error, "agent", task.pod_uid, errors)
     slug = (
         error.slug
         if isinstance(error, CaptureRefused | NotRestorable)

@@ -16,7 +16,7 @@ class Warm:
         self._known: dict[str, tuple[str, str] | None] = {}
 
     def held(self) -> list[tuple[str, str]]:
-        """(namespace, image) of each checkpoint that is not set apart, the latest used first. Raises CacheError."""
+        """(namespace, image) of each checkpoint that is not quarantined, the latest used first. Raises CacheError."""
         try:
             rows = sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True)
         except OSError as error:

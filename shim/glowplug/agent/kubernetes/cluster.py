@@ -1,7 +1,7 @@
-"""What Kubernetes is told: an Event and an annotation on the pod for each outcome, the condition that its
+"""What is written to Kubernetes: an Event and an annotation on the pod for each outcome, the condition that its
 readiness gate may wait for, and the node's labels.
 
-A teller (ingest.py): it puts what is to be written into the writer's queue and returns.
+A reporter (ingest.py): it puts what is to be written into the writer's queue and returns.
 """
 
 import logging
@@ -32,7 +32,7 @@ LOOKED_AT_EVERY_S = 600.0
 """What others may have changed: the node's labels, pods that wait at the gate, whether we may annotate."""
 
 SAME_EVENT_AFTER_S = 600.0
-"""A container that starts again and again tells the same no more often."""
+"""A container that starts again and again is reported no more often."""
 
 REMEMBERED = 1000
 STOPS_WITHIN_S = 8.0
@@ -94,16 +94,16 @@ class Cluster:
         """The node's labels may have changed: write them now, and not at the next round."""
         self._writer.hurry()
 
-    def tell_node(self, kind: str, reason: str, message: str) -> None:
+    def report_node(self, kind: str, reason: str, message: str) -> None:
         """An Event on the node. `kind`: Normal or Warning."""
         at = time.time()
-        if not self._was_told((self._node, reason, message)):
+        if not self._was_reported((self._node, reason, message)):
             self._put(
                 f"the event {reason} of the node",
                 lambda api: api.node_event(self._node, kind, reason, message, at),
             )
 
-    def tell(self, record: Record) -> None:
+    def report(self, record: Record) -> None:
         """One record of the history."""
         pod = Pod(text(record, "namespace"), text(record, "pod"), text(record, "pod_uid"))
         if not pod.namespace or not pod.name:
@@ -111,9 +111,9 @@ class Cluster:
         container = text(record, "container")
         outcome, reason = kind(record)
         if record.get("event") == "capture":
-            self._tell_capture(pod, container, record)
+            self._report_capture(pod, container, record)
         elif record.get("event") == AFTER_RESTORE:
-            self._tell_awake(pod, container, record)
+            self._report_awake(pod, container, record)
         elif outcome in ("restored", "cold", "fallback"):
             # A sidecar or an init container that nobody asked to capture always starts cold: no event of anybody's.
             if outcome != "cold" or record.get("chosen") is not False:
@@ -121,14 +121,14 @@ class Cluster:
             if time.monotonic() >= self._annotates_from:
                 self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
 
-    def _tell_awake(self, pod: Pod, container: str, record: Record) -> None:
+    def _report_awake(self, pod: Pod, container: str, record: Record) -> None:
         """A restored container answers (again), or was given up."""
         if text(record, "result") == "failed":
             self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
         else:
             self._open_gate(pod, "Restored", _RESTORED)
 
-    def _tell_capture(self, pod: Pod, container: str, record: Record) -> None:
+    def _report_capture(self, pod: Pod, container: str, record: Record) -> None:
         result = text(record, "result")
         if result not in _EVENTS:
             return
@@ -140,7 +140,7 @@ class Cluster:
 
     def _event(self, pod: Pod, container: str, what: str, message: str, at: float) -> None:
         form, reason = _EVENTS[what]
-        if self._was_told((*_names(pod), container, reason, message)):
+        if self._was_reported((*_names(pod), container, reason, message)):
             return
         self._put(
             f"the event {reason} of pod {pod.name}",
@@ -157,7 +157,7 @@ class Cluster:
     def _put(self, what: str, run: Callable[[Api], None], *, needed: bool = False) -> None:
         self._writer.put(Write(what, lambda: self._call(run), needed))
 
-    def _was_told(self, event: tuple[str, ...]) -> bool:
+    def _was_reported(self, event: tuple[str, ...]) -> bool:
         now = time.monotonic()
         with self._lock:
             if now - self._events.get(event, -SAME_EVENT_AFTER_S) < SAME_EVENT_AFTER_S:
@@ -202,7 +202,7 @@ class Cluster:
             self._saw_gates = time.monotonic()
 
     def _look_at_namespaces(self) -> None:
-        """Their uids; where that is not allowed, nobody tells."""
+        """Their uids; where that is not allowed, nobody says."""
         if time.monotonic() < self._namespaces_from:
             return
         try:

@@ -22,13 +22,13 @@ LONGEST_WAIT_S = 60.0
 
 TRIES = 20
 """Of one write that the server answers and does not take, a quarter of an hour in all: what fails for one object
-alone, such as a webhook of its namespace, must not hold up the others for ever."""
+alone, such as a webhook of its namespace, must not hold up the others forever."""
 
 ROUND_RESTS_S = 5.0
 """However much is written meanwhile."""
 
 Count = Callable[[str], None]
-"""Is told of each write: written, failed or dropped."""
+"""Gets each write: written, failed or dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Writer(threading.Thread):
         self._hurried = False
         self._wait_s = FIRST_WAIT_S
         self._said: set[str] = set()
-        self._troubled = False
+        self._is_failing = False
 
     def put(self, write: Write) -> None:
         """Returns at once."""
@@ -92,10 +92,10 @@ class Writer(threading.Thread):
         """Until `stop`."""
         while not self._stopping:
             self._hurried = False
-            self._troubled = False
+            self._is_failing = False
             if all(map(self._went, self._rounds)) and self._tried(self._write_all) != "again":
                 self._wait_s = FIRST_WAIT_S
-                if not self._troubled:
+                if not self._is_failing:
                     self._said.clear()
                 with self._changed:
                     self._changed.wait_for(
@@ -118,7 +118,7 @@ class Writer(threading.Thread):
     def _went(self, round: "_Round") -> bool:
         """One round, where it does not rest. False where it is to be tried again."""
         if time.monotonic() < round.rests_until:
-            self._troubled |= round.is_refused
+            self._is_failing |= round.is_refused
             return True
         found = self._tried(round.work)
         if found == "again":
@@ -132,10 +132,10 @@ class Writer(threading.Thread):
         try:
             work()
         except Unreachable as error:
-            self._tell(str(error))
+            self._report(str(error))
             return "again"
         except KubernetesError as error:
-            self._tell(str(error))
+            self._report(str(error))
             return "refused"
         return "done"
 
@@ -160,7 +160,7 @@ class Writer(threading.Thread):
                 self._count("written")
 
     def _put_back(self, write: Write) -> None:
-        """Behind the others: what it meets may be its own trouble."""
+        """Behind the others: what it meets may be its own fault."""
         with self._changed:
             self._queue.append(write)
 
@@ -176,9 +176,9 @@ class Writer(threading.Thread):
                 return
         self._queue.popleft()
 
-    def _tell(self, trouble: str) -> None:
-        """The same trouble once, until all goes well."""
-        self._troubled = True
-        if trouble not in self._said:
-            log.warning("%s", trouble)
-            self._said.add(trouble)
+    def _report(self, errors: str) -> None:
+        """The same error once, until all goes well."""
+        self._is_failing = True
+        if errors not in self._said:
+            log.warning("%s", errors)
+            self._said.add(errors)

@@ -93,7 +93,7 @@ def capture(parts: Parts, row: Row) -> Next:
     parts.decided(case.candidate)
     if not has_ended(case.running):
         parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
-    if answer.get("told") is False:
+    if answer.get("reported") is False:
         broken = GlowplugError(str(answer["detail"]))
         capture_outcome.not_captured(task.request, broken, "agent", task.pod_uid)
         parts.end_if_wanted(case.candidate, case.policy.when, captured=False)

@@ -48,7 +48,7 @@ def keep(parts: Parts, row: Row) -> Next:
 
 
 def _key(parts: Parts, case: Case) -> str:
-    """The digest of its workload key, also of one that is never restored; "" where that can't be told.
+    """The digest of its workload key, also of one that is never restored; "" where that can't be known.
 
     Raises weights.Unread, ContainerdError, HostError.
     """

@@ -35,7 +35,7 @@ OTHER = "other"
 
 
 class Metrics:
-    """Thread-safe. `count` is a teller: it is told of every record."""
+    """Thread-safe. `count` is a reporter: it gets every record."""
 
     def __init__(self, versions: Mapping[str, str]) -> None:
         """`versions`: by the name of what has it."""
@@ -64,7 +64,7 @@ class Metrics:
             "glowplug_early_exits_total", "Restored containers that ended by themselves within 10 seconds."
         )
         self._quarantines = self._counter(
-            "glowplug_quarantines_total", "Checkpoints set apart, by what they failed in.", ("stage",)
+            "glowplug_quarantines_total", "Checkpoints quarantined, by what they failed in.", ("stage",)
         )
         self._captures = self._counter(
             "glowplug_captures_total", "Captures by what became of them.", ("result",)
@@ -76,7 +76,7 @@ class Metrics:
         )
         self._captured_bytes = self._counter("glowplug_captured_bytes_total", "Size of the checkpoints made.")
         self._pause_seconds = self._histogram(
-            "glowplug_capture_pause_seconds", "How long a captured container stood still.", (), SECONDS
+            "glowplug_capture_pause_seconds", "How long a captured container was paused.", (), SECONDS
         )
         self._kubernetes_writes = self._counter(
             "glowplug_kubernetes_writes_total", "Events, annotations, conditions and labels.", ("result",)

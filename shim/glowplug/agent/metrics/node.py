@@ -59,7 +59,7 @@ def _of_cache(store: Store, rows: Iterable[Row], free: int) -> Iterator[Metric]:
         ("glowplug_checkpoints_in_use", "Of them, being restored.", sum(row.in_use for row in found)),
         (
             "glowplug_checkpoints_quarantined",
-            "Of them, set apart after a failure of their own.",
+            "Of them, quarantined after a failure of their own.",
             sum(row.quarantine is not None for row in found),
         ),
     )

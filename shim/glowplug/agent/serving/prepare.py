@@ -1,7 +1,7 @@
 """What is decided while containerd makes a container, before it is started: its cold start, made ready.
 
 A container that has nothing to restore should start as fast as under plain runc, and an interpreter alone
-costs tens of milliseconds. So the miss is written down when containerd tells of the new container, and
+costs tens of milliseconds. So the miss is written down when containerd reports the new container, and
 `create`, finding it, needs no Python. Where nothing is prepared, or the spec is another by then, `create` asks
 as ever. A match is never prepared: that question is asked when the container starts; but its checkpoint's files can
 be read meanwhile, and those of one that would match if they were read. Nor is a start that is given a compile cache.

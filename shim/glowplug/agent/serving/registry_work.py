@@ -160,7 +160,7 @@ class RegistryWork:
 
     # -- pushes --
 
-    def tell(self, record: Record) -> None:
+    def report(self, record: Record) -> None:
         """Of the history's: a checkpoint was captured."""
         if not self.is_configured or (text(record, "event"), text(record, "result")) != (
             "capture",

@@ -61,7 +61,7 @@ class Resolver:
         self._history = history
         self._learned = learned
         rates = Rates(history.records())
-        history.tellers.append(rates.tell)
+        history.reporters.append(rates.report)
         self.verdicts = Judge(config, containerd, store, host, rates)
         self._renewals = Renewals()
         self._salt = fleet.salt(config.registry, store)
@@ -82,7 +82,7 @@ class Resolver:
     ) -> Judgement:
         """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
         known = judged.of(record.id)
-        # What could not be told in time, on a busy node, may be told now.
+        # What could not be known in time, on a busy node, may be known now.
         if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
             return known
         chosen = is_chosen(facts, self._config.capture_default_scope)

@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
 @dataclass(frozen=True)
 class Tree:
     """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node. `notes`:
-    what a check could not tell and lets be, for the record of the capture."""
+    what a check could not decide and lets be, for the record of the capture."""
 
     pids: list[int]
     root: str

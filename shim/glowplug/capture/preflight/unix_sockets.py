@@ -1,4 +1,4 @@
-"""Unix sockets whose file has another name now that nobody can tell."""
+"""Unix sockets whose file has another name now, known to nobody."""
 
 from collections.abc import Iterator
 

@@ -26,7 +26,7 @@ SAID = 300
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`must`: without it nothing is restored, so a check that can't tell is as good as one that failed."""
+    """`must`: without it nothing is restored, so a check that can't decide is as good as one that failed."""
 
     name: str
     look: Callable[[Probes], Finding]
@@ -87,12 +87,12 @@ def run(settings: Config) -> Iterator[Checked]:
 
 
 def look(check: Check, probes: Probes) -> Finding:
-    """What the check finds; that it can't tell, and why, where it raises. Unknown is not ready."""
+    """What the check finds; that it can't decide, and why, where it raises. Unknown is not ready."""
     try:
         return check.look(probes)
-    except Exception as error:  # noqa: BLE001  # whatever it is: it is told, and the other checks go on
+    except Exception as error:  # noqa: BLE001  # whatever it is: it is reported, and the other checks go on
         said = " ".join(str(error).split())[:SAID] or type(error).__name__
-        return Finding("wrong" if check.must else "warning", f"can't tell: {said}", "", "")
+        return Finding("wrong" if check.must else "warning", f"unknown: {said}", "", "")
 
 
 def is_ready(found: list[Checked]) -> bool:

@@ -1,4 +1,4 @@
-"""containerd: answers, is ready, and has our handler as it must be. All of it as CRI says it is in force."""
+"""containerd: answers, is ready, and has our handler as it must be. All of it as CRI says."""
 
 import os
 from collections.abc import Mapping

@@ -67,7 +67,7 @@ def nvml(probes: Probes) -> Finding:
 
 
 def judge_nvml(node: Node) -> Finding:
-    """`node`: as NVML tells it, on a node that has a GPU."""
+    """`node`: as NVML shows it, on a node that has a GPU."""
     if not node.devices:
         return wrong("NVML names no GPU", "libnvidia-ml.so.1 of the loaded driver", _UPDATE)
     names = sorted({device.gpu.product for device in node.devices})
@@ -89,7 +89,7 @@ def checkpoints(_: Probes) -> Finding:
     try:
         return judge_trial(trial.run())
     except trial.NoContext as error:
-        return warning(f"can't tell: {error}", "room on one GPU for a try", "try again when a GPU is free")
+        return warning(f"unknown: {error}", "room on one GPU for a try", "try again when a GPU is free")
     except CudaError as error:
         return wrong(str(error), "lock, checkpoint, restore and unlock of a process to work", _UPDATE)
 

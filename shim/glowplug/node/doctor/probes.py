@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class Probes:
-    """One node's answers. Who gave none is not asked again: who wants to know is told so, in a few words."""
+    """One node's answers. Who gave none is not asked again: who asks again gets that in a few words."""
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
@@ -31,7 +31,7 @@ class Probes:
         return self._once("containerd", "version", self._ask_version)
 
     def cri(self) -> "RuntimeStatus":
-        """CRI's conditions and its configuration in force. Raises ContainerdError, HostError."""
+        """CRI's conditions and its active configuration. Raises ContainerdError, HostError."""
         return self._once("containerd", "cri", self._ask_cri)
 
     def handler(self) -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""runc, as the runtime finds it and as the agent is told of it; and the runtime's own parts."""
+"""runc, as the runtime finds it and as the agent is configured with it; and the runtime's own parts."""
 
 import re
 

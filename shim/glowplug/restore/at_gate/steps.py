@@ -37,7 +37,7 @@ def marker_file(held: Held) -> None:
 
 
 def signalled(held: Held) -> None:
-    """The signal that its pod wants it to be told by: it has it before it runs."""
+    """The signal that its pod wants it to be notified by: it has it before it runs."""
     number = announce.signal_of(held.spec)
     if number is not None:
         announce.send(held.init, number)

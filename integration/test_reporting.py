@@ -1,4 +1,4 @@
-"""Whoever watches is told of real starts and captures, and of nothing that is secret.
+"""Whoever watches gets real starts and captures, and of nothing that is secret.
 
 Metrics over HTTP, Kubernetes (tests/api_server.py stands in for its API server), the log, top and timeline.
 """
@@ -26,13 +26,13 @@ from integration.pods import Pods
 from integration.waiting import wait_until
 
 SECRET = "hunter3-" + uuid.uuid4().hex
-NAMESPACE = "told"
+NAMESPACE = "reported"
 WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A node whose agent tells all that it can."""
+    """A node whose agent lists all that it can."""
 
     node: Node
     api: ApiServer
@@ -76,7 +76,7 @@ def watched(node: Node, tmp_path: Path) -> Iterator[Watched]:
         node.write_settings({})
 
 
-def test_a_capture_and_a_restore_are_told_everywhere_and_no_secret_is(
+def test_a_capture_and_a_restore_are_reported_everywhere_and_no_secret_is(
     watched: Watched, pods: Pods, tmp_path: Path
 ) -> None:
     pod = watched.api.pod("holder", NAMESPACE, gate=CAPTURED, uid="uid-of-holder")
@@ -121,7 +121,7 @@ def test_a_capture_and_a_restore_are_told_everywhere_and_no_secret_is(
     top = watched.run("top")
     assert f"{NAMESPACE}/holder/main" in top
 
-    told = {
+    reported = {
         "metrics": watched.scrape(),
         "events": json.dumps(watched.api.events),
         "pods": json.dumps(list(watched.api.pods.values())),
@@ -131,10 +131,10 @@ def test_a_capture_and_a_restore_are_told_everywhere_and_no_secret_is(
         "page": page.read_text(),
         "log": Path(watched.node.names.state, "agent.log").read_text(),
     }
-    assert [name for name, text in told.items() if _holds(text)] == []
+    assert [name for name, text in reported.items() if _holds(text)] == []
     for name in ("holder", NAMESPACE, taken.checkpoint):
-        assert name not in told["metrics"]
-        assert name not in told["nodes"]
+        assert name not in reported["metrics"]
+        assert name not in reported["nodes"]
 
 
 def _holds(text: str) -> bool:
