@@ -266,7 +266,7 @@ def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Nod
         container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
         found = capture_of(agent, container.pod)
         assert (found["result"], "no room for " in found["detail"]) == ("failed", True), found
-        assert told(container)["told"] == []
+        assert reported(container)["reported"] == []
     finally:
         agent.stop_agent()
         agent.write_settings({})

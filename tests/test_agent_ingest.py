@@ -196,7 +196,7 @@ def test_a_judgement_that_can_not_be_written_is_made_later(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = node.published()
-    history, told = listening(node)
+    history, reported = listening(node)
     store = node.store
     quarantine = store.quarantine
 
@@ -211,4 +211,4 @@ def test_a_judgement_that_can_not_be_written_is_made_later(
     node.started(2.0, "cold:no-checkpoint")
     ingest.take_in(store, history)
     assert store.state(checkpoint).quarantine is not None
-    assert [record["stage"] for record in told if record.get("event") == "quarantine"] == ["check"]
+    assert [record["stage"] for record in reported if record.get("event") == "quarantine"] == ["check"]

@@ -117,7 +117,7 @@ def test_what_somebody_mounted_into_a_volume_is_not_entered(tmp_path: Path) -> N
     try:
         (tmp_path / "inside" / "x").write_text("x")
         with pytest.raises(Unreadable, match=r"^inside: Invalid cross-device link"):
-            told(tmp_path, mounts.EMPTY_DIR)
+            reported(tmp_path, mounts.EMPTY_DIR)
     finally:
         subprocess.run(["umount", tmp_path / "inside"], check=True)
 

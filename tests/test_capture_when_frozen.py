@@ -58,10 +58,10 @@ def test_the_state_of_a_volume_is_that_of_the_frozen_moment(pod: Path) -> None:
     assert before.key.conditions["volumes"] != after.key.conditions["volumes"]
 
 
-def test_a_volume_whose_state_can_not_be_told_refuses(pod: Path) -> None:
+def test_a_volume_whose_state_can_not_be_known_refuses(pod: Path) -> None:
     facts = facts_of(pod)
     os.rmdir(pod.parent.parent / "data")
-    with pytest.raises(CaptureRefused, match="/data: it can be written to, and its state can't be told"):
+    with pytest.raises(CaptureRefused, match="/data: it can be written to, and its state can't be known"):
         frozen(judged(facts), facts)
 
 

@@ -57,7 +57,7 @@ def test_where_engines_keep_them_without_a_word_in_the_environment() -> None:
 )
 def test_the_environment_says_where(env: dict[str, str], expected: str, gone: str) -> None:
     found = compile_cache.directories(env, "/root", ())
-    assert expected in got and gone not in found
+    assert expected in found and gone not in found
 
 
 @pytest.mark.parametrize("path", ["relative", "/", "/../etc", "/a/../b", ""])

@@ -192,7 +192,7 @@ class Transport:
             response.release_conn()
             if response.status not in _PASSING or is_last:
                 kind = NotThere if response.status == _NOT_FOUND else RegistryError
-                raise kind(f"{self.base}: GET answered {response.status}{_told(content)}")
+                raise kind(f"{self.base}: GET answered {response.status}{_reported(content)}")
             return _Later(response.headers.get("Retry-After"))
         begins_anew = response.status == 200 and ranged
         if begins_anew and not whole:
