@@ -56,7 +56,7 @@ def test_what_a_restore_acts_on_gets_the_digest_that_it_can_check(
 @pytest.mark.parametrize("path", ["stray", "other/file", "restore.log"])
 def test_a_file_in_no_place_of_a_checkpoint_is_refused(tmp_path: object, path: str) -> None:
     write(f"{tmp_path}", {**FILES, path: b""})
-    with pytest.raises(CacheError, match=f"{path}: wanted"):
+    with pytest.raises(CacheError, match=f"{path}: expected"):
         digest.digest_files(f"{tmp_path}")
 
 

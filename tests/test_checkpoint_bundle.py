@@ -78,7 +78,7 @@ def test_a_field_that_nobody_has_heard_of_is_kept() -> None:
     ],
 )
 def test_a_malformed_field_is_named(change: dict[str, Any], where: str) -> None:
-    with pytest.raises(oci.BundleError, match=f"config.json: {where}: wanted"):
+    with pytest.raises(oci.BundleError, match=f"config.json: {where}: expected"):
         bundle.read(change)
 
 

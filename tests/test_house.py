@@ -1,6 +1,7 @@
 """The rules of the house (docs/architecture.md): sizes, floors, no entry that imports another, no import cycle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -154,3 +155,46 @@ def reach(module: str) -> set[str]:
             found.add(imported)
             left.append(imported)
     return found
+
+
+RETIRED = {
+    r"\bwanted [^=\n]*, found\b": "an ordinary sentence; expected X, got Y where two values are compared",
+    r"\bset(s|ting)?( \w+)? apart\b|set_apart": "quarantined",
+    r"\b[Tt]old\b|\b[Tt]ell(s|ers?|ing)?\b(?!\(\))|_(told|tells?|tellers?)(?![a-z])": "reported, reporter, report",
+    r"\b[Uu]ntold\b": "undetermined",
+    r"\b[Tt]roubled?\b": "error",
+    r"\bin force\b": "active",
+    r"\b[Pp]rocessor time\b": "CPU time",
+    r"\bnobody else (is )?at work\b": "idle host",
+    r"\bfor ever\b": "forever",
+    r"\b(stand(s|ing)?|stood) still\b": "is paused",
+    r"\b[Gg]angs?\b|\bcrews?\b|\benlist(s|ed)?\b": "process group, attach",
+    r"\b[Nn]ewcomers?\b|\bintake\b|\b[Ff]oresee[ns]?\b": "created containers, spool, preflight",
+    r"agent-rubbish|not-worth-it|restored-before": "agent-bad-response, restore-slower, container-restart",
+    r"fallback:(keep|go|view|mark|announce)\b": "fallback:commit, resume, image-overlay, marker, generation-file",
+    r"captures_at_once|cache_newest|ready_deadline_s|capture_containers": "the keys of docs/config.md",
+}
+"""Words that the glossary retired, and what stands for them."""
+SPEAK_OF_THEM = {"CHANGELOG.md", "tests/test_house.py", "shim/glowplug/config.py", "tests/test_config.py"}
+"""The last two: a configuration with an old key is refused, and its new name is said."""
+
+
+def texts() -> Iterator[Path]:
+    for pattern in ("*.md", "*.toml", ".*.yaml"):
+        yield from ROOT.glob(pattern)
+    for folder in ("shim", "hack", "integration", "tests", "docs", "runtime_config"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix not in (".pyc", ".png", ".svg") and "_pb2" not in path.name:
+                yield path
+
+
+def test_no_retired_word_is_used() -> None:
+    pattern = re.compile("|".join(f"(?:{one})" for one in RETIRED))
+    used = []
+    for path in texts():
+        if name(path) in SPEAK_OF_THEM or "egg-info" in name(path):
+            continue
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if (found := pattern.search(line)) is not None:
+                used.append(f"{name(path)}:{number}: {found[0]}")
+    assert used == []

@@ -1,3 +1,3 @@
 """Glowplug: pods that start from a checkpoint."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -29,7 +29,7 @@ def checkpoint_id(manifest: bytes) -> str:
 def check(root: str, checkpoint_id: str) -> dict[str, object]:
     """The checkpoint's manifest, once everything it says has been found. Hold a lease.
 
-    Raises DamagedCheckpoint with the file, what was wanted and what was found; CacheError when there is no
+    Raises DamagedCheckpoint with the file, what was expected and what was found; CacheError when there is no
     such checkpoint, or its manifest is of a form that this Glowplug does not read.
     """
     directory = layout.checkpoint(root, checkpoint_id)

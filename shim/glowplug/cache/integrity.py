@@ -10,7 +10,7 @@ _SHOWN = 3  # problems named in one message
 
 
 def problems(directory: str, name: str, manifest: bytes) -> list[str]:
-    """What is wrong with the checkpoint in directory, one line each: the file, what was wanted, found.
+    """What is wrong with the checkpoint in directory, one line each: the file, what was expected, found.
 
     Raises UnknownDigest where that can't be known.
     """

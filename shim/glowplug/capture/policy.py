@@ -1,7 +1,7 @@
 """What a pod's annotations ask of the agent about captures, parsed into plain values; no I/O.
 
 Each may be set for one container of the pod alone by its name behind a dot: `glowplug.dev/ready.server` goes
-before `glowplug.dev/ready`. docs/capture.md lists them. A message names the annotation and what was wanted,
+before `glowplug.dev/ready`. docs/capture.md lists them. A message names the annotation and what was expected,
 never its value: a command may hold a secret.
 """
 
@@ -174,7 +174,7 @@ class _Annotations:
 
 
 def ready(text: str) -> Ready:
-    """Raises ValueError saying what is wanted."""
+    """Raises ValueError saying what is expected."""
     scheme, _, rest = text.partition(":")
     if scheme == "http":
         port, path = _url(text, "http")
@@ -198,7 +198,7 @@ def ready(text: str) -> Ready:
 
 
 def hook(text: str) -> Hook:
-    """Raises ValueError saying what is wanted."""
+    """Raises ValueError saying what is expected."""
     scheme, _, rest = text.partition(":")
     if scheme == "http-post":
         port, path = _url(text, "http-post")
@@ -236,7 +236,7 @@ def signal_number(text: str) -> int:
 
 
 def when(text: str) -> When:
-    """Raises ValueError saying what is wanted."""
+    """Raises ValueError saying what is expected."""
     if text == "ready":
         return "ready"
     if text == "any-time":

@@ -9,7 +9,7 @@ from glowplug.errors import GlowplugError
 
 
 class BundleError(GlowplugError):
-    """A config.json that is no OCI runtime spec: the field, what was wanted and what was found."""
+    """A config.json that is no OCI runtime spec: the field, what was expected and what was found."""
 
 
 class Mount:

@@ -18,7 +18,7 @@ from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CacheError, ManifestError, UsageError
 from glowplug.explain import pod_manifest, preflight, verdicts
 from glowplug.explain.pod_manifest import Wanted
-from glowplug.explain.preflight import Foreseen
+from glowplug.explain.preflight import Preflight
 from glowplug.explain.verdicts import Judging
 from glowplug.host import seccomp
 
@@ -160,7 +160,7 @@ def _explain_manifest(
     plain = []
     for index, wanted in enumerate(containers):
         against = preflight.against(wanted)
-        found = _foreseen(judging, wanted)
+        found = _preflight(judging, wanted)
         if as_json:
             plain.append(_plain(wanted, against, found))
             continue
@@ -174,7 +174,7 @@ def _explain_manifest(
         screen.line(f"left out, as there is no pod in it: {', '.join(left_out)}")
 
 
-def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
+def _preflight(judging: Judging, wanted: Wanted) -> list[tuple[str, Preflight]]:
     """Nearest first; checkpoints that can't be read are left out here, `glowplug list` shows them."""
     sandbox = SandboxFacts(
         name=wanted.pod,
@@ -195,7 +195,7 @@ def _foreseen(judging: Judging, wanted: Wanted) -> list[tuple[str, Foreseen]]:
 
 
 def _show(
-    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Foreseen]], everything: bool
+    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Preflight]], everything: bool
 ) -> None:
     names = (wanted.namespace, wanted.pod or "(a template)", wanted.container)
     screen.line("/".join(names) + ": a manifest, before there is a container")
@@ -220,7 +220,7 @@ def _show(
 
 
 def _plain(
-    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Foreseen]]
+    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Preflight]]
 ) -> dict[str, object]:
     return {
         "namespace": wanted.namespace,

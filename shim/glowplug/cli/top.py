@@ -31,7 +31,7 @@ def top(once: bool, interval: float, path: str | None) -> None:
     from glowplug.cli import top_frame
 
     if math.isnan(interval):  # which no range leaves out
-        raise UsageError("wanted --interval in seconds, found nan")
+        raise UsageError("--interval: expected seconds, got nan")
     require_root("checkpoints and the history are root's")
     view = top_frame.View(config.load(path))
     out = screen.console()

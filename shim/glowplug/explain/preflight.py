@@ -38,7 +38,7 @@ _FROM_A_MANIFEST = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class Preflight:
     """Reasons that hold already, and in `undetermined` what is known at the start only."""
 
     reasons: tuple[Reason, ...]
@@ -55,7 +55,7 @@ def against(wanted: Wanted) -> list[tuple[str, str]]:
     return found
 
 
-def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbox: SandboxFacts) -> Foreseen:
+def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbox: SandboxFacts) -> Preflight:
     """One checkpoint for one container of a manifest, on this node."""
     own = key.workload_key(_bundle(wanted), "", sandbox, {}, salt).parts
     parts = copy.deepcopy(kept.key.parts)
@@ -73,7 +73,7 @@ def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbo
     needs = requirements.compare(kept.requirements, _row(kept, wanted, host))
     undetermined += [reason.part for reason in needs if reason.has == UNKNOWN]
     known = [reason for reason in needs if reason.has != UNKNOWN]
-    return Foreseen((*named, *reported, *known), tuple(undetermined))
+    return Preflight((*named, *reported, *known), tuple(undetermined))
 
 
 def _bundle(wanted: Wanted) -> bundle.BundleFacts:
