@@ -95,7 +95,7 @@ def test_a_pinned_one_stays(store: Store, deleted: DeletedNamespaces, clock: Clo
 
 
 @pytest.mark.parametrize("listed", [None, {}, {"models": "1"}])
-def test_where_nobody_tells_or_not_lately_all_stay(
+def test_where_nobody_says_or_not_lately_all_stay(
     store: Store, deleted: DeletedNamespaces, clock: Clock, listed: dict[str, str] | None
 ) -> None:
     captured(store, "gone")

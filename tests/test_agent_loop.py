@@ -302,4 +302,4 @@ def test_a_step_that_fails_is_repeated_without_a_list(
     monkeypatch.setitem(loops.STEPS, State.CREATED, failing)
     agent()
     until(lambda: os.path.exists(hooked))
-    assert told() == ["done"]
+    assert reported() == ["done"]

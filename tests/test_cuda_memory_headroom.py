@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers() -> None:
         )
     said = str(raised.value)
     assert "101 MiB of device memory" in said
-    assert f"found {100 + memory_headroom.MARGIN // MIB} MiB left in here" in said
+    assert f"only {100 + memory_headroom.MARGIN // MIB} MiB are left in here" in said
 
 
 def test_the_real_node_has_memory_available() -> None:

@@ -1,7 +1,7 @@
 """Checkpoints whose namespace was deleted: they hold the memory of processes, secrets too, that are nobody's any more.
 
 The API server's list of namespaces says which there are (capture/namespaces.py); where the agent may not list them,
-nobody tells, and such checkpoints go by their age. A list may be behind for a moment, so one goes only when it has
+nobody says, and such checkpoints go by their age. A list may be behind for a moment, so one goes only when it has
 been nobody's for PATIENCE_S, by a clock that nobody sets. A pinned one stays: somebody wants it.
 """
 

@@ -24,7 +24,7 @@ def uid(namespace: str) -> str:
 
 
 def known(within_s: float) -> dict[str, str]:
-    """All of them with their uids; {} where nobody told within so many seconds."""
+    """All of them with their uids; {} where nobody reported within so many seconds."""
     try:
         if time.time() - os.stat(paths.namespaces()).st_mtime > within_s:
             return {}

@@ -67,7 +67,7 @@ def require(wanted: int, available: Iterable[Limit]) -> None:
         if wanted + MARGIN > limit.left:
             raise UsageError(
                 f"this container can't be captured: a CUDA checkpoint puts {_mib(wanted)} of device memory "
-                f"into host memory and wants {_mib(wanted + MARGIN)}, found {_mib(limit.left)} left in "
+                f"into host memory and needs {_mib(wanted + MARGIN)}; only {_mib(limit.left)} are left in "
                 f"{limit.name}: raise the memory limit or free memory"
             )
 
