@@ -98,7 +98,7 @@ def test_a_container_that_is_being_captured(agent: Node, idle: Container) -> Non
     os.makedirs(f"{agent.names.run_dir}/captures", exist_ok=True)
     with open(f"{agent.names.run_dir}/captures/{idle.id}", "w") as lock, untouched(agent, idle):
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "a capture of it under way" in refused(capture(agent, "default", "idle"))
+        assert "a capture of it is under way" in refused(capture(agent, "default", "idle"))
     os.unlink(f"{agent.names.run_dir}/captures/{idle.id}")
 
 

@@ -46,7 +46,7 @@ def test_one_capture_of_a_container_at_a_time(tmp_path: Path, monkeypatch: pytes
     with (
         subject.alone("c1"),
         subject.alone("c2"),
-        pytest.raises(UsageError, match="a capture of it under way"),
+        pytest.raises(UsageError, match="a capture of it is under way"),
         subject.alone("c1"),
     ):
         pass

@@ -75,7 +75,7 @@ def test_one_that_does_not_die_is_named(group: Path, zombie: int) -> None:
     (group / "cgroup.procs").write_text(f"{zombie}\n999999999\n")
     with pytest.raises(HostError) as raised:
         cgroup.kill([str(group)], 0.1)
-    assert f"found {zombie} (sleep), 999999999 (?) alive after SIGKILL: they are stuck in the kernel" in str(
+    assert f"got {zombie} (sleep), 999999999 (?) alive after SIGKILL: they are stuck in the kernel" in str(
         raised.value
     )
 

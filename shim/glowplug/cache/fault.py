@@ -74,7 +74,7 @@ _CUDA_NODE = re.compile(
 _DAMAGED = re.compile(r"\bthe captured tree .* is damaged")
 
 # No program, no log, no error in it: it was not there, did not start, or was killed.
-_CRIU_SAID_NOTHING = re.compile(r"no such program|left no log|names no error")
+_CRIU_SAID_NOTHING = re.compile(r"no such program|CRIU is not installed|left no log|names no error")
 
 _LOG_LINE = re.compile(r"\(\d+\.\d+\)")  # "(00.069352) …", with a time in seconds in front
 _CRIU_ERROR = re.compile(r"\bError \([^)]*\): ")
