@@ -1,5 +1,5 @@
 /* For CRIU, where root lacks CAP_SYS_RESOURCE: limits of another user's process are read from /proc/PID/limits, which
- * everybody may read, in the place of prlimit(2), which tells them to root with that capability alone. */
+ * everybody may read, in the place of prlimit(2), which shows them to root with that capability alone. */
 
 #include <errno.h>
 #include <stdarg.h>
