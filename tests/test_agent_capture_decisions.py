@@ -77,7 +77,7 @@ def held(monkeypatch: pytest.MonkeyPatch, *verdicts: Verdict) -> str | None:
 def test_a_checkpoint_with_lower_limits_does_not_keep_one_with_its_own_from_being_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else who raises a limit waits for ever: the old one fits, and is restored."""
+    """Else who raises a limit waits forever: the old one fits, and is restored."""
     fits = Verdict((), None)
     assert held(monkeypatch, fits) == "checkpoint k0 is of the same workload"
     assert held(monkeypatch, replace(fits, exact=False)) is None
