@@ -91,9 +91,8 @@ class SandboxFacts:
         """Distinctive values (rules 3.1, 3.2), each with its placeholder."""
         ips = [ip for ip in self.ips if _is_own(ip)]
         values = [(ip, "pod-ip") for ip in ips]
-        values += [
-            (ip.translate(_DASHES), "pod-ip-in-a-name") for ip in ips
-        ]  # 10-1-2-3.models.pod.cluster.local
+        # 10-1-2-3.models.pod.cluster.local
+        values += [(ip.translate(_DASHES), "pod-ip-in-a-name") for ip in ips]
         for name, what in ((self.name, "pod-name"), (self.hostname, "hostname")):
             if name and self._is_machine_made(name):
                 values += [(f"{self._workflow}/{name}", f"workflow-and-{what}")] if self._workflow else []
@@ -191,7 +190,7 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
 
     A placeholder holds a NUL, which no variable or argument can: nobody can write one.
     """
-    if "\0" in value or not _holds_any(sandbox, value):
+    if "\0" in value or not any(known in value for known in sandbox.known):
         return value
     whole = _whole(sandbox, name, value)
     if whole is not None:
@@ -200,7 +199,7 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
     if fields is not None:
         return fields
     if _words(name) & {"nodename"} or _words(name) >= {"node", "name"}:
-        for node in sandbox.node_names:  # Consul's, worker-1-virtual
+        for node in filter(None, sandbox.node_names):  # Consul's, worker-1-virtual
             value = _standing_alone(node).sub(_placeholder("node-name"), value)
     return _anywhere(sandbox, _PAIR.sub(lambda found: _pair(sandbox, found), value))
 
@@ -289,10 +288,6 @@ def in_args(sandbox: SandboxFacts, args: Iterable[str]) -> list[str]:
             found.append(by_value(sandbox, before, arg))
         before = arg if arg.startswith("-") else ""
     return found
-
-
-def _holds_any(sandbox: SandboxFacts, value: str) -> bool:
-    return any(known in value for known in sandbox.known)
 
 
 def _whole(sandbox: SandboxFacts, name: str, value: str) -> str | None:
