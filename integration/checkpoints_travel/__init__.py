@@ -1,0 +1,1 @@
+"""Checkpoints between nodes through a registry."""

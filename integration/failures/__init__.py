@@ -1,0 +1,1 @@
+"""Whatever breaks during a restore ends in a running container, and nothing is left."""

@@ -1,0 +1,1 @@
+"""Small programs that are captured and say afterwards what they still have."""

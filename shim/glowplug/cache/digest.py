@@ -37,7 +37,7 @@ def kind_of(path: str, size: int) -> str:
 
 
 def digest_files(directory: str) -> dict[str, FileEntry]:
-    """ "files" of the checkpoint in directory, by path; a tree of the container's own files is one entry.
+    """The manifest's "files" of the checkpoint in directory, by path; a tree of the container's own files is one entry.
 
     Its digest is that of the canonical listing (see tree_digest.py), its size that of the regular files in it.
     Writes blocks.json there, where a file has more than one block, and lists it too.

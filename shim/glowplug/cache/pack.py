@@ -1,7 +1,7 @@
-"""A compile cache in one file: the files' contents in a row, behind them an index of their names and attributes.
+r"""A compile cache in one file: the files' contents in a row, behind them an index of their names and attributes.
 
-    glowplug compile cache 1\\n
-    {"namespace": …, "key": …, "created": …}\\n       who may be given it, for the garbage collection
+    glowplug compile cache 1\n
+    {"namespace": …, "key": …, "created": …}\n       who may be given it, for the garbage collection
     contents
     {"directories": [[path, mode, uid, gid], …], "files": [[path, mode, uid, gid, mtime_ns, offset, size, crc], …]}
     length of that index and its CRC-32, in 16 and 8 hexadecimal digits

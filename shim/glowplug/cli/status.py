@@ -102,7 +102,7 @@ def read(settings: Config) -> Status:
 
 
 def agent(errors: list[str]) -> str:
-    """ "answers", or what is wrong with it: then every start is cold."""
+    """Is "answers", or what is wrong with it: then every start is cold."""
     from glowplug.outcomes import ask
 
     try:

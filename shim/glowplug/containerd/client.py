@@ -76,7 +76,7 @@ class Containerd:
         self._chain_ids: dict[tuple[str, str], str] = {}
 
     def version(self) -> str:
-        """containerd's version as it prints it: 1.6.20~ds1, v2.1.9, …"""
+        """containerd's version as it prints it (1.6.20~ds1, v2.1.9)."""
         return self._connection.call(methods.VERSION, Empty()).version
 
     def container(self, container_id: str) -> ContainerRecord:

@@ -207,11 +207,6 @@ class Cri:
         request = cri_pb2.StopContainerRequest(container_id=container_id, timeout=grace_s)
         self._connection.call(methods.STOP_CONTAINER, request, self._connection.timeout_s + grace_s)
 
-    def remove_container(self, container_id: str) -> None:
-        """Removes a container, with SIGKILL where it runs. Of an unknown container it is no error."""
-        request = cri_pb2.RemoveContainerRequest(container_id=container_id)
-        self._connection.call(methods.REMOVE_CONTAINER, request)
-
     def list_containers(
         self, pod_id: str = "", labels: Mapping[str, str] | None = None
     ) -> tuple[ContainerSummary, ...]:
@@ -257,13 +252,6 @@ class Cri:
         request = cri_pb2.ContainerStatsRequest(container_id=container_id)
         return _container_stats(self._connection.call(methods.CONTAINER_STATS, request).stats)
 
-    def list_container_stats(self, pod_id: str = "") -> tuple[ContainerStats, ...]:
-        """What all running containers, or those of one pod, use."""
-        chosen = cri_pb2.ContainerStatsFilter(pod_sandbox_id=pod_id)
-        request = cri_pb2.ListContainerStatsRequest(filter=chosen)
-        answer = self._connection.call(methods.LIST_CONTAINER_STATS, request)
-        return tuple(map(_container_stats, answer.stats))
-
     def checkpoint_container(self, container_id: str, location: str, timeout_s: int = 60) -> None:
         """containerd's own checkpoint, as a tar file at `location`; refused before containerd 2.0."""
         request = cri_pb2.CheckpointContainerRequest(
@@ -276,11 +264,6 @@ class Cri:
         request = cri_pb2.ImageStatusRequest(image=cri_pb2.ImageSpec(image=name))
         answer = self._connection.call(methods.IMAGE_STATUS, request)
         return _image(answer.image) if answer.HasField("image") else None
-
-    def list_images(self) -> tuple[Image, ...]:
-        """All images of the node."""
-        answer = self._connection.call(methods.LIST_IMAGES, cri_pb2.ListImagesRequest())
-        return tuple(map(_image, answer.images))
 
     def close(self) -> None:
         """Closes the connection; the object can't be used afterwards."""

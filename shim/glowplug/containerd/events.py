@@ -39,7 +39,7 @@ _CREATED = task_events_pb2.ContainerCreate.DESCRIPTOR.full_name
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `at`: Unix time in seconds. `topic`: /tasks/exit, /containers/delete, …
+    """One event. `at`: Unix time in seconds. `topic`: /tasks/exit, /containers/delete and others.
 
     `container_id` is empty in events about other things (images, snapshots). `exec_id` is empty where the
     container's first process is meant. `exit_status` is None but in /tasks/exit and /tasks/delete. `is_ours`: whether

@@ -13,7 +13,7 @@ _CORE_TASK, _CORE_THREAD = 3, 5
 _TASK_STATE, _TASK_COMM = 1, 6
 _THREAD_CREDS, _THREAD_SECCOMP = 10, 11
 
-ALIVE, DEAD, STOPPED = 1, 2, 3
+DEAD, STOPPED = 2, 3
 """Task states (criu/include/pid.h): running, a zombie, stopped by a signal before the dump."""
 
 

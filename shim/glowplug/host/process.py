@@ -6,7 +6,6 @@ Standard library only.
 
 import errno
 import os
-import signal
 import stat
 import time
 
@@ -134,17 +133,6 @@ def is_alive(pid: int) -> bool:
 def _has_sigkill(status: dict[str, str]) -> bool:
     pending = int(status.get("SigPnd", "0"), 16) | int(status.get("ShdPnd", "0"), 16)
     return bool(pending & SIGKILL_BIT)
-
-
-def killed_by(pid: int) -> int:
-    """The signal that ended a process that nobody has waited for, or a SIGKILL on its way to it; 0 for an end of its
-    own, and for one that is gone (field 52 of proc_pid_stat(5), as wait(2) gives it)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            status = int(stat.read().rpartition(b")")[2].split()[49])
-        return status & 0x7F or (int(signal.SIGKILL) if _has_sigkill(proc.status(pid)) else 0)
-    except OSError:
-        return 0
 
 
 def handles(pid: int, number: int) -> bool:

@@ -29,7 +29,7 @@ class Mount:
 
 
 def unescape(field: bytes) -> str:
-    """Undo the kernel's octal escapes (\\040 for a space)."""
+    r"""Undo the kernel's octal escapes (\040 for a space)."""
     if b"\\" not in field:
         return os.fsdecode(field)
     parts = field.split(b"\\")
@@ -43,7 +43,7 @@ def unescape(field: bytes) -> str:
 
 
 def split_options(options: bytes) -> tuple[bytes, ...]:
-    """Split at the commas that separate. One in a path is shown as \\054; one in an LSM context is quoted."""
+    r"""Split at the commas that separate. One in a path is shown as \054; one in an LSM context is quoted."""
     parts: list[bytes] = []
     for part in options.split(b","):
         if parts and parts[-1].count(b'"') % 2:

@@ -1,4 +1,4 @@
-"""Is what came back the process that was captured, alive, and no more than the new spec allows?
+"""Whether what came back is the process that was captured, alive, and no more than the new spec allows.
 
 The credentials travel in CRIU's images, not in the new pod's spec: equal keys say that the two specs agree,
 and this reads back from /proc that the kernel agrees too, before anybody hears that the container runs.

@@ -27,7 +27,7 @@ def of(cri: Cri, namespace: str, pod: str) -> dict[str, str]:
 
 
 def given(labels: Mapping[str, str]) -> dict[str, str]:
-    """app.kubernetes.io/… is the owner's, unlike apps.kubernetes.io/… or io.kubernetes.…"""
+    """app.kubernetes.io/… is the owner's, unlike apps.kubernetes.io/… or io.kubernetes.… ones."""
     return {
         name: value
         for name, value in labels.items()
