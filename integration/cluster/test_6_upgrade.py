@@ -81,8 +81,8 @@ def switch(cluster: Cluster, runtime: str, agent: str) -> None:
 
 
 def alive(cluster: Cluster, namespace: str, app: str, pods: list[Any]) -> None:
-    """The same containers, which answer and take an exec."""
-    now = {pod["metadata"]["name"]: pod for pod in cluster.ready(namespace, app, len(pods))}
+    """The same containers, which answer and take an exec; there may be more by now."""
+    now = {pod["metadata"]["name"]: pod for pod in cluster.ready(namespace, app, len(cluster.pods(namespace, app)))}
     for pod in pods:
         name = pod["metadata"]["name"]
         assert container_of(now[name]) == container_of(pod)
