@@ -4,6 +4,7 @@ import glob
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -72,8 +73,9 @@ def reports(cluster: Cluster) -> None:
 
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """One of the test's own, which is being deleted afterwards."""
-    name = request.node.name.split("[")[0].removeprefix("test_").replace("_", "-")[:40].strip("-")
+    """One of the test's own, which is being deleted afterwards. Of a parametrized one each: none is made again."""
+    name = request.node.name.removeprefix("test_").partition("[")[0].replace("_", "-")[:40].strip("-")
+    name = f"{name}-{zlib.crc32(request.node.nodeid.encode()):08x}"
     cluster.make_namespace(name)
     yield name
     cluster.delete_namespace(name, wait=False)
