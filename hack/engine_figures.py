@@ -47,7 +47,7 @@ def picture(runs: list[dict[str, Any]]) -> str:
     bars: list[tuple[str, str, float]] = []
     for run in runs:
         found = run["result"]
-        label = f"{title(found)}, {found['weights']}"
+        label = run.get("label") or f"{title(found)}, {found['weights']}"
         for what, name in (("cold, empty caches", "cold_empty_s"), ("cold, warm caches", "cold_warm_s")):
             if name in found:
                 bars.append((f"{label}: {what}", what, found[name]))
