@@ -234,7 +234,7 @@ make_version() {
         /usr/bin/python3 -m venv "$directory"
         source=$(mktemp -d)
         copy_source "$source"
-        "$directory/bin/python" -m pip install -q --disable-pip-version-check "$source[kubernetes]"
+        "$directory/bin/python" -m pip install -q --disable-pip-version-check "${source}[kubernetes]"
         rm -rf "$source"
     fi
     touch "$directory/.complete"
@@ -343,7 +343,7 @@ download_all() {
     source=$(mktemp -d)
     copy_source "$source"
     /usr/bin/python3 -m venv "$source/.venv"
-    "$source/.venv/bin/python" -m pip wheel -q --disable-pip-version-check -w "$download" pip "$source[kubernetes]"
+    "$source/.venv/bin/python" -m pip wheel -q --disable-pip-version-check -w "$download" pip "${source}[kubernetes]"
     rm -rf "$source"
     say "$download holds $(ls "$download"/*.whl | wc -l) wheels, $(ls "$download"/*/*.deb | wc -l) packages and CRIU"
 }
