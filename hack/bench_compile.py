@@ -24,11 +24,17 @@ CACHE = "/root/.cache/vllm"
 
 
 @click.command()
-@click.option("--files", default=656, show_default=True, type=click.IntRange(1), help="As vLLM 0.26 makes for 8B.")
+@click.option(
+    "--files", default=656, show_default=True, type=click.IntRange(1), help="As vLLM 0.26 makes for 8B."
+)
 @click.option("--mb", default=50.6, show_default=True, type=click.FloatRange(0), help="All of them together.")
-@click.option("--from", "source", metavar="DIR", help="These in the place of made ones: DIR/root/.cache is the cache.")
+@click.option(
+    "--from", "source", metavar="DIR", help="These in the place of made ones: DIR/root/.cache is the cache."
+)
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--scratch", default="/var/tmp", show_default=True, metavar="DIR", help="On the disk that is measured.")
+@click.option(
+    "--scratch", default="/var/tmp", show_default=True, metavar="DIR", help="On the disk that is measured."
+)
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(files: int, mb: float, source: str | None, runs: int, scratch: str, file: str | None) -> None:
     """Compile caches kept, and given to a cold start."""

@@ -86,4 +86,6 @@ def _is_woken(node: Node, container: Container) -> bool:
 
 
 def _manifests(node: Node) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in Path(node.names.cache).glob("checkpoints/*/manifest.json")]
+    return [
+        json.loads(path.read_text()) for path in Path(node.names.cache).glob("checkpoints/*/manifest.json")
+    ]

@@ -62,7 +62,9 @@ def test_a_container_that_is_not_there(
 ) -> None:
     with untouched(agent, idle):
         said = refused(capture(agent, namespace, *arguments))
-    assert said.startswith(f"expected a running container, but there is none of {'/'.join((namespace, *arguments))}")
+    assert said.startswith(
+        f"expected a running container, but there is none of {'/'.join((namespace, *arguments))}"
+    )
 
 
 def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:

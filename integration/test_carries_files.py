@@ -80,7 +80,9 @@ def test_a_hole_stays_a_hole(twins: Twins) -> None:
 
 
 def test_two_names_are_one_file(twins: Twins) -> None:
-    reported = twins.restored.exec("stat", "-c", "%i", "/data/made/added", "/data/made/below/hard").stdout.split()
+    reported = twins.restored.exec(
+        "stat", "-c", "%i", "/data/made/added", "/data/made/below/hard"
+    ).stdout.split()
     assert reported[0] == reported[1]
 
 

@@ -228,7 +228,9 @@ def restored(node: Node) -> Iterator[Reported]:
         pod, container = start(node, pods, KEPT, case, TRIED)
         serving(container)
         facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
-        PodDirectory(node, pod.spec.uid).token(token(), f"kube-api-access-{pod.spec.uid[:5]}")  # it is renewed
+        PodDirectory(node, pod.spec.uid).token(
+            token(), f"kube-api-access-{pod.spec.uid[:5]}"
+        )  # it is renewed
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["trial"] == "passed", done.stdout
@@ -239,7 +241,9 @@ def restored(node: Node) -> Iterator[Reported]:
                 pod, container = start(node, pods, KEPT, case, TRIED, write_on=True)
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
-            reported.differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
+            reported.differs.append(
+                differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+            )
             reported.said.append(said(container))
             PodDirectory(node, pod.spec.uid).config_map("settings", {"a.conf": "two"}, "/etc/settings")
             reported.reloaded.append(said(container)["volumes:reloaded"])

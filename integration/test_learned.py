@@ -32,7 +32,9 @@ def test_after_two_captures_without_a_restore_the_differing_part_is_named(
     third = started(pods, {**environment, "SHARD": secrets.token_hex(4)}, annotated())
     reported = capture_of(backing_off, third.pod)
     assert (reported["result"], reported["slug"]) == ("refused", "never-restored"), reported
-    assert "2 captures of this workload were never restored: its pods differ in env.SHARD" in reported["detail"]
+    assert (
+        "2 captures of this workload were never restored: its pods differ in env.SHARD" in reported["detail"]
+    )
     shown = glowplug(backing_off, "explain", "-n", third.pod.spec.namespace, third.pod.spec.name)
     assert "its pods differ in env.SHARD" in shown
     assert "env SHARD" in shown  # the verdict on each checkpoint says the same

@@ -83,7 +83,10 @@ def test_a_volume_that_was_written_to_since_is_not_given_older_memory(agent: Nod
     os.makedirs(data)
     mounts = (Mount(container_path="/data", host_path=data),)
     before = captured(
-        agent, pods, mounts=lambda _: mounts, before=lambda one: one.exec("sh", "-c", "echo day 1 >/data/dump")
+        agent,
+        pods,
+        mounts=lambda _: mounts,
+        before=lambda one: one.exec("sh", "-c", "echo day 1 >/data/dump"),
     )
     _, container = before.restored(agent, pods)
     container.exec("sh", "-c", "echo day 30 >/data/dump")

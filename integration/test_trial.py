@@ -85,7 +85,9 @@ def test_a_capture_that_is_stopped_in_its_trial_leaves_nothing(agent: Node, pods
     _, container = start(agent, pods, GOOD, secrets.token_hex(4), TRIED)
     serving(container)
     command = [GLOWPLUG, "capture", "--config", agent.names.config, "--namespace", "default", "kept"]
-    with subprocess.Popen(command, env=agent.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(
+        command, env=agent.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
         wait_until(partial(left, agent, container), WITHIN_S, "a trial under way")
         running.send_signal(signal.SIGTERM)
         running.wait(WITHIN_S)

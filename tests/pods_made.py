@@ -120,7 +120,9 @@ def cron_job(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
 
 def generated_workflow(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
     workflow = f"{base}-{letters(draw, LETTERS, 5)}"
-    return f"{workflow}-train-{letters(draw, string.digits[1:], 10)}", {"workflows.argoproj.io/workflow": workflow}
+    return f"{workflow}-train-{letters(draw, string.digits[1:], 10)}", {
+        "workflows.argoproj.io/workflow": workflow
+    }
 
 
 def ray_job(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
@@ -276,7 +278,11 @@ def argo(pod: Pod) -> list[str]:
 def _of_workflow(pod: Pod, workflow: str, key: str) -> list[str]:
     if "workflows.argoproj.io/workflow" not in pod.labels:
         return []
-    template = {"name": "train", "archiveLocation": {"s3": {"key": key}}, "container": {"args": ["--ip", pod.ip]}}
+    template = {
+        "name": "train",
+        "archiveLocation": {"s3": {"key": key}},
+        "container": {"args": ["--ip", pod.ip]},
+    }
     return [
         f"ARGO_WORKFLOW_NAME={workflow}",
         f"ARGO_NODE_ID={workflow}-{pod.name.rpartition('-')[2]}",

@@ -136,7 +136,9 @@ def test_a_node_that_does_not_back_off_keeps_nobody_from_anything(tmp_path: Path
     assert learned.restore_objection(judged().workload) is None
 
 
-def test_it_outlives_the_agent_and_its_file_holds_no_name(tmp_path: Path, learned: Learned, clock: Clock) -> None:
+def test_it_outlives_the_agent_and_its_file_holds_no_name(
+    tmp_path: Path, learned: Learned, clock: Clock
+) -> None:
     for number in range(2):
         learned.captured(judged(str(number)))
     learned.save()

@@ -284,7 +284,11 @@ def test_a_container_that_went_is_forgotten_with_its_judgement(served: Served, a
 
 
 def test_a_step_that_fails_is_repeated_without_a_list(
-    served: Served, agent: Made, tmp_path: Path, workload: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    served: Served,
+    agent: Made,
+    tmp_path: Path,
+    workload: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """containerd was away for a moment, or we made a mistake: nobody is forgotten."""
     serve(served, after_restore="signal:USR1")

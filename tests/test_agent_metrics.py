@@ -324,7 +324,5 @@ def test_an_address_that_the_node_is_given_later_is_listened_on(address: str) ->
 
 
 def test_an_address_in_use_is_one_clear_error(server: MetricsServer) -> None:
-    with pytest.raises(
-        HostError, match=r"can't serve metrics on 127.0.0.1:\d+: Address already in use"
-    ):
+    with pytest.raises(HostError, match=r"can't serve metrics on 127.0.0.1:\d+: Address already in use"):
         MetricsServer(f"127.0.0.1:{server.server_address[1]}", CollectorRegistry())

@@ -70,7 +70,9 @@ def test_work_that_fails_ends_no_thread(hang: threading.Event) -> None:
     ticked(pool, done.is_set)
 
 
-def test_a_full_pool_that_does_nothing_is_dead(hang: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_pool_that_does_nothing_is_dead(
+    hang: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pools, "WAITS_AT_MOST_S", 0.1)
     pool = Pool("test", at_once=1, most=1, per_tenant=1)
     pool.heart.limit_s = 0.1

@@ -74,7 +74,9 @@ def test_a_match_is_left_to_the_start() -> None:
 
 def test_files_that_only_their_disk_is_too_slow_for_are_read_for_the_next_start() -> None:
     MATCHED.clear()
-    assert prepared(record(), {**MISS, "slug": "restore-slower", "worth_if_read": "slow"}).keys() > {"spec.json"}
+    assert prepared(record(), {**MISS, "slug": "restore-slower", "worth_if_read": "slow"}).keys() > {
+        "spec.json"
+    }
     assert MATCHED == ["slow"]
 
 

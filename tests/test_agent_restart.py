@@ -7,7 +7,9 @@ import pytest
 from glowplug.agent import restart
 
 
-def test_another_driver_or_criu_is_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_driver_or_criu_is_another_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver, criu = tmp_path / "version", tmp_path / "criu"
     monkeypatch.setattr(restart, "DRIVER", str(driver))
     found = [restart.fingerprint(str(criu))]

@@ -36,7 +36,9 @@ def settled(root: str) -> Store:
     assert store.ids() == before
     assert os.listdir(layout.drafts(root)) == []
     assert os.listdir(layout.trash(root)) == []
-    beside = {name.partition(".")[0] for name in os.listdir(layout.leases(root)) + os.listdir(layout.states(root))}
+    beside = {
+        name.partition(".")[0] for name in os.listdir(layout.leases(root)) + os.listdir(layout.states(root))
+    }
     assert beside <= {*before, "lock"}
     return store
 

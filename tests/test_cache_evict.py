@@ -42,7 +42,9 @@ def test_the_floor_counts_what_is_promised_but_not_yet_written() -> None:
     room = Room(free=100, promised=60)
     assert make_room([held("a")], Limits(min_free=10), room, 30, 30) == []
     assert make_room([held("a")], Limits(min_free=10), room, 31, 31) != []
-    with pytest.raises(CacheError, match="100 bytes free on the file system, 60 of them promised, 10 to stay"):
+    with pytest.raises(
+        CacheError, match="100 bytes free on the file system, 60 of them promised, 10 to stay"
+    ):
         make_room([held("a")], Limits(min_free=10), room, 41, 41)
 
 

@@ -23,9 +23,7 @@ ANY: Any = None
 @pytest.fixture(autouse=True)
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
-    monkeypatch.setattr(
-        identity, "of", lambda *_arguments, **_named: Identity(key_of(CURRENT["spec"]), ())
-    )
+    monkeypatch.setattr(identity, "of", lambda *_arguments, **_named: Identity(key_of(CURRENT["spec"]), ()))
     CURRENT["spec"] = spec()
     return tmp_path
 

@@ -39,7 +39,9 @@ def facts_of(pod: Path) -> BundleFacts:
     return bundle.read(found)
 
 
-def judged(facts: BundleFacts, files: MountedFiles = judgements.NOTHING_FOUND, **conditions: Any) -> Judgement:
+def judged(
+    facts: BundleFacts, files: MountedFiles = judgements.NOTHING_FOUND, **conditions: Any
+) -> Judgement:
     key = replace(made.key_of(), conditions=conditions)
     return judgements.make("c1", facts, key, (), spec="", edited="", salt=made.SALT, files=files)
 

@@ -70,7 +70,9 @@ def test_what_can_not_be_known_is_said_with_its_reason() -> None:
     slow = judgements.MountedFiles(why={"/data": "not read in time"})
     ((slug, sentence),) = replace(found, key=writable, files=slow).objections()
     assert slug == "volume-state"
-    assert sentence.startswith("mount /data: it can be written to, and its state can't be known (not read in time)")
+    assert sentence.startswith(
+        "mount /data: it can be written to, and its state can't be known (not read in time)"
+    )
     assert replace(found, key=unknown, files=why).objections() == [
         (
             "unknown-fact",

@@ -85,7 +85,9 @@ def test_in_a_pipe_no_row_is_folded_and_nothing_trails(node: Node) -> None:
 def test_tables_fit_eighty_columns_of_a_terminal(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = node.published(pod="web-7d9f8c6b5d-x2k4q", namespace="a-namespace-of-somebody")
     node.store.quarantine(checkpoint, "criu: " + "it broke " * 20)
-    node.started(2.0, "cold:container-restart", pod="web-7d9f8c6b5d-x2k4q", namespace="a-namespace-of-somebody")
+    node.started(
+        2.0, "cold:container-restart", pod="web-7d9f8c6b5d-x2k4q", namespace="a-namespace-of-somebody"
+    )
     monkeypatch.setattr(screen, "console", lambda: Console(width=80, force_terminal=True, markup=False))
     for command in (["list"], ["history"], ["quarantine", "list"]):
         lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in node.run(*command).out.splitlines()]

@@ -171,7 +171,12 @@ def test_status_names_each_error_and_fails(node: Node) -> None:
     ran = node.run("status")
     assert ran.status == 1
     assert [line.split(":")[0] for line in ran.out.splitlines()].count("error") == 4
-    for reported in ("so every start is cold", "containerd can't be reached", "CRIU is not installed", "no-runc"):
+    for reported in (
+        "so every start is cold",
+        "containerd can't be reached",
+        "CRIU is not installed",
+        "no-runc",
+    ):
         assert reported in ran.out
     found = json.loads(node.run("status", "--json").out)
     assert (found["checkpoints"], found["agent"], found["criu"]) == (1, "no-agent", None)

@@ -10,9 +10,7 @@ ID = "0" * 32
 
 
 @pytest.fixture
-def node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Node:
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
     return cli_made.Node(str(tmp_path), monkeypatch, capsys)
 
 

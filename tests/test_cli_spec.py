@@ -282,7 +282,11 @@ def test_the_secrets_of_a_manifest_are_not_shown(node: Node) -> None:
 def test_every_pod_in_a_file_is_found_and_the_rest_is_named(node: Node) -> None:
     """A chart's output, a List, and a resource of somebody's own with two templates."""
     pod = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
-    service = {"kind": "Service", "metadata": {"name": "front"}, "spec": {"ports": [{"name": "p", "port": 1}]}}
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "front"},
+        "spec": {"ports": [{"name": "p", "port": 1}]},
+    }
     own = {
         "kind": "LeaderWorkerSet",
         "metadata": {"name": "set"},
@@ -301,7 +305,15 @@ def test_every_pod_in_a_file_is_found_and_the_rest_is_named(node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("text", "thousandths"),
-    [("500000u", 500), ("8e1", 80000), ("1E", 10**21), (".5", 500), ("5n", 1), ("2Ki", 2048000), ("+1", 1000)],
+    [
+        ("500000u", 500),
+        ("8e1", 80000),
+        ("1E", 10**21),
+        (".5", 500),
+        ("5n", 1),
+        ("2Ki", 2048000),
+        ("+1", 1000),
+    ],
 )
 def test_quantities_are_kubernetes_s(text: str, thousandths: int) -> None:
     container = {"name": "main", "resources": {"limits": {"cpu": text}}}

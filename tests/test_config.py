@@ -43,7 +43,10 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ),
         ("max_concurrent_captures = 0", "max_concurrent_captures: expected more than 0, got 0"),
         ("criu = ", "expected TOML, got: "),
-        ('containerd_namespace = ""', "containerd_namespace: expected a name of containerd's, such as k8s.io"),
+        (
+            'containerd_namespace = ""',
+            "containerd_namespace: expected a name of containerd's, such as k8s.io",
+        ),
         ('containerd_namespace = "k8s io"', "containerd_namespace: expected a name of containerd's"),
         (r'criu = "/usr/sbin/criu\u0000"', "criu: expected an absolute path, got '/usr/sbin/criu\\x00'"),
         (

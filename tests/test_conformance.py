@@ -49,5 +49,3 @@ def test_a_bundle_gets_the_annotations_of_cri(room: ModuleType, tmp_path: Path) 
     spec = front.annotate(str(tmp_path))
     assert spec["annotations"] == {"a": "1", **front.ANNOTATIONS}
     assert front.annotate(str(tmp_path / "nowhere")) == {}
-
-

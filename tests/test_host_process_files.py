@@ -70,7 +70,12 @@ def written(file: Path) -> Iterator[list[Mapping]]:
 @pytest.mark.skipif(not can_read_map_files(), reason="links of map_files can't be followed by this user")
 @pytest.mark.parametrize(
     ("how", "flags", "is_written"),
-    [("rw", "MAP_SHARED", True), ("w", "MAP_SHARED", True), ("r", "MAP_SHARED", False), ("rw", "MAP_PRIVATE", False)],
+    [
+        ("rw", "MAP_SHARED", True),
+        ("w", "MAP_SHARED", True),
+        ("r", "MAP_SHARED", False),
+        ("rw", "MAP_PRIVATE", False),
+    ],
 )
 def test_a_file_that_is_only_mapped(
     file: Path, written: list[Mapping], how: str, flags: str, is_written: bool

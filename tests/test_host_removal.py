@@ -49,7 +49,9 @@ def test_a_file_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "/", "a/..", "a/."])
-def test_a_path_that_names_no_entry_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_names_no_entry_is_refused(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     filled(tmp_path)
     assert not removal.remove_tree(path)

@@ -35,7 +35,11 @@ def container() -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
         assert outside.stdout is not None
         outside.stdout.readline()
-        (init,) = (pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if proc.parent(pid) == outside.pid)
+        (init,) = (
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if proc.parent(pid) == outside.pid
+        )
         yield init
         outside.kill()
 

@@ -42,14 +42,20 @@ def calls() -> Iterator[tuple[str, str, ast.Call, dict[str, str]]]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call):
                     around = [one for one in functions if one.lineno <= node.lineno <= (one.end_lineno or 0)]
-                    name = min(around, key=lambda one: (one.end_lineno or 0) - one.lineno).name if around else ""
+                    name = (
+                        min(around, key=lambda one: (one.end_lineno or 0) - one.lineno).name if around else ""
+                    )
                     yield str(path.relative_to(SOURCE)), name, node, constants
 
 
 def name_of(call: ast.Call) -> str:
     """`chmod` of os.chmod(…); empty for what is no function of os."""
     function = call.func
-    is_os = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "os"
+    is_os = (
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.value.id == "os"
+    )
     return function.attr if is_os and isinstance(function, ast.Attribute) else ""
 
 

@@ -220,7 +220,9 @@ def test_a_handler_of_that_name_that_is_not_ours_is_left(machine: Machine) -> No
     put(machine, "debian")
     machine.install()
     text = "\n".join(line for line in machine.config.read_text().splitlines() if "# " not in line)
-    machine.config.write_text(re.sub(r"BinaryName = .*glowplug-runtime.*", 'BinaryName = "/usr/bin/other"', text))
+    machine.config.write_text(
+        re.sub(r"BinaryName = .*glowplug-runtime.*", 'BinaryName = "/usr/bin/other"', text)
+    )
     files = machine.files()
     with pytest.raises(NodeError, match="does not lie in our prefix"):
         machine.install()

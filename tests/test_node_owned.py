@@ -79,7 +79,7 @@ def test_a_handler_of_another_prefix_is_not_ours(machine: Machine) -> None:
 )
 def test_a_file_that_imports_itself_is_tried_without_that(machine: Machine, imported: str) -> None:
     machine.config.write_text(
-        f'version = 2\nimports = {imported.replace("@ETC@", str(machine.etc))}\n'
+        f"version = 2\nimports = {imported.replace('@ETC@', str(machine.etc))}\n"
         f'[{CRI}.runc]\n  runtime_type = "io.containerd.runc.v2"\n'
     )
     files = machine.files()

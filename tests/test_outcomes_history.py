@@ -169,7 +169,9 @@ def test_what_was_tried_is_known_longer_than_the_records_are_kept(
     ]
 
 
-def test_records_are_reported_in_the_order_of_their_times_whatever_their_files_are_called(tmp_path: Path) -> None:
+def test_records_are_reported_in_the_order_of_their_times_whatever_their_files_are_called(
+    tmp_path: Path,
+) -> None:
     os.makedirs(paths.spool())
     for name, time in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         Path(paths.spool(), f"{name}.json").write_text(json.dumps({"time": time}))

@@ -21,11 +21,15 @@ def test_nothing_is_known_of_a_node_that_restored_nothing() -> None:
 
 
 def test_memory_from_the_page_cache_says_the_fill_rate() -> None:
-    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(read=None, fill=2 * GB, processors=HERE)
+    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(
+        read=None, fill=2 * GB, processors=HERE
+    )
 
 
 def test_files_from_the_disk_say_the_read_rate() -> None:
-    assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(read=1.5 * GB, fill=None, processors=HERE)
+    assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(
+        read=1.5 * GB, fill=None, processors=HERE
+    )
 
 
 def test_one_slow_restore_is_not_the_node_s_speed() -> None:

@@ -56,7 +56,8 @@ def test_what_is_made_is_read(made: int) -> None:
     """But for the addresses that links give themselves."""
     found = interfaces.read(f"/proc/{made}/ns/net")
     own = [
-        Interface(one.name, tuple(text for text in one.addresses if not text.startswith("fe80"))) for one in found
+        Interface(one.name, tuple(text for text in one.addresses if not text.startswith("fe80")))
+        for one in found
     ]
     assert own == [ETH0, NET1]
     with open(f"/proc/{made}/net/route") as routes:

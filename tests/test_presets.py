@@ -55,9 +55,13 @@ def test_a_pod_may_name_one_as_those_that_are_built_in() -> None:
 
 def test_the_weights_way_that_it_has_not_is_said() -> None:
     known = presets.known(table(GOOD)["presets"])
-    with pytest.raises(BadAnnotation, match=r"glowplug\.dev/weights: the preset of its engine has keep alone"):
+    with pytest.raises(
+        BadAnnotation, match=r"glowplug\.dev/weights: the preset of its engine has keep alone"
+    ):
         policy.of(pod(engine="tgi", weights="reload"), "ready", known)
-    with pytest.raises(BadAnnotation, match=r"glowplug\.dev/engine: expected vllm or sglang or tgi, and :PORT"):
+    with pytest.raises(
+        BadAnnotation, match=r"glowplug\.dev/engine: expected vllm or sglang or tgi, and :PORT"
+    ):
         policy.of(pod(engine="other"), "ready", known)
 
 

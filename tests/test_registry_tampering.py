@@ -89,7 +89,9 @@ def _made(store: Store, namespace: str, number: int) -> str:
 
 @settings(max_examples=120, deadline=None)
 @given(st.data())
-def test_every_tampering_is_a_miss_with_a_reason_or_changes_nothing(pushed: Pushed, data: st.DataObject) -> None:
+def test_every_tampering_is_a_miss_with_a_reason_or_changes_nothing(
+    pushed: Pushed, data: st.DataObject
+) -> None:
     registry = MemoryTransport(dict(pushed.blobs), dict(pushed.manifests))
     for _ in range(data.draw(st.integers(1, 3), label="times")):
         _tamper(registry, data)

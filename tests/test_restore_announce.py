@@ -48,7 +48,9 @@ def test_a_narrow_umask_hides_it_from_nobody(tmp_path: Path) -> None:
         assert announce.write(str(tmp_path), SPEC)
     finally:
         os.umask(before)
-    assert [stat.S_IMODE((tmp_path / place).stat().st_mode) for place in ("run", "run/glowplug")] == [0o755] * 2
+    assert [stat.S_IMODE((tmp_path / place).stat().st_mode) for place in ("run", "run/glowplug")] == [
+        0o755
+    ] * 2
 
 
 @needs_root

@@ -118,9 +118,7 @@ def test_runc_is_ended_and_waited_for_before_anything_is_removed(left: Left) -> 
     until = time.monotonic() + 20
     while not (left.state / "state.json").exists():
         assert time.monotonic() < until
-    Path(left.attempt.runc_record).write_text(
-        json.dumps([running.pid, process_life.start_time(running.pid)])
-    )
+    Path(left.attempt.runc_record).write_text(json.dumps([running.pid, process_life.start_time(running.pid)]))
     assert left.take_back() == take_back.UNDONE
     assert not left.state.exists()
     assert running.wait(20) == -9
@@ -156,7 +154,11 @@ def test_what_the_runtime_said_of_its_failure_is_the_outcome(left: Left) -> None
     left.attempt.note_failure(failed)
     left.take_back()
     (found,) = outcomes()
-    assert (found["outcome"], found["detail"], found["phases"]) == ("fallback:memory", "short", {"memory": 1.5})
+    assert (found["outcome"], found["detail"], found["phases"]) == (
+        "fallback:memory",
+        "short",
+        {"memory": 1.5},
+    )
 
 
 def test_how_the_rootfs_was_mounted_is_known_whole_or_not_at_all(left: Left) -> None:

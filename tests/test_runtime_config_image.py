@@ -240,7 +240,9 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
     env = {name: f"{tmp_path}/{path}" for name, path in names.items()} | {"HANDED_ON": FROM_SECRET}
     env |= {"PREFIX": "/opt/glowplug", "NODE_NAME": "n1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     env |= {"KUBERNETES_SERVICE_PORT": "443", "PATH": os.environ["PATH"]}
-    steps = 'hand_on; hand_on_keys; hand_on_keys; settings; echo "changed=$changed"; settings; echo "$changed"'
+    steps = (
+        'hand_on; hand_on_keys; hand_on_keys; settings; echo "changed=$changed"; settings; echo "$changed"'
+    )
     body = f'node() {{ "$@"; }}\n{functions}\n{steps}'
     run = ["sh", "-euc", body.replace("${0%/*}", IMAGE)]
     done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=60)
@@ -305,8 +307,14 @@ def test_other_words_are_refused(arguments: tuple[str, ...], installer: Installe
 
 def test_warm_and_registry_are_the_nodes(installer: Installer) -> None:
     done = installer.run("warm", "-n", "models", "--label", "app=llama 3")
-    assert (done.status, done.on_node) == (0, ["/opt/glowplug/bin/glowplug warm -n models --label app=llama 3"])
-    assert installer.run("registry", "gc", "-n", "x", fails="/opt/glowplug/bin/glowplug registry gc -n x").status == 1
+    assert (done.status, done.on_node) == (
+        0,
+        ["/opt/glowplug/bin/glowplug warm -n models --label app=llama 3"],
+    )
+    assert (
+        installer.run("registry", "gc", "-n", "x", fails="/opt/glowplug/bin/glowplug registry gc -n x").status
+        == 1
+    )
 
 
 def test_status_is_the_nodes(installer: Installer) -> None:

@@ -47,11 +47,20 @@ def built(folder: str) -> list[kubernetes_made.Object]:
 def test_every_resource_is_there_and_valid() -> None:
     found = kubernetes_made.by_name(resources("kustomize/base"))
     assert {("Namespace", "glowplug-system"), INSTALLER, ("RuntimeClass", "glowplug")} <= set(found)
-    assert {kind for kind, _ in found} >= {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "ConfigMap"}
+    assert {kind for kind, _ in found} >= {
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "ConfigMap",
+    }
     kubernetes_made.check(found.values())
 
 
-FOLDERS = [*(f"kustomize/{name}" for name in ("base", "uninstall", "registry", "namespace-ended")), "runtimeclass"]
+FOLDERS = [
+    *(f"kustomize/{name}" for name in ("base", "uninstall", "registry", "namespace-ended")),
+    "runtimeclass",
+]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -68,16 +77,26 @@ def test_what_a_registry_needs_is_valid(folder: str) -> None:
 
 
 def test_the_registry_s_files_say_what_the_chart_says() -> None:
-    values = {"registry": {"secrets": ["glowplug-registry"], "warm": ["-n", "models", "--label", "app=llama"]}}
+    values = {
+        "registry": {"secrets": ["glowplug-registry"], "warm": ["-n", "models", "--label", "app=llama"]}
+    }
     made = kubernetes_made.by_name(test_runtime_config_helm.made(values))
     found = kubernetes_made.by_name(resources("kustomize/registry"))
     warm, theirs = found["DaemonSet", "glowplug-warm"], made["DaemonSet", "glowplug-warm"]
     pod, their_pod = warm["spec"]["template"]["spec"], theirs["spec"]["template"]["spec"]
     assert pod["initContainers"][0]["args"] == their_pod["initContainers"][0]["args"]
-    for one in (*pod["initContainers"], *pod["containers"], *their_pod["initContainers"], *their_pod["containers"]):
+    for one in (
+        *pod["initContainers"],
+        *pod["containers"],
+        *their_pod["initContainers"],
+        *their_pod["containers"],
+    ):
         one.pop("image")
     assert warm["spec"] == theirs["spec"]
-    assert found["ClusterRole", "glowplug-registry"]["rules"] == made["ClusterRole", "glowplug-agent"]["rules"][-1:]
+    assert (
+        found["ClusterRole", "glowplug-registry"]["rules"]
+        == made["ClusterRole", "glowplug-agent"]["rules"][-1:]
+    )
 
 
 def test_patches_hit_what_is_there() -> None:

@@ -147,8 +147,12 @@ def test_processes_that_do_not_die_are_refused(bundle: Bundle, monkeypatch: pyte
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("fault", [OSError(16, "busy"), LayerError("damaged"), KeyError("source"), TypeError()])
-@pytest.mark.parametrize("step", ["detach_mounts", "forget_in_runc", "remove_cgroups", "undo_shm", "undo_volumes"])
+@pytest.mark.parametrize(
+    "fault", [OSError(16, "busy"), LayerError("damaged"), KeyError("source"), TypeError()]
+)
+@pytest.mark.parametrize(
+    "step", ["detach_mounts", "forget_in_runc", "remove_cgroups", "undo_shm", "undo_volumes"]
+)
 def test_what_does_not_hinder_runc_refuses_nothing(
     step: str, fault: Exception, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +211,15 @@ def test_a_cgroup_that_depends_on_the_caller_s_starts_cold(
     made = spec()
     made["linux"]["cgroupsPath"] = path
     (bundle.directory / "config.json").write_text(json.dumps(made))
-    words = [*options, "--root", f"{bundle.directory}/runc", "create", "--bundle", str(bundle.directory), "c1"]
+    words = [
+        *options,
+        "--root",
+        f"{bundle.directory}/runc",
+        "create",
+        "--bundle",
+        str(bundle.directory),
+        "c1",
+    ]
     assert create.run("/none/runc", argv.parse(words)) == RUNC
     assert record()["outcome"] == outcome
 

@@ -32,7 +32,9 @@ class Node:
         marker.write(str(self.root), "c1", "c" * 16, str(self.bundle))
 
     def others(self) -> list[bool]:
-        return [(self.directory / place / "glowplug/checkpoints").exists() for place in ("var/lib", "run", "opt")]
+        return [
+            (self.directory / place / "glowplug/checkpoints").exists() for place in ("var/lib", "run", "opt")
+        ]
 
 
 @pytest.fixture
@@ -75,14 +77,18 @@ def test_a_marker_without_a_bundle_removes_nothing(node: Node) -> None:
     assert [(record["checkpoint"], record["ran_s"]) for record in records()] == [("c" * 16, None)]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"bundle": "relative"}', '{"bundle": 7, "boot_s": "x"}', "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"bundle": "relative"}', '{"bundle": 7, "boot_s": "x"}', "\ud800"]
+)
 def test_a_damaged_marker_removes_nothing(node: Node, text: str) -> None:
     (node.root / "c1/glowplug").write_bytes(text.encode("utf-8", "surrogatepass"))
     assert run(node, "delete", "c1") == RUNC
     assert (node.bundle / "glowplug").exists()
 
 
-def test_how_long_it_ran_does_not_depend_on_the_wall_clock(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_long_it_ran_does_not_depend_on_the_wall_clock(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node.restored()
     os.utime(node.root / "c1/glowplug", (0, 0))
     jumped = time.time() + 10_000_000
@@ -123,7 +129,11 @@ def test_a_container_called_glowplug_is_one_like_others(tmp_path: Path) -> None:
         for container in ("glowplug", "c1"):
             done = subprocess.run(
                 [SCRIPT, "--root", tmp_path / "root", "--log", tmp_path / "log.json", verb, container],
-                env={"PATH": os.environ["PATH"], "GLOWPLUG_RUNC": "/bin/echo", "GLOWPLUG_RUN_DIR": f"{tmp_path}/run"},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "GLOWPLUG_RUNC": "/bin/echo",
+                    "GLOWPLUG_RUN_DIR": f"{tmp_path}/run",
+                },
                 capture_output=True,
                 text=True,
                 timeout=60,

@@ -64,9 +64,7 @@ class Caller:
         program, argument = first.removeprefix("#!").split(" ", 1)
         self.begin = [program, argument.replace("/bin/sh", shell, 1), str(SCRIPT)]
 
-    def __call__(
-        self, *arguments: str, env: Sequence[bytes] = (), setup: str = ""
-    ) -> Recorded:
+    def __call__(self, *arguments: str, env: Sequence[bytes] = (), setup: str = "") -> Recorded:
         """setup: statements for the process that becomes the script; they see `os`, `signal` and `sys`."""
         self.record.unlink(missing_ok=True)
         words = [*self.begin, *arguments]
@@ -110,16 +108,46 @@ OURS_AND_THE_SHELLS = (
     *("here", "main", "python", "dir", "ready", "started", "restore", "words", "status", "name", "x", "_"),
     *("IFS", "OPTIND", "OPTARG", "OPTERR", "PPID", "PS1", "PS2", "PS3", "PS4", "LINENO", "PWD", "OLDPWD"),
     *("SHLVL", "SHELLOPTS", "BASHOPTS", "BASH", "BASH_ARGV0", "BASH_ENV", "BASH_VERSION", "ENV", "RANDOM"),
-    *("SECONDS", "UID", "EUID", "GROUPS", "HOSTNAME", "HOSTTYPE", "OSTYPE", "MACHTYPE", "DIRSTACK", "FUNCNAME"),
+    *(
+        "SECONDS",
+        "UID",
+        "EUID",
+        "GROUPS",
+        "HOSTNAME",
+        "HOSTTYPE",
+        "OSTYPE",
+        "MACHTYPE",
+        "DIRSTACK",
+        "FUNCNAME",
+    ),
     *("PIPESTATUS", "EPOCHSECONDS", "EPOCHREALTIME", "SRANDOM", "COLUMNS", "LINES", "HISTCMD", "HISTFILE"),
-    *("POSIXLY_CORRECT", "CDPATH", "MAIL", "MAILPATH", "MAILCHECK", "TMOUT", "COMP_WORDBREAKS", "HOME", "TERM"),
+    *(
+        "POSIXLY_CORRECT",
+        "CDPATH",
+        "MAIL",
+        "MAILPATH",
+        "MAILCHECK",
+        "TMOUT",
+        "COMP_WORDBREAKS",
+        "HOME",
+        "TERM",
+    ),
     *("LC_ALL", "LANG", "LC_CTYPE", "GLOBIGNORE", "IGNOREEOF", "REPLY", "SHELL", "POSIX", "FIGNORE"),
 )
 
 
 @pytest.mark.parametrize(
     "value",
-    [b"noexec", b"/", b"", b"7", b"two\nlines\n", b"'\"$(exit 3)`exit 3`\\ * ?", b"\xff\xe4\x81\x82\x88\x01", b"="],
+    [
+        b"noexec",
+        b"/",
+        b"",
+        b"7",
+        b"two\nlines\n",
+        b"'\"$(exit 3)`exit 3`\\ * ?",
+        b"\xff\xe4\x81\x82\x88\x01",
+        b"=",
+    ],
     ids=repr,
 )
 def test_variables_of_any_name_arrive_as_they_were(call: Caller, value: bytes) -> None:
@@ -157,8 +185,16 @@ def test_of_a_variable_that_is_given_twice_the_first_arrives(call: Caller) -> No
         [b"SHELLOPTS=noexec"],
         [b"SHELLOPTS=errexit:nounset:noglob:xtrace:verbose:noclobber"],
         [b"BASH_ENV=/nowhere", b"ENV=/nowhere"],
-        [b"BASH_FUNC_test%%=() { exit 7; }", b"BASH_FUNC_[%%=() { exit 7; }", b"BASH_FUNC_env%%=() { exit 7; }"],
-        [b"BASH_FUNC_exec%%=() { exit 7; }", b"BASH_FUNC_eval%%=() { exit 7; }", b"BASH_FUNC_read%%=() { exit 7; }"],
+        [
+            b"BASH_FUNC_test%%=() { exit 7; }",
+            b"BASH_FUNC_[%%=() { exit 7; }",
+            b"BASH_FUNC_env%%=() { exit 7; }",
+        ],
+        [
+            b"BASH_FUNC_exec%%=() { exit 7; }",
+            b"BASH_FUNC_eval%%=() { exit 7; }",
+            b"BASH_FUNC_read%%=() { exit 7; }",
+        ],
         [b"LC_ALL=xx_NOWHERE.UTF-8", b"LANG=xx_NOWHERE.UTF-8"],
         [b"POSIXLY_CORRECT=1"],
         [b"IFS=/-=", b"OPTIND=none"],
@@ -195,7 +231,9 @@ def test_blocked_and_ignored_signals_stay_so(call: Caller, tmp_path: Path, verb:
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("verb", [["state", "x"], ["create", "--bundle", "/nowhere", "x"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb", [["state", "x"], ["create", "--bundle", "/nowhere", "x"]], ids=lambda verb: verb[0]
+)
 def test_closed_standard_descriptors_stay_closed(
     call: Caller, tmp_path: Path, verb: list[str], closed: tuple[int, ...]
 ) -> None:
@@ -227,7 +265,11 @@ def test_the_script_without_its_first_line_reaches_runc_too(recorder: Path, tmp_
     for shell in ("sh", "bash", str(BUSYBOX)):
         if not shutil.which(shell):
             continue
-        given = {"RECORD": str(tmp_path / "record"), "GLOWPLUG_RUNC": str(recorder), "PATH": os.environ["PATH"]}
+        given = {
+            "RECORD": str(tmp_path / "record"),
+            "GLOWPLUG_RUNC": str(recorder),
+            "PATH": os.environ["PATH"],
+        }
         env = {**given, "PWD": "/elsewhere", "PPID": "none", "IFS": "x", "_": "/x", "OLDPWD": "/nowhere"}
         words = [shell, *(["sh"] if shell == str(BUSYBOX) else []), str(SCRIPT)]
         subprocess.run([*words, "state", "a b"], env=env, check=True, timeout=60)

@@ -57,7 +57,9 @@ class Figures:
         if not self.same_answer:
             return f"expected the same answer after the restore, got {self.restore.answer!r}, not {self.cold.answer!r}"
         if not self.same_token:
-            return "expected the token that the first process drew, the second start answered with another one"
+            return (
+                "expected the token that the first process drew, the second start answered with another one"
+            )
         return ""
 
     def as_json(self) -> dict[str, object]:

@@ -134,7 +134,9 @@ def _until(deadline_s: float, container: Container) -> Iterator[None]:
         tries += 1
         if tries % 100 == 0 and container.status().state == "exited":
             raise Broken(f"expected the server to run, it ended: {_last_line(container)}")
-    raise Broken(f"expected an answer within {deadline_s:g} s, the server's last line: {_last_line(container)}")
+    raise Broken(
+        f"expected an answer within {deadline_s:g} s, the server's last line: {_last_line(container)}"
+    )
 
 
 def _last_line(container: Container) -> str:

@@ -127,7 +127,9 @@ class Place:
             mounts = [Mount(container_path="/weights", host_path=self.model, readonly=True)]
         directory = PodDirectory(self.node, pod.spec.uid)
         if self.has_middleware:
-            mounts.append(directory.config_map("loopback", {"loopback.py": engine_images.middleware()}, LOOPBACK))
+            mounts.append(
+                directory.config_map("loopback", {"loopback.py": engine_images.middleware()}, LOOPBACK)
+            )
         host = [WORKLOADS, *cri.host_directories()]
         mounts += [
             Mount(container_path="/check" if path == WORKLOADS else path, host_path=path, readonly=True)

@@ -32,7 +32,11 @@ Question = tuple[str, dict[str, Any]]
 
 def without_logprobs(question: Question) -> dict[str, Any]:
     """The body as most clients send it."""
-    return {name: value for name, value in question[1].items() if "logprob" not in name and "tokens_as" not in name}
+    return {
+        name: value
+        for name, value in question[1].items()
+        if "logprob" not in name and "tokens_as" not in name
+    }
 
 
 def of_vllm(body: bytes) -> dict[str, Any]:

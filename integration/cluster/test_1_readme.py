@@ -49,7 +49,9 @@ def test_a_pod_starts_cold_and_the_next_one_is_restored(cluster: Cluster) -> Non
 
     cluster.kubectl("apply", "-f", path)
     wait_until(
-        lambda: "captured" in cluster.run("glowplug", "history", "--captures").stdout, COMES_WITHIN_S, "the capture"
+        lambda: "captured" in cluster.run("glowplug", "history", "--captures").stdout,
+        COMES_WITHIN_S,
+        "the capture",
     )
     assert outcomes()[-1].startswith("cold:no-checkpoint")
     cluster.kubectl("delete", "-f", path, "--grace-period=1")  # its server has no handler for SIGTERM

@@ -91,7 +91,9 @@ def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
     cluster.apply({**keys, "metadata": {"name": "node-keys", "namespace": SYSTEM}})
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
     at_work = ("systemctl", "is-active", "--quiet", "glowplug-setup")
-    wait_until(lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer at work")
+    wait_until(
+        lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer at work"
+    )
     cluster.kubectl("delete", "pod", "-n", SYSTEM, "--all", "--grace-period=0", "--force")
 
     def ready() -> bool:

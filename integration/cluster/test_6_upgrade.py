@@ -82,7 +82,10 @@ def switch(cluster: Cluster, runtime: str, agent: str) -> None:
 
 def alive(cluster: Cluster, namespace: str, app: str, pods: list[Any]) -> None:
     """The same containers, which answer and take an exec; there may be more by now."""
-    now = {pod["metadata"]["name"]: pod for pod in cluster.ready(namespace, app, len(cluster.pods(namespace, app)))}
+    now = {
+        pod["metadata"]["name"]: pod
+        for pod in cluster.ready(namespace, app, len(cluster.pods(namespace, app)))
+    }
     for pod in pods:
         name = pod["metadata"]["name"]
         assert container_of(now[name]) == container_of(pod)
@@ -140,7 +143,9 @@ def test_a_key_of_an_older_version_stops_it_before_anything_is_switched(cluster:
     node.write(cluster.machine, CONFIG, f"{kept}captures_at_once = 2\n")
     try:
         done = cluster.run("/bin/bash", f"{REPOSITORY}/hack/bootstrap-node.sh", check=False, online=True)
-        assert done.returncode == 1 and "captures_at_once: is called max_concurrent_captures now" in done.stderr
+        assert (
+            done.returncode == 1 and "captures_at_once: is called max_concurrent_captures now" in done.stderr
+        )
         assert current(cluster) == this and answers(cluster)
     finally:
         node.write(cluster.machine, CONFIG, kept)

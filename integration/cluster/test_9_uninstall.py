@@ -13,7 +13,9 @@ def test_an_uninstall_waits_for_pods_and_leaves_the_file_as_it_was(cluster: Clus
     refused = cluster.run("glowplug", "node", "uninstall", check=False)
     assert refused.returncode == 1 and namespace in refused.stderr
     cluster.scale(namespace, "app", 0)
-    wait_until(lambda: not cluster.get("pods", "-A")["items"], COMES_WITHIN_S, "no pods of this test or of others")
+    wait_until(
+        lambda: not cluster.get("pods", "-A")["items"], COMES_WITHIN_S, "no pods of this test or of others"
+    )
     done = cluster.run("glowplug", "node", "uninstall")
     assert "took the handler glowplug out" in done.stdout
     assert cluster.run("cat", CONFIG).stdout == original

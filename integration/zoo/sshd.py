@@ -20,7 +20,9 @@ def plant(container: Container, token: str) -> None:
 
 def found(container: Container, token: str) -> bool:
     shell(container, "echo 'echo $tokens' >/run/lines")
-    wait_until(lambda: token in run(container, "cat", "/run/said").split(), WITHIN_S, "the remote shell's answer")
+    wait_until(
+        lambda: token in run(container, "cat", "/run/said").split(), WITHIN_S, "the remote shell's answer"
+    )
     return True
 
 

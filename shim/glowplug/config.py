@@ -88,7 +88,9 @@ class Config:
 
 def limits(config: Config) -> Limits:
     """What the store may take, as configured."""
-    return Limits(config.cache_limit_bytes, min_free(config), config.cache_max_age_s, config.keep_per_workload)
+    return Limits(
+        config.cache_limit_bytes, min_free(config), config.cache_max_age_s, config.keep_per_workload
+    )
 
 
 def min_free(config: Config) -> int:

@@ -30,7 +30,9 @@ def test_a_restore_is_an_event_an_annotation_and_an_open_gate(server: ApiServer,
     assert event["source"] == {"component": "glowplug", "host": "node-1"}
 
 
-def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(server: ApiServer, reported: Reported) -> None:
+def test_a_cold_start_leaves_the_gate_shut_and_a_capture_opens_it(
+    server: ApiServer, reported: Reported
+) -> None:
     pod = server.pod("web", gate=CAPTURED)
     reported.report(COLD, {**WEB, "container": "side", "outcome": "cold:off", "detail": "off"})
     until(lambda: pod["metadata"]["annotations"].get(OUTCOME) == "main=cold:no-checkpoint,side=cold:off")
@@ -105,7 +107,9 @@ def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, reported:
     assert OUTCOME not in pod["metadata"]["annotations"]
 
 
-def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(server: ApiServer, reported: Reported) -> None:
+def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(
+    server: ApiServer, reported: Reported
+) -> None:
     reported.report(
         RESTORED, AWAKE, {"outcome": "restored"}, {"event": "exit", "ran_s": 3}, {**WEB, "outcome": "what"}
     )

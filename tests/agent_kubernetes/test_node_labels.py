@@ -68,7 +68,9 @@ def test_a_repair_is_an_event_on_the_node(server: ApiServer, reported: Reported)
     assert len(server.events) == 1
 
 
-def test_a_restored_engine_that_still_sleeps_keeps_the_gate_shut(server: ApiServer, reported: Reported) -> None:
+def test_a_restored_engine_that_still_sleeps_keeps_the_gate_shut(
+    server: ApiServer, reported: Reported
+) -> None:
     pod = server.pod("web", gate=CAPTURED)
     reported.report(RESTORED, {**AWAKE, "result": "failed", "detail": "no"})
     until(lambda: len(server.events) == 2)
@@ -85,7 +87,9 @@ def test_a_container_that_nobody_captures_has_no_event_of_its_cold_start(
 
 
 @pytest.mark.parametrize("result", ["done", "none"])
-def test_a_restored_engine_that_is_awake_opens_the_gate(server: ApiServer, reported: Reported, result: str) -> None:
+def test_a_restored_engine_that_is_awake_opens_the_gate(
+    server: ApiServer, reported: Reported, result: str
+) -> None:
     pod = server.pod("web", gate=CAPTURED)
     reported.report({**WEB, "event": "after-restore", "result": result})
     until(lambda: condition(pod))

@@ -47,7 +47,9 @@ def test_what_one_object_alone_meets_holds_up_nobody(
     until(lambda: ROUNDS_END in server.requests)
     pod = server.pod("web", gate=CAPTURED)
     server.fails_for = "/namespaces/theirs/"
-    reported.report(*({**one, "namespace": where} for where in ("theirs", "models") for one in (RESTORED, AWAKE)))
+    reported.report(
+        *({**one, "namespace": where} for where in ("theirs", "models") for one in (RESTORED, AWAKE))
+    )
     until(lambda: condition(pod))
     until(lambda: reported.counted.count("failed") == 3)
     assert reported.counted.count("written") == 3
@@ -79,7 +81,9 @@ def test_no_rights_are_said_once_and_cost_nothing_else(
     assert "the-agent-s-own-token" not in caplog.text
 
 
-def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(server: ApiServer, reported: Reported) -> None:
+def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(
+    server: ApiServer, reported: Reported
+) -> None:
     """With a kubelet's own rights no pod can be annotated; all else is written."""
     until(lambda: ROUNDS_END in server.requests)
     server.pod("web", gate=CAPTURED)

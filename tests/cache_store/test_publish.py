@@ -159,7 +159,9 @@ def test_a_manifest_of_a_newer_version_is_kept_and_found_for_its_facts(store: St
     assert store.verify(name) == []
 
 
-def test_a_draft_whose_lock_somebody_took_first_is_another_s(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_whose_lock_somebody_took_first_is_another_s(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who looks for dead drafts may see a new one before its maker has locked it, and throws it away."""
     try_lock, refused = locking.try_lock, list[str]()
 

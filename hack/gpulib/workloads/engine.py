@@ -194,7 +194,9 @@ def main() -> None:
     library = ctypes.CDLL(LIBRARY) if LIBRARY else None
     time.sleep(float(os.environ.get("ENGINE_LOADS_S", "4")))  # what a restore has to be faster than
     compile_once()
-    ThreadingHTTPServer(("0.0.0.0", 8000), handler(Engine(int(os.environ.get("ENGINE_GPUS", "1"))))).serve_forever()
+    ThreadingHTTPServer(
+        ("0.0.0.0", 8000), handler(Engine(int(os.environ.get("ENGINE_GPUS", "1"))))
+    ).serve_forever()
     del library
 
 

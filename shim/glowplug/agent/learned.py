@@ -109,7 +109,10 @@ class Learned:
         if not self._backs_off:
             return None
         with self._lock:
-            for known, whose in ((self._workloads.get(workload), "of this workload"), (self._node, "on this node")):
+            for known, whose in (
+                (self._workloads.get(workload), "of this workload"),
+                (self._node, "on this node"),
+            ):
                 if known is not None and now < known.no_restore_before:
                     left = _duration(known.no_restore_before - now)
                     return f"restores {whose} failed ({known.why}): the next one is tried in {left}"
@@ -159,11 +162,16 @@ class Learned:
         with self._lock:
             if not self._unsaved:
                 return
-            plain = {"format": FORMAT, "workloads": {name: asdict(one) for name, one in self._workloads.items()}}
+            plain = {
+                "format": FORMAT,
+                "workloads": {name: asdict(one) for name, one in self._workloads.items()},
+            }
             self._unsaved = False
         try:
             aside = f"{self._path}.new"
-            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            with open(
+                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w"
+            ) as file:
                 json.dump(plain, file)
             os.rename(aside, self._path)
         except OSError as error:

@@ -40,7 +40,7 @@ class Held:
 
     @property
     def namespace(self) -> str:
-        """"" for all of which it is not known."""
+        """The "" for all of which it is not known."""
         return self.workload[0] if self.workload else ""
 
     @property

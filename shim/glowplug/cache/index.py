@@ -89,7 +89,11 @@ class Index:
                 for one in self._entries.values()
                 if (one.namespace, one.image, one.container) == (namespace, image, container)
             ]
-        return None if any(one.rules in (None, rules) for one in found) else next(iter(_newest_first(found)), None)
+        return (
+            None
+            if any(one.rules in (None, rules) for one in found)
+            else next(iter(_newest_first(found)), None)
+        )
 
     def all(self) -> list[Entry]:
         """All checkpoints of the store, the newest first."""

@@ -191,7 +191,9 @@ class Writer:
         """The index, and all of it on the disk. Raises CacheError where the names are too many."""
         text = jsontext.dumps({"directories": self._directories, "files": self._files}).encode()
         if len(text) > LONGEST_INDEX:
-            raise CacheError(f"the names of a compile cache take {len(text)} bytes, at most {LONGEST_INDEX} are kept")
+            raise CacheError(
+                f"the names of a compile cache take {len(text)} bytes, at most {LONGEST_INDEX} are kept"
+            )
         self._write(text + b"%016x%08x" % (len(text), zlib.crc32(text)))
         os.fsync(self._descriptor)
 

@@ -14,7 +14,7 @@ from glowplug import paths
 
 
 def uid(namespace: str) -> str:
-    """"" where nobody says."""
+    """Empty where nobody says."""
     try:
         with open(paths.namespaces(), "rb") as file:
             found = json.load(file)

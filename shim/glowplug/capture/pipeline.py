@@ -57,6 +57,7 @@ from glowplug.registry import fleet
 if TYPE_CHECKING:
     pass
 
+
 def run(config: Config, request: Request, report: Report) -> Result:
     """Capture; the result of it. Raises UsageError (nothing was touched) or another GlowplugError.
 
@@ -176,9 +177,7 @@ def freeze(work: Work) -> None:
         work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
         work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
-        work.state = state.read(
-            found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings
-        )
+        work.state = state.read(found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings)
         travelling = volumes.carried_by(found.bundle, work.found)
         wanted = links.of(found, f"{into}/images", travelling)
         work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))

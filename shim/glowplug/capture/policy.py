@@ -114,7 +114,9 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     asked: When = found.get(CAPTURE, when) or default
     is_ready = found.get(READY, ready)
     _require_one_s_port(facts, is_ready)
-    found.get(RESTORED_SIGNAL, signal_number)  # the runtime's (restore/announce.py); a wrong one is reported here
+    found.get(
+        RESTORED_SIGNAL, signal_number
+    )  # the runtime's (restore/announce.py); a wrong one is reported here
     found.get(trial.TRIAL, trial.policy)  # the capture's
     found.get(compile_cache.NAME, compile_cache.parse)
     return Policy(
@@ -257,7 +259,9 @@ def _preset(found: _Annotations, known: Presets) -> engines.Preset | None:
     ways, port = named
     preset = ways.get(how)
     if preset is None:
-        raise BadAnnotation(f"{OWN_ANNOTATIONS}{WEIGHTS}: the preset of its engine has {', '.join(ways)} alone")
+        raise BadAnnotation(
+            f"{OWN_ANNOTATIONS}{WEIGHTS}: the preset of its engine has {', '.join(ways)} alone"
+        )
     return replace(preset, port=port) if port else preset
 
 

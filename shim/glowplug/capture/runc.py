@@ -125,9 +125,7 @@ class Runc:
                 timeout=DEADLINE_S,
             )
         except FileNotFoundError:
-            raise RuncError(
-                f"runc is not at {self.program}: set `runc` in the configuration"
-            ) from None
+            raise RuncError(f"runc is not at {self.program}: set `runc` in the configuration") from None
         except subprocess.TimeoutExpired:
             raise RuncError(f"runc {arguments[0]} was not done after {DEADLINE_S:g} s") from None
         if done.returncode != 0:

@@ -144,9 +144,7 @@ def _locked(path: str, container: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise UsageError(
-            f"can't capture container {container}: a capture of it is under way"
-        ) from None
+        raise UsageError(f"can't capture container {container}: a capture of it is under way") from None
     return fd
 
 
@@ -155,7 +153,9 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
         return containerd.container(request.container_id)
     found = containerd.find(request.namespace, request.pod, request.container)
     if not found:
-        raise UsageError(f"expected a running container, but there is none of {_named(request)}: see `crictl ps`")
+        raise UsageError(
+            f"expected a running container, but there is none of {_named(request)}: see `crictl ps`"
+        )
     if len(found) > 1:
         names = sorted(record.cri.container_name for record in found if record.cri)
         what = "name one" if len(set(names)) > 1 else "a pod of that name is on its way out, try again"
@@ -175,7 +175,9 @@ def upper_of(containerd: Containerd, record: ContainerRecord) -> str:
         for option in mount.options:
             if option.startswith("upperdir="):
                 return option.removeprefix("upperdir=")
-    raise ContainerdError(f"expected container {record.id} on an overlay with an upper directory, but there is none")
+    raise ContainerdError(
+        f"expected container {record.id} on an overlay with an upper directory, but there is none"
+    )
 
 
 def _open_for_writing(subject: Subject) -> set[str]:

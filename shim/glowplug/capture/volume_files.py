@@ -152,9 +152,7 @@ class Volume:
     def _open(self, path: str, flags: int) -> int:
         resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
         # With NO_SYMLINKS the last name may still be one where it is opened as such (openat2(2), O_PATH | O_NOFOLLOW).
-        return openat2(
-            self._root, path, flags, 0, resolve if self._follow else resolve | RESOLVE_NO_SYMLINKS
-        )
+        return openat2(self._root, path, flags, 0, resolve if self._follow else resolve | RESOLVE_NO_SYMLINKS)
 
 
 def refuse_special(path: str, mode: int) -> None:

@@ -40,7 +40,9 @@ def staying(bundle: BundleFacts, found: Judgement) -> list[str]:
     """Where volumes are mounted that do not travel, and whose files are not compared by their content."""
     compared = (mounts.CONTENT, mounts.SERVICE_ACCOUNT, "kernel", "image")
     listed = found.files.mounts(bundle)
-    return [mount.destination for mount in listed if mount.kind == mounts.IDENTITY and mount.how not in compared]
+    return [
+        mount.destination for mount in listed if mount.kind == mounts.IDENTITY and mount.how not in compared
+    ]
 
 
 def bytes_of(carried_mounts: Iterable[Classified]) -> int:

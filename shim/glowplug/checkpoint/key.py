@@ -340,7 +340,9 @@ def _hook(asked: _Asked, hook: dict[str, object]) -> dict[str, object]:
 
 def _settings(asked: _Asked) -> Value:
     """Rule 6.2."""
-    return {name: asked.keyed("setting", name, value) for name, value in settings.counting(asked.bundle).items()}
+    return {
+        name: asked.keyed("setting", name, value) for name, value in settings.counting(asked.bundle).items()
+    }
 
 
 def _extras(asked: _Asked) -> Value:

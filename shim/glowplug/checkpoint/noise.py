@@ -229,7 +229,9 @@ _JSON_FORMS: tuple[dict[str, Any], ...] = tuple(
     for separators, indent in (((",", ":"), None), ((", ", ": "), None), ((",", ": "), 2), ((",", ": "), 4))
     for is_ascii in (False, True)
 )
-_NAMING = frozenset(("name", "id", "uid", "hostname", "stringvalue"))  # what they are of, the field around them says
+_NAMING = frozenset(
+    ("name", "id", "uid", "hostname", "stringvalue")
+)  # what they are of, the field around them says
 
 
 def _cleaned(sandbox: SandboxFacts, name: str, value: object) -> object:

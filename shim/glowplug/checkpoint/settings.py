@@ -27,7 +27,16 @@ NEUTRAL = frozenset(
 
 # Those that may name a container: glowplug.dev/ready.server.
 PER_CONTAINER = frozenset(
-    ("after-restore", "before-capture", "canary", "canary-body", "compile-cache", "engine", "ready", "weights")
+    (
+        "after-restore",
+        "before-capture",
+        "canary",
+        "canary-body",
+        "compile-cache",
+        "engine",
+        "ready",
+        "weights",
+    )
 )
 
 # What a manifest may hold in the open.

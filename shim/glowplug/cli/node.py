@@ -160,9 +160,7 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
     if kept is None:
         return
     if not unused:
-        raise NodeError(
-            "can't purge: pods of the handler may run, which need it: end them first"
-        )
+        raise NodeError("can't purge: pods of the handler may run, which need it: end them first")
     for line in purged.purge(kept.cache, chosen.prefix):
         screen.line(line)
 

@@ -68,7 +68,9 @@ def warm(
                 row: dict[str, object] = {"tag": tag, "checkpoint": found.config.checkpoint, "result": result}
             except RegistryMiss as error:
                 row = {"tag": tag, "checkpoint": None, "result": error.slug, "detail": str(error)}
-            except GlowplugError as error:  # of one artifact: a disk that is full, a key that this node has not
+            except (
+                GlowplugError
+            ) as error:  # of one artifact: a disk that is full, a key that this node has not
                 failed.append(str(error))
                 row = {"tag": tag, "checkpoint": None, "result": "failed", "detail": str(error)}
             said.append(row)

@@ -36,7 +36,9 @@ def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, 
         )
     strange = sorted(minors - set(known))
     if strange:
-        raise HostError(f"expected a GPU in NVML for each device node, but there is none for /dev/nvidia{strange[0]}")
+        raise HostError(
+            f"expected a GPU in NVML for each device node, but there is none for /dev/nvidia{strange[0]}"
+        )
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 
 

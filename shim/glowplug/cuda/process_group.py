@@ -180,7 +180,9 @@ class ProcessGroup:
                 self._workers.pop(pid).end()
         lacking = [f"{pid}: {others[pid]}" for pid in expected or () if pid in others]
         if lacking:
-            raise CudaError("expected CUDA in every process that had it, but there is none in " + "; ".join(lacking))
+            raise CudaError(
+                "expected CUDA in every process that had it, but there is none in " + "; ".join(lacking)
+            )
         return others
 
     def states(self, timeout: float) -> dict[int, str]:

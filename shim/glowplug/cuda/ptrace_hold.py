@@ -165,7 +165,9 @@ def _wait(tid: int) -> int | None:
     try:
         found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError as error:
-        raise CudaError(f"expected thread {tid} held by this thread, but it is not traced: {error}") from error
+        raise CudaError(
+            f"expected thread {tid} held by this thread, but it is not traced: {error}"
+        ) from error
     if not found:
         return None
     if not os.WIFSTOPPED(status):

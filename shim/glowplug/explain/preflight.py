@@ -60,7 +60,11 @@ def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbo
     own = key.workload_key(_bundle(wanted), "", sandbox, {}, salt).parts
     parts = copy.deepcopy(kept.key.parts)
     parts["salt"], parts["settings"], parts["rules"] = own["salt"], own["settings"], own["rules"]
-    undetermined = [*_image(kept, wanted), *_expect_args(parts, own, wanted), *_expect_env(parts, own, wanted)]
+    undetermined = [
+        *_image(kept, wanted),
+        *_expect_args(parts, own, wanted),
+        *_expect_env(parts, own, wanted),
+    ]
     undetermined += _expect_mounts(parts, wanted)
     if wanted.runtime_class not in ("", RUNTIME_CLASS):
         undetermined.append(f"whether the RuntimeClass {wanted.runtime_class} has Glowplug's handler")
@@ -158,7 +162,9 @@ def _expect_args(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[s
 def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[str]:
     captured, given = _table(parts.get("env")), _table(own["env"])
     # A placeholder stands for a fact of the pod, which a manifest can't hold.
-    reported = {name: value for name, value in given.items() if not str(captured.get(name, "")).startswith("<")}
+    reported = {
+        name: value for name, value in given.items() if not str(captured.get(name, "")).startswith("<")
+    }
     parts["env"] = {**captured, **reported}
     by_reference = [name for name in wanted.undetermined_env if name in captured]
     missing = [name for name in wanted.undetermined_env if name not in captured]

@@ -241,7 +241,9 @@ def _mapped_for_writing(pid: int) -> set[str]:
     found: set[str] = set()
     try:
         with open(f"/proc/{pid}/maps", errors="surrogateescape") as lines:
-            written = [line.split(None, 5) for line in lines if line.split(None, 2)[1].startswith(("rw", "-w"))]
+            written = [
+                line.split(None, 5) for line in lines if line.split(None, 2)[1].startswith(("rw", "-w"))
+            ]
     except OSError:
         return found
     for span, permissions, _, _, inode, *_ in written:

@@ -152,7 +152,9 @@ def mount_again(recipe: Recipe) -> None:
         _allow_volatile_again(str(recipe["workdir"]))
     try:
         directory = str(recipe.get("directory") or "/")
-        syscalls.mount_from(directory, str(recipe["source"]), target, "overlay", int(recipe["flags"]), options)
+        syscalls.mount_from(
+            directory, str(recipe["source"]), target, "overlay", int(recipe["flags"]), options
+        )
     except OSError as error:
         raise LayerError(f"can't mount the rootfs {target} again: {error}") from error
 
@@ -253,7 +255,9 @@ def _is_snapshot(path: str) -> bool:
 def _directory(settings: dict[str, str | None], name: str, target: str) -> str:
     directory = _unescape(settings.get(name) or "")
     if not directory.startswith("/") or not os.path.isdir(directory):
-        raise LayerError(f"the rootfs {target} has {directory!r} as {name}, an absolute directory was expected")
+        raise LayerError(
+            f"the rootfs {target} has {directory!r} as {name}, an absolute directory was expected"
+        )
     return directory
 
 

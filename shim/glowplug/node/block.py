@@ -36,7 +36,9 @@ def without(text: bytes, handler: str) -> bytes:
         stop += len(end)
         text = text[: _from(text, start, stop)] + text[stop:]
     if end.rstrip() in text:
-        raise NodeError(f"expected a BEGIN before the line '{end.decode().strip()}', but there is none: {_MEND}")
+        raise NodeError(
+            f"expected a BEGIN before the line '{end.decode().strip()}', but there is none: {_MEND}"
+        )
     return text
 
 

@@ -44,9 +44,7 @@ def connect(namespace: str, addresses: Iterable[str], port: int, until: float) -
     raise refused
 
 
-def made_in(
-    namespace: str, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0
-) -> socket.socket:
+def made_in(namespace: str, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
     """A socket of that network namespace file. Raises OSError, HostError for the one that this process is in."""
     made: list[socket.socket] = []
     failed: list[OSError | HostError] = []

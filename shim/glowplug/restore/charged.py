@@ -47,7 +47,9 @@ def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
     finally:
         os.close(hear)
     if status != 0:
-        raise LayerError(said.decode(errors="replace") or f"the process that wrote it ended with status {status}")
+        raise LayerError(
+            said.decode(errors="replace") or f"the process that wrote it ended with status {status}"
+        )
 
 
 def enter(cgroups_path: str, systemd: bool) -> bool:

@@ -78,7 +78,12 @@ def run(
 
 
 def _become(
-    arguments: list[str], stdio: tuple[int, int, int], env: Mapping[str, str], record: str, any_cpu: bool, parent: int
+    arguments: list[str],
+    stdio: tuple[int, int, int],
+    env: Mapping[str, str],
+    record: str,
+    any_cpu: bool,
+    parent: int,
 ) -> "NoReturn":
     """In the child: run the program."""
     try:

@@ -116,7 +116,10 @@ def _socket(one: State, fd: int) -> None:
         refused.append("TCP_CONGESTION")
     if refused and not _is_closed(fd):
         raise ValueError(f"process {one['pid']}, descriptor {one['fd']}: {', '.join(refused)} can't be set")
-    if "SO_REUSEPORT" in one.get("options", {}) and socket_state.tcp_state(fd) == socket_state.TCP_ESTABLISHED:
+    if (
+        "SO_REUSEPORT" in one.get("options", {})
+        and socket_state.tcp_state(fd) == socket_state.TCP_ESTABLISHED
+    ):
         socket_state.measure_segments_anew(fd, of)
     if one.get("has_unacknowledged"):  # see criu/tcp_queues.py
         socket_state.try_again_soon(fd)

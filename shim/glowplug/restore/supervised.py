@@ -84,12 +84,9 @@ def _failure(said: Result, late: bool, status: int | None) -> Failure | None:
     if status == 0 and said.ended and not said.detail:
         return None
     if late:
-        return Failure(
-            "deadline", f"the step {said.step} was not done when the time for a restore was over"
-        )
+        return Failure("deadline", f"the step {said.step} was not done when the time for a restore was over")
     if said.ended:
         return Failure(said.step, said.detail)
     if status is not None and status < 0:
         return Failure("killed", f"signal {-status} ended the restore in its step {said.step}")
     return Failure(said.step or "killed", f"the restore ended with status {status} and gave no reason")
-

@@ -76,7 +76,9 @@ def _runs_whole(left: Attempt) -> bool:
     if opened is None or not process_life.is_running(*opened):
         return False
     state = paths.runc_state(left.facts.root, left.id)
-    if not os.path.exists(f"{state}/state.json") or not os.path.exists(paths.marker(left.facts.root, left.id)):
+    if not os.path.exists(f"{state}/state.json") or not os.path.exists(
+        paths.marker(left.facts.root, left.id)
+    ):
         return False
     runc = attempt.read_process(left.runc_record)
     if runc and not process_life.end(*runc, CRIU_ENDS_S):

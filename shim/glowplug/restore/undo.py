@@ -134,7 +134,9 @@ def remove_files(left: Attempt, left_s: float) -> None:
         _remove(left.facts.bundle)
 
 
-def _try(step: "Callable[[Attempt, float], None]", left: Attempt, left_s: float, remaining: list[str]) -> None:
+def _try(
+    step: "Callable[[Attempt, float], None]", left: Attempt, left_s: float, remaining: list[str]
+) -> None:
     """A step whose failure harms no create: the next one is taken all the same."""
     try:
         step(left, left_s)

@@ -129,9 +129,7 @@ def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, objec
         return {}
 
 
-def _compile_cache(
-    directory: str, facts: bundle.BundleFacts, answer: dict[str, object]
-) -> dict[str, object]:
+def _compile_cache(directory: str, facts: bundle.BundleFacts, answer: dict[str, object]) -> dict[str, object]:
     """What the container's cold start finds of an earlier one, put there (give_compile_cache.give)."""
     pack = answer.get("compile_cache")
     if not isinstance(pack, str):
@@ -143,4 +141,6 @@ def _compile_cache(
 
 def _is_placed(command: Command, cgroups_path: str) -> bool:
     """An absolute path, or for systemd `slice:prefix:name` (runc, docs/systemd.md)."""
-    return cgroups_path.startswith("/") or ("systemd-cgroup" in command.flags and cgroups_path.count(":") == 2)
+    return cgroups_path.startswith("/") or (
+        "systemd-cgroup" in command.flags and cgroups_path.count(":") == 2
+    )

@@ -44,9 +44,7 @@ def run(
         refused.left_behind = left_behind
         return RUNC, refused
     resolved_s = _since(began)
-    trial = attempt.begin(
-        own.facts(runc, command, facts, plan.cache, plan.checkpoint, plan.compile_cache)
-    )
+    trial = attempt.begin(own.facts(runc, command, facts, plan.cache, plan.checkpoint, plan.compile_cache))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
     work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until + GRACE_S, new_keyring)

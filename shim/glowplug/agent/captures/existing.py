@@ -23,7 +23,9 @@ def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> s
     for one in judged:
         if one.verdict.exact and {reason.slug for reason in one.verdict.reasons} <= PASSING:
             return f"checkpoint {one.id} is of the same workload"
-    quarantined = [one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)]
+    quarantined = [
+        one for one in judged if any(reason.slug == "quarantined" for reason in one.verdict.reasons)
+    ]
     if len(quarantined) >= QUARANTINED_LIMIT:
         raise CaptureRefused(
             "quarantined",

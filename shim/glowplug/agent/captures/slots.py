@@ -23,7 +23,9 @@ def taken(slots: int, within_s: float = WITHIN_S) -> Iterator[None]:
     until = time.monotonic() + within_s
     while (lock := _free(slots)) is None:
         if time.monotonic() >= until:
-            raise CaptureRefused("slot", f"all {slots} slots were taken for {within_s:g} s (max_concurrent_captures)")
+            raise CaptureRefused(
+                "slot", f"all {slots} slots were taken for {within_s:g} s (max_concurrent_captures)"
+            )
         time.sleep(LOOK_EVERY_S)
     try:
         yield

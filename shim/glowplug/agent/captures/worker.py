@@ -87,7 +87,11 @@ def run(task: Task) -> dict[str, object]:
         answer = _not_captured(task, GlowplugError(str(error)), errors)
     else:
         capture_outcome.captured(result, "agent", task.pod_uid, errors)
-        answer = {"result": capture_outcome.CAPTURED, "checkpoint": result.checkpoint, "pause_s": result.pause_s}
+        answer = {
+            "result": capture_outcome.CAPTURED,
+            "checkpoint": result.checkpoint,
+            "pause_s": result.pause_s,
+        }
     if task.end and answer.get("passing") is not True:
         journal.step("end")
         _end(task, answer)

@@ -63,7 +63,9 @@ class Parts:
         try:
             judged.decide(candidate.id)
         except OSError as error:
-            log.warning("container %s: the next agent will decide on its capture again: %s", candidate.id, error)
+            log.warning(
+                "container %s: the next agent will decide on its capture again: %s", candidate.id, error
+            )
 
     def end_if_wanted(self, candidate: Candidate, when: When, *, captured: bool = True) -> None:
         """Of a pod that is there to be captured once: its work is done, or can't be. Raises ContainerdError."""

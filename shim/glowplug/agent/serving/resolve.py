@@ -83,7 +83,11 @@ class Resolver:
         """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
         known = judged.of(record.id)
         # What could not be known in time, on a busy node, may be known now.
-        if known is not None and not known.key.unknown and known.spec == judgements.spec_hash(self._salt, spec):
+        if (
+            known is not None
+            and not known.key.unknown
+            and known.spec == judgements.spec_hash(self._salt, spec)
+        ):
             return known
         chosen = is_chosen(facts, self._config.capture_default_scope)
         extras = presets.extras(self._config.presets, facts)
@@ -91,12 +95,12 @@ class Resolver:
         try:
             judged.keep(made)
         except OSError as error:
-            log.error("the judgement of container %s can't be kept, so it is not captured: %s", record.id, error)
+            log.error(
+                "the judgement of container %s can't be kept, so it is not captured: %s", record.id, error
+            )
         return made
 
-    def judge(
-        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
-    ) -> Answer:
+    def judge(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
         """The answer for a container that is about to be started. `config`: what `spec` was read from.
 
         `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
@@ -107,9 +111,7 @@ class Resolver:
         pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer
 
-    def _judge(
-        self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts
-    ) -> Answer:
+    def _judge(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         ingest.take_in(self._store, self._history)
@@ -139,7 +141,9 @@ class Resolver:
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
         if not chosen.verdict.exact and self._is_renewed(record, spec, found):
-            return _miss("limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits")
+            return _miss(
+                "limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits"
+            )
         return {**self._plan(spec, chosen, why), "device_map": device_map}
 
     def _is_renewed(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
