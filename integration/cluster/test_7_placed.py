@@ -131,10 +131,8 @@ def test_what_is_counted(cluster: Cluster, namespace: str) -> None:
 
     def counted() -> dict[str, float]:
         lines = cluster.run("/usr/bin/python3", "-c", _METRICS).stdout.splitlines()
-        return {
-            name: float(value)
-            for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")
-        }
+        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
 
     expected = {
         'glowplug_starts_total{outcome="restored",reason=""}': 1.0,
