@@ -24,8 +24,8 @@ SCRATCH = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
 pytestmark = pytest.mark.usefixtures("reports")
 
 
-def test_a_deployment(cluster: Cluster, namespace: str) -> None:
-    """ConfigMap, Secret, Service, token, downward API, emptyDir, probes, gate: outcome, Events, exec, logs."""
+def everything(namespace: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A ConfigMap, a Secret and a Service, and a pod that has all of them and more."""
     things: list[dict[str, Any]] = [
         {"kind": "ConfigMap", "data": {"message": "hello one"}},
         {"kind": "Secret", "stringData": {"password": "s3cret"}},
@@ -48,7 +48,13 @@ def test_a_deployment(cluster: Cluster, namespace: str) -> None:
         ],
     )
     volumes = [{"name": "config", "configMap": {"name": "app"}}, {"name": "scratch", "emptyDir": {}}]
-    cluster.apply(*things, deployment(namespace, "app", pod_template("app", [container], volumes=volumes)))
+    return things, pod_template("app", [container], volumes=volumes)
+
+
+def test_a_deployment(cluster: Cluster, namespace: str) -> None:
+    """ConfigMap, Secret, Service, token, downward API, emptyDir, probes, gate: outcome, Events, exec, logs."""
+    things, pod = everything(namespace)
+    cluster.apply(*things, deployment(namespace, "app", pod))
     first = cluster.ask(cluster.ready(namespace, "app")[0])
     assert cluster.outcomes(namespace, "app") == ["server=cold:no-checkpoint"]
 

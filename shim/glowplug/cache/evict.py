@@ -40,7 +40,7 @@ class Held:
 
     @property
     def namespace(self) -> str:
-        """The "" for all of which it is not known."""
+        """Empty for all of which it is not known."""
         return self.workload[0] if self.workload else ""
 
     @property
