@@ -33,12 +33,17 @@ def found(container: Container, token: str) -> bool:
 PROGRAM = Program(
     name="rabbitmq",
     packages=("rabbitmq-server", "amqp-tools"),
-    command=("rabbitmq-server",),
+    command=(
+        "setpriv",
+        "--reuid=rabbitmq",
+        "--regid=rabbitmq",
+        "--init-groups",
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    ),
     state="a message of a durable queue",
     healthy=healthy,
     plant=plant,
     found=found,
-    users=2,
     env={"RABBITMQ_NODENAME": "rabbit@localhost", "HOME": "/var/lib/rabbitmq"},
     slow=True,
 )
