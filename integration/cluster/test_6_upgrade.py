@@ -146,9 +146,9 @@ def test_a_key_of_an_older_version_stops_it_before_anything_is_switched(cluster:
         assert (
             done.returncode == 1 and "captures_at_once: is called max_concurrent_captures now" in done.stderr
         )
-        assert current(cluster) == this and answers(cluster)
     finally:
-        node.write(cluster.machine, CONFIG, kept)
+        node.write(cluster.machine, CONFIG, kept)  # which `glowplug status` reads, too
+    assert current(cluster) == this and answers(cluster)
 
 
 def test_installed_in_turn_over_restored_pods(cluster: Cluster, namespace: str, source: str) -> None:
