@@ -126,17 +126,17 @@ def test_one_that_backtracks_forever_elsewhere_is_looked_up_at_once(log: Path) -
     assert watch._cpu_s < logwatch.CPU_IN_ALL_S
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An expression that takes longer than it may."""
+def test_one_that_takes_too_long_ends_its_process_and_is_refused(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_text(line("up"))
+    assert found(LogWatch(str(log), "up"))
+    matcher = logwatch.MATCHERS._idle[-1]
     monkeypatch.setattr(logwatch, "CPU_S", 0.001)
-    return "(.{1,100}a){9}c"
-
-
-def test_one_that_takes_too_long_ends_its_process_and_is_refused(slow: str, log: Path) -> None:
     log.write_text(line("ab" * 30_000) * 4)
     with pytest.raises(UsageError, match="takes too long"):
-        found(LogWatch(str(log), slow, "hostile"))
+        found(LogWatch(str(log), "(.{1,100}a){9}c", "hostile"))
+    assert matcher._process.wait(10) == -signal.SIGPROF
 
 
 def test_it_is_refused_for_what_it_took_in_all(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
