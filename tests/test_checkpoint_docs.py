@@ -74,7 +74,7 @@ def test_every_other_reason_for_a_cold_start_is_explained() -> None:
     said = {"newer-manifest", "agent-bad-response"}
     for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py"):
         with open(f"{SOURCES}/{path}") as file:
-            said |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
+            said |= set(re.findall(r'(?:NoAnswer\(\s*"|_miss\(\s*"|"cold:)([a-z-]+)"', file.read()))
     assert {"no-agent", "agent-error", "internal-error", "container-restart", "observed"} <= said
     assert [slug for slug in sorted(said - NAMES) if f"`cold:{slug}`" not in text()] == []
 

@@ -22,7 +22,7 @@ def outcomes() -> set[str]:
     cold |= {slug for _, _, _, slug in verdict._STATE}
     for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py", "agent/learned.py"):
         with open(f"{test_checkpoint_docs.SOURCES}/{path}") as file:
-            cold |= set(re.findall(r'(?:NoAnswer\("|_miss\("|"cold:)([a-z-]+)"', file.read()))
+            cold |= set(re.findall(r'(?:NoAnswer\(\s*"|_miss\(\s*"|"cold:)([a-z-]+)"', file.read()))
     stages = {*fault.STAGES, *steps.NAMES} - NEVER_ALONE
     return {f"cold:{slug}" for slug in cold} | {f"fallback:{stage}" for stage in stages}
 
