@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
+from itertools import repeat
 
 from glowplug.checkpoint import mounts, noise, service_links, settings, which_gpu
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
@@ -69,7 +70,7 @@ class _Asked:
     @cached_property
     def env(self) -> dict[str, str]:
         """Each variable with its value; of one that is set more than once the last, and all are in `repeated`."""
-        return {name: value for name, _, value in (entry.partition("=") for entry in self.bundle.env)}
+        return {name: value for name, _, value in map(str.partition, self.bundle.env, repeat("="))}
 
     @cached_property
     def repeated(self) -> dict[str, list[str]]:

@@ -112,7 +112,10 @@ def table(where: str, value: object) -> dict[str, object]:
 
 def texts(where: str, value: object) -> tuple[str, ...]:
     """A list of text, in its order."""
-    return tuple(text(where, item) for item in _items(where, value))
+    items = _items(where, value)
+    if {*map(type, items)} == {str}:  # thousands of variables: no call of ours for each
+        return tuple(map(str, items))
+    return tuple(text(where, item) for item in items)
 
 
 def sorted_numbers(where: str, value: object) -> tuple[int, ...]:
