@@ -1,8 +1,10 @@
 """Apache: a master, processes of many threads each, a scoreboard that they share, locks between them."""
 
 from integration.pods import Container
+from integration.waiting import wait_until
 from integration.zoo.program import Program, run, shell
 
+RENEWED_WITHIN_S = 30.0
 COMMAND = ("apache2", "-f", "/zoo/apache.conf")
 
 
@@ -21,8 +23,26 @@ def plant(container: Container, token: str) -> None:
 def found(container: Container, token: str) -> bool:
     """The page is served, by the processes that a graceful restart makes anew as well."""
     served = container.get(f"/{token}", 80).decode().strip() == token
+    generation = status(container)["ParentServerMPMGeneration"]
     run(container, *COMMAND, "-k", "graceful")
+    wait_until(
+        lambda: is_renewed(container, generation), RENEWED_WITHIN_S, "new processes, and the old ones gone"
+    )
     return served and container.get(f"/{token}", 80).decode().strip() == token
+
+
+def is_renewed(container: Container, generation: str) -> bool:
+    now = status(container)
+    return now["ParentServerMPMGeneration"] != generation and (now["Processes"], now["Stopping"]) == (
+        "2",
+        "0",
+    )
+
+
+def status(container: Container) -> dict[str, str]:
+    """What mod_status says, by its names."""
+    lines = container.get("/status?auto", 80).decode().splitlines()
+    return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
 
 PROGRAM = Program(
