@@ -41,7 +41,8 @@ def test_a_restore_is_made_ready_only_where_the_agent_found_a_match(
 def test_a_restore_imports_nothing_slow_that_it_can_do_without(tmp_path: Path) -> None:
     found = imported(
         "from glowplug.runtime import create, restore_container\nfrom glowplug.restore import gpu\n"
-        "from glowplug.criu import fill, processes\nfrom glowplug.restore.at_gate import steps",
+        "from glowplug.criu import fill, processes\nfrom glowplug.restore.at_gate import steps\n"
+        "from glowplug.host import own_settings",
         tmp_path,
     )
     assert found & SLOW == set()

@@ -11,7 +11,6 @@ ptrace belongs to the thread that attached. Used by the runtime: standard librar
 import ctypes
 import errno
 import os
-import platform
 import signal
 import struct
 import time
@@ -36,7 +35,7 @@ _INSTRUCTION = b"\x0f\x05"
 
 def can_call() -> bool:
     """Whether this machine is one whose registers are known here."""
-    return platform.machine() == "x86_64"
+    return os.uname().machine == "x86_64"
 
 
 class Thread:
