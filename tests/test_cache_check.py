@@ -54,7 +54,11 @@ DAMAGES: dict[str, Callable[[str], None]] = {
 }
 
 
-def test_a_whole_checkpoint_passes_and_gives_its_manifest(store: Store) -> None:
+@pytest.mark.parametrize("worth_threads", [0, check._WORTH_THREADS])
+def test_a_whole_checkpoint_passes_and_gives_its_manifest(
+    store: Store, worth_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_WORTH_THREADS", worth_threads)
     name = published(store)
     manifest = check.check(store.root, name)
     assert manifest == json.loads(store.manifest(name))

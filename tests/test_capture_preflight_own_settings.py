@@ -129,7 +129,8 @@ def test_a_probe_that_fails_refuses_and_is_tried_again(monkeypatch: pytest.Monke
 
 @needs_root
 def test_another_architecture_is_noted_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    elsewhere = os.uname_result(("Linux", "node", "6.1.0", "#1", "aarch64"))
+    monkeypatch.setattr("os.uname", lambda: elsewhere)
     with running("") as pid:
         asked = tree(pid)
         assert list(own_settings.reported(asked)) == []

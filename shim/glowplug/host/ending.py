@@ -8,7 +8,6 @@ is no debugger of anybody's: that ties processes to threads.
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 import subprocess
@@ -67,7 +66,7 @@ def kill(pid: int) -> None:
 def main(pid: int) -> None:
     """Raises OSError where it can't be stopped or does not end."""
     thread = _stopped_thread(pid)
-    size, values, counter, instruction = _MACHINES[platform.machine()]
+    size, values, counter, instruction = _MACHINES[os.uname().machine]
     registers = ctypes.create_string_buffer(size)
     vector = _Iovec(ctypes.addressof(registers), size)
     ptrace.call(ptrace.PTRACE_GETREGSET, thread, _NT_PRSTATUS, ctypes.addressof(vector))

@@ -5,7 +5,7 @@ what it has (a filter that this program may not suspend, a machine whose registe
 """
 
 import ctypes
-import platform
+import os
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def reported(tree: Tree) -> Iterator[Refusal]:
         return
     if not thread_probe.can_call():
         tree.notes.append(
-            f"what processes set by Landlock and prctl(2), PR_SET_MDWE say, is not known on {platform.machine()}"
+            f"what processes set by Landlock and prctl(2), PR_SET_MDWE say, is not known on {os.uname().machine}"
         )
         return
     try:

@@ -3,7 +3,6 @@ are not as it takes all threads to be."""
 
 import ctypes
 import os
-import platform
 import time
 from collections.abc import Iterator
 
@@ -45,7 +44,7 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
         time.sleep(POLL_S)
         waiting = [(pid, thread) for pid, thread in waiting if _is_deaf(thread)]
     for pid, thread in waiting:
-        if _call(thread) in _VFORKS.get(platform.machine(), ()):
+        if _call(thread) in _VFORKS.get(os.uname().machine, ()):
             yield Refusal(
                 "in-vfork",
                 f"{named(pid)} waits in vfork(2) for its child, which neither executes a program nor ends: "
@@ -86,7 +85,7 @@ def apart(tree: Tree) -> Iterator[Refusal]:
 def _own(pid: int, thread: int) -> str:
     """What the thread does not share with its process; "" for nothing, and where it can't be compared."""
     for kind, what in _SHARED.items():
-        if _libc.syscall(_KCMP[platform.machine()], pid, thread, kind, 0, 0) > 0:
+        if _libc.syscall(_KCMP[os.uname().machine], pid, thread, kind, 0, 0) > 0:
             return what
     return "a namespace" if _may_unshare(pid) and _namespaces(pid) != _namespaces(thread) else ""
 
