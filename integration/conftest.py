@@ -9,9 +9,8 @@ import pytest
 from tests import drawn  # noqa: F401
 
 from integration import images, sweep
-from integration.leaks import assert_nothing_beyond, holdings
 from integration.node import Node
-from integration.pods import Pods
+from integration.pods import Pods, pods_on
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,11 +55,8 @@ def agent(node: Node) -> Node:
 @pytest.fixture
 def pods(node: Node) -> Iterator[Pods]:
     """Makes pods; those that a test leaves are removed after it, and then nothing else may be left."""
-    before = holdings(node)
-    made = Pods(node)
-    yield made
-    made.remove_all()
-    assert_nothing_beyond(node, before)
+    with pods_on(node) as made:
+        yield made
 
 
 def _warm(node: Node) -> None:

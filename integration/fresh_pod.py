@@ -3,14 +3,13 @@
 With the Glowplug that was installed, not the one of this repository; the images are made here and imported.
 """
 
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 from glowplug.containerd.cri import Cri
 from glowplug.containerd.cri_specs import PodSpec
 from integration import images
+from integration.node_script import run, say
 from integration.pods import Container, Pod
 from integration.waiting import wait_until
 
@@ -21,15 +20,15 @@ def main() -> None:
     """Prints a line for each start. Raises AssertionError: the second one is no restore of the first."""
     with Cri() as cri:
         for archive in (images.pause_image(), images.workload_image()):
-            _run("ctr", "-n", "k8s.io", "images", "import", archive)
+            run("ctr", "-n", "k8s.io", "images", "import", archive)
         wait_until(lambda: cri.image_status(images.WORKLOAD_IMAGE), READY_WITHIN_S, "the image known to CRI")
         first = _started(cri, "first")
         token = first.get("/token")
-        _say(_run("glowplug", "capture", "-n", "default", "first").splitlines()[-1])
+        say(run("glowplug", "capture", "-n", "default", "first").splitlines()[-1])
         first.pod.remove()
         second = _started(cri, "second")
         assert second.get("/token") == token, "expected the captured process, got a new one"
-        _say(_run("glowplug", "history", "-n", "default"))
+        say(run("glowplug", "history", "-n", "default"))
         second.pod.remove()
 
 
@@ -37,20 +36,8 @@ def _started(cri: Cri, name: str) -> Container:
     spec = replace(PodSpec(name=name, cgroup_parent="/glowplug-fresh"), log_directory=f"/var/log/pods/{name}")
     before = time.monotonic()
     container = Pod(cri, spec, "glowplug").serving({"WORKLOAD_MEMORY_MB": "64"})
-    _say(f"pod {name} answers after {time.monotonic() - before:.2f} s")
+    say(f"pod {name} answers after {time.monotonic() - before:.2f} s")
     return container
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text.rstrip()}\n")
-    sys.stdout.flush()
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

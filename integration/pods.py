@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from glowplug.containerd.cri import ContainerStatus, Cri, ExecResult
 from glowplug.containerd.cri_specs import ContainerSpec, PodSpec
 from glowplug.containerd.rpc import NotFound
 from integration.images import WORKLOAD_IMAGE
+from integration.leaks import assert_nothing_beyond, holdings
 from integration.node import Node
 from integration.waiting import wait_until
 
@@ -179,3 +180,13 @@ class Pods:
         """In the order of making."""
         while self._made:
             self._made.pop(0).remove()
+
+
+@contextlib.contextmanager
+def pods_on(node: Node) -> Iterator[Pods]:
+    """Those that are left are removed in the end. Raises AssertionError: then something else of them is still there."""
+    before = holdings(node)
+    made = Pods(node)
+    yield made
+    made.remove_all()
+    assert_nothing_beyond(node, before)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from glowplug.containerd.cri import Cri
 from glowplug.containerd.cri_specs import PodSpec
 from integration import images
+from integration.node_script import run, say
 from integration.pods import Container, Pod, generated_name
 from integration.waiting import wait_until
 
@@ -36,16 +37,16 @@ REPAIRED_WITHIN_S = 30.0
 def main(bundle: str) -> None:
     """Prints a line for each step. Raises AssertionError, TimeoutError."""
     for archive in (images.pause_image(), images.workload_image()):
-        _run("ctr", "-n", "k8s.io", "images", "import", archive)
+        run("ctr", "-n", "k8s.io", "images", "import", archive)
     with Cri() as cri:
         wait_until(lambda: cri.image_status(images.WORKLOAD_IMAGE), COMES_WITHIN_S, "the image known to CRI")
         first = _started(cri, "first")
         wait_until(
-            lambda: " captured " in _run("glowplug", "history", "--captures"),
+            lambda: " captured " in run("glowplug", "history", "--captures"),
             COMES_WITHIN_S,
             "the agent's capture",
         )
-        _say(_run("glowplug", "history", "--captures"))
+        say(run("glowplug", "history", "--captures"))
         token = first.get("/token")
         restored = _restored(cri, "the second pod", token)
         for number in range(RESTORES):
@@ -62,13 +63,13 @@ def main(bundle: str) -> None:
         _damage()
         damaged = _started(cri, "a pod whose checkpoint is damaged")
         assert damaged.get("/token") != token
-        starts = [one for one in json.loads(_run("glowplug", "history", "--json")) if "outcome" in one]
+        starts = [one for one in json.loads(run("glowplug", "history", "--json")) if "outcome" in one]
         outcome = starts[-1]["outcome"]
         assert outcome.startswith("fallback:"), outcome
-        _say(f"a pod whose checkpoint is damaged ended as {outcome}, in its scope")
+        say(f"a pod whose checkpoint is damaged ended as {outcome}, in its scope")
         damaged.pod.remove()
         stopped = restored.stop()
-        _say(f"the pod that lived through it all ended with status {stopped.exit_code}")
+        say(f"the pod that lived through it all ended with status {stopped.exit_code}")
         for container in (restored, first):
             container.pod.remove()
 
@@ -85,7 +86,7 @@ def _started(cri: Cri, what: str) -> Container:
 def _restored(cri: Cri, what: str, token: bytes) -> Container:
     container = _started(cri, what)
     assert container.get("/token") == token, f"{what}: expected the captured process, got a new one"
-    _say(f"{what} was restored")
+    say(f"{what} was restored")
     return container
 
 
@@ -95,8 +96,8 @@ def _require_scope(container: Container, what: str) -> None:
         path = file.read().strip().rpartition("::")[2]
     scope = f"cri-containerd-{container.id}.scope"
     assert path.endswith(f"/{PARENT}/{scope}"), f"{what}: {path}"
-    state = _run("systemctl", "is-active", scope).strip()
-    _say(f"{what}: {path[:60]}… is {state}")
+    state = run("systemctl", "is-active", scope).strip()
+    say(f"{what}: {path[:60]}… is {state}")
 
 
 def _repair() -> None:
@@ -106,7 +107,7 @@ def _repair() -> None:
     shutil.copyfile(f"{CONFIG}.glowplug-original", CONFIG)  # the mode stays
     wait_until(lambda: _text(CONFIG) == before, REPAIRED_WITHIN_S, "the handler put back")
     wait_until(lambda: _status() == 0, COMES_WITHIN_S, "the agent")
-    _say("a rewritten configuration was repaired by the unit")
+    say("a rewritten configuration was repaired by the unit")
 
 
 def _damage() -> None:
@@ -136,7 +137,7 @@ def _install(bundle: str) -> None:
         wait_until(lambda: _is_active(SETUP), COMES_WITHIN_S, "the unit at work")
         caller.kill()
     wait_until(lambda: not _is_active(SETUP), INSTALLED_WITHIN_S, "the unit's end")
-    _say(_text(SAID).splitlines()[-1])
+    say(_text(SAID).splitlines()[-1])
     assert os.readlink(CURRENT) != before
 
 
@@ -151,18 +152,6 @@ def _status() -> int:
 def _text(path: str) -> str:
     with open(path) as file:
         return file.read()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text.rstrip()}\n")
-    sys.stdout.flush()
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

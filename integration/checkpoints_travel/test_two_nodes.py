@@ -22,9 +22,8 @@ from integration import images
 from integration.captured import outcome, records
 from integration.checkpoints_travel.nodes import is_stored
 from integration.checkpoints_travel.serving import Nodes
-from integration.leaks import assert_nothing_beyond, holdings
 from integration.node import GLOWPLUG, Node
-from integration.pods import Container, Pods
+from integration.pods import Container, Pods, pods_on
 from integration.registry import Registry, free_port
 from integration.registry_faults import Proxy
 from integration.shared_keys import fleet, toml_keys
@@ -32,14 +31,6 @@ from integration.test_automatic import annotated, capture_of, env, started
 from integration.waiting import wait_until
 
 WITHIN_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    if os.geteuid() != 0:
-        pytest.skip("a private containerd needs root")
-    with Registry(str(tmp_path_factory.mktemp("registry"))) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +46,10 @@ def other() -> Iterator[Node]:
 
 @pytest.fixture
 def other_pods(other: Node) -> Iterator[Pods]:
-    before = holdings(other)
-    made = Pods(other)
-    yield made
-    made.remove_all()
-    other.stop_agent()
-    assert_nothing_beyond(other, before)
+    with pods_on(other) as made:
+        yield made
+        made.remove_all()
+        other.stop_agent()
 
 
 @pytest.fixture
