@@ -9,7 +9,7 @@ Value = TypeVar("Value")
 POLL_S = 0.02
 
 
-def wait_until(condition: Callable[[], Value], deadline_s: float, what: str) -> Value:
+def wait_until(condition: Callable[[], Value], deadline_s: float, what: str, poll_s: float = POLL_S) -> Value:
     """The condition's first true value. Raises TimeoutError, which says what was waited for."""
     until = time.monotonic() + deadline_s
     while True:
@@ -18,4 +18,4 @@ def wait_until(condition: Callable[[], Value], deadline_s: float, what: str) -> 
             return value
         if time.monotonic() > until:
             raise TimeoutError(f"expected {what} within {deadline_s:g} s, last saw {value!r}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)

@@ -37,6 +37,7 @@ _NETWORK = """{{"cniVersion": "0.4.0", "name": "pods", "plugins": [{{"type": "br
  "isGateway": true, "ipMasq": false,
  "ipam": {{"type": "host-local", "ranges": [[{{"subnet": "{subnet}"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}}]}}
 """
+# Requests to the API server: as a kubelet has them by default since Kubernetes 1.27, which of 1.20 are 5 in a second.
 _KUBELET = """apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: {address}
@@ -53,6 +54,8 @@ clusterDomain: cluster.local
 imageGCHighThresholdPercent: 100
 evictionHard: {{memory.available: "100Mi", nodefs.available: "1%", nodefs.inodesFree: "1%", imagefs.available: "1%"}}
 nodeStatusUpdateFrequency: 2s
+kubeAPIQPS: 50
+kubeAPIBurst: 100
 containerLogMaxSize: 1Mi
 """
 

@@ -2,20 +2,29 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from hack.clusterlib import control, images, node
 from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import NODE_NAME
 
-from integration.waiting import wait_until
+from integration import waiting
+
+Value = TypeVar("Value")
 
 COMES_WITHIN_S = 240.0
+LOOKS_EVERY_S = 0.25
+"""A look is a kubectl: without a pause, two of them would take a processor from the cluster that is waited for."""
 Thing = Mapping[str, Any]
 CAPTURED = "glowplug.dev/captured"
 _GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
 CONFIG = "/etc/glowplug/config.toml"
+
+
+def wait_until(condition: Callable[[], Value], deadline_s: float, what: str) -> Value:
+    """The condition's first true value. Raises TimeoutError, which says what was waited for."""
+    return waiting.wait_until(condition, deadline_s, what, LOOKS_EVERY_S)
 
 
 class Cluster:
@@ -91,11 +100,20 @@ class Cluster:
         return wait_until(found, COMES_WITHIN_S, f"the outcomes of {count} pods of {app}")
 
     def scale(self, namespace: str, app: str, count: int) -> None:
-        """And wait until the pods of before are gone."""
-        self.kubectl("scale", "-n", namespace, f"deployment/{app}", f"--replicas={count}")
+        """To none: until the pods of before are gone."""
+        self._set_replicas(namespace, app, count)
         query = ("pods", "-n", namespace, "-l", f"app={app}")
         if count == 0:
             wait_until(lambda: not self.get(*query)["items"], COMES_WITHIN_S, "no pods")
+
+    def make_anew(self, namespace: str, app: str) -> None:
+        """One pod in place of all that there are, which may still be ending while it starts."""
+        self._set_replicas(namespace, app, 0)
+        wait_until(lambda: not self.pods(namespace, app), COMES_WITHIN_S, "no pods but ending ones")
+        self._set_replicas(namespace, app, 1)
+
+    def _set_replicas(self, namespace: str, app: str, count: int) -> None:
+        self.kubectl("scale", "-n", namespace, f"deployment/{app}", f"--replicas={count}")
 
     def events(self, namespace: str, about: str = "Pod") -> list[str]:
         """Reasons, the oldest first."""

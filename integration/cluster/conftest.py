@@ -12,8 +12,7 @@ from hack.clusterlib import control, node
 from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import PROGRAMS, REPOSITORY, Place
 
-from integration.cluster.cluster import Cluster
-from integration.waiting import wait_until
+from integration.cluster.cluster import Cluster, wait_until
 
 RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
 ASKED_FOR = "GLOWPLUG_TEST_CLUSTER"

@@ -5,8 +5,7 @@ import re
 
 from hack.clusterlib.place import REPOSITORY
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, is_ready
-from integration.waiting import wait_until
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, is_ready, wait_until
 
 
 def quick_start() -> list[str]:

@@ -15,8 +15,8 @@ from integration.cluster.cluster import (
     deployment,
     pod_template,
     server,
+    wait_until,
 )
-from integration.waiting import wait_until
 
 SCRATCH = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
 
@@ -98,8 +98,7 @@ def test_the_gate_opens_with_the_containers(cluster: Cluster, namespace: str) ->
     """Within a second of ContainersReady: conditions have whole seconds, so the difference is 1 at most."""
     cluster.apply(deployment(namespace, "gate", pod_template("gate", [server()])))
     cluster.ready(namespace, "gate")
-    cluster.scale(namespace, "gate", 0)
-    cluster.scale(namespace, "gate", 1)
+    cluster.make_anew(namespace, "gate")
     pod = cluster.ready(namespace, "gate")[0]
     assert cluster.outcomes(namespace, "gate") == ["server=restored"]
     times = {one["type"]: one["lastTransitionTime"] for one in pod["status"]["conditions"]}
@@ -149,8 +148,7 @@ def test_containers_that_are_not_captured_are_left_alone(cluster: Cluster, names
     )
     cluster.apply(deployment(namespace, "multi", template))
     cluster.ready(namespace, "multi")
-    cluster.scale(namespace, "multi", 0)
-    cluster.scale(namespace, "multi", 1)
+    cluster.make_anew(namespace, "multi")
     cluster.ready(namespace, "multi")
     assert "RestoreFailed" not in cluster.events(namespace)
     for outcome in cluster.outcomes(namespace, "multi"):
@@ -185,8 +183,7 @@ def test_a_restored_container_ends_as_any(
     cluster.apply(deployment(namespace, "ends", pod_template("ends", [server()], gate=False)))
     cluster.ready(namespace, "ends")
     wait_until(lambda: "Captured" in cluster.events(namespace), COMES_WITHIN_S, "the capture")
-    cluster.scale(namespace, "ends", 0)
-    cluster.scale(namespace, "ends", 1)
+    cluster.make_anew(namespace, "ends")
     pod = cluster.ready(namespace, "ends")[0]
     assert cluster.outcomes(namespace, "ends") == ["server=restored"]
     with pytest.raises(Exception):  # noqa: B017 - the connection breaks, however
@@ -233,8 +230,7 @@ def test_a_hardened_pod(cluster: Cluster, namespace: str) -> None:
     )
     cluster.apply({**config, "data": {"message": "sub path"}}, deployment(namespace, "sec", template))
     cluster.ready(namespace, "sec")
-    cluster.scale(namespace, "sec", 0)
-    cluster.scale(namespace, "sec", 1)
+    cluster.make_anew(namespace, "sec")
     assert cluster.ask(cluster.ready(namespace, "sec")[0])["config"] == "sub path"
     # Without CAP_SYS_RESOURCE a container's other user can be captured by real_user.py's way alone.
     assert cluster.outcomes(namespace, "sec")[0].startswith("server=restored")
@@ -254,8 +250,7 @@ def test_kubectl_s_ways_into_a_restored_pod(cluster: Cluster, namespace: str) ->
     """cp and port-forward."""
     cluster.apply(deployment(namespace, "ways", pod_template("ways", [server()])))
     cluster.ready(namespace, "ways")
-    cluster.scale(namespace, "ways", 0)
-    cluster.scale(namespace, "ways", 1)
+    cluster.make_anew(namespace, "ways")
     pod = cluster.ready(namespace, "ways")[0]["metadata"]["name"]
     assert cluster.outcomes(namespace, "ways") == ["server=restored"]
     cluster.kubectl("exec", "-n", namespace, pod, "--", "sh", "-c", "echo reported >/tmp/file")

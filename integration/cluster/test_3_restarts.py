@@ -9,8 +9,7 @@ import pytest
 from hack.clusterlib import control, node
 from hack.clusterlib.machine import Failed
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server, wait_until
 
 pytestmark = pytest.mark.usefixtures("reports")
 NAMESPACE = "restarts"

@@ -4,21 +4,31 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hack.clusterlib import images, second
+from hack.clusterlib import images, node, second
 from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import FIRST, REPOSITORY, SECOND
 from tests.test_runtime_config_helm import made
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, is_ready, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import (
+    COMES_WITHIN_S,
+    CONFIG,
+    Cluster,
+    deployment,
+    is_ready,
+    pod_template,
+    server,
+    wait_until,
+)
+from integration.cluster.shared_registry import ON_NODES, SharedRegistry
 
 pytestmark = pytest.mark.usefixtures("reports")
 SYSTEM = "glowplug-system"
 IMAGE = "cluster.test/installer:1"
+KEYS = "node-keys"
 INSTALLED_WITHIN_S = 420.0
 
 
@@ -40,15 +50,21 @@ def n2(cluster: Cluster, reports: None) -> Iterator[Machine]:
         cluster.kubectl("apply", "-f", f"{REPOSITORY}/docs/examples/runtimeclass.yaml")
 
 
-def chart(**values: Any) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def registry(cluster: Cluster) -> SharedRegistry:
+    """What the chart's configuration names from the start; it runs for its own test."""
+    return SharedRegistry(f"{cluster.machine.place.state}/registry")
+
+
+def chart(registry: SharedRegistry, *, warm: Sequence[str] = (), **values: Any) -> list[dict[str, Any]]:
     """What the Helm chart makes, with the API server as pods and nodes reach it: no kube-proxy runs here."""
     repository, _, tag = IMAGE.rpartition(":")
     return made(
         {
             "image": {"repository": repository, "tag": tag},
             "kubernetes": {"apiServer": f"https://{FIRST.address}:6443"},
-            "config": {"log_format": "json", "min_free_bytes": 0},
-            "registry": {"nodeSecret": "node-keys", "secrets": [], "warm": []},
+            "config": {"log_format": "json", "min_free_bytes": 0, "registry": registry.values()},
+            "registry": {"nodeSecret": KEYS, "secrets": [], "warm": list(warm)},
             **values,
         }
     )
@@ -76,19 +92,18 @@ def test_a_node_that_never_had_it(cluster: Cluster, n2: Machine, namespace: str)
     assert SECOND.name in where(cluster.ready(namespace, "plain", 4))
 
 
-def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
+def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine, registry: SharedRegistry) -> None:
     """The image, run by the node's kubelet: handler, agent, access to the API server, label.
 
     Its first pod is deleted while it works, as a drain may: the work goes on, and the next pod waits for it.
     """
     archive = f"{cluster.machine.place.state}/installer.tar"
     subprocess.run([f"{REPOSITORY}/hack/image", IMAGE, archive, "bookworm"], check=True)
-    n2.run("ctr", "-n", "k8s.io", "images", "import", archive)
+    for machine in (cluster.machine, n2):
+        machine.run("ctr", "-n", "k8s.io", "images", "import", archive)
     os.unlink(archive)
     n2.run("cp", "/etc/containerd/config.toml", "/root/before.toml")
-    cluster.apply(*chart())
-    keys = {"apiVersion": "v1", "kind": "Secret", "stringData": {"fleet.secret": "a key"}}
-    cluster.apply({**keys, "metadata": {"name": "node-keys", "namespace": SYSTEM}})
+    cluster.apply(*chart(registry), registry.secret(SYSTEM, KEYS))
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
     at_work = ("systemctl", "is-active", "--quiet", "glowplug-setup")
     wait_until(
@@ -110,7 +125,9 @@ def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine) -> None:
         ) from None
     assert n2.run("glowplug", "node", "status").returncode == 0
     assert 'log_format = "json"' in n2.run("cat", "/etc/glowplug/config.toml").stdout
-    assert n2.run("cat", "/etc/glowplug/registry/fleet.secret").stdout == "a key"
+    names = registry.secret(SYSTEM, KEYS)["data"]
+    found = n2.run("stat", "-c", "%n %a %s", *(f"{ON_NODES}/{name}" for name in names)).stdout.splitlines()
+    assert f"{ON_NODES}/fleet-secret 600 32" in found and len(found) == len(names)
     label = ("node", SECOND.name)
     wait_until(
         lambda: cluster.get(*label)["metadata"]["labels"].get("glowplug.dev/handler") == "true",
@@ -143,6 +160,47 @@ def test_a_pod_on_that_node_is_restored_and_reported(cluster: Cluster, n2: Machi
     cluster.ready(namespace, "app", 2)
     assert cluster.outcomes(namespace, "app", 2) == ["server=cold:no-checkpoint", "server=restored"]
     assert {"Captured", "Restored"} <= set(cluster.events(namespace))
+
+
+def test_a_node_is_warm_before_its_first_pod(
+    cluster: Cluster, n2: Machine, namespace: str, registry: SharedRegistry
+) -> None:
+    """The first node captures and pushes; the DaemonSet `glowplug-warm` pulls on the second, which restores at once."""
+    kept = cluster.run("cat", CONFIG).stdout
+    with registry.running(cluster.machine):
+        try:
+            cluster.configure(**registry.toml_keys())
+            template = pod_template("warmed", [server()], nodeSelector={"kubernetes.io/hostname": FIRST.name})
+            template["metadata"]["annotations"]["glowplug.dev/registry"] = "push"
+            cluster.apply(deployment(namespace, "warmed", template))
+            cluster.ready(namespace, "warmed")
+            wait_until(lambda: pushes(cluster) == ["pushed"], COMES_WITHIN_S, "the push")
+            cluster.apply(*chart(registry, warm=["-n", namespace, "--label", "app=warmed"]))
+            component = ("-l", "app.kubernetes.io/component=warm")
+
+            def is_warm() -> bool:
+                pods = cluster.get("pods", "-n", SYSTEM, *component)["items"]
+                return where(pods) == {FIRST.name, SECOND.name} and all(map(is_ready, pods))
+
+            wait_until(is_warm, COMES_WITHIN_S, "the pods of glowplug-warm")
+            template = pod_template(
+                "first", [server()], gate=False, nodeSelector={"kubernetes.io/hostname": SECOND.name}
+            )
+            cluster.apply(deployment(namespace, "first", template))
+            cluster.ready(namespace, "first")
+            assert cluster.outcomes(namespace, "first") == ["server=restored"]
+        finally:
+            cluster.kubectl("delete", "daemonset", "-n", SYSTEM, "glowplug-warm", "--ignore-not-found")
+            node.write(cluster.machine, CONFIG, kept)
+            cluster.stop_agent()
+            cluster.start_agent()
+
+
+def pushes(cluster: Cluster) -> list[str]:
+    """What became of them on the first node."""
+    return [
+        one["result"] for one in cluster.history() if one.get("event") == "registry" and one["op"] == "push"
+    ]
 
 
 def test_the_warm_node_is_preferred(cluster: Cluster, n2: Machine, namespace: str) -> None:
@@ -179,9 +237,9 @@ def preferred(label: str) -> Mapping[str, Any]:
     }
 
 
-def test_the_daemonset_takes_it_off_again(cluster: Cluster, n2: Machine) -> None:
-    """Handler, agent, checkpoints, labels; containerd's file is to the byte what it was."""
-    cluster.apply(*chart(action="uninstall"))
+def test_the_daemonset_takes_it_off_again(cluster: Cluster, n2: Machine, registry: SharedRegistry) -> None:
+    """Handler, agent, checkpoints, keys, labels; containerd's file is to the byte what it was."""
+    cluster.apply(*chart(registry, action="uninstall"))
 
     def gone() -> bool:
         labels = cluster.get("node", SECOND.name)["metadata"]["labels"]

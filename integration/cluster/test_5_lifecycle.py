@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server, wait_until
 
 pytestmark = pytest.mark.usefixtures("reports")
 
@@ -16,8 +15,7 @@ def restored_one(cluster: Cluster, namespace: str, template: dict[str, Any], app
     """A Deployment's pod that was captured, and its next one, which was restored."""
     cluster.apply(deployment(namespace, app, template))
     cluster.ready(namespace, app)
-    cluster.scale(namespace, app, 0)
-    cluster.scale(namespace, app, 1)
+    cluster.make_anew(namespace, app)
     pod = cluster.ready(namespace, app)[0]
     assert cluster.outcomes(namespace, app) == ["server=restored"]
     return pod

@@ -16,8 +16,15 @@ import pytest
 from hack.clusterlib import node
 from hack.clusterlib.place import REPOSITORY
 
-from integration.cluster.cluster import COMES_WITHIN_S, CONFIG, Cluster, deployment, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import (
+    COMES_WITHIN_S,
+    CONFIG,
+    Cluster,
+    deployment,
+    pod_template,
+    server,
+    wait_until,
+)
 
 pytestmark = pytest.mark.usefixtures("reports")
 CURRENT = "/opt/glowplug/current"

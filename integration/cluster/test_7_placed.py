@@ -5,8 +5,15 @@ from typing import Any
 import pytest
 from hack.clusterlib.place import NODE_NAME
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, condition, deployment, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import (
+    COMES_WITHIN_S,
+    Cluster,
+    condition,
+    deployment,
+    pod_template,
+    server,
+    wait_until,
+)
 
 pytestmark = pytest.mark.usefixtures("reports")
 TAINT = "cluster.test/away"

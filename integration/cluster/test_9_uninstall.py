@@ -1,7 +1,6 @@
 """The handler comes off again: not under running pods, and then to the byte."""
 
-from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server
-from integration.waiting import wait_until
+from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server, wait_until
 
 CONFIG = "/etc/containerd/config.toml"
 
