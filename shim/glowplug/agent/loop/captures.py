@@ -1,6 +1,7 @@
 """The steps of a container that is to be captured: asked whether it is ready, and captured in a process of its own."""
 
 import time
+from collections.abc import Mapping
 
 from glowplug.agent.captures import existing, turn
 from glowplug.agent.captures.running import has_ended
@@ -13,6 +14,8 @@ from glowplug.outcomes import capture_outcome
 
 AGAIN_AFTER_S = 5.0
 AGAIN_AT_MOST_S = 120.0
+TRIES_WITHOUT_ROOM = 3
+"""After these, 35 s later, a cache without room is no matter of the moment: a pod waits at its readiness gate."""
 
 ANY_TIME = "any-time"
 
@@ -87,17 +90,29 @@ def capture(parts: Parts, row: Row) -> Next:
         parts.not_needed(case.candidate, str(answer["detail"]))
         parts.end_if_wanted(case.candidate, case.policy.when)
         return FINISHED
-    if answer.get("passing") is True and time.monotonic() < case.until:
+    if _may_pass(answer, case):
         case.tries += 1
         return Next(State.READY, min(AGAIN_AT_MOST_S, AGAIN_AFTER_S * 2 ** (case.tries - 1)))
     parts.decided(case.candidate)
     if not has_ended(case.running):
         parts.learned.not_captured(case.judgement, str(answer.get("slug", "")))
     if answer.get("reported") is False:
-        broken = GlowplugError(str(answer["detail"]))
-        capture_outcome.not_captured(task.request, broken, "agent", task.pod_uid)
+        capture_outcome.not_captured(task.request, _why(answer), "agent", task.pod_uid)
         parts.end_if_wanted(case.candidate, case.policy.when, captured=False)
     return keeping.rest(parts, case)
+
+
+def _may_pass(answer: Mapping[str, object], case: Case) -> bool:
+    """Whether it was refused for the moment alone, and there is time to try again."""
+    if answer.get("passing") is not True or time.monotonic() >= case.until:
+        return False
+    return answer["slug"] != "no-room" or case.tries < TRIES_WITHOUT_ROOM
+
+
+def _why(answer: Mapping[str, object]) -> GlowplugError:
+    """What was not put on record yet: a refusal, or the end of the process that captured."""
+    detail = str(answer["detail"])
+    return CaptureRefused(str(answer["slug"]), detail) if answer["slug"] else GlowplugError(detail)
 
 
 def _is_held(parts: Parts, case: Case) -> bool:
