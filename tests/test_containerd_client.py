@@ -58,14 +58,15 @@ def test_an_absent_socket_is_named(tmp_path: Any) -> None:
         client.version()
 
 
-def test_a_call_has_a_deadline(served: Served) -> None:
+def test_a_call_has_a_deadline(served: Served, client: Containerd) -> None:
+    record = client.container("c1")
     served.answer(methods.VERSION, served.hang)
     served.stream(methods.READ_CONTENT, served.hang)
-    with Containerd(served.socket, timeout_s=0.2) as client:
+    with Containerd(served.socket, timeout_s=0.2) as hurried:
         with pytest.raises(ContainerdError, match=r"Version\.Version in time \(deadline 0.2 s\)"):
-            client.version()
+            hurried.version()
         with pytest.raises(ContainerdError, match=r"Content\.Read in time"):
-            client.image_config(client.container("c1"))
+            hurried.image_config(record)
 
 
 def test_a_server_that_comes_late_is_found_again(tmp_path: Any) -> None:

@@ -220,7 +220,7 @@ def test_it_ends_when_the_one_who_restores_is_killed(
     puts = shared._put
 
     def slow(piece: Piece, userfault: int, shift: int) -> bool:
-        time.sleep(0.5)
+        time.sleep(2)
         return puts(piece, userfault, shift)
 
     monkeypatch.setattr(shared, "_put", slow)
@@ -236,7 +236,7 @@ def test_it_ends_when_the_one_who_restores_is_killed(
     with open(f"{folder}/helper") as file:
         helper = int(file.read())
     assert helper > 0
-    until = time.monotonic() + 5  # to put all pieces takes it 8
+    until = time.monotonic() + 20  # to put all pieces takes it 32
     while is_running(helper):
         assert time.monotonic() < until, "the helper outlived the restore"
         time.sleep(0.02)
