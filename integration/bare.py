@@ -24,7 +24,8 @@ TARGET = f"{REPOSITORY}/integration/memory_target.py"
 CRIU = os.environ.get("CRIU") or f"{REPOSITORY}/.build/criu/bin/criu"
 RUNC = os.environ.get("RUNC") or "runc"
 DEADLINE_S = 180.0
-_CGROUP = "/glowplug-bare"
+CGROUP = f"/glowplug-bare-{os.getpid()}"
+"""Of this process's containers: another one's is not taken away while runc makes one below it."""
 _PR_SET_CHILD_SUBREAPER = 36
 _SKELETON = ("proc", "dev", "sys", "tmp", "usr", "app", "run", "etc")
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -66,7 +67,7 @@ class Bare:
         self.remove()
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)  # others' orphans are not for us to reap
         shutil.rmtree(self.scratch, ignore_errors=True)
-        for folder in glob.glob(f"/sys/fs/cgroup{_CGROUP}") + glob.glob(f"/sys/fs/cgroup/*{_CGROUP}"):
+        for folder in glob.glob(f"/sys/fs/cgroup{CGROUP}") + glob.glob(f"/sys/fs/cgroup/*{CGROUP}"):
             with contextlib.suppress(OSError):  # another container's as well
                 os.rmdir(folder)
 
@@ -158,8 +159,8 @@ class Bare:
     def cgroup_file(self, names: tuple[str, ...]) -> int | None:
         """The number in the first of these files that its memory cgroup has (v1 and v2 name them differently)."""
         for folder in (
-            f"/sys/fs/cgroup/memory/glowplug-bare/{self.id}",
-            f"/sys/fs/cgroup/glowplug-bare/{self.id}",
+            f"/sys/fs/cgroup/memory{CGROUP}/{self.id}",
+            f"/sys/fs/cgroup{CGROUP}/{self.id}",
         ):
             for name in names:
                 if os.path.exists(f"{folder}/{name}"):
@@ -221,7 +222,7 @@ class Bare:
             "annotations": annotations,
             "linux": {
                 "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "ipc", "uts")],
-                "cgroupsPath": f"{_CGROUP}/{self.id}",
+                "cgroupsPath": f"{CGROUP}/{self.id}",
                 "resources": {"memory": {"limit": self._limit}} if self._limit else {},
             },
         }

@@ -201,7 +201,7 @@ def test_an_engine_that_does_not_wake_is_ended_and_starts_cold(
 ) -> None:
     """It would answer its probe and nobody else."""
     environment = {"CASE": secrets.token_hex(4), **wrong}
-    said = {**annotated(engine="vllm", hook_timeout="1s"), "glowplug.dev/ready": ""}
+    said = {**annotated(engine="vllm", hook_timeout="2s"), "glowplug.dev/ready": ""}
     first = engine(pods, environment, said)
     found = capture_of(agent, first.pod)
     assert found["result"] == "captured", found
@@ -227,7 +227,7 @@ def test_a_wake_that_fails_at_first_is_tried_again(agent: Node, pods: Pods) -> N
 
 def test_one_that_sleeps_for_its_capture_and_never_wakes_is_ended(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4), "FAIL_WAKE": "1000"}
-    said = {**annotated(engine="vllm", hook_timeout="1s"), "glowplug.dev/ready": ""}
+    said = {**annotated(engine="vllm", hook_timeout="2s"), "glowplug.dev/ready": ""}
     first = engine(pods, environment, said)
     found = capture_of(agent, first.pod)
     assert found["result"] == "captured"
@@ -259,7 +259,7 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
 
 def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Node, pods: Pods) -> None:
     agent.stop_agent()
-    agent.write_settings({"cache_limit_bytes": 1 << 20, "readiness_timeout_s": 8})
+    agent.write_settings({"cache_limit_bytes": 1 << 20, "readiness_timeout_s": 20})
     try:
         agent.start_agent()
         environment = {"CASE": secrets.token_hex(4)}

@@ -10,10 +10,12 @@ from integration import processes
 from integration.captured import capture, captured, outcome
 from integration.node import Node
 from integration.pods import Container, Pod, Pods
+from integration.test_automatic_killed import is_frozen
 from integration.waiting import wait_until
 
-PERIOD_S = 1.0
-TIMEOUT_S = 1
+PERIOD_S = 0.2
+TIMEOUT_S = 60
+"""A busy machine may be slow to answer: that the sidecar is never paused is looked at, not timed."""
 IDLE = ("sh", "-c", "trap exit TERM; while :; do sleep 1; done")
 PROBE = ("sh", "-c", "test -d /data && echo well")
 
@@ -59,16 +61,18 @@ def test_one_of_two_is_restored_and_the_other_starts_cold(agent: Node, pods: Pod
 
 
 class Prober(threading.Thread):
-    """As a kubelet's exec probe with `periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 3`."""
+    """As a kubelet's exec probe, of which each is to be well; and whether its container was ever seen paused."""
 
     def __init__(self, container: Container) -> None:
         super().__init__(daemon=True)
         self._container = container
         self._ended = threading.Event()
         self.answers: list[bool] = []
+        self.was_paused = False
 
     def run(self) -> None:
         while not self._ended.wait(PERIOD_S):
+            self.was_paused |= is_frozen(self._container)
             try:
                 answer = self._container.pod.cri.exec_sync(self._container.id, PROBE, TIMEOUT_S)
                 self.answers.append(answer == ExecResult(b"well\n", b"", 0))
@@ -78,11 +82,6 @@ class Prober(threading.Thread):
     def end(self) -> None:
         self._ended.set()
         self.join()
-
-    @property
-    def has_failed(self) -> bool:
-        three = zip(self.answers, self.answers[1:], self.answers[2:], strict=False)
-        return any(not any(answers) for answers in three)
 
 
 def test_a_sidecar_s_exec_probe_survives_a_restore_and_a_capture_next_to_it(agent: Node, pods: Pods) -> None:
@@ -100,7 +99,8 @@ def test_a_sidecar_s_exec_probe_survives_a_restore_and_a_capture_next_to_it(agen
     probes = len(prober.answers)
     wait_until(lambda: len(prober.answers) > probes + 1, 10, "probes after the capture")
     prober.end()
-    assert not prober.has_failed, prober.answers
+    assert all(prober.answers), prober.answers
+    assert not prober.was_paused
     assert sidecar.status().state == "running"
 
 
@@ -123,7 +123,9 @@ def test_nothing_of_ours_runs_for_a_pod(agent: Node, pods: Pods) -> None:
     assert own == {shim}
     ours = ("glowplug", "criu", "runc", "python3 -IS")
     new = {pid: processes.name(pid) for pid in set(processes.all_pids()) - known - below(container.pid)}
-    assert [name for name in new.values() if name.startswith(ours)] == []
+    found = {pid: name for pid, name in new.items() if name.startswith(ours)}
+    # What does not name the node could still be this pod's: it stays, where others' come and go.
+    wait_until(lambda: not any(map(processes.is_alive, found)), 10, f"the end of {found}, or they are ours")
 
 
 def pause(pod: Pod) -> int:

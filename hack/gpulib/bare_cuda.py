@@ -11,7 +11,7 @@ from typing import Any
 
 from hack.gpulib import spec
 from hack.gpulib.pods import SKELETON, WORKLOADS, Failed, Workload
-from integration.bare import Bare
+from integration.bare import CGROUP, Bare
 
 from glowplug.cuda import process_group
 from glowplug.cuda.suspend import Suspension
@@ -60,7 +60,7 @@ class BareCuda(Bare):
             devices=self._workload.devices,
             sandbox_pid=self._sandbox.pid,
             annotations=annotations,
-            cgroup=f"/glowplug-bare/{self.id}",
+            cgroup=f"{CGROUP}/{self.id}",
             memory_limit=None,
         )
         made["root"]["path"] = f"{self.scratch}/rootfs"

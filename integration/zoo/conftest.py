@@ -9,9 +9,10 @@ from integration.several_users import captured
 from integration.zoo import image
 from integration.zoo.all import packages
 from integration.zoo.program import Program
-from integration.zoo.report import Row, table
+from integration.zoo.report import Row, line, table
 
-ROWS = pytest.StashKey[list[Row]]()
+PROPERTY = "zoo"
+"""Of a test's report, which comes from the process that ran the test to the one that prints the table."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,14 +56,15 @@ def several_users(node: Node) -> Iterator[Node]:
 
 
 @pytest.fixture
-def zoo_rows(pytestconfig: pytest.Config) -> list[Row]:
-    """What the table is made of."""
-    return pytestconfig.stash.setdefault(ROWS, [])
+def into_table(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
+    """Puts a program's row into the table."""
+    return lambda row: record_property(PROPERTY, line(row))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table."""
-    rows = config.stash.get(ROWS, [])
-    if rows:
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    lines = [str(said) for one in reports for name, said in one.user_properties if name == PROPERTY]
+    if lines:
         terminalreporter.section("the zoo")
-        terminalreporter.write_line(table(rows))
+        terminalreporter.write_line(table(sorted(lines)))

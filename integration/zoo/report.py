@@ -20,13 +20,15 @@ class Row:
     restored_s: Sequence[float]
 
 
-def table(rows: Sequence[Row]) -> str:
+def line(row: Row) -> str:
+    """Its line of the table."""
+    restored = ", ".join(f"{seconds:.2f} s" for seconds in row.restored_s)
+    return (
+        f"| {row.program.name} | {row.version} | {row.program.state} | {row.cold_s:.2f} s"
+        f" | {row.captured['pause_s']:.2f} s | {row.captured['bytes'] / 1e6:.1f} MB | {restored} |"
+    )
+
+
+def table(lines: Sequence[str]) -> str:
     """As Markdown."""
-    lines = [HEAD, "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        restored = ", ".join(f"{seconds:.2f} s" for seconds in row.restored_s)
-        lines.append(
-            f"| {row.program.name} | {row.version} | {row.program.state} | {row.cold_s:.2f} s"
-            f" | {row.captured['pause_s']:.2f} s | {row.captured['bytes'] / 1e6:.1f} MB | {restored} |"
-        )
-    return "\n".join(lines)
+    return "\n".join([HEAD, "|---|---|---|---|---|---|---|", *lines])
