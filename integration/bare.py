@@ -149,11 +149,13 @@ class Bare:
             return int(file.read())
 
     def pss(self) -> int:
-        """Sum of the proportional set sizes of its processes, in bytes."""
+        """Sum of the proportional set sizes of its processes, in bytes; without files, which others share as they
+        come and go."""
         total = 0
         for pid in process.members(self.pid).values():
             with open(f"/proc/{pid}/smaps_rollup") as file:
-                total += sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+                own = [line for line in file if line.startswith(("Pss_Anon:", "Pss_Shmem:"))]
+                total += sum(int(line.split()[1]) << 10 for line in own)
         return total
 
     def cgroup_file(self, names: tuple[str, ...]) -> int | None:

@@ -12,6 +12,22 @@ from integration import images, sweep
 from integration.node import Node
 from integration.pods import Pods, pods_on
 
+FIRST = (
+    "test_torture.py",
+    "test_gpu_check.py",
+    "test_kept.py",
+    "test_hooks.py",
+    "test_memory.py",
+    "test_killed.py",
+    "test_zoo.py",
+    "test_demo.py",
+    "test_damage.py",
+    "test_explain.py",
+    "test_full_disk.py",
+    "test_automatic.py",
+)
+"""Files that take longest, begun first: where several run at a time, none of them is the last that all wait for."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--zoo`: also those programs of integration/zoo that take long."""
@@ -31,6 +47,17 @@ def pytest_configure() -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests in their order, then FIRST, then the others."""
+
+    def turn(item: pytest.Item) -> int:
+        if not item.nodeid.startswith("integration/"):
+            return 0
+        return 1 + FIRST.index(item.path.name) if item.path.name in FIRST else 1 + len(FIRST)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_while_they_hang_others_are_prepared_captured_restored_and_woken(
     assert captures(agent, hanging.pod) == []  # it still hangs
 
 
+@pytest.mark.alone
 def test_others_start_beside_them_as_beside_peaceful_pods(
     evil: list[Container], agent: Node, pods: Pods
 ) -> None:
