@@ -105,6 +105,36 @@ def test_an_interrupted_wait_ends_the_program_that_was_waited_for(tmp_path: obje
     assert not os.path.exists(note)
 
 
+def test_a_signal_while_a_program_is_being_started_ends_that_program_too(tmp_path: object) -> None:
+    """It runs already, and whoever starts it knows nothing of it yet."""
+    note = f"{tmp_path}/pid"
+    body = f"""
+        import os, signal, subprocess
+        from hack.demolib import child
+
+        class Late(subprocess.Popen):
+            def __init__(self, *words, **options):
+                super().__init__(*words, **options)
+                while not os.path.exists({note!r}):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        child.subprocess.Popen = Late
+        try:
+            with i.allowed():
+                child.output(["sh", "-c", "trap 'rm {note}; exit' TERM; echo $$ >{note}; while :; do sleep 0.05; done"])
+        except Interrupted:
+            print("ended")
+    """
+    try:
+        assert run_and_signal(body) == (0, "ended\n")
+        assert not os.path.exists(note)
+    finally:
+        if os.path.exists(note):
+            with open(note) as file:
+                os.kill(int(file.read()), signal.SIGKILL)
+
+
 def test_a_program_that_fails_is_named_with_its_last_line() -> None:
     with pytest.raises(child.Failed, match=r"sh ended with status 3: too bad"):
         child.output(["sh", "-c", "echo first >&2; echo too bad >&2; exit 3"])
