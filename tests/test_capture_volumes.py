@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests import descriptors
 
 from glowplug.capture import readers, volume_answers
 from glowplug.capture.readers import Readers
@@ -332,10 +333,9 @@ def test_a_reader_imports_nothing_of_others() -> None:
 
 def test_a_volume_takes_no_descriptors_for_good(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
-    before = len(os.listdir("/proc/self/fd"))
-    for how in (mounts.STATE, mounts.EMPTY_DIR, mounts.CONTENT):
-        reported(tmp_path, how)
-    a_fifo(tmp_path / "y")
-    with pytest.raises(Unreadable):
-        reported(tmp_path, mounts.EMPTY_DIR)
-    assert len(os.listdir("/proc/self/fd")) == before
+    with descriptors.none_left():
+        for how in (mounts.STATE, mounts.EMPTY_DIR, mounts.CONTENT):
+            reported(tmp_path, how)
+        a_fifo(tmp_path / "y")
+        with pytest.raises(Unreadable):
+            reported(tmp_path, mounts.EMPTY_DIR)

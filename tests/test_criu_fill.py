@@ -3,12 +3,14 @@
 import mmap
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import descriptors
 from tests.stopped_child import StoppedChild
 
 from glowplug.criu import chunks, extents, fill
@@ -176,14 +178,13 @@ def test_time_that_runs_out_midway_is_an_error(
 
 
 def test_it_leaves_no_descriptor_and_no_thread(folder: str, child: Child) -> None:
-    import threading
-
     save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
-    fill.fill(folder, {INNER: child.pid}, soon())
-    with pytest.raises(CriuError):
-        fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    threads = set(threading.enumerate())
+    with descriptors.none_left():
+        fill.fill(folder, {INNER: child.pid}, soon())
+        with pytest.raises(CriuError):
+            fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+    assert set(threading.enumerate()) <= threads
 
 
 def test_what_nobody_thought_of_in_a_thread_ends_the_fill(

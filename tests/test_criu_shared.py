@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import descriptors
 from tests.stopped_child import StoppedChild
 
 from glowplug.criu import calls, chunks, extents, fill, shared
@@ -181,12 +182,12 @@ def test_no_process_is_made_where_it_is_not_worth_one(
 
 def test_it_is_gone_after_success_and_after_an_error(folder: str, child: Child) -> None:
     save(folder, child, RUNS)
-    before = sorted(os.listdir("/proc/self/fd"))
-    fill.fill(folder, {INNER: child.pid}, soon())
-    assert (sorted(os.listdir("/proc/self/fd")), children()) == (before, [child.pid])
-    with pytest.raises(CriuError):
+    with descriptors.none_left():
+        fill.fill(folder, {INNER: child.pid}, soon())
+    assert children() == [child.pid]
+    with descriptors.none_left(), pytest.raises(CriuError):
         fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
-    assert (sorted(os.listdir("/proc/self/fd")), children()) == (before, [child.pid])
+    assert children() == [child.pid]
 
 
 def children() -> list[int]:

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from tests import descriptors
 
 from glowplug.errors import LayerError
 from glowplug.layer import descent
@@ -60,9 +61,8 @@ def test_remove_takes_the_tree_and_nothing_else(tree: str, tmp_path: object) -> 
 
 
 def test_no_descriptor_is_left_open(tree: str) -> None:
-    before = os.listdir("/proc/self/fd")
-    with Descent(tree) as place:
-        for _ in descent.walk(place):
-            pass
-    descent.remove(tree)
-    assert os.listdir("/proc/self/fd") == before
+    with descriptors.none_left():
+        with Descent(tree) as place:
+            for _ in descent.walk(place):
+                pass
+        descent.remove(tree)

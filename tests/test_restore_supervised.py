@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from tests import descriptors
 
 from glowplug.restore import supervised
 from glowplug.restore.result import Reporter, Result
@@ -88,6 +89,5 @@ def test_an_exception_that_nobody_caught_ends_it(capfd: pytest.CaptureFixture[st
 
 
 def test_no_descriptor_is_left() -> None:
-    before = os.listdir("/proc/self/fd")
-    run(lambda reporter: 0)
-    assert os.listdir("/proc/self/fd") == before
+    with descriptors.none_left():
+        run(lambda reporter: 0)
