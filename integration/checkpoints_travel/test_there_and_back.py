@@ -35,8 +35,10 @@ def test_every_kind_of_file_comes_back_as_it_was(a: Node, b: Node) -> None:
         os.mknod(f"{tree}/whiteout", stat.S_IFCHR, 0)
         os.mknod(f"{tree}/null", stat.S_IFCHR | 0o620, os.makedev(1, 3))
         os.mkfifo(f"{tree}/fifo", 0o640)
+        opened_tree = os.open(tree, os.O_PATH)
         with socket.socket(socket.AF_UNIX) as bound:
-            bound.bind(f"{tree}/socket")
+            bound.bind(f"/proc/self/fd/{opened_tree}/socket")  # the whole path may be too long for bind(2)
+        os.close(opened_tree)
         os.symlink("/nowhere", f"{tree}/broken")
         os.link(f"{tree}/broken", f"{tree}/broken too")
         with open(f"{tree}/sparse", "wb") as file:
