@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from glowplug.host import own_settings, process, thread_probe
+from glowplug.host import own_settings, proc, process, thread_probe
 from glowplug.host.remote_calls import Thread
 
 pytestmark = [
@@ -113,6 +113,52 @@ ready.wait()
         assert found == {first: {"mdwe": 1}, second: {"mce-kill": 1}}
     finally:
         end(made)
+
+
+def test_many_threads_are_asked_by_several_processes() -> None:
+    """Each thread once, and what is the process's own once."""
+    program = """
+def work(number):
+    does(157, 33, 1, number % 2, 0, 0)
+    ready.release()
+    threading.Event().wait()
+does(157, 65, 1, 0, 0, 0)
+ready = threading.Semaphore(0)
+for number in range(200):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+for _ in range(200):
+    ready.acquire()
+"""
+    made = begun(program)
+    try:
+        threads = proc.tasks(made.pid)
+        assert len(threads) == 201
+        said = thread_probe.ask(made.pid, threads)
+        assert len({one.thread for one in said}) == len(said)
+        assert sorted(found for one in said for found in one.settings.items()) == [
+            ("mce-kill", 0),
+        ] * 100 + [("mce-kill", 1)] * 100 + [("mdwe", 1)]
+    finally:
+        end(made)
+
+
+def test_an_asking_process_that_fails_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails_in_a_child(question: object, is_first: bool, usual: object) -> thread_probe.Found:
+        if not is_first and os.getpid() != ours:
+            raise OSError("not of this machine's own kind")
+        return thread_probe.Found(0)
+
+    ours = os.getpid()
+    monkeypatch.setattr(thread_probe, "_of", fails_in_a_child)
+    made = begun("for _ in range(60): threading.Thread(target=threading.Event().wait, daemon=True).start()")
+    try:
+        with pytest.raises(OSError, match="a process that asked them failed"):
+            thread_probe.main(made.pid, proc.tasks(made.pid))
+    finally:
+        end(made)
+    assert "not of this machine's own kind" in capfd.readouterr().err
 
 
 def test_one_that_can_not_be_set_is_named() -> None:

@@ -41,17 +41,18 @@ def can_call() -> bool:
 class Thread:
     """A thread that is stopped for as long as the context lasts, in a group stop (signal(7)) or not.
 
+    instruction: what `instruction` says of its process, where that is known already.
     Entering raises OSError: ProcessLookupError where it is gone, TimeoutError where it does not stop.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, instruction: int = 0) -> None:
         self.number = number
         self.is_filtered = False
         self._kept: list[int] = []
-        self._call = 0
+        self._call = instruction
 
     def __enter__(self) -> "Thread":
-        self._call = _instruction(self.number)
+        self._call = self._call or instruction(self.number)
         self._seize()
         try:
             ptrace.call(ptrace.PTRACE_INTERRUPT, self.number)
@@ -146,8 +147,8 @@ class Thread:
         ptrace.call(ptrace.PTRACE_SETREGSET, self.number, _NT_PRSTATUS, ctypes.addressof(holder))
 
 
-def _instruction(thread: int) -> int:
-    """The address of a system call instruction. Raises OSError."""
+def instruction(thread: int) -> int:
+    """The address of a system call instruction, the same for all threads of a process. Raises OSError."""
     with open(f"/proc/{thread}/maps") as lines:
         line = next((line for line in lines if line.rstrip().endswith("[vdso]")), "")
     start, _, end = line.partition(" ")[0].partition("-")

@@ -2,22 +2,29 @@
 
 Run as a program, `python -IS thread_probe.py INIT TID…`, so that whoever asks is nobody's debugger. Prints a JSON
 object for each thread of which there is something to say. x86-64 only.
+
+What takes long is waiting for each thread to stop, twenty times. So several processes ask, each its own threads: ptrace
+belongs to the thread that attached.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 if __name__ == "__main__":  # -I leaves our own package off the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from glowplug.host import landlock_probe, own_settings, proc
-from glowplug.host.remote_calls import Thread, can_call
+from glowplug.host.remote_calls import Thread, can_call, instruction
 
 DONE_WITHIN_S = 60.0
+MOST_ASK, FEWEST_ASKED = 8, 16
+"""Processes that ask, at most, and threads that are worth one of them."""
 
 __all__ = ["Found", "ask", "can_call"]
 
@@ -51,26 +58,85 @@ def ask(init: int, threads: list[int]) -> list[Found]:
     return [Found(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
+class _Question(NamedTuple):
+    """`instruction`: see remote_calls.py. `helper`: 0 where the thread can have no Landlock domain."""
+
+    thread: int
+    instruction: int
+    helper: int
+
+
 def main(init: int, threads: list[int]) -> None:
-    """Prints what `ask` reads. Raises OSError where no helper can be made."""
+    """Prints what `ask` reads. Raises OSError where no helper can be made, or an asking process failed."""
     usual = own_settings.own_speculation()
-    asked: set[int] = set()
     with landlock_probe.Helpers(init) if landlock_probe.is_on() else nullcontext() as helpers:
-        for thread in threads:
-            try:
-                group = int(proc.status(thread)["Tgid"])
-                may_restrict = helpers is not None and landlock_probe.may_restrict(thread)
-                helper = helpers.for_thread(thread) if helpers is not None and may_restrict else 0
-                found = _of(thread, helper, group not in asked, usual)
-            except (ProcessLookupError, FileNotFoundError, TimeoutError):
-                continue  # it ended, or can't be stopped: the capture will see
-            asked.add(group)
-            if found != Found(thread):
-                sys.stdout.write(json.dumps(asdict(found)) + "\n")
+        others: list[_Question] = []
+        for questions in _by_process(list(dict.fromkeys(threads)), helpers):
+            for one in questions:  # the first that answers says what is the process's own
+                if _answered(one, True, usual):
+                    break
+            others += questions
+        _side_by_side(others, usual)
 
 
-def _of(number: int, helper: int, is_first: bool, usual: dict[str, int]) -> Found:
-    with Thread(number) as thread:
+def _by_process(threads: list[int], helpers: landlock_probe.Helpers | None) -> list[Iterator[_Question]]:
+    """What to ask the threads of each process."""
+    of: dict[int, list[_Question]] = {}
+    for thread in threads:
+        try:
+            known = of.setdefault(int(proc.status(thread)["Tgid"]), [])
+            call = known[0].instruction if known else instruction(thread)
+            may_restrict = helpers is not None and landlock_probe.may_restrict(thread)
+            helper = helpers.for_thread(thread) if helpers is not None and may_restrict else 0
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+        known.append(_Question(thread, call, helper))
+    return [iter(questions) for questions in of.values()]
+
+
+def _side_by_side(questions: list[_Question], usual: dict[str, int]) -> None:
+    """Each by one of several processes. Raises OSError where one of those failed."""
+    processors = max(2, len(os.sched_getaffinity(0)))
+    number = max(1, min(MOST_ASK, processors, len(questions) // FEWEST_ASKED))
+    sys.stdout.flush()
+    children = [_asking(questions[at::number], usual) for at in range(1, number)]
+    for one in questions[::number]:
+        _answered(one, False, usual)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(statuses):
+        raise OSError("a process that asked them failed")
+
+
+def _asking(questions: list[_Question], usual: dict[str, int]) -> int:
+    """The number of a child process that asks these."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for one in questions:
+                _answered(one, False, usual)
+            status = 0
+        except OSError as error:
+            os.write(sys.stderr.fileno(), f"{error}\n".encode())
+        finally:
+            os._exit(status)
+    return child
+
+
+def _answered(question: _Question, is_first: bool, usual: dict[str, int]) -> bool:
+    """Whether it is still there, and what it says printed: at once and whole, beside what the others print."""
+    try:
+        found = _of(question, is_first, usual)
+    except (ProcessLookupError, FileNotFoundError, TimeoutError):
+        return False  # it ended, or can't be stopped: the capture will see
+    if found != Found(question.thread):
+        os.write(sys.stdout.fileno(), json.dumps(asdict(found)).encode() + b"\n")
+    return True
+
+
+def _of(question: _Question, is_first: bool, usual: dict[str, int]) -> Found:
+    number, helper = question.thread, question.helper
+    with Thread(number, question.instruction) as thread:
         if thread.dispatches_calls():
             return Found(number, is_unknown=True, dispatches_calls=True)
         if thread.is_filtered:
