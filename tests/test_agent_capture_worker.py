@@ -1,7 +1,9 @@
 """The hook after a capture: its turn comes whatever happened, and what it met is reported."""
 
 import errno
+import fcntl
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -83,6 +85,61 @@ def test_a_hook_after_the_capture_that_fails_is_reported_with_the_capture(
     served.answer(methods.KILL_TASK, lambda asked, context: _only(signal.SIGUSR1, asked, context))
     found = reported(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "captured" and found["detail"].startswith("after-capture: signal: ")
+
+
+def test_an_engine_is_woken_before_its_images_are_rewritten(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, with its journal saying that it has no hook to come, and with no slot held meanwhile."""
+    before_rewriting: list[tuple[list[int], object]] = []
+    slots_free: list[bool] = []
+
+    def hook(asked: Any, context: grpc.ServicerContext) -> Empty:
+        (lock,) = Path(paths.capture_slots()).iterdir() if asked.signal == signal.SIGUSR2 else [None]
+        if lock is not None:
+            with lock.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            slots_free.append(True)
+        return Empty()
+
+    def run(config: Config, request: Request, report: Any) -> Result:
+        for step in ("find", "room", "freeze"):
+            report(step, "")
+        assert signals(served) == [signal.SIGUSR1]
+        report("rewrite", "")
+        journal = json.loads(Path(paths.capturing_one(RUNNING.id), "journal.json").read_text())
+        before_rewriting.append((signals(served), journal["after"]))
+        return Result("ab" * 16, "models", "web", "main", 0.4, 7)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    served.answer(methods.KILL_TASK, hook)
+    found = reported(served, "signal:USR1", "signal:USR2")
+    assert before_rewriting == [([signal.SIGUSR1, signal.SIGUSR2], None)]
+    assert slots_free == [True] and signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+    assert found["result"] == "captured" and found["phases"]["asleep"] > 0
+
+
+def test_one_that_is_stopped_while_it_wakes_an_engine_is_undone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrote: list[bool] = []
+
+    def hook(asked: Any, context: grpc.ServicerContext) -> Empty:
+        if asked.signal == signal.SIGUSR2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Empty()
+
+    def run(config: Config, request: Request, report: Any) -> None:
+        report("room", "")
+        report("rewrite", "")
+        rewrote.append(True)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    served.answer(methods.KILL_TASK, hook)
+    with pytest.raises(KeyboardInterrupt):
+        reported(served, "signal:USR1", "signal:USR2")
+    assert rewrote == [] and signals(served) == [signal.SIGUSR1, signal.SIGUSR2]
+    assert not Path(paths.capturing_one(RUNNING.id)).exists()
 
 
 def test_it_has_its_turn_after_a_capture_that_failed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

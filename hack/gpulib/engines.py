@@ -208,6 +208,7 @@ def _captured(chosen: Options, pod: EnginePod) -> dict[str, Any]:
     return {
         "checkpoint_bytes": found["bytes"],
         "pause_s": found["pause_s"],
+        "asleep_s": found["phases"].get("asleep"),
         "capture_s": round(time.monotonic() - began, 2),
     }
 

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 from glowplug import config
@@ -32,6 +32,9 @@ from glowplug.outcomes import capture_outcome
 
 PAUSES = "room"
 """The first step of a capture that others of the node have to wait for: the hooks before and after do not count."""
+
+AWAKE = "rewrite"
+"""The first step that asks nothing more of the container: an engine that sleeps is woken before it."""
 
 
 def main() -> int:
@@ -126,8 +129,14 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
         Containerd(of_node.containerd_socket, of_node.containerd_namespace) as containerd,
         Cri(of_node.containerd_socket) as cri,
     ):
+        woken: list[float] = []
 
         def report(step: str, _: str) -> None:
+            if step == AWAKE and task.after:
+                pausing.close()
+                with _deferred_stop():
+                    run_after()
+                woken.append(time.monotonic())
             if step == PAUSES and journal.facts["step"] != PAUSES:
                 journal.step("slot")
                 pausing.enter_context(slots.taken(of_node.max_concurrent_captures))
@@ -140,29 +149,59 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
             journal.step("canary")
             kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
             request = replace(request, canary=kept)
-        with _hooked(task, journal, containerd, cri, errors), contextlib.ExitStack() as pausing:
-            return pipeline.run(of_node, request, report)
+        began = time.monotonic()
+        with (
+            _hooked(task, journal, containerd, cri, errors) as run_after,
+            contextlib.ExitStack() as pausing,
+        ):
+            result = pipeline.run(of_node, request, report)
+            if woken:
+                result.phases["asleep"] = round(woken[0] - began, 4)
+            return result
 
 
 @contextlib.contextmanager
 def _hooked(
     task: Task, journal: Journal, containerd: Containerd, cri: Cri, errors: list[str]
-) -> Iterator[None]:
-    """The hook before; and, whatever became of that and of the capture, the one after. `errors`: what that one met."""
+) -> Iterator[Callable[[], None]]:
+    """The hook before; and, whatever became of that and of the capture, the one after, once: where the body calls what
+    it gets here, or at its end. `errors`: what that one met."""
     after = asdict(task.after) if task.after else None
     journal.step("before-capture", after=after)
-    is_asleep = False
-    try:
-        if task.before:
-            hooks.run(task.before, task.running, containerd, cri, task.hook_timeout_s)
-            is_asleep = task.before.kind == "engine"
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    is_asleep = is_done = False
+
+    def run_after() -> None:
+        nonlocal is_done
+        if is_done:
+            return
+        is_done = True
         journal.step("after-capture")
         if task.after:
             _after(task, containerd, cri, errors, is_asleep=is_asleep)
         journal.step("reported", after=None)
+
+    try:
+        if task.before:
+            hooks.run(task.before, task.running, containerd, cri, task.hook_timeout_s)
+            is_asleep = task.before.kind == "engine"
+        yield run_after
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        run_after()
+        journal.step("reported")
+
+
+@contextlib.contextmanager
+def _deferred_stop() -> Iterator[None]:
+    """A SIGTERM of this time is an interrupt at its end: the hook after a capture is not broken off."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _after(task: Task, containerd: Containerd, cri: Cri, errors: list[str], *, is_asleep: bool) -> None:
