@@ -66,34 +66,34 @@ def node(tmp_path: Path) -> Node:
 
 
 def test_frozen_within_and_thawed_after(node: Node) -> None:
-    with frozen(node.runc, "c1", node.work):
+    with frozen(node.runc, "c1", node.work, {}):
         assert node.status == "paused"
     assert node.status == "running"
     assert node.calls == ["state", "pause", "state", "resume"]
 
 
 def test_a_failure_within(node: Node) -> None:
-    with pytest.raises(ZeroDivisionError), frozen(node.runc, "c1", node.work):
+    with pytest.raises(ZeroDivisionError), frozen(node.runc, "c1", node.work, {}):
         raise ZeroDivisionError
     assert node.status == "running"
 
 
 def test_one_that_somebody_else_froze_is_theirs(node: Node) -> None:
     node.status = "paused"
-    with pytest.raises(UsageError, match="got c1 paused"), frozen(node.runc, "c1", node.work):
+    with pytest.raises(UsageError, match="got c1 paused"), frozen(node.runc, "c1", node.work, {}):
         raise AssertionError("not to be reached")
     assert node.calls == ["state"]
 
 
 def test_one_that_can_not_be_frozen(node: Node) -> None:
     node.fail_once("pause")
-    with pytest.raises(RuncError, match="runc pause c1"), frozen(node.runc, "c1", node.work):
+    with pytest.raises(RuncError, match="runc pause c1"), frozen(node.runc, "c1", node.work, {}):
         raise AssertionError("not to be reached")
     assert node.status == "running"
 
 
 def test_a_thaw_that_fails_is_tried_again_by_the_guard(node: Node) -> None:
-    with pytest.raises(RuncError, match="runc resume c1"), frozen(node.runc, "c1", node.work):
+    with pytest.raises(RuncError, match="runc resume c1"), frozen(node.runc, "c1", node.work, {}):
         node.fail_once("resume")
     assert node.status == "running"
     assert node.calls[-2:] == ["resume", "resume"]
@@ -101,7 +101,7 @@ def test_a_thaw_that_fails_is_tried_again_by_the_guard(node: Node) -> None:
 
 def test_a_dump_is_waited_for_before_the_thaw(node: Node) -> None:
     """Also when we are interrupted: CRIU cut off in mid-work would leave its code in the processes."""
-    with pytest.raises(KeyboardInterrupt), frozen(node.runc, "c1", node.work) as guard:
+    with pytest.raises(KeyboardInterrupt), frozen(node.runc, "c1", node.work, {}) as guard:
         guard.watch(node.runc.start_checkpoint("c1", "/images", node.work, "/options"))
         raise KeyboardInterrupt
     assert guard.dump is not None and guard.dump.returncode == 0
@@ -113,7 +113,7 @@ def test_a_dump_that_fails_says_why(node: Node) -> None:
     Path(node.work, "dump.log").write_text("(00.1) 1: Error (criu/files.c:1): no luck\n")
     with (
         pytest.raises(CriuError, match=r"can't be dumped: an error about an open file .*CRIU: no luck"),
-        frozen(node.runc, "c1", node.work) as guard,
+        frozen(node.runc, "c1", node.work, {}) as guard,
     ):
         dump(node.runc, "c1", f"{node.work}/images", node.work, guard, (), None)
     assert node.status == "running"
@@ -123,7 +123,7 @@ def test_our_own_death_thaws_it_once_the_dump_has_ended(node: Node) -> None:
     program = (
         "import sys, time\nfrom glowplug.capture.frozen import frozen\nfrom glowplug.capture.runc import Runc\n"
         "d = sys.argv[1]; runc = Runc(d + '/runc', d, d + '/criu')\n"
-        "with frozen(runc, 'c1', d + '/work') as guard:\n"
+        "with frozen(runc, 'c1', d + '/work', {}) as guard:\n"
         "    guard.watch(runc.start_checkpoint('c1', '/images', d + '/work', '/options'))\n"
         "    print('frozen', flush=True); time.sleep(60)"
     )

@@ -22,8 +22,9 @@ POLL_S = 0.005
 
 
 @contextmanager
-def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
-    """Freeze the container, thaw it on the way out. Raises RuncError where it can't be frozen.
+def frozen(runc: Runc, container: str, scratch: str, phases: dict[str, float]) -> Iterator[Guard]:
+    """Freeze the container, thaw it on the way out. Raises RuncError where it can't be frozen. Notes in `phases` how
+    long each took, in seconds.
 
     UsageError for one that somebody else froze: it is theirs to thaw.
     """
@@ -32,12 +33,16 @@ def frozen(runc: Runc, container: str, scratch: str) -> Iterator[Guard]:
         raise UsageError(f"expected a running container, got {container} {status}")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
+            began = time.monotonic()
             runc.pause(container)
+            phases["freeze.pause"] = round(time.monotonic() - began, 4)
             yield guard
         finally:
             _wait_for(guard.dump)
+            began = time.monotonic()
             if runc.status(container) == "paused":
                 runc.resume(container)
+            phases["freeze.thaw"] = round(time.monotonic() - began, 4)
             guard.thawed()
 
 

@@ -156,36 +156,49 @@ def freeze(work: Work) -> None:
     began = time.monotonic()
     with (
         work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
-        frozen.frozen(runc, found.record.id, work.scratch) as guard,
+        frozen.frozen(runc, found.record.id, work.scratch, work.result.phases) as guard,
     ):
-        subject.require_none_written(found, work.found)
-        work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
-        work.processes = [process.credentials(pid) for pid in found.pids]
-        external = hook_mounts.find(found)
-        frozen.dump(
-            runc,
-            found.record.id,
-            f"{into}/images",
-            work.scratch,
-            guard,
-            work.watched,
-            work.ids,
-            work.request.max_pause_s,
-            external,
-        )
+        with _measured(work, "freeze.check"):
+            subject.require_none_written(found, work.found)
+            work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
+            work.processes = [process.credentials(pid) for pid in found.pids]
+            external = hook_mounts.find(found)
+        with _measured(work, "dump"):
+            frozen.dump(
+                runc,
+                found.record.id,
+                f"{into}/images",
+                work.scratch,
+                guard,
+                work.watched,
+                work.ids,
+                work.request.max_pause_s,
+                external,
+            )
         hook_mounts.keep(found, external, f"{into}/images")
-        work.result.phases["dump"] = round(time.monotonic() - began, 4)
         _refuse_longer_pause(work, began)
-        work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
-        work.state = state.read(found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings)
-        travelling = volumes.carried_by(found.bundle, work.found)
-        wanted = links.of(found, f"{into}/images", travelling)
-        work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
-        _refuse_longer_pause(work, began)
-        shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
-        volumes.capture(travelling, into, wanted)
+        with _measured(work, "freeze.state"):
+            work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
+            work.state = state.read(
+                found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings
+            )
+        with _measured(work, "freeze.files"):
+            travelling = volumes.carried_by(found.bundle, work.found)
+            wanted = links.of(found, f"{into}/images", travelling)
+            work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
+            _refuse_longer_pause(work, began)
+            shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
+            volumes.capture(travelling, into, wanted)
     work.result.pause_s = round(time.monotonic() - began, 4)
     work.result.phases |= work.gpu.seconds if work.gpu else {}
+
+
+@contextmanager
+def _measured(work: Work, name: str) -> Iterator[None]:
+    """Its seconds among the phases of the result. A name behind a dot is a part of the step before it."""
+    began = time.monotonic()
+    yield
+    work.result.phases[name] = round(time.monotonic() - began, 4)
 
 
 def _refuse_longer_pause(work: Work, began: float) -> None:
