@@ -265,7 +265,7 @@ def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Nod
         environment = {"CASE": secrets.token_hex(4)}
         container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
         found = capture_of(agent, container.pod)
-        assert (found["result"], "no room for " in found["detail"]) == ("failed", True), found
+        assert (found["result"], "no room for " in found["detail"]) == ("refused", True), found
         assert reported(container)["reported"] == []
     finally:
         agent.stop_agent()
