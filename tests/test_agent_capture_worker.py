@@ -37,7 +37,7 @@ RUNNING = Running("c0" * 32, 1, "", "")
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(pipeline, "look", lambda config, request: None)
+    monkeypatch.setattr(pipeline, "look", lambda config, request, is_engine: None)
     server = Served(f"{tmp_path}/socket")
     yield server
     server.stop()
@@ -102,7 +102,7 @@ def test_an_engine_is_woken_before_its_images_are_rewritten(
             slots_free.append(True)
         return Empty()
 
-    def run(config: Config, request: Request, report: Any) -> Result:
+    def run(config: Config, request: Request, report: Any, asked: None) -> Result:
         for step in ("find", "room", "freeze"):
             report(step, "")
         assert signals(served) == [signal.SIGUSR1]
@@ -129,7 +129,7 @@ def test_one_that_is_stopped_while_it_wakes_an_engine_is_undone(
             os.kill(os.getpid(), signal.SIGTERM)
         return Empty()
 
-    def run(config: Config, request: Request, report: Any) -> None:
+    def run(config: Config, request: Request, report: Any, asked: None) -> None:
         report("room", "")
         report("rewrite", "")
         rewrote.append(True)
@@ -171,7 +171,8 @@ def test_a_container_that_is_refused_by_its_spec_is_not_touched(
 ) -> None:
     """An engine would sleep for it, and load its weights again."""
 
-    def refuse_it(*_: object) -> None:
+    def refuse_it(*_: object, is_engine: bool) -> None:
+        assert not is_engine
         raise CaptureRefused("changed", "not as it was at its start")
 
     monkeypatch.setattr(pipeline, "look", refuse_it)

@@ -12,7 +12,9 @@ from glowplug.capture.preflight import (
     own_settings,
     require,
 )
+from glowplug.capture.preflight.tree import Tree
 from glowplug.host import landlock_probe, proc, thread_probe
+from glowplug.host.thread_probe import Asked, Found
 
 LANDLOCK = """
 import ctypes, os, threading
@@ -78,6 +80,49 @@ def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
             assert made.stdout.read(1) == b"%d" % number
         made.stdin.close()
         assert made.wait(10) == 0, made.stderr.read()
+
+
+@needs_ptrace
+def test_who_was_asked_before_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But a new thread, and one with a number that another had."""
+    program = (
+        f"{LANDLOCK}\nlibc.prctl(33, 1, 0, 0, 0)\nthreading.Thread(target=work, args=(int,), daemon=True).start()\n"
+        "ready.wait()"
+    )
+    with running(program) as pid:
+        first, second = proc.tasks(pid)
+        before = thread_probe.ask_again(pid, [first], None)
+        assert [one.settings for one in before.found] == [{"mce-kill": 0}]
+        monkeypatch.setattr(thread_probe, "ask", lambda init, threads: [Found(one) for one in threads])
+        monkeypatch.setattr(landlock_probe, "may_restrict", lambda thread: False)
+        both = Tree([pid], "/", before=before)
+        assert both.asked.found == (*before.found, Found(second))
+        assert both.own_settings == {first: {"mce-kill": 0}}
+        speaks_against = Asked((Found(first, dispatches_calls=True),), before.threads)
+        assert Tree([pid], "/", before=speaks_against).asked.found == (Found(first), Found(second))
+        another = Asked(before.found, frozenset({(first, 1)}))
+        assert Tree([pid], "/", before=another).asked.found == (Found(first), Found(second))
+
+
+@needs_landlock
+def test_who_may_have_given_up_rights_since_is_asked_again() -> None:
+    program = f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nprint(flush=True)\nos.read(0, 1)\nrestrict()"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{program}\nprint(flush=True)\nos.read(0, 1)"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as made:
+        assert made.stdin and made.stdout
+        made.stdout.readline()
+        before = tree(made.pid).asked
+        assert before.found == ()
+        made.stdin.write(b"x")
+        made.stdin.flush()
+        made.stdout.readline()
+        assert [one.slug for one in own_settings.reported(Tree([made.pid], "/", before=before))] == [
+            "landlock"
+        ]
+        made.kill()
 
 
 # A filter that ends the process at any call but those that this program waits with.

@@ -8,9 +8,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from glowplug import paths, presets
@@ -50,6 +51,7 @@ from glowplug.containerd.client import Containerd
 from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
+from glowplug.host.thread_probe import Asked
 from glowplug.layer import shm
 from glowplug.podnet import interfaces
 from glowplug.registry import fleet
@@ -58,13 +60,14 @@ if TYPE_CHECKING:
     pass
 
 
-def run(config: Config, request: Request, report: Report) -> Result:
-    """Capture; the result of it. Raises UsageError (nothing was touched) or another GlowplugError.
+def run(config: Config, request: Request, report: Report, asked: Asked | None = None) -> Result:
+    """Capture; the result of it. `asked`: by `look`. Raises UsageError (nothing was touched) or another GlowplugError.
 
     SIGTERM is taken as an interrupt, so that everything is undone on the way out.
     """
     with ExitStack() as opened, _terminable():
         work = _begin(config, request, report, opened)
+        work.asked = asked
         for name, step in STEPS:
             report(name, "")
             began = time.monotonic()
@@ -73,9 +76,11 @@ def run(config: Config, request: Request, report: Report) -> Result:
         return work.result
 
 
-def look(config: Config, request: Request) -> None:
-    """Raises what `run` would of the container's spec, key, volumes and room, before it is put to sleep.
+def look(config: Config, request: Request, *, is_engine: bool) -> Asked | None:
+    """Raises what `run` would of the container's spec, key, volumes and space, before it is put to sleep.
 
+    Of an engine also what its threads say of themselves, so that it need not sleep while they are asked; None where
+    they can't be. Other workloads may have a hook that changes what they would say.
     Weights that nobody has read yet are read here, which takes as long as it takes.
     """
     with ExitStack() as opened:
@@ -84,6 +89,10 @@ def look(config: Config, request: Request) -> None:
         _judged(work, found)
         with work.store.draft(found.memory_bytes + found.layer_bytes):
             pass
+        if is_engine:
+            with suppress(OSError, subprocess.TimeoutExpired):
+                return Tree(found.pids, f"/proc/{found.init}/root").asked
+        return None
 
 
 def _begin(config: Config, request: Request, report: Report, opened: ExitStack) -> Work:
@@ -98,7 +107,7 @@ def find(work: Work) -> None:
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
     work.found = _judged(work, found)
-    looked_at = Tree(found.pids, f"/proc/{found.init}/root")
+    looked_at = Tree(found.pids, f"/proc/{found.init}/root", before=work.asked)
     work.result.notes = preflight.require(looked_at)
     work.own_settings = looked_at.own_settings
     work.ids = real_user.of(found.pids)

@@ -19,14 +19,14 @@ from typing import NamedTuple
 if __name__ == "__main__":  # -I leaves our own package off the path
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from glowplug.host import landlock_probe, own_settings, proc
+from glowplug.host import landlock_probe, own_settings, proc, process_life
 from glowplug.host.remote_calls import Thread, can_call, instruction
 
 DONE_WITHIN_S = 60.0
 MOST_ASK, FEWEST_ASKED = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 
-__all__ = ["Found", "ask", "can_call"]
+__all__ = ["Asked", "Found", "ask", "ask_again", "can_call"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,38 @@ class Found:
     is_unknown: bool = False
     dispatches_calls: bool = False
     settings: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was said, and by which threads: each with its start time (proc_pid_stat(5))."""
+
+    found: tuple[Found, ...]
+    threads: frozenset[tuple[int, int]]
+
+
+def ask_again(init: int, threads: list[int], before: Asked | None) -> Asked:
+    """As `ask`; but of a thread that was asked before, that answer counts. Not where it speaks against a capture, and
+    not of one that may have given up rights by Landlock since: a restore would give them back.
+
+    Raises OSError, subprocess.TimeoutExpired.
+    """
+    before = before or Asked((), frozenset())
+    started = {thread: process_life.start_time(thread) or 0 for thread in threads}
+    plain = [one for one in before.found if one == Found(one.thread, settings=one.settings)]
+    known = {thread for thread, ticks in before.threads if started.get(thread) == ticks}
+    known -= {one.thread for one in before.found}.difference(one.thread for one in plain)
+    restricts = landlock_probe.is_on()
+    unasked = [thread for thread in threads if thread not in known or (restricts and _may_restrict(thread))]
+    kept = [one for one in plain if one.thread in known.difference(unasked)]
+    return Asked((*kept, *(ask(init, unasked) if unasked else ())), frozenset(started.items()))
+
+
+def _may_restrict(thread: int) -> bool:
+    try:
+        return landlock_probe.may_restrict(thread)
+    except OSError:
+        return False  # it ended
 
 
 def ask(init: int, threads: list[int]) -> list[Found]:

@@ -32,7 +32,7 @@ def reported(tree: Tree) -> Iterator[Refusal]:
         )
         return
     try:
-        found = tree.asked
+        found = tree.asked.found
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Refusal(
             "settings-unknown",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from glowplug.host import descriptors, proc, thread_probe
 from glowplug.host.descriptors import Descriptor
-from glowplug.host.thread_probe import Found
+from glowplug.host.thread_probe import Asked
 
 
 class Refusal(NamedTuple):
@@ -19,11 +19,13 @@ class Refusal(NamedTuple):
 @dataclass(frozen=True)
 class Tree:
     """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node. `notes`:
-    what a check could not decide and lets be, for the record of the capture."""
+    what a check could not decide and lets be, for the record of the capture. `before`: what its threads said of
+    themselves when they were asked earlier."""
 
     pids: list[int]
     root: str
     notes: list[str] = field(default_factory=list)
+    before: Asked | None = None
 
     @cached_property
     def descriptors(self) -> list[Descriptor]:
@@ -31,19 +33,20 @@ class Tree:
         return descriptors.of(self.pids)
 
     @cached_property
-    def asked(self) -> list[Found]:
+    def asked(self) -> Asked:
         """What its threads say of themselves, where there is something to say; none on a machine that can't be asked.
 
         Raises OSError, subprocess.TimeoutExpired.
         """
         if not self.pids or not thread_probe.can_call():
-            return []
-        return thread_probe.ask(self.pids[0], [thread for pid in self.pids for thread in proc.tasks(pid)])
+            return Asked((), frozenset())
+        threads = [thread for pid in self.pids for thread in proc.tasks(pid)]
+        return thread_probe.ask_again(self.pids[0], threads, self.before)
 
     @property
     def own_settings(self) -> dict[int, dict[str, int]]:
         """Thread → its settings that have to be set again (host/own_settings.py)."""
-        return {one.thread: one.settings for one in self.asked if one.settings}
+        return {one.thread: one.settings for one in self.asked.found if one.settings}
 
     @cached_property
     def sockets(self) -> list[Descriptor]:
