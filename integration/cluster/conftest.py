@@ -13,6 +13,7 @@ from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import PROGRAMS, REPOSITORY, Place
 
 from integration.cluster.cluster import Cluster, wait_until
+from integration.cluster.installer_image import InstallerImage, made_meanwhile
 
 RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
 ASKED_FOR = "GLOWPLUG_TEST_CLUSTER"
@@ -48,6 +49,18 @@ def cluster() -> Iterator[Cluster]:
         machine.down()
     assert machine.init is None and not os.path.exists(place.state)
     assert glob.glob(f"/sys/fs/cgroup/*{place.cgroup}") == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installer_image(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InstallerImage | None]:
+    """Begun at once where there is a test with a second node; None where there is none."""
+    if not any("n2" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    with made_meanwhile(str(tmp_path_factory.mktemp("image"))) as image:
+        yield image
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,11 +22,12 @@ from integration.cluster.cluster import (
     server,
     wait_until,
 )
+from integration.cluster.installer_image import NAME as IMAGE
+from integration.cluster.installer_image import InstallerImage
 from integration.cluster.shared_registry import ON_NODES, SharedRegistry
 
 pytestmark = pytest.mark.usefixtures("reports")
 SYSTEM = "glowplug-system"
-IMAGE = "cluster.test/installer:1"
 KEYS = "node-keys"
 INSTALLED_WITHIN_S = 420.0
 
@@ -92,16 +92,16 @@ def test_a_node_that_never_had_it(cluster: Cluster, n2: Machine, namespace: str)
     assert SECOND.name in where(cluster.ready(namespace, "plain", 4))
 
 
-def test_the_daemonset_installs_the_node(cluster: Cluster, n2: Machine, registry: SharedRegistry) -> None:
+def test_the_daemonset_installs_the_node(
+    cluster: Cluster, n2: Machine, registry: SharedRegistry, installer_image: InstallerImage
+) -> None:
     """The image, run by the node's kubelet: handler, agent, access to the API server, label.
 
     Its first pod is deleted while it works, as a drain may: the work goes on, and the next pod waits for it.
     """
-    archive = f"{cluster.machine.place.state}/installer.tar"
-    subprocess.run([f"{REPOSITORY}/hack/image", IMAGE, archive, "bookworm"], check=True)
+    archive = installer_image.archive()
     for machine in (cluster.machine, n2):
         machine.run("ctr", "-n", "k8s.io", "images", "import", archive)
-    os.unlink(archive)
     n2.run("cp", "/etc/containerd/config.toml", "/root/before.toml")
     cluster.apply(*chart(registry), registry.secret(SYSTEM, KEYS))
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
