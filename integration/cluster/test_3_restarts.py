@@ -105,7 +105,7 @@ def test_without_an_agent_a_pod_starts_cold(cluster: Cluster, running: set[str])
     cluster.ready("cold", "app")
     cluster.start_agent()
     assert cluster.outcomes("cold", "app") == ["server=cold:no-agent"]
-    cluster.delete_namespace("cold")
+    cluster.delete_namespace("cold", wait=False)
     check(cluster, running)
 
 
@@ -125,7 +125,7 @@ def test_a_rewritten_configuration_is_repaired(cluster: Cluster, running: set[st
     )
     cluster.ready("repaired", "app")
     wait_until(lambda: "HandlerRepaired" in cluster.events("default", "Node"), 60, "the Event")
-    cluster.delete_namespace("repaired")
+    cluster.delete_namespace("repaired", wait=False)
     check(cluster, running)
     assert cluster.labels()["glowplug.dev/ready"] == "true"
 
@@ -168,7 +168,7 @@ def test_a_full_cache_disk(cluster: Cluster, running: set[str]) -> None:
         cluster.ready("full", "app")
         assert cluster.failed() == []
     finally:
-        cluster.delete_namespace("full")
+        cluster.delete_namespace("full", wait=False)
         cluster.stop_agent()
         cluster.run("umount", "/run/full")
         node.write(cluster.machine, CONFIG, kept)
