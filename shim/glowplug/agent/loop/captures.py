@@ -14,8 +14,8 @@ from glowplug.outcomes import capture_outcome
 
 AGAIN_AFTER_S = 5.0
 AGAIN_AT_MOST_S = 120.0
-TRIES_WITHOUT_ROOM = 3
-"""After these, 35 s later, a cache without room is no matter of the moment: a pod waits at its readiness gate."""
+TRIES_WITHOUT_SPACE = 3
+"""After these, 35 s later, a cache without space is no matter of the moment: a pod waits at its readiness gate."""
 
 ANY_TIME = "any-time"
 
@@ -106,7 +106,7 @@ def _may_pass(answer: Mapping[str, object], case: Case) -> bool:
     """Whether it was refused for the moment alone, and there is time to try again."""
     if answer.get("passing") is not True or time.monotonic() >= case.until:
         return False
-    return answer["slug"] != "no-room" or case.tries < TRIES_WITHOUT_ROOM
+    return answer["slug"] != "no-room" or case.tries < TRIES_WITHOUT_SPACE
 
 
 def _why(answer: Mapping[str, object]) -> GlowplugError:
