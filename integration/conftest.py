@@ -13,18 +13,22 @@ from integration.node import Node
 from integration.pods import Pods, pods_on
 
 FIRST = (
+    "test_zoo.py",
+    "test_demo.py",
     "test_torture.py",
     "test_gpu_check.py",
     "test_kept.py",
-    "test_hooks.py",
-    "test_memory.py",
-    "test_killed.py",
-    "test_zoo.py",
-    "test_demo.py",
-    "test_damage.py",
+    "test_commands.py",
     "test_explain.py",
-    "test_full_disk.py",
+    "test_hooks.py",
     "test_automatic.py",
+    "test_two_nodes.py",
+    "test_nodes_serve.py",
+    "test_killed.py",
+    "test_damage.py",
+    "test_agent_killed_often.py",
+    "test_full_disk.py",
+    "test_memory.py",
 )
 """Files that take longest, begun first: where several run at a time, none of them is the last that all wait for."""
 

@@ -10,6 +10,8 @@ from integration.node import Node
 from integration.waiting import wait_until
 
 OF_THE_AGENT = "descriptor of the agent: "
+KEPT_READY = re.compile(r"from glowplug\.\S+\.(volume_reader|log_matcher) import main")
+"""Of a worker that the agent has ready for the next question: none or one of each, as a busy machine makes it."""
 CONNECTIONS = ("descriptor of containerd: socket", f"{OF_THE_AGENT}socket")
 SETTLES_WITHIN_S = 10.0
 
@@ -25,8 +27,8 @@ class Holdings:
         """What is here and was not there before.
 
         One socket more of a daemon is none: gRPC makes its connection anew when it pleases, at either look. A
-        socket left at every start is seen by the tests that start many. What another agent holds open can't be
-        compared with what the one before did.
+        socket left at every start is seen by the tests that start many. Nor is one worker more. What another agent
+        holds open can't be compared with what the one before did.
         """
         more = self.things - before.things
         if self.agent != before.agent:
@@ -34,7 +36,7 @@ class Holdings:
                 {thing: count for thing, count in more.items() if not thing.startswith(OF_THE_AGENT)}
             )
         return [
-            f"{count} × {thing}" for thing, count in sorted(more.items()) if (thing in CONNECTIONS) < count
+            f"{count} × {thing}" for thing, count in sorted(more.items()) if _comes_and_goes(thing) < count
         ]
 
 
@@ -43,8 +45,11 @@ def holdings(node: Node) -> Holdings:
     names = node.names
     drafts = f"{names.cache}/drafts"
     things: Counter[str] = Counter()
+    workers = 0
     for pid in set(processes.pids_naming(names.state)) - {node.agent_pid}:  # which a test may start
-        things[f"process {processes.name(pid)}"] += 1
+        kept = KEPT_READY.search(" ".join(processes.command_line(pid)))
+        things[f"process {kept[0] if kept else processes.name(pid)}"] += 1
+        workers += bool(kept)
     for directory in processes.cgroups_named(names.cgroup_parent):
         for pid in processes.pids_in_cgroup(directory):
             things[f"process in a pod's cgroup {processes.name(pid)}"] += 1
@@ -60,7 +65,12 @@ def holdings(node: Node) -> Holdings:
     for name, daemon in (("containerd", node.containerd_pid()), ("the agent", node.agent_pid)):
         for kind, count in _descriptors(daemon).items():
             things[f"descriptor of {name}: {kind}"] += count
+    things[f"{OF_THE_AGENT}pipe"] -= 2 * workers  # to each and from it
     return Holdings(things, node.agent_pid)
+
+
+def _comes_and_goes(thing: str) -> bool:
+    return thing in CONNECTIONS or bool(KEPT_READY.search(thing))
 
 
 def assert_nothing_beyond(node: Node, before: Holdings) -> None:

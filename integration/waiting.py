@@ -7,6 +7,8 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 POLL_S = 0.02
+RESTS, LONGEST_S = 4, 0.5
+"""Between two looks, so many times as long as a look takes: who waits is no load for what is waited for."""
 LEAST_S = 60.0
 """So long is waited for everything: a deadline is for what never comes, and no test measures how fast a machine is."""
 
@@ -16,9 +18,11 @@ def wait_until(condition: Callable[[], Value], deadline_s: float, what: str, pol
     deadline_s = max(deadline_s, LEAST_S)
     until = time.monotonic() + deadline_s
     while True:
+        before = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > until:
+        now = time.monotonic()
+        if now > until:
             raise TimeoutError(f"expected {what} within {deadline_s:g} s, last saw {value!r}")
-        time.sleep(poll_s)
+        time.sleep(max(poll_s, min(RESTS * (now - before), LONGEST_S)))
