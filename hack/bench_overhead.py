@@ -107,7 +107,7 @@ def _first_number(directory: str, names: tuple[str, ...]) -> int:
         if os.path.exists(f"{directory}/{name}"):
             with open(f"{directory}/{name}") as file:
                 return int(file.read())
-    raise FileNotFoundError(f"expected one of {', '.join(names)} in {directory}, but there is none")
+    raise FileNotFoundError(f"none of {', '.join(names)} is in {directory}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ handler=yes
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix | --offline | --download | --criu)
-        [ $# -gt 1 ] || wrong "$1: expected a path, got nothing"
+        [ $# -gt 1 ] || wrong "$1: needs a path"
         [[ $2 = /* ]] || wrong "$1: expected an absolute path, got '$2'"
         case $1 in
         --prefix) PREFIX=${2%/} ;;
@@ -63,12 +63,12 @@ done
 
 [[ $PREFIX =~ ^(/[A-Za-z0-9._-]+)+$ ]] || wrong "--prefix: expected a directory of plain letters, got '$PREFIX'"
 [ -z "$offline" ] || [ -z "$download" ] || wrong "expected --offline or --download, got both"
-[ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: expected a directory, but there is none at $offline"
-[ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: expected a program, but there is none at $criu"
+[ -z "$offline" ] || [ -d "$offline" ] || wrong "--offline: $offline is not a directory"
+[ -z "$criu" ] || [ -x "$criu" ] || wrong "--criu: $criu is not a program"
 # Ours, empty, or not there: `glowplug node uninstall --purge` removes all of it.
 is_free() { [ ! -e "$1" ] || [ -e "$1/.glowplug-prefix" ] || [ -z "$(ls -A "$1")" ]; }
 [ -n "$download" ] || is_free "$PREFIX" ||
-    wrong "--prefix: expected a directory for Glowplug alone, got $PREFIX with files of others"
+    wrong "--prefix: $PREFIX holds files that are not Glowplug's: name a directory for Glowplug alone"
 [ "$(id -u)" = 0 ] || wrong "must run as root (uid $(id -u))"
 system=$(. /etc/os-release && echo "$ID ${VERSION_ID:-$VERSION_CODENAME}")
 case $system in
@@ -168,7 +168,7 @@ install_criu() {
     local target=$PREFIX/criu/bin/criu source=$criu found
     if [ -z "$source" ] && [ -n "$offline" ]; then
         source=$offline/criu
-        [ -x "$source" ] || fail "expected CRIU in $offline, but there is none: make the directory with --download"
+        [ -x "$source" ] || fail "no CRIU in $offline: make the directory with --download"
     elif [ -z "$source" ]; then
         if [ -x "$target" ] && [ "$(cat "$PREFIX/criu/works-on" 2>/dev/null)" = "$(uname -r)" ]; then
             return 0
@@ -213,7 +213,7 @@ version_of_source() {
 version_offline() {
     local wheel
     wheel=$(ls "$offline"/glowplug-*.whl 2>/dev/null | tail -1)
-    [ -n "$wheel" ] || fail "expected the wheel of glowplug in $offline, but there is none: make the directory with --download"
+    [ -n "$wheel" ] || fail "no wheel of glowplug in $offline: make the directory with --download"
     wheel=$(basename "$wheel" .whl) && wheel=${wheel#glowplug-}
     echo "${wheel%%-*}-$(cat "$offline"/*.whl | sha256sum | cut -c1-12)-py$(python_series)"
 }

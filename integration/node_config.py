@@ -42,7 +42,7 @@ def runc_program() -> str:
         return f"{os.path.dirname(os.path.abspath(__file__))}/runc_without_shares"
     found = shutil.which("runc", path=PATH)
     if found is None:
-        raise FileNotFoundError(f"expected the program runc in {PATH}, but there is none: run hack/setup")
+        raise FileNotFoundError(f"no runc in {PATH}: run hack/setup")
     return found
 
 

@@ -51,7 +51,7 @@ def idle(agent: Node, pods: Pods) -> Container:
 
 def test_a_pod_that_is_not_there(agent: Node) -> None:
     said = refused(capture(agent, "default", "nobody"))
-    assert said == "expected a running container, but there is none of default/nobody: see `crictl ps`"
+    assert said == "default/nobody: no such container runs on this node; see `crictl ps`"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_container_that_is_not_there(
     with untouched(agent, idle):
         said = refused(capture(agent, namespace, *arguments))
     assert said.startswith(
-        f"expected a running container, but there is none of {'/'.join((namespace, *arguments))}"
+        f"{'/'.join((namespace, *arguments))}: no such container runs on this node"
     )
 
 
@@ -77,12 +77,12 @@ def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:
 
 def test_a_container_that_has_ended(agent: Node, idle: Container) -> None:
     idle.stop()
-    assert "there is none of default/idle" in refused(capture(agent, "default", "idle"))
+    assert "default/idle: no such container runs" in refused(capture(agent, "default", "idle"))
 
 
 def test_a_container_that_was_not_started(agent: Node, pods: Pods) -> None:
     pods.run(name="waits").container(command=IDLE)
-    assert "there is none of default/waits" in refused(capture(agent, "default", "waits"))
+    assert "default/waits: no such container runs" in refused(capture(agent, "default", "waits"))
 
 
 def test_a_container_that_somebody_paused(agent: Node, idle: Container) -> None:

@@ -67,7 +67,7 @@ def states(driver: str, *pids: int) -> set[str]:
         ((*NODE, "mps 0 PID 1"), f"process PID uses GPU {UUID} through MPS"),
         ((*NODE, f"usage 0 PID {1 << 50}"), "a CUDA checkpoint puts 1073741824 MiB of device memory"),
         ((*NODE, "state PID 2"), "expected every CUDA process running before a capture"),
-        ((NODE[0],), "expected a GPU in NVML for each device node"),
+        ((NODE[0],), "NVML knows no GPU with the device node"),
     ],
     ids=["mig", "mps", "room", "state", "device"],
 )
@@ -175,7 +175,7 @@ def test_the_first_memory_limit_above_a_process_is_found(
 def test_a_memory_limit_that_can_not_be_known_is_an_error(row: str, v2: bool, tmp_path: Path) -> None:
     """As where this process has a cgroup namespace of its own."""
     mount = hierarchy(tmp_path, "pod", "pod/c1", v2=v2)
-    with pytest.raises(HostError, match="expected the container's memory cgroup"):
+    with pytest.raises(HostError, match="no memory cgroup of the container"):
         gpu._limited([proc.cgroup(row)], [mount])
 
 

@@ -39,7 +39,7 @@ def test_an_ambiguous_or_unknown_id_is_one_clear_line_and_nothing_is_done(node: 
     absent = next(f"{number:032x}" for number in range(100) if f"{number:032x}" not in ids)
     typed = [
         (first, f"got {len(same)} whose id begins with {first}"),
-        (absent, "there is none"),
+        (absent, "no checkpoint has an id"),
         ("../x", "hexadecimal"),
     ]
     for wrong, said in typed:

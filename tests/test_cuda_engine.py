@@ -27,12 +27,12 @@ def test_neither_engine_says_what_each_lacks(driver: str, script: Script) -> Non
     with pytest.raises(CudaError) as raised:
         engine.pick("auto", f"{driver}/libcuda.so.1", "no-such-program")
     assert "driver 570 (CUDA 12080) or newer, got CUDA 12040: update the driver" in str(raised.value)
-    assert "expected the program no-such-program, but there is none on PATH" in str(raised.value)
+    assert "the program no-such-program is not in PATH" in str(raised.value)
 
 
 def test_no_driver_on_the_host_is_reported() -> None:
     with pytest.raises(
-        CudaError, match=r"expected the NVIDIA driver's libnone.so.1, but there is none on this host"
+        CudaError, match=r"the NVIDIA driver's libnone.so.1 is not on this host"
     ):
         engine.pick("driver", "libnone.so.1", "")
 

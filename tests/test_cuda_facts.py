@@ -130,7 +130,7 @@ def test_a_wish_without_nodes_is_unknown_and_the_wish_is_not_reported() -> None:
 
 
 def test_a_node_that_nvml_does_not_know_is_unknown() -> None:
-    with pytest.raises(HostError, match="there is none for /dev/nvidia7"):
+    with pytest.raises(HostError, match="no GPU with the device node /dev/nvidia7"):
         assigned_devices.devices_of(spec(("/dev/nvidia7", 195, 7)), facts.read().devices)
 
 

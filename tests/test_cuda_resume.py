@@ -134,7 +134,7 @@ def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
 ) -> None:
     process = restored()
     script.say("fail restore-thread any 3")
-    with pytest.raises(CudaError, match="expected CUDA in every process"), opened(driver) as back:
+    with pytest.raises(CudaError, match="processes that held CUDA at the capture"), opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20)
 
 

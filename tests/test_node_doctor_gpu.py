@@ -51,7 +51,7 @@ def test_a_full_gpu_is_no_verdict_on_checkpoints(script: Script) -> None:
 def test_nvml_that_can_not_answer_is_wrong(script: Script) -> None:
     script.say("driver 580.159.04", H100, "nvml-fail nvmlDeviceGetCount_v2 9")
     assert found("NVML").level == "wrong"
-    assert found("NVML").found.startswith("unknown: expected an answer of nvmlDeviceGetCount")
+    assert found("NVML").found.startswith("unknown: NVML: nvmlDeviceGetCount")
 
 
 def test_without_a_gpu_the_driver_is_not_called(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

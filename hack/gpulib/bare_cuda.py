@@ -71,7 +71,7 @@ class BareCuda(Bare):
         self.seconds = {}
         with Suspension() as suspension:
             if not suspension.find(process.tree(self.pid)):
-                raise Failed("expected a process that holds CUDA, but there is none")
+                raise Failed("no process holds CUDA")
             began = time.monotonic()
             suspension.suspend(LOCK_S, DRIVER_S)
             began = self._took("cuda_checkpoint", began)

@@ -190,7 +190,7 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     setup.require_suspended(pod.pid, 2)
     for name in ("first", "second"):
         if not os.path.exists(f"{images}/{name}/inventory.img"):
-            raise Failed(f"expected CRIU's images of the {name} checkpoint, but there is none")
+            raise Failed(f"the {name} checkpoint has no CRIU images")
     pod.remove()
     return {"checkpoint_s": seconds}
 
@@ -310,7 +310,7 @@ class _Hog:
         )
         assert self._process.stdout is not None
         if not self._process.stdout.readline().startswith("ready"):
-            raise Failed("expected a process that takes the device's memory, but it failed")
+            raise Failed("the process that takes the device's memory failed")
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:

@@ -83,7 +83,7 @@ def _task_checkpoint(node: Node, container: Container) -> float:
         raise Failed(f"expected a task checkpoint, ctr said: {error.stderr}") from error
     took = round(time.monotonic() - began, 3)
     if not os.path.exists(f"{images}/inventory.img"):
-        raise Failed(f"expected CRIU's images in {images}, but there is none")
+        raise Failed(f"no CRIU images in {images}")
     return took
 
 

@@ -365,7 +365,7 @@ def wait_until(condition: Callable[[], Any], within: float, what: str) -> Any:
     until = time.monotonic() + within
     while not (found := condition()):
         if time.monotonic() > until:
-            raise Failed(f"expected {what} within {within:g} s, but there is none")
+            raise Failed(f"no {what} within {within:g} s")
         time.sleep(0.01)
     return found
 

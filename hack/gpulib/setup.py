@@ -141,7 +141,7 @@ def gpu_nodes() -> list[str]:
 
     devices = facts.read().devices
     if not devices:
-        raise Failed("expected an NVIDIA GPU and its driver, but there is none: see --fake")
+        raise Failed("this machine has no NVIDIA GPU with a driver: see --fake")
     return [f"/dev/nvidia{device.minor}" for device in devices]
 
 

@@ -77,7 +77,7 @@ class Api:
             from kubernetes import client, config
         except ImportError:
             raise UsageError(
-                "expected the Python package kubernetes, but there is none: pip install 'glowplug[kubernetes]', "
+                "the Python package kubernetes is not installed: pip install 'glowplug[kubernetes]', "
                 'or set kubernetes = "off"'
             ) from None
         from yaml import YAMLError
@@ -89,10 +89,10 @@ class Api:
             else:
                 config.load_kube_config(setting, client_configuration=settings)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
-            raise UsageError(f"expected access to the API server ({setting}), got: {error}") from None
+            raise UsageError(f"no access to the API server ({setting}): {error}") from None
         except (YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
-                f"expected a kubeconfig in {setting}, got another file: {type(error).__name__}"
+                f"{setting} is not a kubeconfig: {type(error).__name__}"
             ) from None
         settings.retries = 0  # the writer tries again, and nobody waits for it
         self._client = client
@@ -174,7 +174,7 @@ class Api:
         try:
             return [_pod(item) for item in found.get("items") or () if _waits(item, gate)]
         except (KeyError, TypeError, AttributeError) as error:
-            raise KubernetesError(f"expected a list of pods, got another answer: {error!r}") from None
+            raise KubernetesError(f"the API server's answer is not a list of pods: {error!r}") from None
 
     def namespaces(self) -> dict[str, str]:
         """The uid of each namespace of the cluster."""
@@ -183,7 +183,7 @@ class Api:
             metadata = [item["metadata"] for item in found.get("items") or ()]
             return {str(one["name"]): str(one["uid"]) for one in metadata}
         except (KeyError, TypeError, AttributeError) as error:
-            raise KubernetesError(f"expected a list of namespaces, got another answer: {error!r}") from None
+            raise KubernetesError(f"the API server's answer is not a list of namespaces: {error!r}") from None
 
     def labels(self, node: str) -> dict[str, str]:
         """The node's."""

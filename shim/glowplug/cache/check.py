@@ -169,7 +169,7 @@ def tree_size(directory: str, path: str) -> int:
     pending = [f"{directory}/{path}"]
     try:
         if not stat.S_ISDIR(os.lstat(pending[0]).st_mode):
-            raise DamagedCheckpoint(f"{path}: expected a directory, got none")
+            raise DamagedCheckpoint(f"{path}: not a directory")
         while pending:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
@@ -178,5 +178,5 @@ def tree_size(directory: str, path: str) -> int:
                     elif entry.is_file(follow_symlinks=False):
                         total += entry.stat(follow_symlinks=False).st_size
     except OSError as error:
-        raise DamagedCheckpoint(f"{path}: expected a tree of files, got: {error.strerror}") from error
+        raise DamagedCheckpoint(f"{path}: can't be read: {error.strerror}") from error
     return total

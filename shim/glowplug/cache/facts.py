@@ -43,12 +43,12 @@ def read(root: str, checkpoint_id: str) -> bytes:
 def parse(manifest: bytes) -> dict[str, object]:
     """The manifest as a plain dict. Raises CacheError when it is not a JSON object."""
     if len(manifest) > MANIFEST_LIMIT:
-        raise CacheError(f"manifest: expected at most {MANIFEST_LIMIT} bytes")
+        raise CacheError(f"manifest: longer than {MANIFEST_LIMIT} bytes")
     try:
         parsed = json.loads(manifest)
     except (ValueError, RecursionError) as error:
         raise CacheError(
-            f"manifest: expected a JSON object, but there is none ({type(error).__name__})"
+            f"manifest: not JSON ({type(error).__name__})"
         ) from error
     if not isinstance(parsed, dict):
         raise CacheError(f"manifest: expected a JSON object, got {type(parsed).__name__}")

@@ -69,6 +69,6 @@ def _where(changed: list[int], size: int) -> str:
 def _unlisted(directory: str, files: dict[str, facts.File]) -> list[str]:
     """Files that the manifest does not know: CRIU would read an image that nobody vouched for."""
     try:
-        return [f"{path}: expected no such file" for path in digest.walk(directory) if path not in files]
+        return [f"{path}: not in the manifest" for path in digest.walk(directory) if path not in files]
     except CacheError as error:
         return [str(error)]

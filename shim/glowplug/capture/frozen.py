@@ -30,7 +30,7 @@ def frozen(runc: Runc, container: str, scratch: str, phases: dict[str, float]) -
     """
     status = runc.status(container)
     if status != "running":
-        raise UsageError(f"expected a running container, got {container} {status}")
+        raise UsageError(f"container {container} is {status}: only a running one can be captured")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
             began = time.monotonic()

@@ -132,7 +132,7 @@ def _limited(rows: list[proc.Cgroup], mounts: list[str]) -> str:
                 directory = os.path.dirname(directory)  # the controller is not turned on so far below
     if mounts:
         raise HostError(
-            f"expected the container's memory cgroup below {mounts[0]}, but there is none: is /sys/fs/cgroup another "
+            f"no memory cgroup of the container below {mounts[0]}: is /sys/fs/cgroup another "
             "container's view of it?"
         )
     return ""

@@ -47,7 +47,7 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     task = containerd.task(record.id)
     if task is None or task.status != "running":
         raise UsageError(
-            f"expected a running container, got {_named(request)} {task.status if task else 'gone'}"
+            f"{_named(request)} is {task.status if task else 'gone'}: only a running container can be captured"
         )
     spec = judged.spec_of(identity.runc_root(config, record), record.id)
     facts = bundle.read(spec)
@@ -154,7 +154,7 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
     found = containerd.find(request.namespace, request.pod, request.container)
     if not found:
         raise UsageError(
-            f"expected a running container, but there is none of {_named(request)}: see `crictl ps`"
+            f"{_named(request)}: no such container runs on this node; see `crictl ps`"
         )
     if len(found) > 1:
         names = sorted(record.cri.container_name for record in found if record.cri)
@@ -176,7 +176,7 @@ def upper_of(containerd: Containerd, record: ContainerRecord) -> str:
             if option.startswith("upperdir="):
                 return option.removeprefix("upperdir=")
     raise ContainerdError(
-        f"expected container {record.id} on an overlay with an upper directory, but there is none"
+        f"container {record.id} has no overlay with an upper directory"
     )
 
 

@@ -52,8 +52,8 @@ def bytes_of(carried_mounts: Iterable[Classified]) -> int:
         size = tree.size_of(mount.source)
         if size > LIMIT_BYTES:
             raise UsageError(
-                f"this container can't be captured: expected at most {LIMIT_BYTES} bytes in the volume "
-                f"{mount.destination}, got {size}: mount a persistent volume there"
+                f"this container can't be captured: the volume {mount.destination} holds {size} bytes, "
+                f"more than {LIMIT_BYTES}: mount a persistent volume there"
             )
         total += size
     return total

@@ -161,9 +161,9 @@ def _parsed(data: bytes) -> dict[str, Any]:
     try:
         plain = json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
     except ValueError as error:
-        raise ManifestError(f"manifest: expected JSON, but there is none ({type(error).__name__})") from None
+        raise ManifestError(f"manifest: not JSON ({type(error).__name__})") from None
     if not isinstance(plain, dict):
-        raise ManifestError("manifest: expected a JSON object, got something else")
+        raise ManifestError("manifest: not a JSON object")
     return plain
 
 
@@ -187,7 +187,7 @@ def _finite(text: str) -> float:
 
 def _check_key(found: Key) -> None:
     if workload.digest(found.parts) != found.digest:
-        raise ManifestError("manifest: expected the key's digest to be that of its parts, got another")
+        raise ManifestError("manifest: the key's digest is not that of its parts")
 
 
 def _names(kind: type) -> list[str]:

@@ -83,7 +83,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
         if not names:
             wanted = "/".join(part for part in (namespace, pod, container) if part)
             raise UsageError(
-                f"expected a container that is or was on this node, but there is none of {wanted}: "
+                f"{wanted}: no such container is or was on this node; "
                 "see `crictl ps -a` and `glowplug history`"
             )
         judging = Judging(settings, containerd, resolve_id.store(settings))

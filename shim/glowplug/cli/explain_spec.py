@@ -51,9 +51,9 @@ def _documents(path: str) -> list[object]:
         with open(file, "rb") as opened_file:
             text = opened_file.read(LIMIT + 1)
     except OSError as error:
-        raise UsageError(f"expected a bundle or a manifest in {file}, got: {error.strerror}") from None
+        raise UsageError(f"can't read a bundle or a manifest from {file}: {error.strerror}") from None
     if len(text) > LIMIT:
-        raise UsageError(f"{file}: expected at most {LIMIT} bytes, got more")
+        raise UsageError(f"{file}: longer than {LIMIT} bytes")
     try:
         return [json.loads(text)]
     except (ValueError, RecursionError):
@@ -77,7 +77,7 @@ def _require_shallow(file: str, text: bytes) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
-            raise UsageError(f"{file}: expected at most {DEEPEST} levels in one another, got more")
+            raise UsageError(f"{file}: nested deeper than {DEEPEST} levels")
 
 
 # -- a bundle --

@@ -47,7 +47,7 @@ def find(starts: list[Start], wanted: str) -> Start:
             )
     if not found:
         raise UsageError(
-            f"expected a start on record, but there is none of {wanted[:80]!r}: see `glowplug history`, or with --json "
+            f"no start of {wanted[:80]!r} is on record: see `glowplug history`, or with --json "
             "the containers' ids"
         )
     return found[-1]

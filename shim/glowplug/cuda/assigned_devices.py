@@ -31,13 +31,13 @@ def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, 
     minors = {*_nodes(bundle), *_bound(bundle)}
     if not minors and asks_for_gpu(bundle):
         raise HostError(
-            "expected the container's GPUs among the device nodes of its spec, but there is none although it asks for "
-            "some: a hook gives them, so nothing says which; give GPUs through CDI (see docs/gpu.md)"
+            "the container asks for GPUs, but none is among the device nodes of its spec: a hook adds them, so nothing "
+            "says which; give GPUs through CDI (see docs/gpu.md)"
         )
     strange = sorted(minors - set(known))
     if strange:
         raise HostError(
-            f"expected a GPU in NVML for each device node, but there is none for /dev/nvidia{strange[0]}"
+            f"NVML knows no GPU with the device node /dev/nvidia{strange[0]}"
         )
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 

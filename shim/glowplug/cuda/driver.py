@@ -76,7 +76,7 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError as error:
             raise CudaError(
-                f"expected the NVIDIA driver's {library}, but there is none on this host: {error}"
+                f"the NVIDIA driver's {library} is not on this host: {error}"
             ) from error
         self._ready = False
         self.version = self._read_version()
@@ -147,7 +147,7 @@ class Driver:
             result = self._library.cuDriverGetVersion(ctypes.byref(version))
         except AttributeError as error:
             raise CudaError(
-                "expected the NVIDIA driver's libcuda, got a library without cuDriverGetVersion"
+                "libcuda has no cuDriverGetVersion: is it the NVIDIA driver's?"
             ) from error
         if result != CUDA_SUCCESS:
             raise CudaError(f"cuDriverGetVersion: {self._words(result)}")
@@ -172,7 +172,7 @@ class Driver:
         )
         if result != CUDA_SUCCESS or not address.value:
             raise CudaError(
-                f"expected {name} of the driver, cuGetProcAddress found none: {self._words(result)}"
+                f"the driver has no {name} (cuGetProcAddress: {self._words(result)})"
             )
         return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(address.value)
 

@@ -127,7 +127,7 @@ def _ask(function: Callable[..., Any], *arguments: Any, without: Any = _FAIL) ->
     except pynvml.NVMLError as error:
         if without is not _FAIL and error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
             return without
-        raise HostError(f"expected an answer of {function.__name__}, NVML says: {error}") from error
+        raise HostError(f"NVML: {function.__name__} failed: {error}") from error
 
 
 @contextmanager

@@ -181,7 +181,7 @@ class ProcessGroup:
         lacking = [f"{pid}: {others[pid]}" for pid in expected or () if pid in others]
         if lacking:
             raise CudaError(
-                "expected CUDA in every process that had it, but there is none in " + "; ".join(lacking)
+                "processes that held CUDA at the capture hold none now: " + "; ".join(lacking)
             )
         return others
 

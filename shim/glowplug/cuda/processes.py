@@ -52,6 +52,6 @@ def by_namespace_pid(pids: list[int], wanted: list[int]) -> list[int]:
     missing = [pid for pid in wanted if pid not in known]
     if missing:
         raise CudaError(
-            f"expected the restored CUDA processes {wanted} of the container, got none as {missing}"
+            f"of the restored CUDA processes {wanted} (PIDs in the container), {missing} are missing"
         )
     return [known[pid] for pid in wanted]

@@ -35,7 +35,7 @@ class Program:
         path = find(program)
         if path is None:
             raise CudaError(
-                f"expected the program {program}, but there is none on PATH; install it from NVIDIA/cuda-checkpoint"
+                f"the program {program} is not in PATH; install it from NVIDIA/cuda-checkpoint"
             )
         self._path = path
         self.version = 0

@@ -74,7 +74,7 @@ class Hold:
         """
         if tid not in self._held:
             raise CudaError(
-                f"expected the driver's restore thread {tid} among the held threads, but it is in none"
+                f"the driver's restore thread {tid} is not among the held threads"
             )
         try:
             mask = ctypes.c_uint64(0)
@@ -166,7 +166,7 @@ def _wait(tid: int) -> int | None:
         found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError as error:
         raise CudaError(
-            f"expected thread {tid} held by this thread, but it is not traced: {error}"
+            f"thread {tid} is not traced by this thread: {error}"
         ) from error
     if not found:
         return None
@@ -180,7 +180,7 @@ def _await_stop(tid: int, deadline: float) -> int:
     while (stop := _wait(tid)) is None:
         if time.monotonic() > deadline:
             raise CudaError(
-                f"expected thread {tid} to stop, but it runs past the deadline: is its cgroup frozen?"
+                f"thread {tid} did not stop before the deadline: is its cgroup frozen?"
             )
         time.sleep(0.001)
     return _signal_of(stop)

@@ -34,7 +34,7 @@ def version() -> int:
         return 2
     if mountpoints():
         return 1
-    raise HostError("expected a mounted cgroup hierarchy, but there is none: mount one at /sys/fs/cgroup")
+    raise HostError("no cgroup hierarchy is mounted: mount one at /sys/fs/cgroup")
 
 
 def directories(cgroups_path: str, systemd: bool) -> list[str]:
@@ -111,8 +111,8 @@ def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
             _thaw(directory)
         if time.monotonic() > until:
             raise HostError(
-                f"expected the container's processes dead within {deadline_s:g} s, got {_named(left)} alive "
-                "after SIGKILL: they are stuck in the kernel; look at /proc/PID/stack, the node may need a reboot"
+                f"{_named(left)} still alive {deadline_s:g} s after SIGKILL: "
+                "they are stuck in the kernel; look at /proc/PID/stack, the node may need a reboot"
             )
         time.sleep(POLL_S)
 

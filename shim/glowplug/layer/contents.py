@@ -46,7 +46,7 @@ class FileCopier:
             copied = self._copy_some(source, target, start, min(end - start, _STRETCH))
             if copied == 0:
                 raise LayerError(
-                    f"a file ended at {start} bytes while it was being copied, {end} were expected"
+                    f"a file ended at {start} bytes while it was being copied, expected {end}"
                 )
             start += copied
 

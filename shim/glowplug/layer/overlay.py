@@ -179,11 +179,11 @@ def _upper_of(mount: mountinfo.Mount) -> str:
 def _found(target: str) -> mountinfo.Mount:
     here = [mount for mount in mountinfo.read() if mount.target == target]
     if not here:
-        raise LayerError(f"nothing is mounted at the rootfs {target}, an overlay was expected")
+        raise LayerError(f"nothing is mounted at the rootfs {target}: an overlay is needed")
     if len(here) > 1:
-        raise LayerError(f"{len(here)} mounts lie upon each other at {target}, one overlay was expected")
+        raise LayerError(f"{len(here)} mounts lie upon each other at {target}: one overlay is needed")
     if here[0].fstype != "overlay" or here[0].root != "/":
-        raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}, a whole overlay was expected")
+        raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}: a whole overlay is needed")
     return here[0]
 
 
@@ -256,7 +256,7 @@ def _directory(settings: dict[str, str | None], name: str, target: str) -> str:
     directory = _unescape(settings.get(name) or "")
     if not directory.startswith("/") or not os.path.isdir(directory):
         raise LayerError(
-            f"the rootfs {target} has {directory!r} as {name}, an absolute directory was expected"
+            f"the rootfs {target} has {directory!r} as {name}: not an absolute path"
         )
     return directory
 

@@ -31,18 +31,18 @@ def without(text: bytes, handler: str) -> bytes:
         stop = text.find(end, start)
         if stop < 0 or begin in text[start + len(begin) : stop]:
             raise NodeError(
-                f"expected the line '{end.decode().strip()}' behind each BEGIN, but there is none: {_MEND}"
+                f"a BEGIN has no line '{end.decode().strip()}' after it: {_FIX}"
             )
         stop += len(end)
         text = text[: _from(text, start, stop)] + text[stop:]
     if end.rstrip() in text:
         raise NodeError(
-            f"expected a BEGIN before the line '{end.decode().strip()}', but there is none: {_MEND}"
+            f"the line '{end.decode().strip()}' has no BEGIN before it: {_FIX}"
         )
     return text
 
 
-_MEND = "take the lines of glowplug out by hand, then run this again"
+_FIX = "take the lines of glowplug out by hand, then run this again"
 
 
 def present(text: bytes, handler: str) -> bool:

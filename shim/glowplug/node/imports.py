@@ -32,7 +32,7 @@ def added(text: bytes, imports: list[str] | None, path: str, handler: str, first
     found = _KEY.search(text)
     if found is None:
         raise NodeError(
-            f"expected a line `imports = [` in the main file, got imports in another form: add {path} to it by hand"
+            f"can't edit the imports of the main file, which has no line `imports = [`: add {path} to them by hand"
         )
     text = block.at(text, found.end(), f'  "{path}",', handler)
     return block.at_top(text, first, handler) if first else text

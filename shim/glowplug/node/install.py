@@ -235,7 +235,7 @@ def _runtime(place: Place, runtime: str | None) -> str:
         raise UsageError(f"{option}: expected an absolute path, got {path!r}")
     if not os.access(path, os.X_OK) or os.path.isdir(path):
         raise UsageError(
-            f"{option}: expected the program {path}, but there is none: hack/bootstrap-node.sh puts it there, "
+            f"{option}: {path} is not a program: hack/bootstrap-node.sh puts it there, "
             "or name another with --runtime"
         )
     return path

@@ -74,8 +74,8 @@ class MainFile:
         if listed is None or (isinstance(listed, list) and all(map(_is_path, listed))):
             return listed
         raise NodeError(
-            f"expected a list of paths as `imports` in {self.path}, got something else: "
-            "it was left as it is; correct it first"
+            f"`imports` in {self.path} is not a list of paths: "
+            "the file was left as it is; correct it first"
         )
 
     @property
@@ -109,7 +109,7 @@ def _is_path(value: object) -> bool:
 def read(path: str, handler: str, prefix: str) -> MainFile:
     """`prefix`: a handler whose program lies there is ours, marks or not. Raises UsageError, NodeError."""
     if os.path.isdir(path):
-        raise UsageError(f"--containerd-config: expected a file, got the directory {path}")
+        raise UsageError(f"--containerd-config: {path} is a directory")
     found = files.read(path)
     text, has_block = _clean(found, handler, prefix)
     bare = imports.dropped(text, drop_ins(path, handler))

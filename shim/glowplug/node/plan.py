@@ -53,13 +53,13 @@ def make(containerd: str, main: MainFile, was: Effective, name: str, filled: dic
         found = effective.read(containerd, draft.main, main.path, draft.beside)
     if name not in found.handlers:
         raise NodeError(
-            f"expected the handler {name} in what containerd reads, but there is none: a file that {main.path} imports "
-            "replaces the section; nothing was done"
+            f"containerd would not see the handler {name}: a file that {main.path} imports replaces the section; "
+            "nothing was changed"
         )
     changed = effective.differences(was, found, name)
     if changed:
         raise NodeError(
-            f"expected nothing but the handler to change, but {', '.join(changed[:4])} would: nothing was done"
+            f"the edit would change {', '.join(changed[:4])}, too, not only the handler: nothing was changed"
         )
     return draft.plan
 

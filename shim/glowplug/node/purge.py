@@ -63,7 +63,7 @@ def require_no_agent() -> None:
     """Raises NodeError while it runs: it would make its directories anew."""
     if os.path.exists(paths.agent_socket()) and _answers():
         raise NodeError(
-            "expected no agent, got one that answers: stop it first (`systemctl disable --now glowplug-agent`)"
+            "the agent still runs: stop it first (`systemctl disable --now glowplug-agent`)"
         )
 
 

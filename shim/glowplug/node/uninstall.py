@@ -55,7 +55,7 @@ def _pods(address: str, name: str, force: bool) -> list[str]:
     if found and not force:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise NodeError(
-            f"expected no pod of the handler {name}, got {len(found)} ({shown}): nothing was changed; "
+            f"{len(found)} pods of the handler {name} still run ({shown}): nothing was changed; "
             "drain the node, or use --force, which leaves them running"
         )
     return found

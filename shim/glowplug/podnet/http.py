@@ -60,7 +60,7 @@ def _joined(chunks: bytes) -> bytes:
         try:
             length = int(size.partition(b";")[0], 16)
         except ValueError:
-            raise ValueError("expected the size of a chunk, got something else") from None
+            raise ValueError("not an HTTP answer: a chunk without a size") from None
         if length <= 0:
             break
         content += chunks[:length]
@@ -107,7 +107,7 @@ def _final(head: bytes) -> int | None:
 def _parsed(line: bytes) -> int:
     words = line.split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(words[1]):
-        raise ValueError("expected an HTTP answer, got something else")
+        raise ValueError("not an HTTP answer")
     return int(words[1])
 
 

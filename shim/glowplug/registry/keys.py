@@ -72,7 +72,7 @@ def _private(path: str) -> object:
     try:
         return serialization.load_pem_private_key(private_file(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise UsageError(f"{path}: expected a private key in PEM without a password") from None
+        raise UsageError(f"{path}: not a private key in PEM without a password") from None
 
 
 def _public(path: str) -> object:
@@ -82,4 +82,4 @@ def _public(path: str) -> object:
     except OSError as error:
         raise UsageError(f"{path}: it can't be read: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UsageError(f"{path}: expected a public key in PEM") from None
+        raise UsageError(f"{path}: not a public key in PEM") from None

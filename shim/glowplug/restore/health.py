@@ -44,7 +44,7 @@ def init_pid(attempt: Attempt) -> int:
 def _processes(manifest: dict[str, object]) -> list[dict[str, object]]:
     processes = manifest.get("processes")
     if not isinstance(processes, list) or not processes:
-        raise CriuError("expected the captured processes in the manifest, but there is none")
+        raise CriuError("the manifest lists no captured process")
     return processes
 
 

@@ -66,4 +66,4 @@ def _of_pod(spec: dict[str, object]) -> list[ipaddress.IPv4Address | ipaddress.I
             if pause is not None and os.path.isdir(f"/proc/{pause}"):
                 found = map(ipaddress.ip_address, addresses.of_process(pause))
                 return [address for address in found if not address.is_link_local]
-    raise CriuError("expected the new pod's addresses, got no process of its sandbox")
+    raise CriuError("can't read the new pod's addresses: its sandbox has no process")

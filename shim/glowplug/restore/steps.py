@@ -187,7 +187,7 @@ def _source_of(spec: dict[str, object], destination: str) -> str:
     for mount in mounts if isinstance(mounts, list) else []:
         if os.path.normpath(mount["destination"]) == destination:
             return str(mount["source"])
-    raise LayerError(f"expected a volume at {destination} in the new container, but there is none")
+    raise LayerError(f"the new container has no volume at {destination}")
 
 
 def announced(work: Work) -> None:

@@ -59,7 +59,7 @@ def _post(hook: Hook, running: Running, until: float) -> None:
         with closing(connected(hook.port, running, until)) as connection:
             status = http.status(connection, "POST", hook.path, hook.body, until)
     except (OSError, ValueError) as error:
-        raise HookError(f"http-post to port {hook.port}: expected an answer, got: {error}") from error
+        raise HookError(f"http-post to port {hook.port}: no answer: {error}") from error
     if not 200 <= status < 300:
         raise HookError(f"http-post to port {hook.port}: expected a status from 200 to 299, got {status}")
 
@@ -131,7 +131,7 @@ def _exec(hook: Hook, running: Running, cri: Cri, timeout_s: float) -> None:
     except ContainerdError as error:
         raise HookError(f"exec: {_why(error, whole_s)}") from error
     if status:
-        raise HookError(f"exec: expected the command to end with status 0, got {status}")
+        raise HookError(f"exec: the command ended with status {status}; 0 is success")
 
 
 def _why(error: ContainerdError, timeout_s: int) -> str:
@@ -139,14 +139,13 @@ def _why(error: ContainerdError, timeout_s: int) -> str:
     code = error.__cause__.code() if isinstance(error.__cause__, grpc.Call) else None
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return (
-            f"expected the command to end within {timeout_s} s, and to leave nobody behind who holds its output, "
-            "but it did not"
+            f"the command, or a process of its that still holds its output, did not end within {timeout_s} s"
         )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return "expected the command to write less than 16 MiB, but it wrote more"
+        return "the command wrote more than 16 MiB"
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return "expected containerd to run the command, but it went away"
+        return "containerd went away while it ran the command"
     return (
-        "expected the command to run, but containerd could not start it: is its program in the container, and "
-        "may its user run it? No shell reads the command"
+        "containerd could not start the command: is its program in the container, and may its user run it? "
+        "No shell reads the command"
     )

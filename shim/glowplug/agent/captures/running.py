@@ -53,7 +53,7 @@ def has_ended(running: Running) -> bool:
 def connect(running: Running, port: int, until: float) -> socket.socket:
     """To a port of its pod, over the pod's loopback or own address. Raises OSError, HostError."""
     if not running.network:
-        raise HostError("expected the network of a pod, got the node's own: a hostNetwork pod is not asked")
+        raise HostError("the pod has the host's network: a hostNetwork pod is not probed")
     return inside.connect(running.network, _addresses(running.pid), port, until)
 
 
