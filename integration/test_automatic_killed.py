@@ -28,7 +28,7 @@ from integration.processes import command_line, is_alive, pids_naming
 from integration.test_automatic import annotated, capture_of, captures, env, started
 from integration.waiting import wait_until
 
-STEPS = ("before-capture", "find", "room", "freeze", "rewrite", "publish")
+STEPS = ("before-capture", "find", "space", "freeze", "rewrite", "publish")
 BEFORE, AFTER = "/data/before", "/data/after"
 WITHIN_S = 120.0
 

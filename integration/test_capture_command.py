@@ -10,7 +10,7 @@ from integration.node import GLOWPLUG, Node
 from integration.pods import Pods
 from integration.waiting import wait_until
 
-STEPS = ("find", "room", "freeze", "rewrite", "publish", "stop")
+STEPS = ("find", "space", "freeze", "rewrite", "publish", "stop")
 
 
 def test_json_is_one_object_with_what_was_measured(agent: Node, pods: Pods) -> None:

@@ -62,9 +62,7 @@ def test_a_container_that_is_not_there(
 ) -> None:
     with untouched(agent, idle):
         said = refused(capture(agent, namespace, *arguments))
-    assert said.startswith(
-        f"{'/'.join((namespace, *arguments))}: no such container runs on this node"
-    )
+    assert said.startswith(f"{'/'.join((namespace, *arguments))}: no such container runs on this node")
 
 
 def test_a_pod_of_several_wants_a_name(agent: Node, idle: Container) -> None:

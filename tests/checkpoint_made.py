@@ -193,7 +193,7 @@ HOST = requirements.HostFacts(
     driver="580.159.04",
 )
 GPUS = (requirements.Gpu("GPU-" + "0" * 36, "NVIDIA H100", 80 << 30, "9.0", False),)
-GIVEN = requirements.Given(
+GIVEN = requirements.ContainerResources(
     memory_limit=8 << 30,
     cpu_limit=2000,
     gpus=GPUS,

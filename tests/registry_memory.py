@@ -40,12 +40,12 @@ class MemoryTransport(Transport):
             raise RegistryError(f"{method} answered {status}")
         return Answer(status, said, content)
 
-    def stream(self, path: str, *, scope: str, sink: Sink, whole: bool = True) -> None:
+    def stream(self, path: str, *, scope: str, sink: Sink, complete: bool = True) -> None:
         """A blob, or a part of one."""
         found = self.blobs.get(path.rpartition("/")[2])
         if found is None:
             raise NotThere("GET answered 404")
-        if whole and len(found) != sink.end:
+        if complete and len(found) != sink.end:
             raise RegistryError("another length")
         while sink.at < sink.end:
             sink.take(found[sink.at : sink.at + sink.needs()])

@@ -6,7 +6,7 @@ import os
 import pytest
 from tests.cli_made import Node
 
-from glowplug.agent.kubernetes.cached_workloads import EVERY_NAMESPACE, Warm
+from glowplug.agent.kubernetes.cached_workloads import EVERY_NAMESPACE, CachedWorkloads
 from glowplug.cache import lease
 from glowplug.errors import CacheError
 
@@ -23,7 +23,7 @@ def test_what_was_used_last_comes_first_and_what_is_shared_is_everybodys(node: N
     used = lease.take(store.root, first)
     os.utime(used, (4e9, 4e9))
     lease.release(used)
-    assert Warm(store).held() == [("a", "llama:1"), (EVERY_NAMESPACE, "llama:2")]
+    assert CachedWorkloads(store).images() == [("a", "llama:1"), (EVERY_NAMESPACE, "llama:2")]
 
 
 def test_what_is_quarantined_or_damaged_is_not_held(node: Node) -> None:
@@ -32,7 +32,7 @@ def test_what_is_quarantined_or_damaged_is_not_held(node: Node) -> None:
     node.store.quarantine(quarantined, "check: damaged")
     with open(f"{node.store.path(damaged)}/manifest.json", "w") as file:
         file.write("{")
-    assert [image for _, image in Warm(node.store).held()] == ["whole:1"]
+    assert [image for _, image in CachedWorkloads(node.store).images()] == ["whole:1"]
 
 
 def test_a_disk_that_fails_is_an_error_of_the_cache(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_disk_that_fails_is_an_error_of_the_cache(node: Node, monkeypatch: pyt
     def fail(_: str) -> os.stat_result:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    warm = Warm(store)
+    warm = CachedWorkloads(store)
     monkeypatch.setattr(store, "last_used", fail)
     with pytest.raises(CacheError, match="Input/output error"):
-        warm.held()
+        warm.images()

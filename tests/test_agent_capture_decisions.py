@@ -45,7 +45,7 @@ def asked(
     def refuse(_: Candidate, error: GlowplugError) -> None:
         refused.append(str(getattr(error, "slug", error)))
 
-    for name, answer in (("has_ended", False), ("_is_held", False), ("is_ready", True)):
+    for name, answer in (("has_ended", False), ("_has_checkpoint", False), ("is_ready", True)):
         monkeypatch.setattr(captures, name, lambda *_, answer=answer: answer)
     said = {
         "config": Config(),

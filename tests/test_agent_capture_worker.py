@@ -222,7 +222,7 @@ def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
         until=time.monotonic() + 600,
     )
     monkeypatch.setattr(captures, "has_ended", lambda pid: False)
-    monkeypatch.setattr(captures, "_is_held", lambda parts, case: False)
+    monkeypatch.setattr(captures, "_has_checkpoint", lambda parts, case: False)
     monkeypatch.setattr("glowplug.agent.captures.turn.task", lambda *_: None)
     waits = []
     for _ in range(3):

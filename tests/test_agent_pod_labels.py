@@ -16,4 +16,4 @@ def test_the_owner_s_labels_go_and_those_of_controllers_do_not() -> None:
         "batch.kubernetes.io/job-name": "j",
         "job-name": "j",
     }
-    assert set(pod_labels.given(labels)) == {"app", "app.kubernetes.io/name", "team"}
+    assert set(pod_labels.owner_labels(labels)) == {"app", "app.kubernetes.io/name", "team"}

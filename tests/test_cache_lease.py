@@ -87,10 +87,10 @@ def test_a_lease_of_another_process_outlives_the_agent(
 def test_a_killed_holder_leaves_no_lease(store: Store, holders: list[subprocess.Popen[bytes]]) -> None:
     name = published(store)
     process = hold(store, name, holders)
-    assert lease.is_held(store.root, name)
+    assert lease.is_leased(store.root, name)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    assert not lease.is_held(store.root, name)
+    assert not lease.is_leased(store.root, name)
     store.remove(name)
 
 
@@ -160,7 +160,7 @@ def test_taking_a_lease_notes_the_use(store: Store) -> None:
 def test_asking_whether_it_is_held_notes_no_use(store: Store) -> None:
     name = published(store)
     os.utime(layout.lease(store.root, name), (5, 5))
-    assert not lease.is_held(store.root, name)
+    assert not lease.is_leased(store.root, name)
     assert store.last_used(name) == 5
 
 

@@ -72,12 +72,12 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer | Exception], None
 def test_the_pod_is_asked_before_the_node(annotations: dict[str, str], wanted: str) -> None:
     made = facts(annotations)
     own = {name.replace(".main", f".{made.container_name}"): value for name, value in annotations.items()}
-    assert trial.asked(facts(own), "first") == wanted
+    assert trial.policy_of(facts(own), "first") == wanted
 
 
 def test_a_word_that_is_none_refuses_the_capture() -> None:
     with pytest.raises(UsageError, match=r"glowplug\.dev/trial: expected one of always, first, never"):
-        trial.asked(facts({"glowplug.dev/trial": "sometimes"}), "first")
+        trial.policy_of(facts({"glowplug.dev/trial": "sometimes"}), "first")
 
 
 @pytest.mark.parametrize(

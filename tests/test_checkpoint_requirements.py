@@ -13,7 +13,7 @@ from glowplug.checkpoint.requirements import (
     GPU_RULES,
     RULES,
     UNLIMITED,
-    Given,
+    ContainerResources,
     Gpu,
     HostRequirements,
     asks_for_gpu,
@@ -122,15 +122,15 @@ def test_several_gpus_are_one_row() -> None:
 
 
 def test_limits_are_read_from_the_bundle() -> None:
-    facts = requirements.given(bundle.read(made.spec()), None)
-    assert facts == Given(8 << 30, 2000, (), (), UNLIMITED, UNLIMITED, UNLIMITED)
-    assert requirements.given(bundle.read({}), None).memory_limit == UNLIMITED
-    assert requirements.given(bundle.read({}), None).cpu_limit == UNLIMITED
+    facts = requirements.container_resources(bundle.read(made.spec()), None)
+    assert facts == ContainerResources(8 << 30, 2000, (), (), UNLIMITED, UNLIMITED, UNLIMITED)
+    assert requirements.container_resources(bundle.read({}), None).memory_limit == UNLIMITED
+    assert requirements.container_resources(bundle.read({}), None).cpu_limit == UNLIMITED
 
 
 def test_the_limits_of_the_pod_hold_where_they_are_lower_or_the_only_ones() -> None:
     def of(spec: dict[str, Any], memory: int, cpu: int) -> tuple[int | None, int | None]:
-        facts = requirements.given(bundle.read(spec), None, pod_memory=memory, pod_cpu=cpu)
+        facts = requirements.container_resources(bundle.read(spec), None, pod_memory=memory, pod_cpu=cpu)
         return facts.memory_limit, facts.cpu_limit
 
     assert of(made.spec(), 4 << 30, 1000) == (4 << 30, 1000)
@@ -150,14 +150,14 @@ def test_the_limits_of_the_pod_hold_where_they_are_lower_or_the_only_ones() -> N
 def test_gpus_that_the_spec_asks_for_are_unknown_until_somebody_says(change: dict[str, Any]) -> None:
     facts = bundle.read(change)
     assert asks_for_gpu(facts)
-    assert requirements.given(facts, None).gpus is None
-    assert requirements.given(facts, made.GPUS).gpus == made.GPUS
+    assert requirements.container_resources(facts, None).gpus is None
+    assert requirements.container_resources(facts, made.GPUS).gpus == made.GPUS
 
 
 @pytest.mark.parametrize("value", ["", "void", "none"])
 def test_a_variable_that_asks_for_none_asks_for_none(value: str) -> None:
     facts = bundle.read({"process": {"env": [f"NVIDIA_VISIBLE_DEVICES={value}"]}})
-    assert requirements.given(facts, None).gpus == ()
+    assert requirements.container_resources(facts, None).gpus == ()
 
 
 def test_cpus_and_numa_nodes_are_counted_and_may_be_others() -> None:
@@ -165,7 +165,7 @@ def test_cpus_and_numa_nodes_are_counted_and_may_be_others() -> None:
         spec = made.spec()
         spec["linux"]["resources"]["cpu"] |= cpu
         spec["linux"]["resources"]["pids"] = {"limit": 100}
-        return require(made.HOST, requirements.given(bundle.read(spec), None))
+        return require(made.HOST, requirements.container_resources(bundle.read(spec), None))
 
     pinned = of(cpus="0-3,8", mems="0")
     assert (pinned.cpus, pinned.memory_nodes, pinned.pids_limit) == (5, 1, 100)

@@ -11,7 +11,7 @@ from tests.cli_made import Node
 
 from glowplug.checkpoint import bundle, key
 from glowplug.checkpoint.manifest import Key
-from glowplug.checkpoint.requirements import Given, HostFacts, require
+from glowplug.checkpoint.requirements import ContainerResources, HostFacts, require
 from glowplug.errors import UsageError
 from glowplug.explain import pod_manifest, verdicts
 
@@ -77,7 +77,7 @@ def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     spec["process"]["args"][1:2] = ["--port=8000"]
     facts = bundle.read(spec)
     captured = key.workload_key(facts, made.CHAIN, made.SANDBOX_FACTS, made.ANSWERS, made_node.store.salt())
-    needs = require(HOST, Given(8 << 30, 2000, (), (), -1, -1, -1))
+    needs = require(HOST, ContainerResources(8 << 30, 2000, (), (), -1, -1, -1))
     made_node.published(key=Key(captured.digest, captured.parts), requirements=needs)
     return made_node
 

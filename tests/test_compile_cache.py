@@ -272,7 +272,7 @@ def test_one_of_a_workload_is_kept_for_each_host_and_no_more_than_are_to_be(tmp_
 def test_they_count_for_the_namespace_that_left_them(tmp_path: Path) -> None:
     store = Store(f"{tmp_path}/cache")
     stored(store, tmp_path, NAME, namespace="models")
-    assert [held.namespace for held in compile_caches.held(store.root)] == ["models"]
+    assert [held.namespace for held in compile_caches.items(store.root)] == ["models"]
 
 
 def test_it_is_known_when_one_was_kept(tmp_path: Path) -> None:

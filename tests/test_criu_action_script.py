@@ -80,11 +80,11 @@ def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subproce
     with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
-        held.require_held()
+        held.require_paused()
         script.kill()
         script.wait(20)
         with pytest.raises(CriuError, match="was killed"):
-            held.require_held()
+            held.require_paused()
 
 
 def test_a_restore_that_ends_before_the_gate_is_seen(folder: str) -> None:
@@ -112,4 +112,4 @@ def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:
         pass
     with pytest.raises(CriuError, match="gate"):
         action_script.Gate(folder, f"{folder}/opened")
-    assert "gate.held" not in os.listdir(folder)
+    assert "gate.paused" not in os.listdir(folder)

@@ -31,9 +31,7 @@ def test_neither_engine_says_what_each_lacks(driver: str, script: Script) -> Non
 
 
 def test_no_driver_on_the_host_is_reported() -> None:
-    with pytest.raises(
-        CudaError, match=r"the NVIDIA driver's libnone.so.1 is not on this host"
-    ):
+    with pytest.raises(CudaError, match=r"the NVIDIA driver's libnone.so.1 is not on this host"):
         engine.pick("driver", "libnone.so.1", "")
 
 

@@ -75,7 +75,12 @@ def test_a_process_without_cuda_is_no_member(group: process_group.ProcessGroup, 
 def test_a_process_that_must_have_cuda_and_has_none_is_an_error(
     group: process_group.ProcessGroup, target: Start
 ) -> None:
-    with group, pytest.raises(CudaError, match=f"processes that held CUDA at the capture hold none now.*{os.getpid()}"):
+    with (
+        group,
+        pytest.raises(
+            CudaError, match=f"processes that held CUDA at the capture hold none now.*{os.getpid()}"
+        ),
+    ):
         group.attach([target().pid, os.getpid()], expected=[os.getpid()])
 
 

@@ -12,7 +12,7 @@ from glowplug.checkpoint import bundle
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.settings import NEUTRAL, PER_CONTAINER
 from glowplug.explain import pod_manifest
-from glowplug.explain.pod_manifest import Wanted
+from glowplug.explain.pod_manifest import ManifestContainer
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "examples")
 KNOWN = {name.removeprefix("glowplug.dev/") for name in NEUTRAL} | PER_CONTAINER
@@ -24,7 +24,7 @@ def read(name: str) -> list[Any]:
         return kubernetes_made.objects(file.read())
 
 
-def wanted(name: str) -> Wanted:
+def wanted(name: str) -> ManifestContainer:
     """The example's container, as `glowplug explain --spec` understands it."""
     (found,), _ = pod_manifest.read(read(name), None)
     return found

@@ -87,23 +87,23 @@ def holder(pods: Pods) -> Iterator[int]:
 
 
 def test_finds_what_is_open_or_mapped(pods: Pods, holder: int) -> None:
-    held = shm.held_files([holder], pods.old, destination=pods.old)
+    held = shm.open_files([holder], pods.old, destination=pods.old)
     odd = os.fsdecode(b"odd \xff\n")
     assert held == {"opened", "sem.mapped", "sub/dir", "sub/dir/nested", "empty", odd}
-    assert shm.held_files([holder], pods.new, destination=pods.old) == set()
+    assert shm.open_files([holder], pods.new, destination=pods.old) == set()
 
 
 def test_finds_files_by_inode(pods: Pods, holder: int) -> None:
     """A mapping's path may be one that only the container knows."""
     os.rename(f"{pods.old}/sem.mapped", f"{pods.old}/sub/renamed")
-    assert shm.held_files([holder], pods.old, destination="/dev/shm") == {"sub/renamed"}
+    assert shm.open_files([holder], pods.old, destination="/dev/shm") == {"sub/renamed"}
 
 
 def test_a_process_that_is_gone_is_an_error(pods: Pods) -> None:
     process = subprocess.Popen(["true"])
     process.wait(timeout=20)
     with pytest.raises(LayerError, match="can't see"):
-        shm.held_files([process.pid], pods.old)
+        shm.open_files([process.pid], pods.old)
 
 
 def test_held_files_come_back(pods: Pods) -> None:

@@ -176,9 +176,9 @@ def chain(first: str, how: str) -> dict[str, object]:
             "wrong",
             "SystemdCgroup is false, and true in the handler runc",
         ),
-        (disk.judge_room(100 << 30, 5 << 30, "/c"), "ok", "107.4 GB free in /c"),
-        (disk.judge_room(12 << 30, 5 << 30, "/c"), "warning", "12.9 GB free in /c"),
-        (disk.judge_room(100 << 30, 5 << 30, "/c", read_only=True), "wrong", "/c is read-only"),
+        (disk.judge_space(100 << 30, 5 << 30, "/c"), "ok", "107.4 GB free in /c"),
+        (disk.judge_space(12 << 30, 5 << 30, "/c"), "warning", "12.9 GB free in /c"),
+        (disk.judge_space(100 << 30, 5 << 30, "/c", read_only=True), "wrong", "/c is read-only"),
         (
             disk.judge_speed(disk.Speed(1.2e9, 2e9, True), 60.0),
             "ok",

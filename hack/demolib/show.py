@@ -103,11 +103,11 @@ def worth_a_line(start: Start) -> list[Phase]:
     return [*long, Phase("other steps", math.nan, short_s)]
 
 
-def _line(phase: Phase, whole_s: float, style: str, width: int, ascii_only: bool) -> Text:
+def _line(phase: Phase, total_s: float, style: str, width: int, ascii_only: bool) -> Text:
     """Name, seconds, bar. Phases that lie all over the start, as `other steps`, have no bar."""
     line = Text(f" {phase.name:{NAME_COLUMNS - 1}}{phase.length_s:{TIME_COLUMNS - 2}.2f} s")
     if not math.isnan(phase.begin_s):
         columns = max(10, width - len(line) - 3)
         line.append("  ")
-        line.append(bar(phase, whole_s, columns, ascii_only), style=style)
+        line.append(bar(phase, total_s, columns, ascii_only), style=style)
     return line

@@ -21,7 +21,7 @@ class CacheError(GlowplugError):
     """The store can't do what was asked: no room, no such checkpoint, in use."""
 
 
-class NoRoom(CacheError):
+class NoSpace(CacheError):
     """The cache has no room for it at this moment."""
 
 

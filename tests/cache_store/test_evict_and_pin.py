@@ -202,11 +202,11 @@ def test_gc_opens_nothing_while_all_is_within_the_limits(
     published(store)
     asked: list[str] = []
 
-    def is_held(_root: str, name: str) -> bool:
+    def is_leased(_root: str, name: str) -> bool:
         asked.append(name)
         return False
 
-    monkeypatch.setattr(lease, "is_held", is_held)
+    monkeypatch.setattr(lease, "is_held", is_leased)
     assert store.gc() == [] and asked == []
     store.limits = Limits(max_bytes=0)
     assert len(store.gc()) == len(asked) == 1

@@ -135,12 +135,12 @@ def test_a_manifest_that_could_not_be_read_once_is_read_again(store: Store) -> N
 def test_a_store_that_another_process_holds_for_long_is_said(store: Store) -> None:
     path = layout.store_lock(store.root)
     with (
-        locking.held(path),
+        locking.locked(path),
         pytest.raises(CacheError, match="held by another process"),
-        locking.held(path, 0.05),
+        locking.locked(path, 0.05),
     ):
         pass
-    with locking.held(path, wait_s=0):
+    with locking.locked(path, wait_s=0):
         pass
 
 

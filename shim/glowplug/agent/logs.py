@@ -71,8 +71,8 @@ def _logfmt(value: object) -> str:
 
 def _utc(moment: float) -> str:
     """RFC 3339 with milliseconds."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    return f"{whole}.{int(moment % 1 * 1000):03}Z"
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{seconds}.{int(moment % 1 * 1000):03}Z"
 
 
 def _report_broken_thread(broken: threading.ExceptHookArgs) -> None:

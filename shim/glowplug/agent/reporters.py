@@ -93,17 +93,17 @@ class Reporters:
         if wanted == "off" or (wanted == "auto" and not client.is_in_a_pod()):
             return
         from glowplug.agent.kubernetes import cluster
-        from glowplug.agent.kubernetes.cached_workloads import Warm
+        from glowplug.agent.kubernetes.cached_workloads import CachedWorkloads
 
-        warm = Warm(self._store)
+        cached = CachedWorkloads(self._store)
 
         def labels() -> dict[str, str]:
             try:
-                held = warm.held()
+                workloads = cached.images()
             except CacheError as error:
                 log.warning("%s", error)
-                held = []
-            return node_labels.wanted(self._watch.active, self._host.driver, held)
+                workloads = []
+            return node_labels.wanted(self._watch.active, self._host.driver, workloads)
 
         node = this_node.node_name(self._config.node_name)
         reported = cluster.Cluster(wanted, node, labels, self._history.records, count)

@@ -91,9 +91,7 @@ class Api:
         except config.ConfigException as error:
             raise UsageError(f"no access to the API server ({setting}): {error}") from None
         except (YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(
-                f"{setting} is not a kubeconfig: {type(error).__name__}"
-            ) from None
+            raise UsageError(f"{setting} is not a kubeconfig: {type(error).__name__}") from None
         settings.retries = 0  # the writer tries again, and nobody waits for it
         self._client = client
         self._core = client.CoreV1Api(client.ApiClient(settings))

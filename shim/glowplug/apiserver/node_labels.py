@@ -32,8 +32,8 @@ def workload(namespace: str, image: str) -> str:
     return WORKLOAD + hashlib.sha256(f"{namespace}/{image}".encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def wanted(active: bool | None, driver: str | None, held: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """All labels of ours. `held`: (namespace, image) of each usable checkpoint, the latest used first.
+def wanted(active: bool | None, driver: str | None, workloads: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """All labels of ours. `workloads`: (namespace, image) of each usable checkpoint, the latest used first.
 
     `active`: whether containerd has the handler; None: not known, and the labels that say so stay as they are.
     """
@@ -42,7 +42,7 @@ def wanted(active: bool | None, driver: str | None, held: Iterable[tuple[str, st
         labels[HANDLER] = "true"
     if driver:
         labels[DRIVER] = driver
-    names = dict.fromkeys(workload(namespace, image) for namespace, image in held)
+    names = dict.fromkeys(workload(namespace, image) for namespace, image in workloads)
     return labels | dict.fromkeys(list(names)[:LONGEST], "true")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from glowplug.cache import disk, layout, pack, sweep
-from glowplug.cache.evict import Held
+from glowplug.cache.evict import Item
 from glowplug.errors import CacheError
 
 PREFIX = "compile/"
@@ -14,9 +14,9 @@ PREFIX = "compile/"
 _BLOCK = 512
 
 
-def is_compile_cache(held_id: str) -> bool:
+def is_compile_cache(item_id: str) -> bool:
     """Whether the id is one's, and no checkpoint's."""
-    return held_id.startswith(PREFIX)
+    return item_id.startswith(PREFIX)
 
 
 def find(root: str, name: str) -> str | None:
@@ -37,13 +37,13 @@ def commit(root: str, written: str, name: str) -> None:
     disk.sync(layout.compile_caches(root))
 
 
-def held(root: str) -> Iterator[Held]:
+def items(root: str) -> Iterator[Item]:
     """Each as the eviction sees it. What is no pack any more is of no workload, and goes when its time comes."""
     for name in sorted(os.listdir(layout.compile_caches(root))):
         with suppress(FileNotFoundError):
             status = os.lstat(f"{layout.compile_caches(root)}/{name}")
             namespace, key, created = _whose(f"{layout.compile_caches(root)}/{name}")
-            yield Held(
+            yield Item(
                 id=f"{PREFIX}{name}",
                 bytes=status.st_blocks * _BLOCK,
                 created=created,
@@ -69,7 +69,7 @@ def _whose(path: str) -> tuple[str, str, float]:
     )
 
 
-def evict(root: str, held_id: str) -> str | None:
+def evict(root: str, item_id: str) -> str | None:
     """Where in the trash it lies now; None where it went before. Hold the store's lock. Raises OSError."""
-    path = f"{layout.compile_caches(root)}/{held_id.removeprefix(PREFIX)}"
+    path = f"{layout.compile_caches(root)}/{item_id.removeprefix(PREFIX)}"
     return sweep.to_trash(root, path) if os.path.lexists(path) else None

@@ -153,7 +153,7 @@ def grab(root: str, name: str) -> int | None:
     """A dead draft's lock, as a descriptor; None while its writer lives. Hold the store's lock."""
     path = layout.draft_lock(root, name)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, layout.FILE_MODE)
-    if locking.try_lock(descriptor) and lease.is_named(descriptor, path):
+    if locking.try_lock(descriptor) and lease.is_linked(descriptor, path):
         return descriptor
     os.close(descriptor)
     return None

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from glowplug.errors import NoRoom
+from glowplug.errors import NoSpace
 
 _DAY_S = 86_400
 
@@ -26,7 +26,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Item:
     """A checkpoint as the policy sees it. Times in seconds since the epoch, bytes on the disk."""
 
     id: str
@@ -49,7 +49,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Space:
     """The disk's side of the question, in bytes.
 
     free: what the file system has now. promised: of that, what drafts being written have reserved and not yet
@@ -61,9 +61,9 @@ class Room:
     drafts: int = 0
 
 
-def plan(held: Iterable[Held], limits: Limits, room: Room, now: float) -> list[Eviction]:
+def plan(items: Iterable[Item], limits: Limits, space: Space, now: float) -> list[Eviction]:
     """What a garbage collection removes: the aged, each workload's surplus, then the least recently used."""
-    left = {checkpoint.id: checkpoint for checkpoint in held}
+    left = {checkpoint.id: checkpoint for checkpoint in items}
     evictions: list[Eviction] = []
     freed = 0
     for rule in (_aged, _surplus):
@@ -71,20 +71,22 @@ def plan(held: Iterable[Held], limits: Limits, room: Room, now: float) -> list[E
             del left[checkpoint.id]
             evictions.append((checkpoint.id, why, checkpoint.bytes))
             freed += checkpoint.bytes
-    room = replace(room, free=room.free + freed)
-    rest, _ = _least_recently_used(left.values(), limits, room, 0, 0)
+    space = replace(space, free=space.free + freed)
+    rest, _ = _least_recently_used(left.values(), limits, space, 0, 0)
     return evictions + rest
 
 
-def make_room(held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int) -> list[Eviction]:
+def make_space(
+    items: Iterable[Item], limits: Limits, space: Space, size: int, to_write: int
+) -> list[Eviction]:
     """What has to go so that size more bytes fit, to_write of which are not on the disk yet.
 
     Raises NoRoom with the numbers when evicting everything that may go would not do.
     """
-    checkpoints = list(held)
-    evictions, short = _least_recently_used(checkpoints, limits, room, size, to_write)
+    checkpoints = list(items)
+    evictions, short = _least_recently_used(checkpoints, limits, space, size, to_write)
     if short > 0:
-        raise NoRoom(_no_room(checkpoints, limits, room, size))
+        raise NoSpace(_no_space(checkpoints, limits, space, size))
     return evictions
 
 
@@ -96,18 +98,18 @@ def is_for_age(eviction: Eviction) -> bool:
 _UNUSED = "not used for "
 
 
-def _aged(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:
-    for checkpoint in _by_use(held):
+def _aged(items: Iterable[Item], limits: Limits, now: float) -> Iterator[tuple[Item, str]]:
+    for checkpoint in _by_use(items):
         unused = now - checkpoint.last_used
         if limits.max_age_s is not None and unused > limits.max_age_s:
             limit = f"{limits.max_age_s / _DAY_S:.1f}"
             yield checkpoint, f"{_UNUSED}{unused / _DAY_S:.1f} days, the limit is {limit}"
 
 
-def _surplus(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple[Held, str]]:
+def _surplus(items: Iterable[Item], limits: Limits, now: float) -> Iterator[tuple[Item, str]]:
     """All but the newest of each workload, whatever the time. Pinned and leased ones count, and stay."""
-    workloads: dict[tuple[str, str], list[Held]] = defaultdict(list)
-    for checkpoint in held:
+    workloads: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for checkpoint in items:
         if checkpoint.workload is not None and limits.newest is not None:
             workloads[checkpoint.workload].append(checkpoint)
     for of_one in workloads.values():
@@ -118,19 +120,19 @@ def _surplus(held: Iterable[Held], limits: Limits, now: float) -> Iterator[tuple
 
 
 def _least_recently_used(
-    held: Iterable[Held], limits: Limits, room: Room, size: int, to_write: int
+    items: Iterable[Item], limits: Limits, space: Space, size: int, to_write: int
 ) -> tuple[list[Eviction], int]:
     """Evictions until size more bytes fit, and the bytes that are short after them.
 
     Namespaces have the store in equal shares: who stays within his loses nothing as long as another takes more.
     """
-    checkpoints = list(held)
+    checkpoints = list(items)
     taken = Counter[str]()
     for checkpoint in checkpoints:
         taken[checkpoint.namespace] += checkpoint.bytes
     share = (_total(checkpoints) if limits.max_bytes is None else limits.max_bytes) / max(1, len(taken))
-    over = -1 if limits.max_bytes is None else _total(checkpoints) + room.drafts + size - limits.max_bytes
-    under = limits.min_free + room.promised + to_write - room.free
+    over = -1 if limits.max_bytes is None else _total(checkpoints) + space.drafts + size - limits.max_bytes
+    under = limits.min_free + space.promised + to_write - space.free
     evictions: list[Eviction] = []
     going = _by_use(checkpoints)
     while going and (over > 0 or under > 0):
@@ -145,24 +147,24 @@ def _least_recently_used(
     return evictions, max(over, under)
 
 
-def _by_use(held: Iterable[Held]) -> list[Held]:
+def _by_use(items: Iterable[Item]) -> list[Item]:
     """Those that may go, in the order in which they do."""
     return sorted(
-        (checkpoint for checkpoint in held if checkpoint.may_go),
+        (checkpoint for checkpoint in items if checkpoint.may_go),
         key=lambda checkpoint: (not checkpoint.dead, checkpoint.last_used, checkpoint.id),
     )
 
 
-def _total(held: Iterable[Held]) -> int:
-    return sum(checkpoint.bytes for checkpoint in held)
+def _total(items: Iterable[Item]) -> int:
+    return sum(checkpoint.bytes for checkpoint in items)
 
 
-def _no_room(held: list[Held], limits: Limits, room: Room, size: int) -> str:
-    kept = [checkpoint for checkpoint in held if not checkpoint.may_go]
+def _no_space(items: list[Item], limits: Limits, space: Space, size: int) -> str:
+    kept = [checkpoint for checkpoint in items if not checkpoint.may_go]
     limit = "none" if limits.max_bytes is None else f"{limits.max_bytes} bytes"
     return (
-        f"no room for {size} bytes: size limit {limit}, {_total(held)} bytes in {len(held)} checkpoints "
-        f"({_total(kept)} bytes in {len(kept)} pinned or in use), {room.drafts} bytes in captures under way; "
-        f"{room.free} bytes free on the file system, {room.promised} of them promised, {limits.min_free} "
+        f"no room for {size} bytes: size limit {limit}, {_total(items)} bytes in {len(items)} checkpoints "
+        f"({_total(kept)} bytes in {len(kept)} pinned or in use), {space.drafts} bytes in captures under way; "
+        f"{space.free} bytes free on the file system, {space.promised} of them promised, {limits.min_free} "
         "to stay free; unpin or remove checkpoints, or raise the limit"
     )

@@ -47,9 +47,7 @@ def parse(manifest: bytes) -> dict[str, object]:
     try:
         parsed = json.loads(manifest)
     except (ValueError, RecursionError) as error:
-        raise CacheError(
-            f"manifest: not JSON ({type(error).__name__})"
-        ) from error
+        raise CacheError(f"manifest: not JSON ({type(error).__name__})") from error
     if not isinstance(parsed, dict):
         raise CacheError(f"manifest: expected a JSON object, got {type(parsed).__name__}")
     return parsed

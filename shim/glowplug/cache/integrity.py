@@ -25,7 +25,7 @@ def problems(directory: str, name: str, manifest: bytes) -> list[str]:
     return found + _unlisted(directory, files)
 
 
-def require_whole(directory: str, name: str, manifest: bytes) -> None:
+def require_intact(directory: str, name: str, manifest: bytes) -> None:
     """Raises DamagedCheckpoint with the first problems, where there are any."""
     found = problems(directory, name, manifest)
     if found:

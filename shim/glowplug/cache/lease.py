@@ -57,20 +57,20 @@ def lock(root: str, checkpoint_id: str, operation: int) -> int | None:
     until = time.monotonic() + PATIENCE_S
     while True:
         descriptor = _open(path)
-        held = False
+        locked = False
         try:
-            held = _try_lock(descriptor, operation) and is_named(descriptor, path)
+            locked = _try_lock(descriptor, operation) and is_linked(descriptor, path)
         finally:
-            if not held:
+            if not locked:
                 os.close(descriptor)
-        if held:
+        if locked:
             return descriptor
         if time.monotonic() >= until:
             return None
         time.sleep(_INTERVAL_S)
 
 
-def is_held(root: str, checkpoint_id: str) -> bool:
+def is_leased(root: str, checkpoint_id: str) -> bool:
     """Whether somebody holds a lease at this moment, or is removing the checkpoint."""
     path = layout.lease(root, checkpoint_id)
     if not os.path.lexists(path):  # nobody ever took one
@@ -82,14 +82,14 @@ def is_held(root: str, checkpoint_id: str) -> bool:
         os.close(descriptor)
 
 
-def is_named(descriptor: int, path: str) -> bool:
+def is_linked(descriptor: int, path: str) -> bool:
     """Whether path still names the open file, so that a lock on it is one that others meet."""
     try:
-        named = os.lstat(path)
+        there = os.lstat(path)
     except FileNotFoundError:
         return False
     opened = os.fstat(descriptor)
-    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+    return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _open(path: str) -> int:

@@ -18,7 +18,7 @@ _INTERVAL_S = 0.01
 
 
 @contextmanager
-def held(path: str, wait_s: float = WAIT_S) -> Iterator[None]:
+def locked(path: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """The lock of path inside the block. Raises CacheError when it was not free within wait_s seconds."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, layout.FILE_MODE)
     try:

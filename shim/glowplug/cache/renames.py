@@ -35,7 +35,7 @@ def evict(root: str, checkpoint_id: str, spare_pinned: bool = False) -> str | No
     if descriptor is None:
         return None
     try:
-        with locking.held(layout.state_lock(root)):
+        with locking.locked(layout.state_lock(root)):
             if spare_pinned and state.read(root, checkpoint_id).pinned:
                 return None
             trashed = None

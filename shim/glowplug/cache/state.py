@@ -46,8 +46,8 @@ class State:
 
     def quarantined(self, now: float) -> Quarantine | None:
         """The quarantine that is active now (seconds since the epoch)."""
-        held = self.quarantine
-        return held if held and (held.until is None or now < held.until) else None
+        entry = self.quarantine
+        return entry if entry and (entry.until is None or now < entry.until) else None
 
 
 UNREADABLE = State(
@@ -103,10 +103,10 @@ def _parse(found: object) -> State:
     fields = _typed(found, dict)
     if fields["version"] != VERSION:
         raise ValueError("a state of another version")
-    held = fields["quarantine"]
+    entry = fields["quarantine"]
     return State(
         pinned=_typed(fields["pinned"], bool),
-        quarantine=None if held is None else _parse_quarantine(_typed(held, dict)),
+        quarantine=None if entry is None else _parse_quarantine(_typed(entry, dict)),
         failures=_typed(fields["failures"], int),
         early_exits=_typed(fields["early_exits"], int),
     )

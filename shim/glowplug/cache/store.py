@@ -29,7 +29,7 @@ from glowplug.cache import (
 from glowplug.cache.draft import Draft
 from glowplug.cache.evict import Eviction, Limits
 from glowplug.cache.index import Entry, Index
-from glowplug.cache.integrity import problems, require_whole
+from glowplug.cache.integrity import problems, require_intact
 from glowplug.cache.state import State
 from glowplug.cache.summary import Row
 from glowplug.errors import CacheError, DamagedCheckpoint
@@ -129,7 +129,7 @@ class Store:
 
     def salt(self) -> bytes:
         """The key of this store's keyed hashes: 32 random bytes, drawn once."""
-        with _reported("the store's salt"), locking.held(layout.store_lock(self.root)):
+        with _reported("the store's salt"), locking.locked(layout.store_lock(self.root)):
             return root_dir.salt(self.root)
 
     # -- what comes in --
@@ -141,9 +141,9 @@ class Store:
         """
         with _reported("no draft"):
             self.sweep()
-            with locking.held(layout.store_lock(self.root)):
+            with locking.locked(layout.store_lock(self.root)):
                 size = bytes_needed + _MARGIN
-                self._make_room(size, size, besides="")
+                self._make_space(size, size, besides="")
                 return draft.create(self.root, size)
 
     def resume(self, name: str, bytes_needed: int) -> Draft:
@@ -153,11 +153,11 @@ class Store:
         """
         with _reported("no draft"):
             self.sweep()
-            with locking.held(layout.store_lock(self.root)):
+            with locking.locked(layout.store_lock(self.root)):
                 opened = draft.reopen(self.root, name, bytes_needed + _MARGIN)
                 try:
                     left = max(0, opened.bytes_needed - disk.usage(opened.path))
-                    self._make_room(opened.bytes_needed, left, besides=name)
+                    self._make_space(opened.bytes_needed, left, besides=name)
                 except BaseException:
                     opened.leave()
                     raise
@@ -174,18 +174,18 @@ class Store:
         with _reported(f"checkpoint {checkpoint_id} can't be published"):
             disk.write_file(f"{opened.path}/{layout.MANIFEST}", manifest)
             disk.make_private(opened.path)
-            require_whole(opened.path, checkpoint_id, manifest)
+            require_intact(opened.path, checkpoint_id, manifest)
             disk.sync_tree(opened.path)
-            with locking.held(layout.store_lock(self.root)):
+            with locking.locked(layout.store_lock(self.root)):
                 if not os.path.isdir(layout.checkpoint(self.root, checkpoint_id)):
-                    self._make_room(disk.usage(opened.path), 0, besides=opened.name)
+                    self._make_space(disk.usage(opened.path), 0, besides=opened.name)
                     renames.commit(self.root, opened, checkpoint_id)
             opened.abandon()
         return checkpoint_id
 
     def keep_compile_cache(self, opened: Draft, name: str) -> None:
         """The pack that lies in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
-        with _reported("a compile cache can't be kept"), locking.held(layout.store_lock(self.root)):
+        with _reported("a compile cache can't be kept"), locking.locked(layout.store_lock(self.root)):
             compile_caches.commit(self.root, f"{opened.path}/{name}", name)
             opened.abandon()
 
@@ -243,7 +243,7 @@ class Store:
         """Removes it. Raises CacheError when it is not there or in use; a pin does not keep it."""
         self.path(checkpoint_id)
         with _reported(f"checkpoint {checkpoint_id} can't be removed"):
-            with locking.held(layout.store_lock(self.root)):
+            with locking.locked(layout.store_lock(self.root)):
                 trashed = renames.evict(self.root, checkpoint_id)
             if trashed is not None:
                 disk.delete(trashed)
@@ -262,7 +262,7 @@ class Store:
             self.sweep()
             removed = []
             for eviction in self._patient(self._plan(), patience_s):
-                with locking.held(layout.store_lock(self.root)):
+                with locking.locked(layout.store_lock(self.root)):
                     trashed = self._evict(eviction[0])
                 if trashed is not None:
                     disk.delete(trashed)
@@ -280,16 +280,16 @@ class Store:
     def sweep(self) -> list[str]:
         """Takes away what killed writers left; a line for each thing."""
         with _reported("the store can't be swept"):
-            with locking.held(layout.store_lock(self.root)):
+            with locking.locked(layout.store_lock(self.root)):
                 dead = [f"draft {name}" for name in sweep.drafts(self.root)]
                 gone = sweep.orphans(self.root)
             return dead + gone + sweep.empty_trash(self.root)
 
     # -- steps; those under the store's lock say so --
 
-    def _make_room(self, size: int, to_write: int, besides: str) -> None:
+    def _make_space(self, size: int, to_write: int, besides: str) -> None:
         """Evicts until size more bytes fit. Under the store's lock. Raises CacheError, nothing evicted."""
-        while evictions := evict.make_room(self._held(), self.limits, self._room(besides), size, to_write):
+        while evictions := evict.make_space(self._items(), self.limits, self._space(besides), size, to_write):
             for evicted, _, _ in evictions:
                 trashed = self._evict(evicted)
                 if trashed is not None:
@@ -303,7 +303,7 @@ class Store:
 
     def _change(self, checkpoint_id: str, change: Callable[[State], State]) -> State:
         """Reads the state, changes it, writes it, with no other writer between."""
-        with _reported(f"checkpoint {checkpoint_id}"), locking.held(layout.state_lock(self.root)):
+        with _reported(f"checkpoint {checkpoint_id}"), locking.locked(layout.state_lock(self.root)):
             self.path(checkpoint_id)
             found = state.read(self.root, checkpoint_id)
             changed = change(found)
@@ -324,7 +324,7 @@ class Store:
             last_used=self.last_used(entry.id),
             bytes=self.size(entry.id),
             pinned=found.pinned,
-            in_use=lease.is_held(self.root, entry.id),
+            in_use=lease.is_leased(self.root, entry.id),
             quarantine=quarantine.reason if quarantine else None,
             quarantined_until=quarantine.until if quarantine else None,
             unreadable=entry.unreadable,
@@ -339,43 +339,43 @@ class Store:
 
     def _plan(self) -> list[Eviction]:
         """Pins and leases only spare: while nothing is over the limits without them, none is looked at."""
-        room, now = self._room(""), self.now()
-        if not evict.plan(self._unspared(), self.limits, room, now):
+        space, now = self._space(""), self.now()
+        if not evict.plan(self._unspared(), self.limits, space, now):
             return []
-        return evict.plan(self._held(), self.limits, room, now)
+        return evict.plan(self._items(), self.limits, space, now)
 
-    def _room(self, besides: str) -> evict.Room:
+    def _space(self, besides: str) -> evict.Space:
         promised = drafts = 0
         for reserved, written in draft.reservations(self.root, besides):
             promised += max(0, reserved - written)
             drafts += max(reserved, written)
-        return evict.Room(disk.free(self.root), promised, drafts)
+        return evict.Space(disk.free(self.root), promised, drafts)
 
-    def _held(self) -> Iterator[evict.Held]:
-        for held in self._unspared():
-            if compile_caches.is_compile_cache(held.id):
-                yield held  # an open file is read to its end, whoever takes its name away
+    def _items(self) -> Iterator[evict.Item]:
+        for item in self._unspared():
+            if compile_caches.is_compile_cache(item.id):
+                yield item  # an open file is read to its end, whoever takes its name away
                 continue
-            found = self.state(held.id)
+            found = self.state(item.id)
             yield replace(
-                held,
+                item,
                 pinned=found.pinned,
-                leased=lease.is_held(self.root, held.id),
+                leased=lease.is_leased(self.root, item.id),
                 dead=found.quarantine is not None and found.quarantine.until is None,
             )
 
-    def _unspared(self) -> Iterator[evict.Held]:
+    def _unspared(self) -> Iterator[evict.Item]:
         """As if nothing were pinned, leased or quarantined: what is known of each without reading its files."""
         for entry in self.index.all():
             known = entry.namespace is not None and entry.key_digest is not None
-            yield evict.Held(
+            yield evict.Item(
                 id=entry.id,
                 bytes=self.size(entry.id),
                 created=entry.made(self.now()),
                 last_used=self.last_used(entry.id),
                 workload=(str(entry.namespace), str(entry.key_digest)) if known else None,
             )
-        yield from compile_caches.held(self.root)
+        yield from compile_caches.items(self.root)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def keep(
     asks for nothing. Whatever goes wrong is said there.
     """
     try:
-        if compile_cache.asked(container.facts) is None:
+        if compile_cache.requested(container.facts) is None:
             return {}
         name = compile_cache.name(salt, container.facts.sandbox_namespace, key_digest, row())
         if name is None:
@@ -106,7 +106,7 @@ def places(container: Container) -> list[str]:
     env = _env(container.facts.env)
     home = env.get("HOME") or _home(container)
     found: set[str] = set()
-    for path in compile_cache.directories(env, home, compile_cache.asked(container.facts) or ()):
+    for path in compile_cache.directories(env, home, compile_cache.requested(container.facts) or ()):
         for one in _expanded(container.root, path):
             found.update(_on_root_file_system(container.root, one))
     return sorted(one for one in found if not any(one.startswith(f"{other}/") for other in found))

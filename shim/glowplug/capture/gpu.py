@@ -95,7 +95,7 @@ def _variables(env: tuple[str, ...]) -> dict[str, str]:
 def _uses(pids: list[int], devices: tuple[Device, ...]) -> dict[int, set[int]]:
     """Which GPUs (NVML's indexes) each process has memory on."""
     by_device = {device.index: facts.memory_by_process(device.index) for device in devices}
-    return {pid: {index for index, held in by_device.items() if pid in held} for pid in pids}
+    return {pid: {index for index, users in by_device.items() if pid in users} for pid in pids}
 
 
 def _refuse_sharing(devices: tuple[Device, ...], pids: list[int]) -> None:

@@ -159,22 +159,24 @@ def _answers(
     """`again`: only what may have changed since."""
     identities = [] if again else mounts.mount_questions(bundle)
     found = _Answers({}, {}, {})
-    asked: list[tuple[dict[str, Answer], str, str, str]] = []
+    pending: list[tuple[dict[str, Answer], str, str, str]] = []
     until = time.monotonic() + within_s
     for place, source, how in identities:
         if how in _KUBELET_S:
             found.mounts[place] = _here(source, how, sandbox, until)
         else:
-            asked.append((found.mounts, place, source, how))
-    asked += [
+            pending.append((found.mounts, place, source, how))
+    pending += [
         (found.fillings, place, source, mounts.EMPTY_DIR)
         for place, source in mounts.filling_questions(bundle)
     ]
-    asked += [(found.states, place, source, mounts.STATE) for place, source in mounts.state_questions(bundle)]
-    if asked:
-        questions = [(source, how) for _, _, source, how in asked]
+    pending += [
+        (found.states, place, source, mounts.STATE) for place, source in mounts.state_questions(bundle)
+    ]
+    if pending:
+        questions = [(source, how) for _, _, source, how in pending]
         texts = READERS.ask(bundle.sandbox_namespace, questions, sandbox, started_before, within_s)
-        for (table, place, _, _), answer in zip(asked, texts, strict=True):
+        for (table, place, _, _), answer in zip(pending, texts, strict=True):
             table[place] = answer
     for place in _subpaths_of_empty_dirs(bundle):  # they travel: what is written there is in the checkpoint
         found.states.pop(place, None)

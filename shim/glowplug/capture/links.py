@@ -23,13 +23,13 @@ def of(subject: Subject, images: str, carried: Iterable[Classified]) -> Links:
 
     Raises LayerError, ImageError.
     """
-    asked: dict[str, list[tuple[str, names.Inode]]] = {}
+    files: dict[str, list[tuple[str, names.Inode]]] = {}
     mounted = [mount.destination for mount in subject.bundle.mounts]
     for path, inode in link_remap.links(images, subject.pids):
         place = _holder(path, mounted)
-        asked.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))
+        files.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))
     places = _places(subject, carried)
-    return {place: _in_place(place, places.get(place), found) for place, found in asked.items()}
+    return {place: _in_place(place, places.get(place), found) for place, found in files.items()}
 
 
 def _holder(path: str, mounted: list[str]) -> str:
@@ -48,18 +48,18 @@ def _places(subject: Subject, carried: Iterable[Classified]) -> dict[str, tuple[
 
 
 def _in_place(
-    place: str, known: tuple[str, str] | None, asked: list[tuple[str, names.Inode]]
+    place: str, known: tuple[str, str] | None, files: list[tuple[str, names.Inode]]
 ) -> list[tuple[str, str]]:
     if known is None:
-        path = f"{place}/{asked[0][0]}"
+        path = f"{place}/{files[0][0]}"
         raise LayerError(
             f"a file that lay at {path} was removed while it is held, on the volume {place}, which does not travel "
             "with a checkpoint: close it before the capture"
         )
-    named = names.of_inodes(*known, {inode for _, inode in asked})
-    for name, inode in asked:
-        if inode not in named:
+    known_names = names.of_inodes(*known, {inode for _, inode in files})
+    for name, inode in files:
+        if inode not in known_names:
             raise LayerError(
                 f"no other name of the removed, open file {place}/{name} is to be found: close it before the capture"
             )
-    return [(named[inode], name) for name, inode in asked]
+    return [(known_names[inode], name) for name, inode in files]

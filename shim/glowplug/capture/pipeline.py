@@ -139,7 +139,7 @@ def look_at_gpu(work: Work) -> None:
         work.gpu = work.open.enter_context(Gpu(work.subject))
 
 
-def make_room(work: Work) -> None:
+def make_space(work: Work) -> None:
     """Room in the cache, refused with the numbers; the pause predicted."""
     assert work.subject is not None and work.found is not None
     travelling = volumes.carried_by(work.subject.bundle, work.found)
@@ -148,7 +148,7 @@ def make_room(work: Work) -> None:
     work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
     pace.require_worth(work.request, needed, work.result.predicted_pause_s)
     work.report(
-        "room",
+        "space",
         f"{needed / 1e6:.0f} MB; the container will be paused for about {work.result.predicted_pause_s:.1f} s",
     )
     work.draft = work.open.enter_context(work.store.draft(needed))
@@ -224,8 +224,8 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
 def rewrite_images(work: Work) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
     assert work.draft is not None and work.subject is not None and work.found is not None
-    renewed, own = volumes.renewed(work.subject.bundle), volumes.staying(work.subject.bundle, work.found)
-    fixups.apply(f"{work.draft.path}/images", renewed, own, work.unix_names.now, work.addresses)
+    rewritten, own = volumes.rewritten(work.subject.bundle), volumes.staying(work.subject.bundle, work.found)
+    fixups.apply(f"{work.draft.path}/images", rewritten, own, work.unix_names.now, work.addresses)
     if work.request.canary:
         with open(f"{work.draft.path}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
@@ -270,7 +270,7 @@ def stop(work: Work) -> None:
 STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("find", find),
     ("gpu", look_at_gpu),
-    ("room", make_room),
+    ("space", make_space),
     ("freeze", freeze),
     ("rewrite", rewrite_images),
     ("trial", try_it),

@@ -19,7 +19,7 @@ from glowplug import engines
 from glowplug.capture import trial
 from glowplug.checkpoint import compile_cache
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
-from glowplug.checkpoint.eligible import containers_named
+from glowplug.checkpoint.eligible import requested_containers
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.errors import UsageError
 
@@ -111,7 +111,7 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     """`known`: the presets. Raises BadAnnotation for the first annotation that can't be understood."""
     found = _Annotations(facts.annotations, facts.container_name)
     engine = _preset(found, known)
-    asked: When = found.get(CAPTURE, when) or default
+    chosen: When = found.get(CAPTURE, when) or default
     is_ready = found.get(READY, ready)
     _require_one_s_port(facts, is_ready)
     found.get(
@@ -120,7 +120,7 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     found.get(trial.TRIAL, trial.policy)  # the capture's
     found.get(compile_cache.NAME, compile_cache.parse)
     return Policy(
-        when=asked,
+        when=chosen,
         ready=is_ready or (Ready("http", engine.port, engine.ready) if engine else None),
         before_capture=found.get(BEFORE_CAPTURE, hook) or _steps(engine, "sleep"),
         after_capture=found.get(AFTER_CAPTURE, hook) or _steps(engine, "wake"),
@@ -131,14 +131,14 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     )
 
 
-def _require_one_s_port(facts: BundleFacts, asked: Ready | None) -> None:
+def _require_one_s_port(facts: BundleFacts, ready: Ready | None) -> None:
     """A port of the pod is one container's: who asks it for two captures one when the other is ready."""
     is_own = f"{OWN_ANNOTATIONS}{READY}.{facts.container_name}" in facts.annotations
-    named = containers_named(facts)
-    if asked is None or asked.kind not in ("http", "tcp") or is_own or len(named) < 2:
+    names = requested_containers(facts)
+    if ready is None or ready.kind not in ("http", "tcp") or is_own or len(names) < 2:
         return
     raise BadAnnotation(
-        f"{OWN_ANNOTATIONS}{READY}: a port says of one container that it is ready, and {len(named)} are to be "
+        f"{OWN_ANNOTATIONS}{READY}: a port says of one container that it is ready, and {len(names)} are to be "
         f"captured: say {OWN_ANNOTATIONS}{READY}.NAME for each"
     )
 
@@ -153,9 +153,9 @@ def wanted(facts: BundleFacts, default: When) -> When:
 
 def is_chosen(facts: BundleFacts, default: str) -> bool:
     """Whether this container of the pod is one to capture. `default`: gpu or all, for pods that name none."""
-    named = containers_named(facts)
-    if named:
-        return facts.container_name in named
+    names = requested_containers(facts)
+    if names:
+        return facts.container_name in names
     return default == "all" or asks_for_gpu(facts)
 
 
@@ -253,10 +253,10 @@ def when(text: str) -> When:
 def _preset(found: _Annotations, known: Presets) -> engines.Preset | None:
     """The preset that the pod names, for the weights that it wants parked or read again."""
     how = found.get(WEIGHTS, _weights) or engines.KEEP
-    named = found.get(ENGINE, partial(_engine, known=known))
-    if named is None:
+    engine = found.get(ENGINE, partial(_engine, known=known))
+    if engine is None:
         return None
-    ways, port = named
+    ways, port = engine
     preset = ways.get(how)
     if preset is None:
         raise BadAnnotation(
@@ -266,14 +266,14 @@ def _preset(found: _Annotations, known: Presets) -> engines.Preset | None:
 
 
 def _canary(found: _Annotations) -> Canary | None:
-    asked = found.get(CANARY, hook)
+    request = found.get(CANARY, hook)
     body, tolerance = found.get(CANARY_BODY, _json), found.get(CANARY_TOLERANCE, _tolerance)
-    if asked is None:
+    if request is None:
         return None
-    if asked.kind != "http-post" or body is None:
+    if request.kind != "http-post" or body is None:
         needed = f"http-post://:PORT/PATH, and JSON in {OWN_ANNOTATIONS}{CANARY_BODY}"
         raise BadAnnotation(f"{OWN_ANNOTATIONS}{CANARY}: expected {needed}")
-    return Canary(asked.port, asked.path, body, DEFAULT_TOLERANCE if tolerance is None else tolerance)
+    return Canary(request.port, request.path, body, DEFAULT_TOLERANCE if tolerance is None else tolerance)
 
 
 def _json(text: str) -> str:

@@ -56,9 +56,9 @@ class Readers:
         found = [Answer(*json.loads(line)) for line in answered.lines]
         return found + [Answer(None, TOO_LATE)] * (len(questions) - len(found))
 
-    def warm(self) -> None:
+    def start(self) -> None:
         """Have one ready: an interpreter takes tens of milliseconds to start."""
-        self._workers.warm()
+        self._workers.start()
 
     def close(self) -> None:
         """End them all."""

@@ -26,9 +26,9 @@ def of(pids: Iterable[int]) -> Ids | None:
         return None
     found = {ids for pid in pids for ids in _all_of(pid)}
     if len(found) > 1:
-        named = ", ".join(f"{uid}:{gid}" for uid, gid in sorted(found))
+        users = ", ".join(f"{uid}:{gid}" for uid, gid in sorted(found))
         raise UsageError(
-            f"this container can't be captured: its processes run as several users ({named}), whose limits only "
+            f"this container can't be captured: its processes run as several users ({users}), whose limits only "
             "a root with CAP_SYS_RESOURCE may read: give it that capability"
         )
     return None if found <= {ROOT} else found.pop()

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from glowplug.checkpoint import requirements
 from glowplug.checkpoint.bundle import BundleFacts
-from glowplug.checkpoint.requirements import Given, Gpu
+from glowplug.checkpoint.requirements import ContainerResources, Gpu
 from glowplug.host import pod_limits
 
 
-def of(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> Given:
+def of(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> ContainerResources:
     """As `requirements.given` has it, with the pod's limits read now."""
     memory, cpu = pod_limits.read(bundle.cgroups_path)
-    return requirements.given(bundle, gpus, pod_memory=memory, pod_cpu=cpu)
+    return requirements.container_resources(bundle, gpus, pod_memory=memory, pod_cpu=cpu)

@@ -20,7 +20,7 @@ def capture(containerd: Containerd, subject: Subject, into: str, links: list[tup
         return
     names = shm.all_files(subject.shm) if _is_alone(containerd, subject) else None
     if names is None:
-        names = shm.held_files(subject.pids, subject.shm)
+        names = shm.open_files(subject.pids, subject.shm)
     if not names:
         return
     os.makedirs(f"{into}/shm", 0o700)

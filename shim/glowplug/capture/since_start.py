@@ -62,7 +62,7 @@ def require(
 ) -> Judgement:
     """The same, for a capture at this moment. Raises CaptureRefused where something is not as it was."""
     facts, recorded = bundle.read(dict(spec)), bundle.read(dict(record.spec))
-    if weights.asked(recorded):
+    if weights.are_requested(recorded):
         try:
             weights.read(recorded)  # this is a capture's own process, and nothing is paused yet
         except OSError as error:
@@ -80,7 +80,7 @@ def require(
     if different and not known.objections():
         raise CaptureRefused(
             "changed",
-            f"not as it was at its start: {_named(different)}; the process has read it as it was then, a pod that "
+            f"not as it was at its start: {_listed(different)}; the process has read it as it was then, a pod that "
             "is started now is captured",
         )
     return known
@@ -106,7 +106,7 @@ def _with_weights(
     now = identity.of(containerd, record, facts, salt, runs=True, extras=extras).key
     different = judgements.changed(known.key, now, ignored=("seccomp", "extras"))
     if different or now.unknown:
-        raise CaptureRefused("changed", f"not as it was at its start: {_named([*different, *now.unknown])}")
+        raise CaptureRefused("changed", f"not as it was at its start: {_listed([*different, *now.unknown])}")
     made = replace(known, key=now)
     judged.keep(made)
     return made
@@ -140,7 +140,7 @@ def _late(
     if newer:
         raise CaptureRefused(
             "changed",
-            f"no agent ran when it was made, and {_named(newer)} changed since: start the pod again",
+            f"no agent ran when it was made, and {_listed(newer)} changed since: start the pod again",
         )
     return judged.judge(containerd, record, record.spec, recorded, salt, extras, runs=True)
 
@@ -160,6 +160,6 @@ def _newer_volumes(facts: BundleFacts, started: float) -> list[str]:
     return found
 
 
-def _named(parts: list[str]) -> str:
+def _listed(parts: list[str]) -> str:
     more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
     return ", ".join(parts[:SHOWN]) + more

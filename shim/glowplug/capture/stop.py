@@ -18,9 +18,9 @@ def stop(containerd: Containerd, record: ContainerRecord, init: int) -> None:
 
     Raises ContainerdError.
     """
-    named = record.cri.stop_signal if record.cri else ""
+    signal_name = record.cri.stop_signal if record.cri else ""
     try:
-        containerd.kill(record.id, number_of(named))
+        containerd.kill(record.id, number_of(signal_name))
         if not _ended(init, GRACE_S):
             containerd.kill(record.id, signal.SIGKILL, everyone=True)
             _ended(init, KILLED_S)

@@ -47,7 +47,7 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     task = containerd.task(record.id)
     if task is None or task.status != "running":
         raise UsageError(
-            f"{_named(request)} is {task.status if task else 'gone'}: only a running container can be captured"
+            f"{_describe(request)} is {task.status if task else 'gone'}: only a running container can be captured"
         )
     spec = judged.spec_of(identity.runc_root(config, record), record.id)
     facts = bundle.read(spec)
@@ -153,9 +153,7 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
         return containerd.container(request.container_id)
     found = containerd.find(request.namespace, request.pod, request.container)
     if not found:
-        raise UsageError(
-            f"{_named(request)}: no such container runs on this node; see `crictl ps`"
-        )
+        raise UsageError(f"{_describe(request)}: no such container runs on this node; see `crictl ps`")
     if len(found) > 1:
         names = sorted(record.cri.container_name for record in found if record.cri)
         what = "name one" if len(set(names)) > 1 else "a pod of that name is on its way out, try again"
@@ -165,7 +163,7 @@ def _one(containerd: Containerd, request: Request) -> ContainerRecord:
     return found[0]
 
 
-def _named(request: Request) -> str:
+def _describe(request: Request) -> str:
     return "/".join(part for part in (request.namespace, request.pod, request.container) if part)
 
 
@@ -175,9 +173,7 @@ def upper_of(containerd: Containerd, record: ContainerRecord) -> str:
         for option in mount.options:
             if option.startswith("upperdir="):
                 return option.removeprefix("upperdir=")
-    raise ContainerdError(
-        f"container {record.id} has no overlay with an upper directory"
-    )
+    raise ContainerdError(f"container {record.id} has no overlay with an upper directory")
 
 
 def _open_for_writing(subject: Subject) -> set[str]:

@@ -62,7 +62,7 @@ def policy(text: str) -> Policy:
     raise ValueError(", ".join(POLICIES))
 
 
-def asked(facts: BundleFacts, default: str) -> Policy:
+def policy_of(facts: BundleFacts, default: str) -> Policy:
     """What the pod asks for, its one container before all of them; else `default`. Raises UsageError."""
     name = f"{OWN_ANNOTATIONS}{TRIAL}"
     own = f"{name}.{facts.container_name}"
@@ -76,7 +76,7 @@ def asked(facts: BundleFacts, default: str) -> Policy:
 def run(work: "Work") -> str:
     """PASSED; `SKIPPED: why`; "" where none was asked for. Raises NotRestorable."""
     assert work.subject is not None and work.draft is not None and work.found is not None
-    wanted = asked(work.subject.bundle, work.config.trial)
+    wanted = policy_of(work.subject.bundle, work.config.trial)
     if wanted == "never" or (wanted == "first" and _is_known(work)):
         return ""
     why = _objection(work.subject, work.draft.path)

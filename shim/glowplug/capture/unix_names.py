@@ -34,24 +34,24 @@ def find(pids: Iterable[int], root: str) -> Names:
     pids = list(pids)
     bound = _bound(pids)
     seen: set[str] = set()
-    for held in descriptors.sockets(pids):
-        name = bound.get(held.inode)
+    for one in descriptors.sockets(pids):
+        name = bound.get(one.inode)
         if name is None:
             continue
         try:
-            with descriptors.borrowed(held.pid, held.number) as socket:
+            with descriptors.borrowed(one.pid, one.number) as socket:
                 file = fcntl.ioctl(socket, SIOCUNIXFILE)
         except OSError:
             continue  # closed meanwhile, or bound to no file
         try:
-            _look(file, name, held, root, found, seen)
+            _look(file, name, one, root, found, seen)
         finally:
             os.close(file)
     return found
 
 
 def _look(
-    file: int, bound: str, held: descriptors.Descriptor, root: str, found: Names, seen: set[str]
+    file: int, bound: str, one: descriptors.Descriptor, root: str, found: Names, seen: set[str]
 ) -> None:
     status = os.fstat(file)
     path = os.readlink(f"/proc/self/fd/{file}")
@@ -60,15 +60,15 @@ def _look(
         return  # nobody can reach it by a name: CRIU binds it and removes the name again
     path = path.removesuffix(_DELETED)
     if not bound.startswith("/") and not path.endswith(f"/{bound}"):
-        found.relative.append((held.pid, bound))  # unix_resolve_name() in criu/sk-unix.c
+        found.relative.append((one.pid, bound))  # unix_resolve_name() in criu/sk-unix.c
         return
     others = _other_names(root, path, (status.st_dev, status.st_ino), status.st_nlink, is_removed)
     if is_removed and not others:
-        found.lost.append((held.pid, path))
+        found.lost.append((one.pid, path))
         return
     name = others.pop(0) if is_removed else path
     if name != (bound if bound.startswith("/") else path) or is_removed:
-        found.now[held.inode] = name
+        found.now[one.inode] = name
     if name not in seen:  # what was accepted from a listener has its name too
         seen.add(name)
         found.others += [(name, other) for other in others]

@@ -145,7 +145,7 @@ def _filling(source: str, sandbox: noise.SandboxFacts, until: float, started_bef
     except Unreadable as error:
         if not str(error).startswith("more than"):
             raise
-        return "large " + _named(source, until)
+        return "large " + _listing(source, until)
 
 
 def _state(source: str, until: float) -> str | None:
@@ -153,10 +153,10 @@ def _state(source: str, until: float) -> str | None:
     mode = os.stat(source, follow_symlinks=False).st_mode
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         return "none"
-    return _named(source, until)
+    return _listing(source, until)
 
 
-def _named(source: str, until: float) -> str:
+def _listing(source: str, until: float) -> str:
     """Names, sizes and times of everything: a large volume's content, as far as that goes without reading it."""
     total = hashlib.blake2b(digest_size=32)
     with Volume(source, Budget(ENTRIES, 0, until)) as volume:

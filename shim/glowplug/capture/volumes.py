@@ -30,7 +30,7 @@ def carried_by(bundle: BundleFacts, found: Judgement) -> list[Classified]:
     ]
 
 
-def renewed(bundle: BundleFacts) -> list[str]:
+def rewritten(bundle: BundleFacts) -> list[str]:
     """Where volumes are mounted whose files the kubelet writes anew in every pod: ConfigMaps, tokens."""
     written = (mounts.CONTENT, mounts.SERVICE_ACCOUNT)
     return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]

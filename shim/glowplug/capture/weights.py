@@ -75,7 +75,7 @@ class _Late(Exception):
     """Not known yet."""
 
 
-def asked(facts: BundleFacts) -> bool:
+def are_requested(facts: BundleFacts) -> bool:
     """Whether the container's engine reads its weights again."""
     name = OWN_ANNOTATIONS + NAME
     said = facts.annotations.get(f"{name}.{facts.container_name}") or facts.annotations.get(name, "")
@@ -87,7 +87,7 @@ def extras(facts: BundleFacts) -> Mapping[str, str | None]:
 
     Where they are not, they are read behind.
     """
-    if not asked(facts):
+    if not are_requested(facts):
         return {}
     found = _READER.soon(facts)
     return {NAME: found}
@@ -111,7 +111,7 @@ def read(facts: BundleFacts) -> str:
         for path in _files(source):
             stamp, digest = _digest(source, path, known)
             lines.append([destination, path, stamp[2], digest])
-            known[_named(stamp)] = digest
+            known[_key(stamp)] = digest
     _keep(known)
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
@@ -140,7 +140,7 @@ def _quick(facts: BundleFacts) -> str:
                 stamp = _stamp(os.fstat(fd))
             finally:
                 os.close(fd)
-            digest = known.get(_named(stamp))
+            digest = known.get(_key(stamp))
             if digest is None:
                 raise _Late
             lines.append([destination, path, stamp[2], digest])
@@ -149,13 +149,13 @@ def _quick(facts: BundleFacts) -> str:
 
 def _volumes(facts: BundleFacts) -> list[tuple[str, str]]:
     """Mount point and directory on the host of what may hold weights: mounted, and does not travel."""
-    named = facts.annotations.get(OWN_ANNOTATIONS + PATHS, "").replace(",", " ").split()
+    names = facts.annotations.get(OWN_ANNOTATIONS + PATHS, "").replace(",", " ").split()
     return sorted(
         (found.destination, found.source)
         for found in mounts.classify(facts)
         if found.kind == mounts.IDENTITY
         and found.how != "kernel"
-        and (found.destination in named if named else not _is_of_the_system(found.destination))
+        and (found.destination in names if names else not _is_of_the_system(found.destination))
         and os.path.isdir(found.source)
     )
 
@@ -171,9 +171,9 @@ def _files(source: str) -> Iterator[str]:
     for folder, folders, names in os.walk(source, onerror=_raise):
         entries += len(names) + len(folders)
         if entries > MOST_ENTRIES:
-            named = OWN_ANNOTATIONS + PATHS
+            annotation = OWN_ANNOTATIONS + PATHS
             raise OSError(
-                f"more than {MOST_ENTRIES} files below {source}: name the mount points that count in {named}"
+                f"more than {MOST_ENTRIES} files below {source}: name the mount points that count in {annotation}"
             )
         place = os.path.relpath(folder, source)
         if place.count("/") >= DEEPEST:
@@ -193,7 +193,7 @@ def _digest(source: str, path: str, known: Mapping[str, str]) -> tuple[Stamp, st
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} below {source} is no regular file")
         stamp = _stamp(status)
-        digest = known.get(_named(stamp))
+        digest = known.get(_key(stamp))
         if digest is None:
             state = blake3(max_threads=blake3.AUTO)
             buffer = memoryview(bytearray(min(_BUFFER, max(status.st_size, 1 << 16))))
@@ -209,7 +209,7 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _named(stamp: Stamp) -> str:
+def _key(stamp: Stamp) -> str:
     return ":".join(map(str, stamp))
 
 
@@ -252,7 +252,7 @@ class _Reader:
         self._looks.put((facts, answer, done))
         if done.wait(LISTED_WITHIN_S) and answer[0] is not None:
             return answer[0]
-        name = json.dumps(_volumes_named(facts))
+        name = json.dumps(_volume_names(facts))
         with self._lock:
             if name not in self._waiting and time.monotonic() >= self._failed.get(name, ("", 0.0))[1]:
                 self._waiting.add(name)
@@ -278,7 +278,7 @@ class _Reader:
     def _read(self) -> None:
         while True:
             facts = self._reads.get()
-            name, why = json.dumps(_volumes_named(facts)), ""
+            name, why = json.dumps(_volume_names(facts)), ""
             try:
                 read(facts)
             except OSError as error:
@@ -293,10 +293,10 @@ class _Reader:
     def failure(self, facts: BundleFacts) -> str:
         """Why they could not be read, lately; or ""."""
         with self._lock:
-            return self._failed.get(json.dumps(_volumes_named(facts)), ("", 0.0))[0]
+            return self._failed.get(json.dumps(_volume_names(facts)), ("", 0.0))[0]
 
 
-def _volumes_named(facts: BundleFacts) -> list[str]:
+def _volume_names(facts: BundleFacts) -> list[str]:
     """Without looking at them."""
     return sorted(mount.source for mount in facts.mounts)
 

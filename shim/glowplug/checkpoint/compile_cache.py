@@ -51,7 +51,7 @@ PLACES = (
 )
 
 
-def asked(facts: BundleFacts) -> tuple[str, ...] | None:
+def requested(facts: BundleFacts) -> tuple[str, ...] | None:
     """Directories that the pod adds to PLACES; None where it asks for nothing. Raises ValueError with the form."""
     text = facts.annotations.get(
         f"{COMPILE_CACHE}.{facts.container_name}", facts.annotations.get(COMPILE_CACHE, "")

@@ -39,7 +39,7 @@ def ineligible(facts: BundleFacts) -> list[tuple[str, str]]:
     return [(slug, sentence) for slug, sentence, speaks_against in RULES if speaks_against(facts)]
 
 
-def may_be_warm(facts: BundleFacts, against: list[tuple[str, str]]) -> bool:
+def may_use_compile_cache(facts: BundleFacts, against: list[tuple[str, str]]) -> bool:
     """Whether a container that is not restored may find its compile caches, where its pod asks for that (an annotation
     `glowplug.dev/compile-cache`): not where nobody can say whose it is, or its files have other owners than here.
     """
@@ -55,14 +55,14 @@ def _is_mistyped(facts: BundleFacts) -> bool:
     return facts.annotations.get(RESTORE, "") not in _RESTORE_VALUES
 
 
-def containers_named(facts: BundleFacts) -> list[str]:
+def requested_containers(facts: BundleFacts) -> list[str]:
     """The containers that the pod names, by `CONTAINERS`; none: all."""
     return facts.annotations.get(CONTAINERS, "").replace(",", " ").split()
 
 
 def _is_not_selected(facts: BundleFacts) -> bool:
-    named = containers_named(facts)
-    return bool(named) and facts.container_name not in named
+    names = requested_containers(facts)
+    return bool(names) and facts.container_name not in names
 
 
 def _has_host_mode(facts: BundleFacts, *types: str) -> bool:

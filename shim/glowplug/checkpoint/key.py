@@ -46,7 +46,7 @@ class WorkloadKey:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Inputs:
     """All that a part may look at."""
 
     bundle: BundleFacts
@@ -125,31 +125,31 @@ def workload_key(
     if bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE:
         sandbox = replace(sandbox, interchangeable=True)  # rule 3.3
     unknown: dict[str, str] = {}
-    asked = _Asked(
+    inputs = _Inputs(
         bundle, chain_id, sandbox, mount_identity, fillings, salt, stdin, sandbox_sysctl, extras, unknown
     )
-    parts = {name: part(asked) for name, part in PARTS.items()}
+    parts = {name: part(inputs) for name, part in PARTS.items()}
     return WorkloadKey(
         "" if unknown else digest(parts),
         parts,
         unknown,
         {
-            "service_links": _link_groups(asked),
-            "account": asked.keyed("account", account_uid) if account_uid else None,
-            "namespace": asked.keyed("namespace", namespace_uid) if namespace_uid else None,
+            "service_links": _link_groups(inputs),
+            "account": inputs.keyed("account", account_uid) if account_uid else None,
+            "namespace": inputs.keyed("namespace", namespace_uid) if namespace_uid else None,
             "volumes": {
-                place: asked.keyed("volume", place, state) if state else None
+                place: inputs.keyed("volume", place, state) if state else None
                 for place, state in volume_states.items()
             },
         },
     )
 
 
-def _link_groups(asked: _Asked) -> Value:
+def _link_groups(inputs: _Inputs) -> Value:
     """A keyed hash of each. There may be a thousand, so the keyed state is copied and not made anew."""
-    state = hashlib.blake2b(b"link\0", digest_size=16, key=_key_of(asked.salt))
+    state = hashlib.blake2b(b"link\0", digest_size=16, key=_key_of(inputs.salt))
     found = {}
-    for prefix, group in asked.links.items():
+    for prefix, group in inputs.links.items():
         one = state.copy()
         one.update(service_links.text(group).encode())
         found[prefix] = one.hexdigest()
@@ -178,124 +178,124 @@ def _key_of(salt: bytes) -> bytes:
     return hashlib.sha256(salt).digest()
 
 
-def _rules(_: _Asked) -> Value:
+def _rules(_: _Inputs) -> Value:
     return RULES_VERSION
 
 
-def _salt(asked: _Asked) -> Value:
-    return asked.keyed("salt")[:16]
+def _salt(inputs: _Inputs) -> Value:
+    return inputs.keyed("salt")[:16]
 
 
-def _image(asked: _Asked) -> Value:
-    if not asked.chain_id:
-        asked.unknown["image"] = "the image's chain ID"
-    return asked.chain_id
+def _image(inputs: _Inputs) -> Value:
+    if not inputs.chain_id:
+        inputs.unknown["image"] = "the image's chain ID"
+    return inputs.chain_id
 
 
-def _args(asked: _Asked) -> Value:
-    cleaned = noise.in_args(asked.sandbox, asked.bundle.args)
-    return [noise.shown(arg) or asked.keyed("arg", arg) for arg in cleaned]
+def _args(inputs: _Inputs) -> Value:
+    cleaned = noise.in_args(inputs.sandbox, inputs.bundle.args)
+    return [noise.shown(arg) or inputs.keyed("arg", arg) for arg in cleaned]
 
 
-def _env(asked: _Asked) -> Value:
-    links = service_links.names(asked.links)  # rule 3.4: conditions, not parts
-    ignored = asked.bundle.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
+def _env(inputs: _Inputs) -> Value:
+    links = service_links.names(inputs.links)  # rule 3.4: conditions, not parts
+    ignored = inputs.bundle.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
     return {
         name: "<ignored>"
         if any(fnmatchcase(name, pattern) for pattern in ignored)
-        else _one(asked, name, asked.repeated.get(name) or [asked.env[name]])
-        for name in sorted(asked.env.keys() - links)
+        else _one(inputs, name, inputs.repeated.get(name) or [inputs.env[name]])
+        for name in sorted(inputs.env.keys() - links)
     }
 
 
-def _one(asked: _Asked, name: str, values: list[str]) -> str:
-    any_gpu = [which_gpu.in_variable(name, value, has_nvidia=asked.has_nvidia) for value in values]
-    cleaned = [noise.by_value(asked.sandbox, name, value) for value in any_gpu]
-    return (noise.shown(cleaned[0]) if len(cleaned) == 1 else None) or asked.keyed("env", name, *cleaned)
+def _one(inputs: _Inputs, name: str, values: list[str]) -> str:
+    any_gpu = [which_gpu.in_variable(name, value, has_nvidia=inputs.has_nvidia) for value in values]
+    cleaned = [noise.by_value(inputs.sandbox, name, value) for value in any_gpu]
+    return (noise.shown(cleaned[0]) if len(cleaned) == 1 else None) or inputs.keyed("env", name, *cleaned)
 
 
-def _name(asked: _Asked) -> Value:
+def _name(inputs: _Inputs) -> Value:
     """Rule 3.3: which of its set's members a pod is, where its name says so and stays when the pod is made again."""
-    return asked.sandbox.stable_name
+    return inputs.sandbox.stable_name
 
 
-def _stdin(asked: _Asked) -> Value:
+def _stdin(inputs: _Inputs) -> Value:
     """Whether it is a pipe; else it is /dev/null, and a process that holds that would never hear a word."""
-    if asked.stdin is None:
-        asked.unknown["stdin"] = "whether the container has one"
-    return asked.stdin
+    if inputs.stdin is None:
+        inputs.unknown["stdin"] = "whether the container has one"
+    return inputs.stdin
 
 
-def _user(asked: _Asked) -> Value:
-    found = asked.bundle
+def _user(inputs: _Inputs) -> Value:
+    found = inputs.bundle
     return {"uid": found.uid, "gid": found.gid, "groups": list(found.gids), "umask": found.umask}
 
 
-def _capabilities(asked: _Asked) -> Value:
-    return {name: list(held) for name, held in asked.bundle.capabilities.items() if held}
+def _capabilities(inputs: _Inputs) -> Value:
+    return {name: list(names) for name, names in inputs.bundle.capabilities.items() if names}
 
 
-def _seccomp(asked: _Asked) -> Value:
-    return None if asked.bundle.seccomp is None else _public("seccomp", asked.bundle.seccomp)
+def _seccomp(inputs: _Inputs) -> Value:
+    return None if inputs.bundle.seccomp is None else _public("seccomp", inputs.bundle.seccomp)
 
 
-def _selinux(asked: _Asked) -> Value:
+def _selinux(inputs: _Inputs) -> Value:
     """User, role and type; the level behind them is the pod's own category."""
-    return ":".join(asked.bundle.selinux.split(":")[:3])
+    return ":".join(inputs.bundle.selinux.split(":")[:3])
 
 
-def _rlimits(asked: _Asked) -> Value:
-    return {name: list(limits) for name, limits in asked.bundle.rlimits.items()}
+def _rlimits(inputs: _Inputs) -> Value:
+    return {name: list(limits) for name, limits in inputs.bundle.rlimits.items()}
 
 
-def _mounts(asked: _Asked) -> Value:
+def _mounts(inputs: _Inputs) -> Value:
     found: dict[str, Value] = {}
-    for mount in mounts.classify(asked.bundle):
-        here = which_gpu.in_mount(mount.destination) if asked.has_nvidia else mount.destination  # rule 5.2
+    for mount in mounts.classify(inputs.bundle):
+        here = which_gpu.in_mount(mount.destination) if inputs.has_nvidia else mount.destination  # rule 5.2
         place, count = here, 1
         while place in found:  # mounted over: every layer counts
             count += 1
             place = f"{here} ({count})"
-        found[place] = _mount(asked, mount)
+        found[place] = _mount(inputs, mount)
     return found
 
 
-def _mount(asked: _Asked, mount: mounts.Classified) -> Value:
+def _mount(inputs: _Inputs, mount: mounts.Classified) -> Value:
     value = mount.value
-    if value is not None and asked.has_nvidia and mount.how == "source":
+    if value is not None and inputs.has_nvidia and mount.how == "source":
         value = which_gpu.in_mount(value)  # rule 5.2
     found = {"kind": mount.kind, "how": mount.how, "value": value, "options": list(mount.options)}
-    if mount.how == mounts.EMPTY_DIR and mount.destination in asked.fillings:  # rule 4.10
-        filling = asked.fillings[mount.destination]
+    if mount.how == mounts.EMPTY_DIR and mount.destination in inputs.fillings:  # rule 4.10
+        filling = inputs.fillings[mount.destination]
         if not filling:
-            asked.unknown[f"mount {mount.destination}"] = "what others put into it"
-        found["value"] = asked.keyed("mount", mount.how, filling or "")
+            inputs.unknown[f"mount {mount.destination}"] = "what others put into it"
+        found["value"] = inputs.keyed("mount", mount.how, filling or "")
     if mount.kind == mounts.UNKNOWN:
-        asked.unknown[f"mount {mount.destination}"] = "what is mounted there"
+        inputs.unknown[f"mount {mount.destination}"] = "what is mounted there"
     if mount.is_question:
-        answer = asked.answers.get(mount.destination)
+        answer = inputs.answers.get(mount.destination)
         if not answer:
-            asked.unknown[f"mount {mount.destination}"] = f"its {mount.how}"
-        found["value"] = asked.keyed("mount", mount.how, answer or "")
+            inputs.unknown[f"mount {mount.destination}"] = f"its {mount.how}"
+        found["value"] = inputs.keyed("mount", mount.how, answer or "")
         if mount.value is not None:
             found["name"] = mount.value
     return found
 
 
-def _devices(asked: _Asked) -> Value:
+def _devices(inputs: _Inputs) -> Value:
     """Each device node; the nodes of NVIDIA's GPUs by their number, since any of one product will do (rule 5.2)."""
-    named: dict[str, Value] = {}
+    by_path: dict[str, Value] = {}
     counts: dict[str, int] = {}
-    for device in asked.bundle.devices:
-        kind = which_gpu.node_kind(device.path) if asked.has_nvidia else None
+    for device in inputs.bundle.devices:
+        kind = which_gpu.node_kind(device.path) if inputs.has_nvidia else None
         if kind is not None:
             counts[kind] = counts.get(kind, 0) + 1
             continue
         # Rule 5.3: its number is the node's, and says nothing about what is on it.
-        if device.type == "b" and not _is_privileged(asked.bundle):
-            asked.unknown[f"device {device.path}"] = "what is on this raw block device"
-        named[device.path] = _device(device.path, device)
-    return {**named, **counts}
+        if device.type == "b" and not _is_privileged(inputs.bundle):
+            inputs.unknown[f"device {device.path}"] = "what is on this raw block device"
+        by_path[device.path] = _device(device.path, device)
+    return {**by_path, **counts}
 
 
 def _is_privileged(bundle: BundleFacts) -> bool:
@@ -308,73 +308,73 @@ def _device(path: str, device: Device) -> Value:
     return [device.type, numbers, device.rights]
 
 
-def _sysctl(asked: _Asked) -> Value:
+def _sysctl(inputs: _Inputs) -> Value:
     """Rule 6.1: the pod's, which stand in its sandbox's spec, and the container's own where there are any."""
-    if asked.sandbox_sysctl is None:
-        asked.unknown["sysctl"] = "the sysctls of the pod"
-    return {**(asked.sandbox_sysctl or {}), **asked.bundle.sysctl}
+    if inputs.sandbox_sysctl is None:
+        inputs.unknown["sysctl"] = "the sysctls of the pod"
+    return {**(inputs.sandbox_sysctl or {}), **inputs.bundle.sysctl}
 
 
-def _namespaces(asked: _Asked) -> Value:
-    return {type: "joined" if path else "new" for type, path in asked.bundle.namespaces.items()}
+def _namespaces(inputs: _Inputs) -> Value:
+    return {type: "joined" if path else "new" for type, path in inputs.bundle.namespaces.items()}
 
 
-def _rootfs(asked: _Asked) -> Value:
-    return {"readonly": asked.bundle.rootfs_readonly, "propagation": asked.bundle.rootfs_propagation}
+def _rootfs(inputs: _Inputs) -> Value:
+    return {"readonly": inputs.bundle.rootfs_readonly, "propagation": inputs.bundle.rootfs_propagation}
 
 
-def _hooks(asked: _Asked) -> Value:
+def _hooks(inputs: _Inputs) -> Value:
     return {
-        stage: [asked.keyed("hook", json.dumps(_hook(asked, hook), sort_keys=True)) for hook in hooks]
-        for stage, hooks in asked.bundle.hooks.items()
+        stage: [inputs.keyed("hook", json.dumps(_hook(inputs, hook), sort_keys=True)) for hook in hooks]
+        for stage, hooks in inputs.bundle.hooks.items()
     }
 
 
-def _hook(asked: _Asked, hook: dict[str, object]) -> dict[str, object]:
+def _hook(inputs: _Inputs, hook: dict[str, object]) -> dict[str, object]:
     """Rule 5.2: the arguments of NVIDIA's hooks name the GPU by its PCI address and its DRM nodes."""
     args = hook.get("args")
     program = str(hook.get("path", "")).rpartition("/")[2]
-    if not asked.has_nvidia or not program.startswith("nvidia-") or not isinstance(args, list):
+    if not inputs.has_nvidia or not program.startswith("nvidia-") or not isinstance(args, list):
         return hook
     return {**hook, "args": [which_gpu.in_text(arg) if isinstance(arg, str) else arg for arg in args]}
 
 
-def _settings(asked: _Asked) -> Value:
+def _settings(inputs: _Inputs) -> Value:
     """Rule 6.2."""
     return {
-        name: asked.keyed("setting", name, value) for name, value in settings.counting(asked.bundle).items()
+        name: inputs.keyed("setting", name, value) for name, value in settings.counting(inputs.bundle).items()
     }
 
 
-def _extras(asked: _Asked) -> Value:
-    for name, value in asked.extras.items():
+def _extras(inputs: _Inputs) -> Value:
+    for name, value in inputs.extras.items():
         if value is None:
-            asked.unknown[f"extra {name}"] = f"its {name}"
-    return {name: asked.keyed("extra", name, value or "") for name, value in sorted(asked.extras.items())}
+            inputs.unknown[f"extra {name}"] = f"its {name}"
+    return {name: inputs.keyed("extra", name, value or "") for name, value in sorted(inputs.extras.items())}
 
 
-def _other(asked: _Asked) -> Value:
-    return {path: asked.keyed("other", path, value) for path, value in asked.bundle.other.items()}
+def _other(inputs: _Inputs) -> Value:
+    return {path: inputs.keyed("other", path, value) for path, value in inputs.bundle.other.items()}
 
 
 def _public(what: str, text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16, person=what.encode()).hexdigest()
 
 
-PARTS: dict[str, Callable[[_Asked], Value]] = {
+PARTS: dict[str, Callable[[_Inputs], Value]] = {
     "rules": _rules,
     "salt": _salt,
     "image": _image,
     "name": _name,
     "args": _args,
     "stdin": _stdin,
-    "cwd": lambda asked: asked.bundle.cwd,
+    "cwd": lambda inputs: inputs.bundle.cwd,
     "env": _env,
     "user": _user,
     "capabilities": _capabilities,
-    "no_new_privileges": lambda asked: asked.bundle.no_new_privileges,
+    "no_new_privileges": lambda inputs: inputs.bundle.no_new_privileges,
     "seccomp": _seccomp,
-    "apparmor": lambda asked: asked.bundle.apparmor,
+    "apparmor": lambda inputs: inputs.bundle.apparmor,
     "selinux": _selinux,
     "rlimits": _rlimits,
     "mounts": _mounts,
@@ -382,8 +382,8 @@ PARTS: dict[str, Callable[[_Asked], Value]] = {
     "sysctl": _sysctl,
     "namespaces": _namespaces,
     "rootfs": _rootfs,
-    "masked_paths": lambda asked: list(asked.bundle.masked_paths),
-    "readonly_paths": lambda asked: list(asked.bundle.readonly_paths),
+    "masked_paths": lambda inputs: list(inputs.bundle.masked_paths),
+    "readonly_paths": lambda inputs: list(inputs.bundle.readonly_paths),
     "hooks": _hooks,
     "settings": _settings,
     "extras": _extras,

@@ -36,7 +36,7 @@ def _text(about: str = "", pattern: str = "") -> dict[str, object]:
     return {"type": "string"} | _about(about) | ({"pattern": pattern} if pattern else {})
 
 
-def _whole(about: str = "", least: int = 0, most: int = MOST) -> dict[str, object]:
+def _integer(about: str = "", least: int = 0, most: int = MOST) -> dict[str, object]:
     return {"type": "integer", "minimum": least, "maximum": most} | _about(about)
 
 
@@ -49,21 +49,21 @@ TEXTS = _list({"type": "string"})
 ID = r"^[0-9a-f]{32}$"
 PATH = r"^(?![\s\S]*(^|/)\.{1,2}(/|$))[^/\x00]+(/[^/\x00]+)*$"
 _HEX = _text("a capability set as /proc/PID/status writes it", r"^[0-9a-f]{16}$")
-_FOUR = {"type": "array", "items": _whole(), "minItems": 4, "maxItems": 4}
+_FOUR = {"type": "array", "items": _integer(), "minItems": 4, "maxItems": 4}
 
 PROCESS = _record(
     "one process, as /proc said when it was frozen",
-    pid=_whole("in the container's PID namespace", 1),
-    parent=_whole("0 for the first"),
+    pid=_integer("in the container's PID namespace", 1),
+    parent=_integer("0 for the first"),
     comm=_text(),
     uids={**_FOUR, "description": "real, effective, saved, file system"},
     gids={**_FOUR, "description": "real, effective, saved, file system"},
-    groups=_list(_whole(), "additional groups"),
+    groups=_list(_integer(), "additional groups"),
     capabilities=_record(
         "sets", inheritable=_HEX, permitted=_HEX, effective=_HEX, bounding=_HEX, ambient=_HEX
     ),
     no_new_privileges=FLAG,
-    seccomp=_whole("0 off, 1 strict, 2 filter", 0, 2),
+    seccomp=_integer("0 off, 1 strict, 2 filter", 0, 2),
     limits=_table({"type": "string"}, "resource limits by the kernel's names, soft:hard"),
     label=_text("of the LSM: AppArmor profile, SELinux context; empty without one"),
     cuda={**FLAG, "description": "whether it held CUDA state"},
@@ -71,7 +71,7 @@ PROCESS = _record(
 FILE = _record(
     "one file of the checkpoint; its path is the entry's name",
     kind=_text("what it is", r"^(image|pages|memory|layer|shm)$"),
-    size=_whole("bytes"),
+    size=_integer("bytes"),
     digest=_text(
         "small images by the standard library's hash, checked at each restore; others by the fast one; files over "
         "64 MiB by that of their blocks' digests, which blocks.json lists",
@@ -83,20 +83,20 @@ REQUIREMENTS = _record(
     ("cpus", "memory_nodes", "pids_limit"),
     arch=_or_null(_text()),
     cpu_features=_or_null(TEXTS),
-    xsave_bytes=_or_null(_whole()),
+    xsave_bytes=_or_null(_integer()),
     kernel=_or_null(_text()),
     criu=_or_null(_text()),
     image_format=_or_null(_text()),
-    page_bytes=_or_null(_whole()),
+    page_bytes=_or_null(_integer()),
     cgroup=_or_null(_text()),
-    memory_limit=_or_null(_whole("bytes; -1: none", -1)),
-    cpu_limit=_or_null(_whole("thousandths of a CPU; -1: none", -1)),
-    cpus=_or_null(_whole("number of CPUs that the spec pins it to; -1: any", -1)),
-    memory_nodes=_or_null(_whole("number of NUMA nodes that the spec pins its memory to; -1: any", -1)),
-    pids_limit=_or_null(_whole("-1: none", -1)),
-    gpu_count=_or_null(_whole()),
+    memory_limit=_or_null(_integer("bytes; -1: none", -1)),
+    cpu_limit=_or_null(_integer("thousandths of a CPU; -1: none", -1)),
+    cpus=_or_null(_integer("number of CPUs that the spec pins it to; -1: any", -1)),
+    memory_nodes=_or_null(_integer("number of NUMA nodes that the spec pins its memory to; -1: any", -1)),
+    pids_limit=_or_null(_integer("-1: none", -1)),
+    gpu_count=_or_null(_integer()),
     gpu_products=_or_null(TEXTS),
-    gpu_memory_bytes=_or_null(_whole("of the smallest")),
+    gpu_memory_bytes=_or_null(_integer("of the smallest")),
     gpu_compute=_or_null(TEXTS),
     gpu_mig=_or_null(FLAG),
     driver=_or_null(_text()),
@@ -104,11 +104,11 @@ REQUIREMENTS = _record(
 )
 SIZES = _record(
     "bytes by part",
-    cpu_memory=_whole("of the processes, without what came from the GPU"),
-    gpu_memory=_whole("device memory, kept in host memory by the driver"),
-    layer=_whole("writable layer, carried volumes"),
-    shm=_whole("/dev/shm files"),
-    images=_whole("CRIU's images without memory"),
+    cpu_memory=_integer("of the processes, without what came from the GPU"),
+    gpu_memory=_integer("device memory, kept in host memory by the driver"),
+    layer=_integer("writable layer, carried volumes"),
+    shm=_integer("/dev/shm files"),
+    images=_integer("CRIU's images without memory"),
 )
 MEASURED = _record(
     "what was measured; null: not measured",
@@ -117,12 +117,12 @@ MEASURED = _record(
     dump_s=_or_null(_seconds("CRIU's part of it")),
     restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
 )
-LAYER = _record("the writable layer", files=_whole(), bytes=_whole(), deleted=_whole("whiteouts"))
+LAYER = _record("the writable layer", files=_integer(), bytes=_integer(), deleted=_integer("whiteouts"))
 GPU = _record(
     "one GPU that the container was given (NVML); another of its kind may serve a restore",
     uuid=_text(),
     product=_text(),
-    memory_bytes=_whole(),
+    memory_bytes=_integer(),
     compute_capability=_text(),
     mig=FLAG,
 )

@@ -171,8 +171,8 @@ def written_identities(paths: Iterable[str], mounts: Iterable[Classified]) -> li
     Such a file refuses the capture: its content is not in the checkpoint, and another container may have
     changed it by the time of a restore (rule 4.3).
     """
-    held = [found for found in mounts if not (found.kind == IDENTITY and found.how == "kernel")]
-    holders = ((path, _holder(path, held)) for path in paths)
+    checked = [found for found in mounts if not (found.kind == IDENTITY and found.how == "kernel")]
+    holders = ((path, _holder(path, checked)) for path in paths)
     return [
         (path, found.destination) for path, found in holders if found and found.kind in (IDENTITY, UNKNOWN)
     ]

@@ -115,7 +115,7 @@ class SandboxFacts:
     @cached_property
     def known(self) -> tuple[str, ...]:
         """Everything by which noise is recognised: a value that holds none of it has none."""
-        return tuple({value for value, *_ in (*self.whole, *self.anywhere, *self.uids)})
+        return tuple({value for value, *_ in (*self.full_values, *self.anywhere, *self.uids)})
 
     @cached_property
     def _owner_names(self) -> list[tuple[str, str]]:
@@ -140,7 +140,7 @@ class SandboxFacts:
         return self.labels.get(_RAY_CLUSTER_LABEL, "")
 
     @cached_property
-    def whole(self) -> tuple[tuple[str, str, str], ...]:
+    def full_values(self) -> tuple[tuple[str, str, str], ...]:
         """Names (rule 3.2): (value, placeholder, what a variable's name must speak of)."""
         pod = [(self.name, "pod-name"), (self.hostname, "hostname")]
         found = [(name, what, "pod") for name, what in pod if not self._is_stable(name)]
@@ -192,9 +192,9 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
     """
     if "\0" in value or not any(known in value for known in sandbox.known):
         return value
-    whole = _whole(sandbox, name, value)
-    if whole is not None:
-        return whole
+    full_value = _full_value(sandbox, name, value)
+    if full_value is not None:
+        return full_value
     fields = _in_json(sandbox, name, value)
     if fields is not None:
         return fields
@@ -246,8 +246,8 @@ def _field(around: str, field: str, object: Mapping[str, object]) -> str:
     """What a text behind `field` is called; {"name": "NODE_NAME", "value": "worker-1"} is a variable."""
     if field.lower() in _NAMING:
         return f"{around}.{field}"
-    named = object.get("name", object.get("key")) if field == "value" else None
-    return named if isinstance(named, str) else field
+    key = object.get("name", object.get("key")) if field == "value" else None
+    return key if isinstance(key, str) else field
 
 
 def metadata(sandbox: SandboxFacts, text: str) -> str:
@@ -292,8 +292,8 @@ def in_args(sandbox: SandboxFacts, args: Iterable[str]) -> list[str]:
     return found
 
 
-def _whole(sandbox: SandboxFacts, name: str, value: str) -> str | None:
-    for known, placeholder, spoken in sandbox.whole:
+def _full_value(sandbox: SandboxFacts, name: str, value: str) -> str | None:
+    for known, placeholder, spoken in sandbox.full_values:
         if value == known and _speaks(name, spoken):
             return placeholder
     return None
@@ -312,8 +312,10 @@ _PAIR = re.compile(
 def _pair(sandbox: SandboxFacts, found: "re.Match[str]") -> str:
     if found["between"].isspace() and not found["before"].startswith("--"):
         return found[0]  # two words of a sentence
-    whole = _whole(sandbox, found["name"], found["value"])
-    return found[0] if whole is None else f"{found['before']}{found['name']}{found['between']}{whole}"
+    full_value = _full_value(sandbox, found["name"], found["value"])
+    return (
+        found[0] if full_value is None else f"{found['before']}{found['name']}{found['between']}{full_value}"
+    )
 
 
 def _anywhere(sandbox: SandboxFacts, value: str) -> str:

@@ -44,7 +44,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ContainerResources:
     """What the container is given by its pod. None: not known."""
 
     memory_limit: int | None = None  # bytes, or UNLIMITED
@@ -82,20 +82,20 @@ class HostRequirements:
     cuda_libraries: tuple[str, ...] | None = None
 
 
-def given(
+def container_resources(
     bundle: BundleFacts,
     gpus: Iterable[Gpu] | None,
     *,
     pod_memory: int = UNLIMITED,
     pod_cpu: int = UNLIMITED,
-) -> Given:
+) -> ContainerResources:
     """The limits that the bundle and the pod set, and the GPUs that the caller found to be given to the container.
 
     `gpus` None means not known; a container that asks for none by spec has none whatever NVML says. `pod_memory` in
     bytes, `pod_cpu` in thousandths: of the pod's cgroup, for all of its containers together (rule 8.3).
     """
     found = None if gpus is None else tuple(gpus)
-    return Given(
+    return ContainerResources(
         memory_limit=_lower(_limit(bundle.memory_limit), pod_memory),
         cpu_limit=_lower(_cpu_limit(bundle.cpu_quota, bundle.cpu_period), pod_cpu),
         cpus=_number_in(bundle.cpuset_cpus),
@@ -109,13 +109,13 @@ def given(
 def asks_for_gpu(bundle: BundleFacts) -> bool:
     """Whether the spec gives an NVIDIA device by node or mount, or asks NVIDIA's runtime by variable."""
     nodes = [device.path for device in bundle.devices] + [mount.source for mount in bundle.mounts]
-    asked = dict(entry.partition("=")[::2] for entry in bundle.env).get("NVIDIA_VISIBLE_DEVICES", "")
-    return any(node.startswith("/dev/nvidia") for node in nodes) or asked not in ("", "void", "none")
+    visible = dict(entry.partition("=")[::2] for entry in bundle.env).get("NVIDIA_VISIBLE_DEVICES", "")
+    return any(node.startswith("/dev/nvidia") for node in nodes) or visible not in ("", "void", "none")
 
 
-def require(host: HostFacts, given: Given) -> HostRequirements:
+def require(host: HostFacts, resources: ContainerResources) -> HostRequirements:
     """The row of a node and of what a container is given there: at capture its needs, later what it finds."""
-    gpus = given.gpus
+    gpus = resources.gpus
     return HostRequirements(
         arch=host.arch,
         cpu_features=None if host.cpu_features is None else tuple(sorted(host.cpu_features)),
@@ -125,18 +125,18 @@ def require(host: HostFacts, given: Given) -> HostRequirements:
         image_format=host.image_format,
         page_bytes=host.page_bytes,
         cgroup=host.cgroup,
-        memory_limit=given.memory_limit,
-        cpu_limit=given.cpu_limit,
-        cpus=given.cpus,
-        memory_nodes=given.memory_nodes,
-        pids_limit=given.pids_limit,
+        memory_limit=resources.memory_limit,
+        cpu_limit=resources.cpu_limit,
+        cpus=resources.cpus,
+        memory_nodes=resources.memory_nodes,
+        pids_limit=resources.pids_limit,
         gpu_count=None if gpus is None else len(gpus),
         gpu_products=None if gpus is None else tuple(sorted(gpu.product for gpu in gpus)),
         gpu_memory_bytes=min((gpu.memory_bytes for gpu in gpus), default=0) if gpus is not None else None,
         gpu_compute=None if gpus is None else tuple(sorted({gpu.compute_capability for gpu in gpus})),
         gpu_mig=None if gpus is None else any(gpu.mig for gpu in gpus),
         driver=host.driver,
-        cuda_libraries=given.cuda_libraries,
+        cuda_libraries=resources.cuda_libraries,
     )
 
 

@@ -81,12 +81,12 @@ def _add_more(env: Mapping[str, str], found: dict[str, Group]) -> set[str]:
                 wrong.add(prefix)
             found[prefix] |= link
     for name in rest:
-        named = [prefix for prefix in _before(name, _NAMED_PORT) if prefix in found]
-        theirs = [prefix for prefix in named if env[name] in _ports(found[prefix])]
+        prefixes = [prefix for prefix in _before(name, _NAMED_PORT) if prefix in found]
+        theirs = [prefix for prefix in prefixes if env[name] in _ports(found[prefix])]
         for prefix in theirs:
             found[prefix][name] = env[name]
         if not theirs:
-            wrong.update(named)
+            wrong.update(prefixes)
     return wrong
 
 

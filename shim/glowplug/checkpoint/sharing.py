@@ -24,9 +24,9 @@ def accepted(annotations: Mapping[str, str], sharing: str, namespace: str) -> fr
     `sharing`: the node's setting, in the form `FORM`; what does not have it is left out, and so are wildcards in a
     pod's annotation: nobody takes just anybody's memory.
     """
-    asked = set(annotations.get(ACCEPT, "").replace(",", " ").split())
-    asked |= {giver for giver, takers in _pairs(sharing) if namespace in takers or ANY in takers}
-    return frozenset(name for name in asked if re.fullmatch(_NAMESPACE, name) and name != namespace)
+    names = set(annotations.get(ACCEPT, "").replace(",", " ").split())
+    names |= {giver for giver, takers in _pairs(sharing) if namespace in takers or ANY in takers}
+    return frozenset(name for name in names if re.fullmatch(_NAMESPACE, name) and name != namespace)
 
 
 def is_well_formed(sharing: str) -> bool:

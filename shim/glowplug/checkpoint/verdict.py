@@ -13,7 +13,7 @@ from glowplug.checkpoint.differences import differences
 from glowplug.checkpoint.key import WorkloadKey
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.reason import UNKNOWN, Reason
-from glowplug.checkpoint.requirements import Given, HostFacts, compare, has_same_limits, require
+from glowplug.checkpoint.requirements import ContainerResources, HostFacts, compare, has_same_limits, require
 from glowplug.checkpoint.worth import DEADLINE_S, NodeRates, Prediction, predict
 
 
@@ -56,14 +56,16 @@ class Verdict:
         return self.reasons[0].slug if self.reasons else ""
 
 
-def judge(manifest: Manifest, wanted: WorkloadKey, host: HostFacts, given: Given, now: Now) -> Verdict:
+def judge(
+    manifest: Manifest, wanted: WorkloadKey, host: HostFacts, resources: ContainerResources, now: Now
+) -> Verdict:
     """The verdict on one checkpoint for the container whose key is `wanted`."""
     reasons = _tenancy(manifest, now)
     reasons += _workload(manifest, wanted, now)
-    here = require(host, given)
+    here = require(host, resources)
     reasons += compare(manifest.requirements, here)
     reasons += _state(now)
-    reasons += _room(manifest, now)
+    reasons += _memory(manifest, now)
     prediction = _prediction(manifest, now)
     if prediction is not None and prediction.reason is not None:
         reasons.append(prediction.reason)
@@ -122,11 +124,11 @@ def _state(now: Now) -> list[Reason]:
     ]
 
 
-def _room(manifest: Manifest, now: Now) -> list[Reason]:
+def _memory(manifest: Manifest, now: Now) -> list[Reason]:
     """/dev/shm is memory as well; the layer is written to disk once more for the new container."""
     sizes = manifest.sizes
     memory = sizes.cpu_memory + sizes.gpu_memory + sizes.shm
-    asked = (
+    own = (
         ("free memory", memory, now.free_memory, "no-memory"),
         ("free disk", sizes.layer, now.free_disk, "no-disk"),
         ("restores running", None, now.restores_running, "unknown-fact"),
@@ -134,7 +136,7 @@ def _room(manifest: Manifest, now: Now) -> list[Reason]:
     )
     return [
         Reason(name, "a number" if needs is None else f"{needs} bytes", _bytes(has), slug)
-        for name, needs, has, slug in asked
+        for name, needs, has, slug in own
         if has is None or (needs is not None and has < needs)
     ]
 

@@ -198,8 +198,8 @@ def show_judged(found: Judged, everything: bool) -> None:
     for slug, sentence in found.against:
         screen.line(f"  not eligible ({slug}): {sentence}")
     if found.registry is not None:
-        asked = f"{found.registry.slug}, asked {screen.age(found.registry.at)} ago"
-        screen.line(f"  registry ({asked}){': ' if found.registry.detail else ''}{found.registry.detail}")
+        line = f"{found.registry.slug}, asked {screen.age(found.registry.at)} ago"
+        screen.line(f"  registry ({line}){': ' if found.registry.detail else ''}{found.registry.detail}")
     chosen = next((one for one in found.candidates if one.id == found.chosen), None)
     if chosen is not None and chosen.verdict.prediction is not None:
         screen.line(f"  {_predicted(chosen.verdict.prediction)}")

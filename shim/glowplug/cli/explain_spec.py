@@ -17,7 +17,7 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.containerd.rpc import NotFound
 from glowplug.errors import CacheError, ManifestError, UsageError
 from glowplug.explain import pod_manifest, preflight, verdicts
-from glowplug.explain.pod_manifest import Wanted
+from glowplug.explain.pod_manifest import ManifestContainer
 from glowplug.explain.preflight import Preflight
 from glowplug.explain.verdicts import Judging
 from glowplug.host import seccomp
@@ -155,7 +155,11 @@ def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord
 
 
 def _explain_manifest(
-    judging: Judging, containers: list[Wanted], left_out: list[str], everything: bool, as_json: bool
+    judging: Judging,
+    containers: list[ManifestContainer],
+    left_out: list[str],
+    everything: bool,
+    as_json: bool,
 ) -> None:
     plain = []
     for index, wanted in enumerate(containers):
@@ -174,7 +178,7 @@ def _explain_manifest(
         screen.line(f"left out, as there is no pod in it: {', '.join(left_out)}")
 
 
-def _preflight(judging: Judging, wanted: Wanted) -> list[tuple[str, Preflight]]:
+def _preflight(judging: Judging, wanted: ManifestContainer) -> list[tuple[str, Preflight]]:
     """Nearest first; checkpoints that can't be read are left out here, `glowplug list` shows them."""
     sandbox = SandboxFacts(
         name=wanted.pod,
@@ -195,7 +199,10 @@ def _preflight(judging: Judging, wanted: Wanted) -> list[tuple[str, Preflight]]:
 
 
 def _show(
-    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Preflight]], everything: bool
+    wanted: ManifestContainer,
+    against: list[tuple[str, str]],
+    found: list[tuple[str, Preflight]],
+    everything: bool,
 ) -> None:
     names = (wanted.namespace, wanted.pod or "(a template)", wanted.container)
     screen.line("/".join(names) + ": a manifest, before there is a container")
@@ -220,7 +227,7 @@ def _show(
 
 
 def _plain(
-    wanted: Wanted, against: list[tuple[str, str]], found: list[tuple[str, Preflight]]
+    wanted: ManifestContainer, against: list[tuple[str, str]], found: list[tuple[str, Preflight]]
 ) -> dict[str, object]:
     return {
         "namespace": wanted.namespace,

@@ -25,9 +25,7 @@ def one(found: Store, prefix: str) -> str:
         )
     ids = [entry for entry in found.ids() if entry.startswith(wanted)]
     if not ids:
-        raise UsageError(
-            f"no checkpoint has an id that begins with {wanted}: see `glowplug list`"
-        )
+        raise UsageError(f"no checkpoint has an id that begins with {wanted}: see `glowplug list`")
     if len(ids) > 1:
         more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
         raise UsageError(

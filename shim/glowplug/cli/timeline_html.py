@@ -57,9 +57,9 @@ def page(start: Start) -> str:
 def _table(found: list[Phase], kind: str) -> str:
     if not found:
         return "<p>No time of this start is on record.</p>"
-    whole_s = (found[-1].begin_s + found[-1].length_s) or 1.0
-    rows = "\n".join(_row(phase, whole_s, kind) for phase in found)
-    marks = "".join(f"<span>{screen.seconds(whole_s * quarter / 4)}</span>" for quarter in range(5))
+    total_s = (found[-1].begin_s + found[-1].length_s) or 1.0
+    rows = "\n".join(_row(phase, total_s, kind) for phase in found)
+    marks = "".join(f"<span>{screen.seconds(total_s * quarter / 4)}</span>" for quarter in range(5))
     return f"""<table>
 <tbody>
 {rows}
@@ -68,9 +68,9 @@ def _table(found: list[Phase], kind: str) -> str:
 </table>"""
 
 
-def _row(phase: Phase, whole_s: float, kind: str) -> str:
+def _row(phase: Phase, total_s: float, kind: str) -> str:
     colour = "rest" if phase.name == phases.REST else kind
-    left, width = (100 * part / whole_s for part in (phase.begin_s, phase.length_s))
+    left, width = (100 * part / total_s for part in (phase.begin_s, phase.length_s))
     name, took = escape(screen.plain(phase.name)), screen.seconds(phase.length_s)
     return (
         f'<tr title="{name}: {took}, {width:.1f} %"><th scope="row">{name}<td class="s">{took}'

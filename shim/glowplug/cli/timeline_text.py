@@ -21,11 +21,11 @@ def show(start: Start) -> None:
     if not found:
         return
     screen.line()
-    whole_s = (found[-1].begin_s + found[-1].length_s) or 1.0
+    total_s = (found[-1].begin_s + found[-1].length_s) or 1.0
     width = min(out.width, WIDEST)
     colour = COLOURS.get(start.outcome.partition(":")[0], "")
     for phase in found:
-        line = _line(phase, whole_s, colour, width, ascii_only=out.options.ascii_only)
+        line = _line(phase, total_s, colour, width, ascii_only=out.options.ascii_only)
         if sys.stdout.isatty():
             out.print(line)
         else:
@@ -34,7 +34,7 @@ def show(start: Start) -> None:
 
 def about(start: Start) -> list[str]:
     """What is known of it, without its phases."""
-    named = "/".join((start.namespace, start.pod, start.container)) if start.pod else "a container"
+    pod = "/".join((start.namespace, start.pod, start.container)) if start.pod else "a container"
     lines = (
         ("start", screen.clock(start.time)),
         ("outcome", start.outcome),
@@ -46,7 +46,7 @@ def about(start: Start) -> list[str]:
         ("ran", screen.seconds(start.ran_s)),
     )
     return [
-        f"{named}: container {start.container_id[:12]}",
+        f"{pod}: container {start.container_id[:12]}",
         *(f"  {name + ':':11} {text}" for name, text in lines if text),
     ]
 
@@ -58,7 +58,7 @@ def memory(start: Start) -> str:
     return f"{screen.size(start.memory_bytes)} at {screen.size(start.memory_rate)}/s"
 
 
-def _line(phase: Phase, whole_s: float, colour: str, width: int, *, ascii_only: bool) -> Text:
+def _line(phase: Phase, total_s: float, colour: str, width: int, *, ascii_only: bool) -> Text:
     line = Text(screen.plain(f"  {phase.name[:15]:15} {screen.seconds(phase.length_s):>8}  "))
-    line.append(bars.bar(phase, whole_s, max(10, width - len(line) - 1), ascii_only), style=colour)
+    line.append(bars.bar(phase, total_s, max(10, width - len(line) - 1), ascii_only), style=colour)
     return line

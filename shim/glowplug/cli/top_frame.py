@@ -63,9 +63,9 @@ class View:
     def frame(self, out: Console) -> RenderableType:
         """A picture that fits into the terminal. Raises CacheError."""
         now = self._now()
-        room = max(1, out.height - LINES_BESIDE)
-        busy = min(len(now.under_way), max(0, room - LINES_BUSY) // 2)
-        starts = room - (busy + LINES_BUSY if busy else 0)
+        lines = max(1, out.height - LINES_BESIDE)
+        busy = min(len(now.under_way), max(0, lines - LINES_BUSY) // 2)
+        starts = lines - (busy + LINES_BUSY if busy else 0)
         return layout(now, self._settings, starts, busy, narrow=out.width < NARROW)
 
     def print_once(self, out: Console) -> None:
@@ -138,12 +138,12 @@ def _cache(now: Now, settings: Config) -> Text:
 def _under_way(now: Now, count: int, *, narrow: bool) -> list[RenderableType]:
     if not count:
         return []
-    named = {start.container_id: _named(start) for start in now.starts}
+    labels = {start.container_id: _label(start) for start in now.starts}
     table = _table(("under way", "container", "for", "memory")[: 3 if narrow else 4], right=("for",))
     for one in now.under_way[:count]:
         memory = " of ".join(map(screen.size, one.memory)) if one.memory else ""
         cells = (
-            _cut(named.get(one.container_id, one.container_id[:12])),
+            _cut(labels.get(one.container_id, one.container_id[:12])),
             screen.seconds(now.time - one.since),
         )
         table.add_row(one.kind, *cells, *([] if narrow else [memory]))
@@ -159,12 +159,12 @@ def _starts(now: Now, count: int, *, narrow: bool) -> RenderableType:
     for start in reversed(now.starts[-count:]):
         rate = f"{screen.size(start.memory_rate)}/s" if start.memory_rate else ""
         outcome = Text(screen.plain(start.outcome), style=COLOURS.get(start.outcome.partition(":")[0], ""))
-        cells = (screen.age(start.time, now.time), _cut(_named(start)), outcome)
+        cells = (screen.age(start.time, now.time), _cut(_label(start)), outcome)
         table.add_row(*cells, *([] if narrow else [screen.seconds(start.total_s), rate]))
     return table
 
 
-def _named(start: Start) -> str:
+def _label(start: Start) -> str:
     return "/".join((start.namespace, start.pod, start.container)) if start.pod else start.container_id[:12]
 
 

@@ -38,9 +38,9 @@ class Installed:
 
 def prefix() -> str:
     """Where the Glowplug lies that this process runs from: $GLOWPLUG_PREFIX, or as hack/bootstrap-node.sh makes it."""
-    named = os.environ.get("GLOWPLUG_PREFIX", "")
-    if named:
-        return named
+    prefix = os.environ.get("GLOWPLUG_PREFIX", "")
+    if prefix:
+        return prefix
     above = os.path.dirname(os.path.dirname(sys.prefix))  # PREFIX/versions/VERSION
     return above if os.path.exists(f"{above}/{PREFIX_MARK}") else DEFAULT_PREFIX
 

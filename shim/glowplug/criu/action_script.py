@@ -20,7 +20,7 @@ SCRIPT_NAME = "gate.sh"
 _SCRIPT = """\
 #!/bin/sh
 [ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0
-echo "$CRTOOLS_INIT_PID $$" >{held}
+echo "$CRTOOLS_INIT_PID $$" >{paused}
 read -r go <{go} || [ -e {opened} ] || kill -KILL "$CRTOOLS_INIT_PID"
 """
 _POLL_S = 0.05
@@ -43,20 +43,20 @@ class Gate:
         self.script = script_in(directory)
         self._script_pid = 0
         self.was_opened = False
-        self._held_path = os.path.join(directory, "gate.held")
+        self._paused_path = os.path.join(directory, "gate.paused")
         self._go_path = os.path.join(directory, "gate.go")
-        self._held = self._go = -1
+        self._paused = self._go = -1
         try:
-            os.mkfifo(self._held_path, 0o600)
+            os.mkfifo(self._paused_path, 0o600)
             os.mkfifo(self._go_path, 0o600)
-            self._held = os.open(self._held_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._paused = os.open(self._paused_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             self._go = os.open(self._go_path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             with open(
                 os.open(self.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700), "w"
             ) as file:
                 file.write(
                     _SCRIPT.format(
-                        held=shlex.quote(self._held_path),
+                        paused=shlex.quote(self._paused_path),
                         go=shlex.quote(self._go_path),
                         opened=shlex.quote(opened),
                     )
@@ -82,8 +82,8 @@ class Gate:
             left = until - time.monotonic()
             if left <= 0:
                 raise CriuError("CRIU did not bring the tree back in time")
-            if select.select([self._held], [], [], min(left, _POLL_S))[0]:
-                said += os.read(self._held, 64)
+            if select.select([self._paused], [], [], min(left, _POLL_S))[0]:
+                said += os.read(self._paused, 64)
             elif over():
                 return None
         words = said.partition(b"\n")[0].split()
@@ -92,7 +92,7 @@ class Gate:
         self._script_pid = int(words[1])
         return int(words[0])
 
-    def require_held(self) -> None:
+    def require_paused(self) -> None:
         """Raises CriuError where the script is gone, killed by somebody: CRIU lets the tree run then."""
         if not os.path.exists(f"/proc/{self._script_pid}"):
             raise CriuError("the script that holds the restored tree was killed")
@@ -104,10 +104,10 @@ class Gate:
 
     def close(self) -> None:
         """Remove the gate. Names first: a script that is not at the pipe yet then finds none, and kills too."""
-        for path in (self._go_path, self._held_path, self.script):
+        for path in (self._go_path, self._paused_path, self.script):
             if os.path.lexists(path):
                 os.unlink(path)
-        for fd in (self._held, self._go):
+        for fd in (self._paused, self._go):
             if fd >= 0:
                 os.close(fd)
-        self._held = self._go = -1
+        self._paused = self._go = -1

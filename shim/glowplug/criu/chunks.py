@@ -91,14 +91,14 @@ def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
         while length:
             begin = runs[0][2] if runs else offset
             end = runs[-1][2] + runs[-1][1] if runs else offset
-            room = begin + PIECE - offset
-            if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or room < extents.HUGE):
+            space = begin + PIECE - offset
+            if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or space < extents.HUGE):
                 pieces.append(Piece(file, pid, tuple(runs)))
                 runs = []
                 continue
             part = length
-            if part > room:
-                part = room - (address + room) % extents.HUGE
+            if part > space:
+                part = space - (address + space) % extents.HUGE
             runs.append((address, part, offset))
             address, length, offset = address + part, length - part, offset + part
     if runs:

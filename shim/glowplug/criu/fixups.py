@@ -20,7 +20,7 @@ from glowplug.criu import (
 
 def apply(
     images_dir: str,
-    renewed_volumes: Collection[str],
+    rewritten_volumes: Collection[str],
     own_volumes: Collection[str],
     unix: Mapping[int, str],
     addresses: Mapping[str, tuple[str, int]],
@@ -28,7 +28,7 @@ def apply(
     """Called once on a fresh dump, which it changes. Raises ImageError, OSError;
     NotRestorable for what can't be made right.
 
-    renewed_volumes: see `volume_paths.name_by_link`. own_volumes: see `volume_sizes.apply`. unix: see
+    rewritten_volumes: see `volume_paths.name_by_link`. own_volumes: see `volume_sizes.apply`. unix: see
     `unix_names.rename`. addresses: the pod's, see `image_fixups.ImageFixups`.
     """
     tiles.require_none(images_dir)
@@ -36,7 +36,7 @@ def apply(
     posix_timers.apply(images_dir)
     signals.apply(images_dir)
     unix_names.rename(images_dir, unix)
-    volume_paths.name_by_link(images_dir, renewed_volumes)
+    volume_paths.name_by_link(images_dir, rewritten_volumes)
     volume_sizes.apply(images_dir, own_volumes)
     image_fixups.apply(images_dir, addresses)
     tcp_queues.apply(images_dir)

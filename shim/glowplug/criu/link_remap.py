@@ -32,22 +32,22 @@ def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, in
     """
     if not os.path.exists(os.path.join(images_dir, "remap-fpath.img")):
         return []
-    asked = {
+    remapped = {
         remap.required(_ORIG, "remap.orig_id"): remap.required(_REMAP, "remap.remap_id")
         for remap in images.load(images_dir, "remap-fpath.img", "remap-fpath")
         if remap.integer(_KIND) == _LINKED
     }
-    if not asked:
+    if not remapped:
         return []
     names = {}
     for entry in images.load(images_dir, "files.img", "files"):
         reg, number = entry.message(_FILE_REG), entry.required(2, "file.id")
-        if reg is not None and number in asked.values():
+        if reg is not None and number in remapped.values():
             names[number] = os.fsdecode(reg.octets(_REG_NAME) or b"")
-    holders = {**_memory(images_dir, set(asked)), **_descriptors(images_dir, set(asked))}
+    holders = {**_memory(images_dir, set(remapped)), **_descriptors(images_dir, set(remapped))}
     hosts = _host_pids(pids)
     found = []
-    for original, remap in asked.items():
+    for original, remap in remapped.items():
         path, holder = names.get(remap), holders.get(original)
         if not path or holder is None or holder[0] not in hosts:
             raise ImageError(
@@ -59,7 +59,7 @@ def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, in
     return found
 
 
-def _descriptors(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]:
+def _descriptors(images_dir: str, remapped: set[int]) -> dict[int, tuple[int, str]]:
     """File id to (pid in the container, its entry below /proc/PID) of some process that has it open."""
     found: dict[int, tuple[int, str]] = {}
     tables = {}
@@ -69,22 +69,22 @@ def _descriptors(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]
     for table, name in images.names(images_dir, "fdinfo"):
         for entry in images.load(images_dir, name, "fdinfo"):
             number = entry.required(_FD_ID, "fdinfo.id")
-            if number in asked and table in tables:
+            if number in remapped and table in tables:
                 found[number] = tables[table], f"fd/{entry.required(_FD, 'fdinfo.fd')}"
     return found
 
 
-def _memory(images_dir: str, asked: set[int]) -> dict[int, tuple[int, str]]:
+def _memory(images_dir: str, remapped: set[int]) -> dict[int, tuple[int, str]]:
     """The same, of some process that has it mapped, or runs it."""
     found: dict[int, tuple[int, str]] = {}
     for pid, name in images.names(images_dir, "mm"):
         for mm in images.load(images_dir, name, "mm"):
             program = mm.integer(_EXE_FILE)
-            if program in asked:
+            if program in remapped:
                 found[program] = pid, "exe"
             for vma in mm.messages(_VMAS):
                 number = vma.integer(_VMA_FILE)
-                if number in asked and vma.required(_VMA_STATUS, "vma.status") & _OF_FILE:
+                if number in remapped and vma.required(_VMA_STATUS, "vma.status") & _OF_FILE:
                     start, end = vma.required(_VMA_START, "vma.start"), vma.required(_VMA_END, "vma.end")
                     found[number] = pid, f"map_files/{start:x}-{end:x}"
     return found

@@ -14,10 +14,10 @@ _THREAD_ID = 4  # SIGEV_THREAD_ID
 def apply(images_dir: str) -> int:
     """Name the first thread where no thread of the process is named; how many timers were mended. Called once on a
     fresh dump. Raises ImageError."""
-    return sum(_mend(images_dir, one.pid, one.threads) for one in processes.tree(images_dir))
+    return sum(_repair(images_dir, one.pid, one.threads) for one in processes.tree(images_dir))
 
 
-def _mend(images_dir: str, pid: int, threads: tuple[int, ...]) -> int:
+def _repair(images_dir: str, pid: int, threads: tuple[int, ...]) -> int:
     (core, *others) = images.load(images_dir, f"core-{pid}.img", "core")
     task = core.message(_TASK)
     timers = task.message(_TIMERS) if task else None

@@ -224,12 +224,12 @@ def _fits_huge_pages(runs: list[Run], mapping: Mapping, present: int) -> bool:
         for address, length, _ in runs
         for page in range(address // extents.HUGE, (address + length - 1) // extents.HUGE + 1)
     }
-    whole = sum(
+    total = sum(
         extents.HUGE
         for page in huge
         if page * extents.HUGE >= mapping.start and (page + 1) * extents.HUGE <= mapping.end
     )
-    return 0 < whole <= present * _HUGE_COST
+    return 0 < total <= present * _HUGE_COST
 
 
 def _mark_huge(images_dir: str, of: dict[int, list[Mapping]], huge: set[tuple[int, int]]) -> None:

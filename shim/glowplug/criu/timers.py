@@ -26,7 +26,7 @@ def apply(images_dir: str) -> int:
     is there to be read at once. An absolute one of a clock that goes on is given what was left, to the nanosecond.
     """
     entries = images.load(images_dir, "files.img", "files")
-    _require_held(images_dir, entries)
+    _require_owner(images_dir, entries)
     changed = 0
     for entry in entries:
         timer = entry.message(_FILE_TIMER)
@@ -38,15 +38,15 @@ def apply(images_dir: str) -> int:
     return changed
 
 
-def _require_held(images_dir: str, entries: list[Message]) -> None:
+def _require_owner(images_dir: str, entries: list[Message]) -> None:
     """CRIU sets a timerfd by the descriptor of a process that holds it; one in a socket's queue has none."""
-    held = {
+    owned = {
         entry.integer(_HELD_ID)
         for _, name in images.names(images_dir, "fdinfo")
         for entry in images.load(images_dir, name, "fdinfo")
     }
     if any(
-        entry.message(_FILE_TIMER) is not None and entry.integer(_FILE_ID) not in held for entry in entries
+        entry.message(_FILE_TIMER) is not None and entry.integer(_FILE_ID) not in owned for entry in entries
     ):
         raise NotRestorable(
             "the checkpoint can't be restored, so it is not kept: a timerfd is on its way through a Unix socket and "

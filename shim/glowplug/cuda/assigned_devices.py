@@ -36,9 +36,7 @@ def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, 
         )
     strange = sorted(minors - set(known))
     if strange:
-        raise HostError(
-            f"NVML knows no GPU with the device node /dev/nvidia{strange[0]}"
-        )
+        raise HostError(f"NVML knows no GPU with the device node /dev/nvidia{strange[0]}")
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 
 

@@ -75,9 +75,7 @@ class Driver:
         try:
             self._library = ctypes.CDLL(library)
         except OSError as error:
-            raise CudaError(
-                f"the NVIDIA driver's {library} is not on this host: {error}"
-            ) from error
+            raise CudaError(f"the NVIDIA driver's {library} is not on this host: {error}") from error
         self._ready = False
         self.version = self._read_version()
         self._calls = {short: self._find(name) for short, name in _FUNCTIONS.items()}
@@ -146,9 +144,7 @@ class Driver:
         try:
             result = self._library.cuDriverGetVersion(ctypes.byref(version))
         except AttributeError as error:
-            raise CudaError(
-                "libcuda has no cuDriverGetVersion: is it the NVIDIA driver's?"
-            ) from error
+            raise CudaError("libcuda has no cuDriverGetVersion: is it the NVIDIA driver's?") from error
         if result != CUDA_SUCCESS:
             raise CudaError(f"cuDriverGetVersion: {self._words(result)}")
         return version.value
@@ -171,9 +167,7 @@ class Driver:
             ctypes.byref(found),
         )
         if result != CUDA_SUCCESS or not address.value:
-            raise CudaError(
-                f"the driver has no {name} (cuGetProcAddress: {self._words(result)})"
-            )
+            raise CudaError(f"the driver has no {name} (cuGetProcAddress: {self._words(result)})")
         return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(address.value)
 
     def _words(self, result: int) -> str:

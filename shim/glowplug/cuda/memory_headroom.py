@@ -35,9 +35,9 @@ def device_memory(pids: Iterable[int], indexes: Iterable[int]) -> int:
     """
     members, total = set(pids), 0
     for index in indexes:
-        held = {pid: used for pid, used in facts.memory_by_process(index).items() if pid in members}
-        known = [used for used in held.values() if used is not None]
-        total += sum(known) if held and len(known) == len(held) else facts.memory_used(index)
+        used_by = {pid: used for pid, used in facts.memory_by_process(index).items() if pid in members}
+        known = [used for used in used_by.values() if used is not None]
+        total += sum(known) if used_by and len(known) == len(used_by) else facts.memory_used(index)
     return total
 
 

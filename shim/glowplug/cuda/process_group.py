@@ -122,7 +122,7 @@ class ProcessGroup:
         self._arguments = [choice, library, program]
         self._idle: list[_Worker] = []
         self._workers: dict[int, _Worker] = {}
-        self._asked: dict[int, tuple[str, float]] = {}
+        self._pending: dict[int, tuple[str, float]] = {}
         self.engine = ""
         self.version = 0
         self.restore_threads: dict[int, int] = {}
@@ -180,9 +180,7 @@ class ProcessGroup:
                 self._workers.pop(pid).end()
         lacking = [f"{pid}: {others[pid]}" for pid in expected or () if pid in others]
         if lacking:
-            raise CudaError(
-                "processes that held CUDA at the capture hold none now: " + "; ".join(lacking)
-            )
+            raise CudaError("processes that held CUDA at the capture hold none now: " + "; ".join(lacking))
         return others
 
     def states(self, timeout: float) -> dict[int, str]:

@@ -34,9 +34,7 @@ class Program:
         """Raises CudaError when there is no such program."""
         path = find(program)
         if path is None:
-            raise CudaError(
-                f"the program {program} is not in PATH; install it from NVIDIA/cuda-checkpoint"
-            )
+            raise CudaError(f"the program {program} is not in PATH; install it from NVIDIA/cuda-checkpoint")
         self._path = path
         self.version = 0
 

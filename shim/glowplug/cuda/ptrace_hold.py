@@ -38,7 +38,7 @@ class Hold:
     """Held threads of several processes. Use as a context: an end without release() kills what is held."""
 
     def __init__(self) -> None:
-        self._held: dict[int, int] = {}
+        self._stopped: dict[int, int] = {}
         """Held thread → the signal that it was stopped on the way to, to be delivered at release; 0 for
         none.
         """
@@ -61,7 +61,7 @@ class Hold:
         """
         deadline = time.monotonic() + timeout
         self._pids.append(pid)
-        while fresh := [tid for tid in proc.tasks(pid) if tid not in self._held]:
+        while fresh := [tid for tid in proc.tasks(pid) if tid not in self._stopped]:
             for tid in fresh:
                 self._seize_thread(tid, deadline)
         if not proc.tasks(pid):
@@ -72,10 +72,8 @@ class Hold:
         """Let one held thread run, with no signal but SIGTRAP delivered. Raises CudaError when it is not
         held.
         """
-        if tid not in self._held:
-            raise CudaError(
-                f"the driver's restore thread {tid} is not among the held threads"
-            )
+        if tid not in self._stopped:
+            raise CudaError(f"the driver's restore thread {tid} is not among the held threads")
         try:
             mask = ctypes.c_uint64(0)
             ptrace.call(PTRACE_GETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(mask))
@@ -112,11 +110,11 @@ class Hold:
         try:
             for tid, mask in list(self._running.items()):
                 ptrace.call(PTRACE_INTERRUPT, tid)
-                self._held[tid] = _await_stop(tid, deadline)
+                self._stopped[tid] = _await_stop(tid, deadline)
                 self._set_mask(tid, mask)
                 del self._running[tid]
-            for tid, pending in list(self._held.items()):
-                del self._held[tid]
+            for tid, pending in list(self._stopped.items()):
+                del self._stopped[tid]
                 try:
                     ptrace.call(PTRACE_DETACH, tid, 0, pending)
                 except ProcessLookupError:
@@ -134,8 +132,8 @@ class Hold:
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + timeout
-        left = _take_in(set(self._held) | set(self._running), deadline)
-        self._held, self._running, self._pids = {}, {}, []
+        left = _take_in(set(self._stopped) | set(self._running), deadline)
+        self._stopped, self._running, self._pids = {}, {}, []
         return not left
 
     def _seize_thread(self, tid: int, deadline: float) -> None:
@@ -145,13 +143,13 @@ class Hold:
             if error.errno == errno.ESRCH:  # it ended since it was listed
                 return
             raise CudaError(f"could not hold a restored thread: {error}; is it being traced?") from error
-        self._held[tid] = 0
+        self._stopped[tid] = 0
         stop = _wait(tid)  # a thread in a group stop has stopped for us too
         if stop is None:
             ptrace.call(PTRACE_INTERRUPT, tid)
-            self._held[tid] = _await_stop(tid, deadline)
+            self._stopped[tid] = _await_stop(tid, deadline)
         else:
-            self._held[tid] = _signal_of(stop)
+            self._stopped[tid] = _signal_of(stop)
 
     @staticmethod
     def _set_mask(tid: int, mask: int) -> None:
@@ -165,9 +163,7 @@ def _wait(tid: int) -> int | None:
     try:
         found, status = os.waitpid(tid, os.WNOHANG | WALL)
     except ChildProcessError as error:
-        raise CudaError(
-            f"thread {tid} is not traced by this thread: {error}"
-        ) from error
+        raise CudaError(f"thread {tid} is not traced by this thread: {error}") from error
     if not found:
         return None
     if not os.WIFSTOPPED(status):
@@ -179,9 +175,7 @@ def _await_stop(tid: int, deadline: float) -> int:
     """Wait until a thread has stopped; returns the signal that the stop kept from it, 0 for none."""
     while (stop := _wait(tid)) is None:
         if time.monotonic() > deadline:
-            raise CudaError(
-                f"thread {tid} did not stop before the deadline: is its cgroup frozen?"
-            )
+            raise CudaError(f"thread {tid} did not stop before the deadline: is its cgroup frozen?")
         time.sleep(0.001)
     return _signal_of(stop)
 

@@ -70,9 +70,9 @@ class Judge:
 
         `record` None: the container is not there yet, so the disk of its writable layer is not known either.
         """
-        given = resources.of(spec, gpus.of(spec))
+        limits = resources.of(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace, self.accepts(spec))
-        judged = (self._judged(entry, key, given, now) for entry in entries)
+        judged = (self._judged(entry, key, limits, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
 
     def manifest(self, checkpoint: str) -> Manifest:
@@ -105,7 +105,7 @@ class Judge:
         )
 
     def _judged(
-        self, entry: Entry, key: WorkloadKey, given: requirements.Given, now: Now
+        self, entry: Entry, key: WorkloadKey, limits: requirements.ContainerResources, now: Now
     ) -> Candidate | None:
         try:
             manifest = self.manifest(entry.id)
@@ -124,7 +124,7 @@ class Judge:
             unread_bytes=_unread(path, manifest),
         )
         created = manifest.created if entry.made(time.time()) else ""  # sorts before all others
-        return Candidate(entry.id, created, verdict.judge(manifest, key, self._host, given, own))
+        return Candidate(entry.id, created, verdict.judge(manifest, key, self._host, limits, own))
 
     def _free_disk(self, record: ContainerRecord) -> int | None:
         """Of the file system that the snapshotter keeps writable layers on: one for all containers."""

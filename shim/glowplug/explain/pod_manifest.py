@@ -42,7 +42,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ManifestContainer:
     """One container of a manifest. None: the image or a reference decides. Bytes, thousandths of a CPU.
 
     `env`: variables whose value stands there; `undetermined_env`: those whose value does not; `has_env_from`: more
@@ -72,7 +72,7 @@ class Wanted:
     terminal: bool
 
 
-def read(objects: list[object], namespace: str | None) -> tuple[list[Wanted], list[str]]:
+def read(objects: list[object], namespace: str | None) -> tuple[list[ManifestContainer], list[str]]:
     """The containers of every pod described, init containers left out; and `Kind name` of what has no pod in it.
 
     `namespace`: for objects that name none; else default, as kubectl has it. Raises UsageError.
@@ -115,7 +115,7 @@ def _objects(one: object, depth: int = 0) -> Iterator[Object]:
         yield document
 
 
-def _of_object(document: Object, namespace: str) -> Iterator[Wanted]:
+def _of_object(document: Object, namespace: str) -> Iterator[ManifestContainer]:
     metadata = _table(document.get("metadata"), "metadata")
     namespace = _text(metadata.get("namespace"), "namespace") or namespace
     if document.get("kind") == "Pod":
@@ -151,7 +151,9 @@ def _are_containers(value: object) -> bool:
     )
 
 
-def _container(namespace: str, pod: str, metadata: Object, spec: Object, container: Object) -> Wanted:
+def _container(
+    namespace: str, pod: str, metadata: Object, spec: Object, container: Object
+) -> ManifestContainer:
     env = [_table(entry, "env") for entry in _list(container.get("env"), "env")]
     reported = {
         _text(entry.get("name"), "env"): _text(entry.get("value"), "env")
@@ -162,7 +164,7 @@ def _container(namespace: str, pod: str, metadata: Object, spec: Object, contain
     own, shared = (_table(one.get("securityContext"), "securityContext") for one in (container, spec))
     limits = {**_limits(spec), **_limits(container)}  # the pod's own hold where a container has none
     uid = own.get("runAsUser", shared.get("runAsUser"))
-    return Wanted(
+    return ManifestContainer(
         namespace=namespace,
         pod=pod,
         container=_text(container.get("name"), "name"),

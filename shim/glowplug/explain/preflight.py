@@ -13,8 +13,8 @@ from glowplug.checkpoint import bundle, differences, eligible, key, mounts, requ
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.noise import SandboxFacts
 from glowplug.checkpoint.reason import UNKNOWN, Reason
-from glowplug.checkpoint.requirements import Given, HostFacts
-from glowplug.explain.pod_manifest import Volume, Wanted
+from glowplug.checkpoint.requirements import ContainerResources, HostFacts
+from glowplug.explain.pod_manifest import ManifestContainer, Volume
 
 RUNTIME_CLASS = "glowplug"
 
@@ -45,7 +45,7 @@ class Preflight:
     undetermined: tuple[str, ...]
 
 
-def against(wanted: Wanted) -> list[tuple[str, str]]:
+def against(wanted: ManifestContainer) -> list[tuple[str, str]]:
     """(slug, sentence) of every rule that the container will break, whatever checkpoint there is."""
     found = list(eligible.ineligible(_bundle(wanted)))
     if "network" in wanted.host and "host-network" not in dict(found):
@@ -55,7 +55,9 @@ def against(wanted: Wanted) -> list[tuple[str, str]]:
     return found
 
 
-def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbox: SandboxFacts) -> Preflight:
+def compare(
+    kept: Manifest, wanted: ManifestContainer, host: HostFacts, salt: bytes, sandbox: SandboxFacts
+) -> Preflight:
     """One checkpoint for one container of a manifest, on this node."""
     own = key.workload_key(_bundle(wanted), "", sandbox, {}, salt).parts
     parts = copy.deepcopy(kept.key.parts)
@@ -80,7 +82,7 @@ def compare(kept: Manifest, wanted: Wanted, host: HostFacts, salt: bytes, sandbo
     return Preflight((*named, *reported, *known), tuple(undetermined))
 
 
-def _bundle(wanted: Wanted) -> bundle.BundleFacts:
+def _bundle(wanted: ManifestContainer) -> bundle.BundleFacts:
     """The part of a config.json that the manifest decides."""
     joined = {"network": f"/proc/{_ANY}/ns/net", "ipc": f"/proc/{_ANY}/ns/ipc", "uts": f"/proc/{_ANY}/ns/uts"}
     types = [type for type in ("pid", "network", "ipc", "uts", "mount") if type not in wanted.host]
@@ -106,19 +108,19 @@ def _bundle(wanted: Wanted) -> bundle.BundleFacts:
     )
 
 
-def _row(kept: Manifest, wanted: Wanted, host: HostFacts) -> requirements.HostRequirements:
+def _row(kept: Manifest, wanted: ManifestContainer, host: HostFacts) -> requirements.HostRequirements:
     """This node with the manifest's limits; of GPUs their number, the rest stands in no manifest."""
-    row = requirements.require(host, Given(wanted.memory_limit, wanted.cpu_limit, None, None))
+    row = requirements.require(host, ContainerResources(wanted.memory_limit, wanted.cpu_limit, None, None))
     libraries = () if wanted.gpus == 0 else None
     return replace(row, gpu_count=wanted.gpus, cuda_libraries=libraries)
 
 
-def _image(kept: Manifest, wanted: Wanted) -> Iterator[str]:
+def _image(kept: Manifest, wanted: ManifestContainer) -> Iterator[str]:
     if _name(kept.image_name) == _name(wanted.image):
         yield "the image's layers (its name is the same, and says little)"
 
 
-def _other_image(kept: Manifest, wanted: Wanted) -> Reason:
+def _other_image(kept: Manifest, wanted: ManifestContainer) -> Reason:
     return Reason("image name", _name(kept.image_name) or UNKNOWN, _name(wanted.image) or "none", "image")
 
 
@@ -135,35 +137,35 @@ def _name(image: str) -> str:
     return image if ":" in last or "@" in last else f"{image}:latest"
 
 
-def _expect_args(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[str]:
+def _expect_args(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) -> Iterator[str]:
     """With a command all of them stand in the manifest; without one the image's entrypoint comes first."""
-    captured, given = parts.get("args"), own["args"]
-    if not isinstance(captured, list) or not isinstance(given, list):
+    captured, own_args = parts.get("args"), own["args"]
+    if not isinstance(captured, list) or not isinstance(own_args, list):
         return
     if wanted.command is None:
-        given = given[1:]
-        yield "the image's entrypoint" if given else "the image's command"
-        if not given:
+        own_args = own_args[1:]
+        yield "the image's entrypoint" if own_args else "the image's command"
+        if not own_args:
             return
-        given = [*captured[: max(0, len(captured) - len(given))], *given]
+        own_args = [*captured[: max(0, len(captured) - len(own_args))], *own_args]
     literal = [*(wanted.command or ()), *(wanted.args or ())]
     if any("$(" in word for word in literal):
         yield "arguments that hold a variable"
-        first = len(given) - len(literal)
-        given = [
+        first = len(own_args) - len(literal)
+        own_args = [
             captured[index]
             if index >= first and "$(" in literal[index - first] and index < len(captured)
             else one
-            for index, one in enumerate(given)
+            for index, one in enumerate(own_args)
         ]
-    parts["args"] = given
+    parts["args"] = own_args
 
 
-def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[str]:
-    captured, given = _table(parts.get("env")), _table(own["env"])
+def _expect_env(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) -> Iterator[str]:
+    captured, own_env = _table(parts.get("env")), _table(own["env"])
     # A placeholder stands for a fact of the pod, which a manifest can't hold.
     reported = {
-        name: value for name, value in given.items() if not str(captured.get(name, "")).startswith("<")
+        name: value for name, value in own_env.items() if not str(captured.get(name, "")).startswith("<")
     }
     parts["env"] = {**captured, **reported}
     by_reference = [name for name in wanted.undetermined_env if name in captured]
@@ -177,13 +179,13 @@ def _expect_env(parts: key.Parts, own: key.Parts, wanted: Wanted) -> Iterator[st
     others = sorted(
         name
         for name, value in captured.items()
-        if name not in given and name not in wanted.undetermined_env and not str(value).startswith("<")
+        if name not in own_env and name not in wanted.undetermined_env and not str(value).startswith("<")
     )
     if others:
         yield f"variables that must come from the image: {', '.join(others)}"
 
 
-def _expect_mounts(parts: key.Parts, wanted: Wanted) -> Iterator[str]:
+def _expect_mounts(parts: key.Parts, wanted: ManifestContainer) -> Iterator[str]:
     captured = _table(parts.get("mounts"))
     expected = {
         place: mount

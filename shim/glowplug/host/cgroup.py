@@ -111,7 +111,7 @@ def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
             _thaw(directory)
         if time.monotonic() > until:
             raise HostError(
-                f"{_named(left)} still alive {deadline_s:g} s after SIGKILL: "
+                f"{_describe(left)} still alive {deadline_s:g} s after SIGKILL: "
                 "they are stuck in the kernel; look at /proc/PID/stack, the node may need a reboot"
             )
         time.sleep(POLL_S)
@@ -139,7 +139,7 @@ def _thaw(directory: str) -> None:
                 continue  # removed meanwhile
 
 
-def _named(pids: set[int]) -> str:
+def _describe(pids: set[int]) -> str:
     return ", ".join(f"{pid} ({proc.name(pid)})" for pid in sorted(pids)[:8])
 
 

@@ -98,9 +98,9 @@ def read(thread: Thread, is_first: bool, usual: dict[str, int]) -> dict[str, int
     usual: those that depend on the machine, as this process has them (`own_speculation`).
     """
     found = {}
-    asked = [one for one in SETTINGS if (is_first or one.is_threads) and _is_worth_asking(one, usual)]
+    settings = [one for one in SETTINGS if (is_first or one.is_threads) and _is_worth_asking(one, usual)]
     with _Answers(thread) as answers:
-        for one in asked:
+        for one in settings:
             value = answers.ask(one)
             if value is not None and value & one.kept != usual.get(one.name, one.usual):
                 found[one.name] = value & one.kept
@@ -148,7 +148,7 @@ class _Answers:
 
     def ask(self, one: Setting) -> int | None:
         """None where this kernel or processor has no such setting."""
-        arguments = [self._room() if word == "*" else int(word) for word in one.ask]
+        arguments = [self._buffer() if word == "*" else int(word) for word in one.ask]
         result = self._thread.call(*arguments)
         if result < 0:
             return None
@@ -158,7 +158,7 @@ class _Answers:
         now = self.ask(one)
         return now is not None and now & one.kept == value
 
-    def _room(self) -> int:
+    def _buffer(self) -> int:
         if not self._page:
             found = self._thread.call(MMAP, 0, PAGE, _READ_WRITE, _PRIVATE_ANONYMOUS, (1 << 64) - 1, 0)
             if found < 0:

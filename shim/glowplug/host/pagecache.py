@@ -25,8 +25,8 @@ def uncached_bytes(path: str) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         size = os.fstat(fd).st_size
-        whole, found = _Range(0, 0), _Stat()
-        if _libc.syscall(_NR_cachestat, fd, ctypes.byref(whole), ctypes.byref(found), 0) < 0:
+        everything, found = _Range(0, 0), _Stat()
+        if _libc.syscall(_NR_cachestat, fd, ctypes.byref(everything), ctypes.byref(found), 0) < 0:
             return size
         return max(0, size - int(found.nr_cache) * os.sysconf("SC_PAGE_SIZE"))
     finally:

@@ -69,13 +69,13 @@ class Workers:
         lines = worker.ask(request, number, min(until, time.monotonic() + SPARE_AFTER_S))
         if len(lines) < number and not worker.is_at_end:
             if worker.is_ready:
-                self.warm()
+                self.start()
             lines += worker.go_on(number - len(lines), until)
         status = worker.status() if len(lines) < number else None
         self._give_back(worker, healthy=len(lines) == number)
         return Answered(lines, status)
 
-    def warm(self) -> None:
+    def start(self) -> None:
         """Have one ready: an interpreter takes tens of milliseconds to start."""
         with self._lock:
             if not self._idle:
@@ -110,7 +110,7 @@ class Workers:
                 return
         worker.end()  # stays among the busy until it is gone
         if not healthy:
-            self.warm()
+            self.start()
 
 
 class _Worker:

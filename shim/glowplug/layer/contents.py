@@ -45,9 +45,7 @@ class FileCopier:
         while start < end:
             copied = self._copy_some(source, target, start, min(end - start, _STRETCH))
             if copied == 0:
-                raise LayerError(
-                    f"a file ended at {start} bytes while it was being copied, expected {end}"
-                )
+                raise LayerError(f"a file ended at {start} bytes while it was being copied, expected {end}")
             start += copied
 
     def _copy_some(self, source: int, target: int, start: int, count: int) -> int:

@@ -255,9 +255,7 @@ def _is_snapshot(path: str) -> bool:
 def _directory(settings: dict[str, str | None], name: str, target: str) -> str:
     directory = _unescape(settings.get(name) or "")
     if not directory.startswith("/") or not os.path.isdir(directory):
-        raise LayerError(
-            f"the rootfs {target} has {directory!r} as {name}: not an absolute path"
-        )
+        raise LayerError(f"the rootfs {target} has {directory!r} as {name}: not an absolute path")
     return directory
 
 

@@ -21,7 +21,7 @@ from glowplug.layer.replica import Replica
 DESTINATION = "/dev/shm"
 
 
-def held_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION) -> set[str]:
+def open_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION) -> set[str]:
     """Names below `shm_dir` (the tmpfs's path on the host) of files and directories that processes hold.
 
     destination: where the container has it mounted. The processes must be frozen. LayerError when one can't
@@ -32,7 +32,7 @@ def held_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION
         inodes: set[int] = set()
         for pid in pids:
             inodes |= _opened(pid, device, destination) | _mapped(pid, device)
-        return _named(shm_dir, inodes) if inodes else set()
+        return _names(shm_dir, inodes) if inodes else set()
     except OSError as error:
         raise LayerError(f"can't see which files of {destination} are held: {error}") from error
 
@@ -50,7 +50,7 @@ def all_files(shm_dir: str) -> set[str]:
     return found
 
 
-def capture(shm_dir: str, held: Collection[str], dest: str) -> int:
+def capture(shm_dir: str, names: Collection[str], dest: str) -> int:
     """Copy the held files, and the directories they lie in, to the new directory `dest`.
 
     Returns the bytes they take. LayerError when they can't be copied whole; then there is no `dest`.
@@ -61,7 +61,7 @@ def capture(shm_dir: str, held: Collection[str], dest: str) -> int:
         os.mkdir(dest, 0o700)
         try:
             with Descent(shm_dir) as source, Descent(dest) as target:
-                replica.copy(source, target, _with_parents(held))
+                replica.copy(source, target, _with_parents(names))
             done = True
         finally:
             if not done:
@@ -148,7 +148,7 @@ def _mapped(pid: int, device: int) -> set[int]:
         return {int(field[4]) for field in fields if field[3] == wanted}
 
 
-def _named(shm_dir: str, inodes: set[int]) -> set[str]:
+def _names(shm_dir: str, inodes: set[int]) -> set[str]:
     """Names of those inodes; the root of the tmpfs itself is no file in it."""
     names = set()
     with Descent(shm_dir) as place:

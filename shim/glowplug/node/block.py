@@ -30,15 +30,11 @@ def without(text: bytes, handler: str) -> bytes:
     while (start := _line(text, begin)) >= 0:
         stop = text.find(end, start)
         if stop < 0 or begin in text[start + len(begin) : stop]:
-            raise NodeError(
-                f"a BEGIN has no line '{end.decode().strip()}' after it: {_FIX}"
-            )
+            raise NodeError(f"a BEGIN has no line '{end.decode().strip()}' after it: {_FIX}")
         stop += len(end)
         text = text[: _from(text, start, stop)] + text[stop:]
     if end.rstrip() in text:
-        raise NodeError(
-            f"the line '{end.decode().strip()}' has no BEGIN before it: {_FIX}"
-        )
+        raise NodeError(f"the line '{end.decode().strip()}' has no BEGIN before it: {_FIX}")
     return text
 
 

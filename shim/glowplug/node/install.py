@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredHandler:
     """The handler as it is to be: what it builds on, its program, and the files that make it so."""
 
     main: MainFile
@@ -76,7 +76,7 @@ def repair(prefix: str, name: str, wait_s: float = verify.ANSWERS_WITHIN_S) -> l
         return _install(replace(place, no_restart=is_active), runtime, base)
 
 
-def stale(wanted: Wanted) -> list[str]:
+def stale(wanted: DesiredHandler) -> list[str]:
     """The files that are not as they should be."""
     chained = {path: data for path, (data, _) in wanted.chain.files.items()}
     return [path for path, data in {**wanted.plan.files, **chained}.items() if files.read(path) != data]
@@ -114,11 +114,11 @@ def _install(place: Place, runtime: str | None, base: str | None) -> list[str]:
     return lines + _hints(wanted)
 
 
-def _address(place: Place, wanted: Wanted) -> str:
+def _address(place: Place, wanted: DesiredHandler) -> str:
     return place.socket or wanted.main.address(wanted.was.address)
 
 
-def _as_installed(place: Place, wanted: Wanted, runtime: str | None, base: str | None) -> bytes:
+def _as_installed(place: Place, wanted: DesiredHandler, runtime: str | None, base: str | None) -> bytes:
     """For `repair`: what was asked for, and the files by which it is seen that somebody wrote them anew."""
     return installed.dumps(
         Installed(
@@ -135,7 +135,7 @@ def _as_installed(place: Place, wanted: Wanted, runtime: str | None, base: str |
     )
 
 
-def want(place: Place, runtime: str | None = None, base: str | None = None) -> Wanted:
+def want(place: Place, runtime: str | None = None, base: str | None = None) -> DesiredHandler:
     """Reads and tries; changes nothing. Raises UsageError, NodeError."""
     name = handler.checked_name(place.handler)
     checked_prefix(place.prefix)
@@ -147,7 +147,7 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> W
     on = handler.base(was, base, name)
     behind = chain.chain(place.prefix, program, name, on.name, on.program)
     filled = handler.values(name, behind.program, on)
-    return Wanted(main, was, on, behind, plan.make(place.containerd, main, was, name, filled))
+    return DesiredHandler(main, was, on, behind, plan.make(place.containerd, main, was, name, filled))
 
 
 def checked_prefix(prefix: str) -> str:
@@ -270,7 +270,7 @@ def try_program(program: str, address: str) -> None:
         modules.check(runtime)
 
 
-def _done(place: Place, wanted: Wanted, changed: bool) -> str:
+def _done(place: Place, wanted: DesiredHandler, changed: bool) -> str:
     verb = "put" if changed else "found"
     return (
         f"{verb} the handler {place.handler} {wanted.plan.kind}, building on {wanted.base.name}, "
@@ -278,7 +278,7 @@ def _done(place: Place, wanted: Wanted, changed: bool) -> str:
     )
 
 
-def _hints(wanted: Wanted) -> list[str]:
+def _hints(wanted: DesiredHandler) -> list[str]:
     """What a person may not expect."""
     if wanted.main.is_template:
         maker = wanted.main.maker.name

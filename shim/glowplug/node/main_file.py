@@ -74,8 +74,7 @@ class MainFile:
         if listed is None or (isinstance(listed, list) and all(map(_is_path, listed))):
             return listed
         raise NodeError(
-            f"`imports` in {self.path} is not a list of paths: "
-            "the file was left as it is; correct it first"
+            f"`imports` in {self.path} is not a list of paths: the file was left as it is; correct it first"
         )
 
     @property
@@ -147,12 +146,12 @@ def _template(main: MainFile) -> MainFile | None:
     snap = f"{folder}/{name.removesuffix('.toml')}-template.toml"
     if os.path.exists(snap):
         return replace(main, edited=snap, maker=makers.MICROK8S)
-    named = _GENERATED.search(main.text)
+    template = _GENERATED.search(main.text)
     is_new = _version(main) >= 3
     names = ["config-v3.toml.tmpl", "config.toml.tmpl"] if is_new else ["config.toml.tmpl"]
     there = [one for one in names if os.path.exists(f"{folder}/{one}")]
-    if named is not None:
-        there = [named[1].decode()]
+    if template is not None:
+        there = [template[1].decode()]
     elif not there and folder.endswith("/agent/etc/containerd"):
         there = names
     if not there:
@@ -236,9 +235,9 @@ def missing_version(main: MainFile) -> bool:
     keys = main.keys()
     if keys.get("version", 1) != 1:
         return False
-    named = [key for key in ("plugins", "disabled_plugins", "required_plugins") if keys.get(key)]
-    if "version" in keys or named:
+    tables = [key for key in ("plugins", "disabled_plugins", "required_plugins") if keys.get(key)]
+    if "version" in keys or tables:
         raise NodeError(
-            f"expected version 2 or newer in {main.path}, got version 1 ({', '.join(named) or 'said'}): {_TO_CONVERT}"
+            f"expected version 2 or newer in {main.path}, got version 1 ({', '.join(tables) or 'said'}): {_TO_CONVERT}"
         )
     return True

@@ -62,9 +62,7 @@ def _program(handler: Mapping[str, Any]) -> str:
 def require_no_agent() -> None:
     """Raises NodeError while it runs: it would make its directories anew."""
     if os.path.exists(paths.agent_socket()) and _answers():
-        raise NodeError(
-            "the agent still runs: stop it first (`systemctl disable --now glowplug-agent`)"
-        )
+        raise NodeError("the agent still runs: stop it first (`systemctl disable --now glowplug-agent`)")
 
 
 def purge(cache: str, prefix: str) -> list[str]:

@@ -36,15 +36,15 @@ def captured(result: Result, by: str, pod_uid: str = "", errors: Sequence[str] =
         **({"detail": "; ".join(errors)} if errors else {}),
     }
     if result.compile_cache:
-        named = {"namespace": result.namespace, "pod": result.pod, "container": result.container}
-        compile_cache({"container_id": result.container_id, **named}, result.compile_cache)
+        names = {"namespace": result.namespace, "pod": result.pod, "container": result.container}
+        compile_cache({"container_id": result.container_id, **names}, result.compile_cache)
     return _append(CAPTURED, by, result.namespace, result.pod, result.container, {"pod_uid": pod_uid, **said})
 
 
-def compile_cache(named: Mapping[str, object], said: Mapping[str, object]) -> bool:
-    """What was kept of a container's compile caches (capture/compile_cache.keep). `named`: whose they are."""
+def compile_cache(names: Mapping[str, object], said: Mapping[str, object]) -> bool:
+    """What was kept of a container's compile caches (capture/compile_cache.keep). `names`: whose they are."""
     result = NOT_KEPT if "detail" in said else KEPT
-    return report.append({"event": COMPILE_CACHE, **named, "result": result, **said})
+    return report.append({"event": COMPILE_CACHE, **names, "result": result, **said})
 
 
 def not_captured(
@@ -65,5 +65,5 @@ def not_needed(namespace: str, pod: str, container: str, why: str, pod_uid: str 
 
 
 def _append(kind: str, by: str, namespace: str, pod: str, container: str, said: dict[str, object]) -> bool:
-    named = {"namespace": namespace, "pod": pod, "container": container}
-    return report.append({"event": "capture", "result": kind, "by": by, **named, **said})
+    names = {"namespace": namespace, "pod": pod, "container": container}
+    return report.append({"event": "capture", "result": kind, "by": by, **names, **said})

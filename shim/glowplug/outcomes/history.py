@@ -114,9 +114,9 @@ class History:
     def _drop_saved(self) -> None:
         """What an agent had written to the journal when it was killed, and not yet taken from the spool."""
         spooled = {path: record for path in _spooled() if (record := _parse(path)) is not None}
-        saved = {_whole(record) for record in self._records} if spooled else set()
+        saved = {_contents(record) for record in self._records} if spooled else set()
         for path, record in spooled.items():
-            if _whole(record) in saved:
+            if _contents(record) in saved:
                 _remove(path)
         for path in _spooled():
             prepared = _prepared_start(path)
@@ -169,8 +169,10 @@ def read(directory: str) -> list[Record]:
     spooled = [record for path in _spooled() if (record := _parse(path)) is not None]
     found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl")]
     ids = {text(record, "container_id") for record in spooled}
-    saved = {_whole(record) for record in found if text(record, "container_id") in ids} if spooled else set()
-    found += [record for record in spooled if _whole(record) not in saved]
+    saved = (
+        {_contents(record) for record in found if text(record, "container_id") in ids} if spooled else set()
+    )
+    found += [record for record in spooled if _contents(record) not in saved]
     return sorted(found, key=lambda record: number(record, "time") or 0.0)
 
 
@@ -181,7 +183,7 @@ def version(directory: str) -> tuple[object, ...]:
     return (*((one.st_ino, one.st_size) for one in found), *_spooled())
 
 
-def _whole(record: Record) -> str:
+def _contents(record: Record) -> str:
     """Alike for the same record only."""
     return json.dumps(record, sort_keys=True)
 

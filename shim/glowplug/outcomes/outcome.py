@@ -60,6 +60,6 @@ def from_json(fields: dict[str, object]) -> Outcome | None:
         setattr(found, name, value if isinstance(value, (int, float)) else None)
     phases = fields.get("phases")
     found.phases = phases if isinstance(phases, dict) else {}
-    given = fields.get("compile_cache")
-    found.compile_cache = given if isinstance(given, dict) else {}
+    used = fields.get("compile_cache")
+    found.compile_cache = used if isinstance(used, dict) else {}
     return found

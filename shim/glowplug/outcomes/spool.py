@@ -28,14 +28,14 @@ def append(record: dict[str, object]) -> bool:
             file.write(text)
         os.rename(f"{name}.new", f"{name}.json")
         if os.stat(paths.spool()).st_size > MOST * _ENTRY_BYTES:
-            _make_room()
+            _make_space()
     except OSError:
         _drop(f"{name}.new")
         return False
     return True
 
 
-def _make_room() -> None:
+def _make_space() -> None:
     """The oldest go, a tenth of all at once: this looks at every name."""
     records = sorted(name for name in os.listdir(paths.spool()) if name.endswith(".json"))
     if len(records) > MOST:

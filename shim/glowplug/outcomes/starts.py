@@ -53,17 +53,17 @@ def of(records: Iterable[Record]) -> list[Start]:
         elif "outcome" in record:
             last[container] = len(found)
             found.append(_start(record, container))
-    return _named(found)
+    return _with_names(found)
 
 
 def _hook(record: Record) -> str:
     return ": ".join(filter(None, (fields.text(record, "result"), fields.text(record, "detail"))))
 
 
-def _given(record: Record) -> str:
+def _cache_used(record: Record) -> str:
     """What the outcome of a cold start says of the compile cache that it was given."""
-    given = record.get("compile_cache")
-    return f"given {_amount(given)}" if isinstance(given, dict) else ""
+    used = record.get("compile_cache")
+    return f"given {_amount(used)}" if isinstance(used, dict) else ""
 
 
 def _kept(record: Record) -> str:
@@ -84,11 +84,11 @@ def _joined(*said: str) -> str:
     return "; ".join(filter(None, said))
 
 
-def _named(starts: list[Start]) -> list[Start]:
-    named = {start.container_id: start for start in starts if start.pod}
+def _with_names(starts: list[Start]) -> list[Start]:
+    known = {start.container_id: start for start in starts if start.pod}
     return [
         replace(start, namespace=other.namespace, pod=other.pod, container=other.container)
-        if not start.pod and (other := named.get(start.container_id))
+        if not start.pod and (other := known.get(start.container_id))
         else start
         for start in starts
     ]
@@ -108,5 +108,5 @@ def _start(record: Record, container: str) -> Start:
         phases=fields.phases(record),
         memory_bytes=fields.number(record, "memory_bytes") or None,
         memory_rate=fields.memory_rate(record),
-        compile_cache=_given(record),
+        compile_cache=_cache_used(record),
     )

@@ -32,26 +32,26 @@ class UnderWay:
 
 def read() -> list[UnderWay]:
     """The oldest first. What a killed process left is not under way. Raises OSError."""
-    held = _held()
-    return sorted([*_restores(held), *_captures(held)], key=lambda one: one.since)
+    locks = _locks()
+    return sorted([*_restores(locks), *_captures(locks)], key=lambda one: one.since)
 
 
 def restores_running() -> int:
     """How many restores are under way; what a killed one left is none. Raises OSError."""
-    return sum(1 for _ in _restores(_held())) if _entries(paths.attempts()) else 0
+    return sum(1 for _ in _restores(_locks())) if _entries(paths.attempts()) else 0
 
 
-def _restores(held: set[_Inode]) -> Iterator[UnderWay]:
+def _restores(locks: set[_Inode]) -> Iterator[UnderWay]:
     for directory in _entries(paths.attempts()):
-        since = _held_since(f"{directory}/{LOCK}", held)
+        since = _locked_since(f"{directory}/{LOCK}", locks)
         if since is not None and not os.path.basename(directory).startswith(paths.TRIAL):
             written = progress.read(f"{directory}/{PROGRESS}")
             yield UnderWay(RESTORE, _container_of(directory), since, written)
 
 
-def _captures(held: set[_Inode]) -> Iterator[UnderWay]:
+def _captures(locks: set[_Inode]) -> Iterator[UnderWay]:
     for path in _entries(paths.captures()):
-        since = _held_since(path, held)
+        since = _locked_since(path, locks)
         if since is not None:
             yield UnderWay(CAPTURE, os.path.basename(path), since)
 
@@ -64,17 +64,17 @@ def _container_of(directory: str) -> str:
         return os.path.basename(directory)
 
 
-def _held_since(lock: str, held: set[_Inode]) -> float | None:
+def _locked_since(lock: str, locks: set[_Inode]) -> float | None:
     """When the lock file was made, where somebody holds it."""
     try:
         found = os.stat(lock)
     except OSError:
         return None  # over meanwhile
     inode = (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
-    return found.st_mtime if inode in held else None
+    return found.st_mtime if inode in locks else None
 
 
-def _held() -> set[_Inode]:
+def _locks() -> set[_Inode]:
     """The files that are flocked. A line: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
     found = set()
     with open("/proc/locks") as file:

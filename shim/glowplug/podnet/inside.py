@@ -70,9 +70,7 @@ def _enter(namespace: str) -> None:
     try:
         there, here = os.fstat(fd), os.stat(_OWN)
         if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-            raise HostError(
-                "the pod has the host's network: a hostNetwork pod is not probed"
-            )
+            raise HostError("the pod has the host's network: a hostNetwork pod is not probed")
         if ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -42,13 +42,13 @@ class Interface(NamedTuple):
 
 def read(namespace: str) -> tuple[Interface, ...]:
     """Of the namespace file, such as /proc/PID/ns/net, without the loopback. Raises OSError, HostError for our own."""
-    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asked:
+    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         names: dict[int, str] = {}
-        for _, message in _dump(asked, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+        for _, message in _dump(netlink, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
             index = _LINK.unpack_from(message)[2]
             names[index] = _attributes(message, _LINK.size)[_IFLA_IFNAME].rstrip(b"\0").decode()
         found: dict[str, list[str]] = {name: [] for name in names.values()}
-        for _, message in _dump(asked, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        for _, message in _dump(netlink, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
             family, prefix, _, _, index = _ADDRESS.unpack_from(message)
             said = _attributes(message, _ADDRESS.size)
             packed = said.get(_IFA_LOCAL) or said.get(_IFA_ADDRESS)
@@ -81,57 +81,57 @@ def main_ones(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
 
 def make(interfaces: tuple[Interface, ...]) -> None:
     """In the namespace of this thread, a new one, with its loopback up. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asked:
-        _up(asked, LOOPBACK)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        _up(netlink, LOOPBACK)
         for interface in interfaces:
-            _create(asked, interface.name)
-            _up(asked, interface.name)
+            _create(netlink, interface.name)
+            _up(netlink, interface.name)
             for address in interface.addresses:
-                _add(asked, interface.name, ipaddress.ip_interface(address))
+                _add(netlink, interface.name, ipaddress.ip_interface(address))
 
 
-def _create(asked: socket.socket, name: str) -> None:
+def _create(netlink: socket.socket, name: str) -> None:
     """Of the first kind that this kernel has. Raises OSError."""
     for kind in _KINDS:
         info = _attribute(_IFLA_LINKINFO, _attribute(_IFLA_INFO_KIND, kind))
-        named = _attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        link_name = _attribute(_IFLA_IFNAME, name.encode() + b"\0")
         try:
-            _ask(asked, _NEWLINK, _CREATE | _EXCLUSIVE, _LINK.pack(0, 0, 0, 0, 0) + named + info)
+            _ask(netlink, _NEWLINK, _CREATE | _EXCLUSIVE, _LINK.pack(0, 0, 0, 0, 0) + link_name + info)
             break
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP or kind == _KINDS[-1]:
                 raise
 
 
-def _up(asked: socket.socket, name: str) -> None:
-    _ask(asked, _NEWLINK, 0, _LINK.pack(0, 0, socket.if_nametoindex(name), _IFF_UP, _IFF_UP))
+def _up(netlink: socket.socket, name: str) -> None:
+    _ask(netlink, _NEWLINK, 0, _LINK.pack(0, 0, socket.if_nametoindex(name), _IFF_UP, _IFF_UP))
 
 
-def _add(asked: socket.socket, name: str, address: Address) -> None:
+def _add(netlink: socket.socket, name: str, address: Address) -> None:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     header = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, socket.if_nametoindex(name))
     packed = address.ip.packed
     flags = _attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
     try:
         body = header + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed) + flags
-        _ask(asked, _NEWADDR, _CREATE, body)
+        _ask(netlink, _NEWADDR, _CREATE, body)
     except FileExistsError:
         return  # an IPv6 address of its own that the kernel makes of the interface's
 
 
-def _ask(asked: socket.socket, kind: int, flags: int, body: bytes) -> None:
+def _ask(netlink: socket.socket, kind: int, flags: int, body: bytes) -> None:
     """One request and its acknowledgement. Raises OSError."""
-    asked.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
-    data = asked.recv(_BUFFER)
+    netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
+    data = netlink.recv(_BUFFER)
     number = -int(struct.unpack_from("=i", data, _HEADER.size)[0])
     if number:
         raise OSError(number, os.strerror(number))
 
 
-def _dump(asked: socket.socket, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-    asked.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
+def _dump(netlink: socket.socket, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+    netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
     while True:
-        data = asked.recv(_BUFFER)
+        data = netlink.recv(_BUFFER)
         at = 0
         while at < len(data):
             length, said, *_ = _HEADER.unpack_from(data, at)

@@ -137,7 +137,7 @@ class Repository:
         failed: RegistryError | None = None
         for source in (self.origin, *self._having):
             try:
-                source.stream(path, scope=self._scope(), sink=sink, whole=False)
+                source.stream(path, scope=self._scope(), sink=sink, complete=False)
                 return
             except RegistryError as error:
                 failed = failed or error

@@ -27,7 +27,7 @@ class Part:
     chunks: tuple[int, ...]
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self.size == self.pack.size
 
 
@@ -60,7 +60,7 @@ def fetch(repository: Repository, listed: Index, part: Part, write: Write) -> No
     Who has those keys could make others; that shows when all files are compared with the signed manifest's digests.
     """
     sink = _Chunks(listed, part, write)
-    if part.is_whole:
+    if part.is_complete:
         repository.receive(part.pack, chunks.PACK_LIMIT, sink)
     else:
         repository.receive_part(part.pack, sink)

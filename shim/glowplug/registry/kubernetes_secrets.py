@@ -12,7 +12,7 @@ from glowplug.registry.settings import RegistrySettings
 @contextmanager
 def registry(config: Config, namespace: str) -> Iterator[RegistrySettings]:
     """`config.registry`, its references to Secrets resolved. Raises UsageError, KubernetesError."""
-    if not secrets.are_named(config.registry):
+    if not secrets.are_configured(config.registry):
         yield config.registry
         return
     from glowplug.apiserver.client import Api, is_in_a_pod

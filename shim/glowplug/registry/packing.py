@@ -9,7 +9,7 @@ from glowplug.registry import names
 from glowplug.registry.client import Repository
 from glowplug.registry.oci import Descriptor
 
-Given = TypeVar("Given")
+Input = TypeVar("Input")
 Made = TypeVar("Made")
 
 
@@ -88,12 +88,12 @@ class Packer:
 
 
 def in_order(
-    pool: ThreadPoolExecutor, given: Iterable[Given], work: Callable[[Given], Made], ahead: int
+    pool: ThreadPoolExecutor, inputs: Iterable[Input], work: Callable[[Input], Made], ahead: int
 ) -> Iterator[Made]:
     """The results in the order of what was given; at most `ahead` of them are in memory."""
     waiting: deque[Future[Made]] = deque()
     try:
-        for one in given:
+        for one in inputs:
             waiting.append(pool.submit(work, one))
             while len(waiting) >= ahead:
                 yield waiting.popleft().result()

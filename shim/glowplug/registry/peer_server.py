@@ -171,11 +171,11 @@ class _Answer(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _say_range(self, blob: bytes | bytearray, digest: str) -> None:
-        asked = self.headers.get("Range")
-        if asked is None:
+        header = self.headers.get("Range")
+        if header is None:
             self._say(blob, _BYTES, digest)
             return
-        found = _RANGE.fullmatch(asked)
+        found = _RANGE.fullmatch(header)
         begin = int(found[1]) if found else len(blob)
         end = min(int(found[2]) + 1 if found and found[2] else len(blob), len(blob))
         if begin >= end:

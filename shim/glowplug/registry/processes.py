@@ -99,10 +99,10 @@ def _forked(number: int, begin: Callable[[int], Work], others: Sequence[socket.s
 
 
 def _serve(connection: socket.socket, work: Work) -> None:
-    while given := connection.recv(_MESSAGE):
+    while message := connection.recv(_MESSAGE):
         answer: dict[str, object]
         try:
-            answer = {"bytes": work(int(given))}
+            answer = {"bytes": work(int(message))}
         except RegistryMiss as error:
             answer = {"slug": error.slug, "error": str(error)[:_CUT]}
         except (GlowplugError, OSError) as error:

@@ -20,7 +20,7 @@ Fetch = Callable[[str, str], Mapping[str, bytes]]
 """The data of a Secret, by namespace and name. Raises KubernetesError."""
 
 
-def are_named(settings: RegistrySettings) -> bool:
+def are_configured(settings: RegistrySettings) -> bool:
     """Whether any key of the configuration names a Secret."""
     paths = [getattr(settings, name) for name in FILES]
     for name in TABLES:

@@ -97,7 +97,7 @@ class Transport:
     ) -> None:
         """`name`: of the host, where `base` has its address: what its certificate is for."""
         tls = tls or Tls()
-        named: dict[str, Any] = {"server_hostname": name, "assert_hostname": name} if name else {}
+        names: dict[str, Any] = {"server_hostname": name, "assert_hostname": name} if name else {}
         self.base = base.rstrip("/")
         self._credentials = credentials
         self._tries = tries
@@ -115,7 +115,7 @@ class Transport:
             cert_file=tls.certificate or None,
             key_file=tls.key or None,
             blocksize=1 << 18,
-            **named,
+            **names,
         )
 
     def close(self) -> None:
@@ -155,14 +155,14 @@ class Transport:
             self.wait(turn, response.headers.get("Retry-After"))
         raise RegistryError(f"{self.base}: no answer")
 
-    def stream(self, path: str, *, scope: str, sink: Sink, whole: bool = True) -> None:
+    def stream(self, path: str, *, scope: str, sink: Sink, complete: bool = True) -> None:
         """A blob's bytes from `sink.at` to `sink.end`; one that breaks off is continued (RFC 9110, Range).
 
-        `whole` False: the blob goes on behind the end. Raises RegistryError; RegistryMiss, also as the sink does.
+        `complete` False: the blob goes on behind the end. Raises RegistryError; RegistryMiss, also as the sink does.
         """
         for turn in range(self._tries):
             try:
-                answer = self._opened(path, scope, sink, whole, is_last=turn + 1 == self._tries)
+                answer = self._opened(path, scope, sink, complete, is_last=turn + 1 == self._tries)
                 if isinstance(answer, _Later):
                     self.wait(turn, answer.retry_after)
                     continue
@@ -180,10 +180,10 @@ class Transport:
         )
 
     def _opened(
-        self, path: str, scope: str, sink: Sink, whole: bool, *, is_last: bool
+        self, path: str, scope: str, sink: Sink, complete: bool, *, is_last: bool
     ) -> "urllib3.BaseHTTPResponse | _Later":
         """An answer whose body begins at sink.at. Raises RegistryError, RegistryMiss."""
-        ranged = bool(sink.at) or not whole
+        ranged = bool(sink.at) or not complete
         response = self._once(
             "GET", path, scope, {"Range": f"bytes={sink.at}-{sink.end - 1}"} if ranged else {}, None
         )
@@ -195,7 +195,7 @@ class Transport:
                 raise kind(f"{self.base}: GET answered {response.status}{_reported(content)}")
             return _Later(response.headers.get("Retry-After"))
         begins_anew = response.status == 200 and ranged
-        if begins_anew and not whole:
+        if begins_anew and not complete:
             response.close()
             raise RegistryError(f"{self.base}: it knows no ranges")
         said = response.headers.get("Content-Length", "")
@@ -268,10 +268,10 @@ class Transport:
         return f"Bearer {token}"
 
     def _token(self, realm: str, service: str, scope: str) -> urllib3.BaseHTTPResponse:
-        asked = {"service": service, "scope": scope}
+        query = {"service": service, "scope": scope}
         if self._credentials.token:
             form = {
-                **asked,
+                **query,
                 "grant_type": "refresh_token",
                 "client_id": "glowplug",
                 "refresh_token": self._credentials.token,
@@ -280,7 +280,7 @@ class Transport:
         headers = {"Authorization": self._credentials.basic} if self._credentials.is_known else {}
         joined = "&" if urlsplit(realm).query else "?"
         return self._pool.request(
-            "GET", f"{realm}{joined}{urlencode(asked)}", headers=headers, redirect=False
+            "GET", f"{realm}{joined}{urlencode(query)}", headers=headers, redirect=False
         )
 
     def wait(self, turn: int, retry_after: str | None = None) -> None:

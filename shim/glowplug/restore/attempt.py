@@ -344,8 +344,8 @@ def _is_of(fd: int, path: str) -> bool:
         there = os.stat(path)
     except FileNotFoundError:
         return False
-    held = os.fstat(fd)
-    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+    opened = os.fstat(fd)
+    return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _remove(directory: str) -> None:

@@ -33,20 +33,20 @@ def give(path: str, rootfs: str) -> Said:
     path: the pack. rootfs: where the root file system is mounted.
     """
     began = time.monotonic()
-    given = [0, 0]
+    counts = [0, 0]
     said: Said = {}
     try:
-        _give(path, rootfs, began + WITHIN_S, given)
+        _give(path, rootfs, began + WITHIN_S, counts)
     except CacheError as error:
         said["detail"] = f"{error}: removed"
         with contextlib.suppress(OSError):
             os.unlink(path)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
         said["detail"] = str(error) or type(error).__name__
-    return {"files": given[0], "bytes": given[1], "seconds": round(time.monotonic() - began, 4), **said}
+    return {"files": counts[0], "bytes": counts[1], "seconds": round(time.monotonic() - began, 4), **said}
 
 
-def _give(path: str, rootfs: str, until: float, given: list[int]) -> None:
+def _give(path: str, rootfs: str, until: float, counts: list[int]) -> None:
     pack_fd = pack.open_pack(path)
     try:
         index = pack.read_index(pack_fd)
@@ -54,7 +54,7 @@ def _give(path: str, rootfs: str, until: float, given: list[int]) -> None:
         root = os.open(rootfs, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _require_mounted(root, rootfs)
-            _fill(pack_fd, index, root, until, given)
+            _fill(pack_fd, index, root, until, counts)
         finally:
             os.close(root)
     finally:
@@ -67,7 +67,7 @@ def _require_mounted(root: int, rootfs: str) -> None:
         raise OSError(f"{rootfs} is not mounted")
 
 
-def _fill(pack_fd: int, index: pack.Index, root: int, until: float, given: list[int]) -> None:
+def _fill(pack_fd: int, index: pack.Index, root: int, until: float, counts: list[int]) -> None:
     for directory in index.directories:
         _make_directory(root, directory)
     above, opened = "", -1
@@ -81,7 +81,7 @@ def _fill(pack_fd: int, index: pack.Index, root: int, until: float, given: list[
                     os.close(opened)
                     opened = -1
                 above, opened = parent, openat2(root, parent or ".", _DIRECTORY, 0, _RESOLVE)
-            given[0] += _copy(pack_fd, file, opened, name, given)
+            counts[0] += _copy(pack_fd, file, opened, name, counts)
     finally:
         if opened >= 0:
             os.close(opened)
@@ -104,7 +104,7 @@ def _make_directory(root: int, directory: pack.Directory) -> None:
         os.close(parent)
 
 
-def _copy(pack_fd: int, file: pack.File, directory: int, name: str, given: list[int]) -> int:
+def _copy(pack_fd: int, file: pack.File, directory: int, name: str, counts: list[int]) -> int:
     """1, or 0 where such a file is there."""
     try:
         target_fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
@@ -120,5 +120,5 @@ def _copy(pack_fd: int, file: pack.File, directory: int, name: str, given: list[
         raise
     finally:
         os.close(target_fd)
-    given[1] += file.size
+    counts[1] += file.size
     return 1

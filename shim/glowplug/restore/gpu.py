@@ -12,23 +12,23 @@ from glowplug.host import proc, process
 class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
-    def __init__(self, held: list[int], device_map: str, stopped: Iterable[int] = ()) -> None:
+    def __init__(self, cuda_pids: list[int], device_map: str, stopped: Iterable[int] = ()) -> None:
         """held: the processes that held CUDA, by their PIDs in the container. device_map: `old=new,…` or "".
         stopped: those that a signal had stopped before the capture, likewise; they stay so.
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
-        self._held = held
+        self._cuda_pids = cuda_pids
         self._stopped = frozenset(stopped)
         self._pairs = uuids.from_text(device_map)
-        self._resumption = resume.open_resumption(len(held))
+        self._resumption = resume.open_resumption(len(cuda_pids))
         self._tree: list[int] = []
 
     def bring_back(self, init: int, spec: dict[str, object], left_s: float) -> None:
         """Device nodes, then CUDA state, of the stopped tree of `init` (host pid). Raises CudaError."""
         self._tree = process.tree(init)
         devnodes.align(init, spec)
-        self._resumption.bring_back(self._tree, self._held, self._pairs, left_s)
+        self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
 
     def go(self) -> None:
         """Everybody runs. Raises CudaError.

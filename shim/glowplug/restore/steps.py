@@ -33,7 +33,7 @@ from glowplug.restore import (
 )
 from glowplug.restore.at_gate import pass_through
 from glowplug.restore.at_gate import steps as at_gate
-from glowplug.restore.at_gate.held import Held
+from glowplug.restore.at_gate.restored_tree import RestoredTree
 from glowplug.restore.attempt import VARIABLE, Attempt
 from glowplug.restore.plan import Plan
 
@@ -118,11 +118,11 @@ def gpu(work: Work) -> None:
     """Of processes that held CUDA: what will make the driver's calls loads its library while CRIU works."""
     processes = work.manifest.get("processes")
     listed = processes if isinstance(processes, list) else []
-    held = [one["pid"] for one in listed if one.get("cuda")]
-    if held:
+    restored = [one["pid"] for one in listed if one.get("cuda")]
+    if restored:
         from glowplug.restore.gpu import Gpu
 
-        work.gpu = Gpu(held, work.plan.device_map, _stopped_before(work))
+        work.gpu = Gpu(restored, work.plan.device_map, _stopped_before(work))
 
 
 def _stopped_before(work: Work) -> list[int]:
@@ -279,15 +279,15 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
         keyring.join(f"_ses.{work.attempt.id}")
     stdio.give_to_user(work.stdio, work.spec)
     with (
-        stdio.for_runc(work.stdio) as given,
-        action_script.Gate(work.bundle, work.attempt.opened_record) as held_at,
+        stdio.for_runc(work.stdio) as fds,
+        action_script.Gate(work.bundle, work.attempt.opened_record) as gate,
     ):
         status = child.run(
             arguments,
             work.left_s(),
-            given,
+            fds,
             env,
-            meanwhile=lambda is_over: at_gate(work, held_at, is_over),
+            meanwhile=lambda is_over: at_gate(work, gate, is_over),
             record=work.attempt.runc_record,
             any_cpu=True,
         )
@@ -297,14 +297,14 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
         from glowplug import known_errors  # of no use to a restore that goes well
 
         raise CriuError(known_errors.explained(said, sources=config.log_sources(log, 12)))
-    if not held_at.was_opened:
+    if not gate.was_opened:
         raise CriuError("the restored tree did not stand at the gate: its script was killed")
 
 
-def _at_gate(work: Work, held_at: action_script.Gate, is_over: Callable[[], bool]) -> None:
+def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
     """While the tree stands at the gate: large mappings are written from the extents, and it is checked, signalled and
     let go. One that stays stopped is let go too, and stopped by CRIU."""
-    init = held_at.wait(work.until, is_over)
+    init = gate.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
     members = process.members(init)
@@ -313,10 +313,10 @@ def _at_gate(work: Work, held_at: action_script.Gate, is_over: Callable[[], bool
         _write_memory(work, members)
     if not _stays_stopped(work):
         _pass(work, init, members)
-        held_at.require_held()
+        gate.require_paused()
         work.attempt.open(init)
     work.begin_part("criu")
-    held_at.open()
+    gate.open()
 
 
 def _write_memory(work: Work, members: dict[int, int]) -> None:
@@ -332,8 +332,8 @@ def _write_memory(work: Work, members: dict[int, int]) -> None:
 
 
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
-    held = Held(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
-    pass_through.run(held, work.begin_part, work.measured)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
+    pass_through.run(restored, work.begin_part, work.measured)
 
 
 def settings(work: Work) -> None:

@@ -31,7 +31,7 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
     `create_follows`: for the create that it was made by, which still waits.
     Raises StillThere: then nobody may create this container, and the attempt stays.
     """
-    if not left.is_complete and create_follows and _runs_whole(left):
+    if not left.is_complete and create_follows and _runs_complete(left):
         _write_pid_file(left.facts, left.opened())
         left.complete()
     if left.is_complete:
@@ -69,7 +69,7 @@ def take_back_abandoned(facts: Facts, wait_s: float) -> str | None:
         left.release()
 
 
-def _runs_whole(left: Attempt) -> bool:
+def _runs_complete(left: Attempt) -> bool:
     """Whether its tree was let go, lives, and is known to runc: then the create has come about, whoever was killed in
     the last milliseconds of it. CRIU has to be gone; it ends as soon as it has let go of the tree."""
     opened = left.opened()

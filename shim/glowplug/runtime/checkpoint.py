@@ -57,12 +57,17 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
         runc.resume(container)
     try:
         members = process.tree(init)
-        if not (held := suspension.find(members)):
+        if not (cuda_pids := suspension.find(members)):
             return RUNC
-        _refuse([*sharing.by_ipc(held), *undumpable.beside(set(members) - set(held), suspension.without)])
+        _refuse(
+            [
+                *sharing.by_ipc(cuda_pids),
+                *undumpable.beside(set(members) - set(cuda_pids), suspension.without),
+            ]
+        )
         suspension.suspend(LOCK_S, CHECKPOINT_S)
         try:
-            _refuse(undumpable.after(held))
+            _refuse(undumpable.after(cuda_pids))
             if paused:
                 runc.pause(container)
             status = child.run([runc.program, *args], DUMP_S, STDIO)

@@ -87,7 +87,7 @@ def _match(
     }
     for slug, sentence in against:
         never = Outcome(f"cold:{slug}", sentence)
-        if eligible.may_be_warm(facts, against):
+        if eligible.may_use_compile_cache(facts, against):
             never.compile_cache = _warmed(command.bundle, facts, question)
         return never
     for option in NOT_AT_A_RESTORE:

@@ -49,11 +49,11 @@ class Answer:
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def before_capture(asked: Canary, running: Running, timeout_s: float) -> dict[str, Any]:
+def before_capture(question: Canary, running: Running, timeout_s: float) -> dict[str, Any]:
     """The answer as JSON values, for the checkpoint. Raises HookError where there is none to rely on."""
     until = time.monotonic() + timeout_s
-    first, second = ask(asked, running, until), ask(asked, running, until)
-    why = difference(first, second, asked.tolerance)
+    first, second = ask(question, running, until), ask(question, running, until)
+    why = difference(first, second, question.tolerance)
     if why:
         raise HookError(
             f"the canary's answer is another each time ({why}): ask with temperature 0, or a larger bound"
@@ -61,7 +61,7 @@ def before_capture(asked: Canary, running: Running, timeout_s: float) -> dict[st
     return {"exact": first.exact, "numbers": list(first.numbers)}
 
 
-def after_restore(asked: Canary, running: Running, checkpoint: str, timeout_s: float) -> None:
+def after_restore(question: Canary, running: Running, checkpoint: str, timeout_s: float) -> None:
     """Raises CanaryError where a copy answers otherwise than its original did, HookError where it does not answer.
 
     checkpoint: its directory. One without an answer, made by hand with `glowplug capture`, has nothing to compare.
@@ -74,18 +74,20 @@ def after_restore(asked: Canary, running: Running, checkpoint: str, timeout_s: f
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HookError(f"the canary's answer in the checkpoint can't be read: {error}") from error
-    got = ask(asked, running, time.monotonic() + timeout_s)
-    why = difference(expected, got, asked.tolerance)
+    got = ask(question, running, time.monotonic() + timeout_s)
+    why = difference(expected, got, question.tolerance)
     if why:
         raise CanaryError(f"canary: expected the answer {expected.digest}, got {got.digest}: {why}")
 
 
-def ask(asked: Canary, running: Running, until: float) -> Answer:
+def ask(question: Canary, running: Running, until: float) -> Answer:
     """Raises HookError, with nothing of what the server said."""
-    what = f"canary POST {asked.path} on port {asked.port}"
+    what = f"canary POST {question.path} on port {question.port}"
     try:
-        with closing(hooks.connected(asked.port, running, until)) as connection:
-            status, said = http.exchange(connection, "POST", asked.path, asked.body, until, LONGEST_ANSWER)
+        with closing(hooks.connected(question.port, running, until)) as connection:
+            status, said = http.exchange(
+                connection, "POST", question.path, question.body, until, LONGEST_ANSWER
+            )
     except (OSError, ValueError) as error:
         raise HookError(f"{what}: no answer: {error}") from error
     if not 200 <= status < 300:

@@ -59,7 +59,7 @@ def _facts(root: str, record: ContainerRecord) -> BundleFacts:
         return bundle.read(dict(record.spec))
 
 
-def asked(candidate: Candidate, config: Config) -> Policy:
+def policy_of(candidate: Candidate, config: Config) -> Policy:
     """What its pod wants. Raises CaptureRefused for annotations that can't be understood."""
     try:
         return policy.of(candidate.facts, policy.when(config.capture), presets.known(config.presets))

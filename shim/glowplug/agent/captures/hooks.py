@@ -125,11 +125,11 @@ def connected(port: int, running: Running, until: float) -> socket.socket:
 
 
 def _exec(hook: Hook, running: Running, cri: Cri, timeout_s: float) -> None:
-    whole_s = max(1, round(timeout_s))
+    total_s = max(1, round(timeout_s))
     try:
-        status = cri.exec_sync(running.id, hook.command, whole_s, EXEC_GRACE_S).exit_code
+        status = cri.exec_sync(running.id, hook.command, total_s, EXEC_GRACE_S).exit_code
     except ContainerdError as error:
-        raise HookError(f"exec: {_why(error, whole_s)}") from error
+        raise HookError(f"exec: {_why(error, total_s)}") from error
     if status:
         raise HookError(f"exec: the command ended with status {status}; 0 is success")
 

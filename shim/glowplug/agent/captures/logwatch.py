@@ -95,9 +95,9 @@ class LogWatch:
         return self._file.read(READ_LIMIT)
 
     def _lines(self, data: bytes) -> list[str]:
-        *whole, self._cut = (self._cut + data).split(b"\n")
+        *lines, self._cut = (self._cut + data).split(b"\n")
         self._cut = self._cut[-LINE_LIMIT:]
-        texts = (self._text(line) for line in whole)
+        texts = (self._text(line) for line in lines)
         return [text.decode(errors="replace") for text in texts if text is not None]
 
     def _text(self, line: bytes) -> bytes | None:

@@ -83,12 +83,12 @@ def give_cuda_back(pid: int) -> None:
     """To the processes below this one (host pid), where the capture has left them without. What can't be is logged."""
     from glowplug.cuda import process_group, processes
 
-    held = processes.mapping_libcuda(process.tree(pid))
-    if not held:
+    cuda_pids = processes.mapping_libcuda(process.tree(pid))
+    if not cuda_pids:
         return
     try:
         with process_group.ProcessGroup(*ENGINE) as group:
-            group.attach(held)
+            group.attach(cuda_pids)
             group.recover(CUDA_BACK_S)
     except CudaError as error:
         log.error("CUDA of a container whose capture was killed: %s", error)

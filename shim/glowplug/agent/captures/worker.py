@@ -26,11 +26,11 @@ from glowplug.capture.request import Result
 from glowplug.checkpoint import manifest as manifests
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
-from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoRoom, NotRestorable, UsageError
+from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoSpace, NotRestorable, UsageError
 from glowplug.host import ending, process
 from glowplug.outcomes import capture_outcome
 
-PAUSES = "room"
+PAUSES = "space"
 """The first step of a capture that others of the node have to wait for: the hooks before and after do not count."""
 
 AWAKE = "rewrite"
@@ -228,7 +228,7 @@ def _after(task: Task, containerd: Containerd, cri: Cri, errors: list[str], *, i
 
 
 def _not_captured(task: Task, error: GlowplugError, errors: list[str]) -> dict[str, object]:
-    is_passing = isinstance(error, NoRoom) or (
+    is_passing = isinstance(error, NoSpace) or (
         isinstance(error, CaptureRefused) and error.slug in capture_outcome.PASSING
     )
     if is_passing and not errors:

@@ -8,14 +8,14 @@ EVERY_NAMESPACE = "*"
 """Stands for the namespace of a checkpoint that its owner shares with all."""
 
 
-class Warm:
+class CachedWorkloads:
     """Reads each manifest once: a published checkpoint never changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[str, str] | None] = {}
 
-    def held(self) -> list[tuple[str, str]]:
+    def images(self) -> list[tuple[str, str]]:
         """(namespace, image) of each checkpoint that is not quarantined, the latest used first. Raises CacheError."""
         try:
             rows = sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True)

@@ -23,10 +23,10 @@ def of(cri: Cri, namespace: str, pod: str) -> dict[str, str]:
         found = cri.list_pod_sandbox({POD_NAMESPACE_LABEL: namespace, POD_NAME_LABEL: pod})
     except ContainerdError:
         return {}
-    return given(max(found, key=lambda one: one.created_at).labels) if found else {}
+    return owner_labels(max(found, key=lambda one: one.created_at).labels) if found else {}
 
 
-def given(labels: Mapping[str, str]) -> dict[str, str]:
+def owner_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """app.kubernetes.io/… is the owner's, unlike apps.kubernetes.io/… or io.kubernetes.… ones."""
     return {
         name: value

@@ -24,7 +24,7 @@ def is_ready(parts: Parts, row: Row, case: Case) -> bool:
         )
         if started is not None and began - started < SEEN_AT_ONCE_S:
             case.last_no = began
-    case.asked = True
+    case.is_probed = True
     answer = case.ask(min(case.until, began + ASKED_WITHIN_S))
     now = time.monotonic()
     row.slow = now - began > SLOW_S
@@ -33,7 +33,7 @@ def is_ready(parts: Parts, row: Row, case: Case) -> bool:
     return answer
 
 
-def asked_again_s(parts: Parts, case: Case) -> float:
+def next_probe_s(parts: Parts, case: Case) -> float:
     """In so many seconds: the longer it takes, the later."""
     wanted = case.policy.ready
     soonest = SOONEST_EXEC_S if wanted is not None and wanted.kind == "exec" else SOONEST_S

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from glowplug.agent.captures import existing, turn
 from glowplug.agent.captures.running import has_ended
 from glowplug.agent.loop import keeping
-from glowplug.agent.loop.asking import asked_again_s, is_ready
+from glowplug.agent.loop.asking import is_ready, next_probe_s
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import FINISHED, Case, Next, Row, State
 from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
@@ -25,30 +25,30 @@ def ask(parts: Parts, row: Row) -> Next:
     case = row.case
     assert case is not None
     try:
-        return _asked(parts, row, case)
+        return _probe(parts, row, case)
     except ContainerdError:
         if time.monotonic() < case.until:
             raise
-        return _given_up(parts, case, GlowplugError("containerd could not be asked until its time was over"))
+        return _abandon(parts, case, GlowplugError("containerd could not be asked until its time was over"))
     except (GlowplugError, OSError) as error:
-        return _given_up(parts, case, error)
+        return _abandon(parts, case, error)
 
 
-def _asked(parts: Parts, row: Row, case: Case) -> Next:
+def _probe(parts: Parts, row: Row, case: Case) -> Next:
     if has_ended(case.running):
         return FINISHED
-    if _is_held(parts, case):
+    if _has_checkpoint(parts, case):
         return keeping.rest(parts, case)
     began = time.monotonic()
     if began >= case.until:
         limit_s = parts.config.readiness_timeout_s
         raise CaptureRefused("not-ready", f"it was not ready within {limit_s:g} s (readiness_timeout_s)")
-    first = not case.asked
+    first = not case.is_probed
     if is_ready(parts, row, case):
         if first:
             _require_young(parts, case)
         return Next(State.READY, 0.0)
-    return Next(State.WAITING, asked_again_s(parts, case))
+    return Next(State.WAITING, next_probe_s(parts, case))
 
 
 def _require_young(parts: Parts, case: Case) -> None:
@@ -70,7 +70,7 @@ def capture(parts: Parts, row: Row) -> Next:
     try:
         if has_ended(case.running):
             return FINISHED
-        if _is_held(parts, case):
+        if _has_checkpoint(parts, case):
             return keeping.rest(parts, case)
         parts.learned.require_capture(case.judgement.workload)
         cold_s = turn.cold_start_s(case.policy.ready, case.candidate.started, case.last_no, time.monotonic())
@@ -78,7 +78,7 @@ def capture(parts: Parts, row: Row) -> Next:
     except ContainerdError:
         raise
     except (GlowplugError, OSError) as error:
-        return _given_up(parts, case, error)
+        return _abandon(parts, case, error)
     answer = parts.children.capture(task)
     if answer is None:
         return FINISHED  # the agent ends; the next one finds the container again
@@ -115,7 +115,7 @@ def _why(answer: Mapping[str, object]) -> GlowplugError:
     return CaptureRefused(str(answer["slug"]), detail) if answer["slug"] else GlowplugError(detail)
 
 
-def _is_held(parts: Parts, case: Case) -> bool:
+def _has_checkpoint(parts: Parts, case: Case) -> bool:
     """Whether there is a checkpoint for it, which is put on record. Raises CaptureRefused where there can be none."""
     assert case.judgement is not None
     why = existing.why(parts.store, parts.resolver.verdicts, case.candidate, case.judgement)
@@ -126,7 +126,7 @@ def _is_held(parts: Parts, case: Case) -> bool:
     return True
 
 
-def _given_up(parts: Parts, case: Case, error: Exception) -> Next:
+def _abandon(parts: Parts, case: Case, error: Exception) -> Next:
     known = error if isinstance(error, GlowplugError) else GlowplugError(str(error))
     parts.refused(case.candidate, known)
     parts.end_if_wanted(case.candidate, case.policy.when, captured=False)

@@ -8,7 +8,7 @@ import time
 
 from glowplug import presets
 from glowplug.agent.captures.running import has_ended
-from glowplug.agent.loop.asking import asked_again_s, is_ready
+from glowplug.agent.loop.asking import is_ready, next_probe_s
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import FINISHED, Case, Next, Row, State
 from glowplug.capture import judged, since_start, weights
@@ -22,7 +22,7 @@ UNREAD_S = 1.0
 
 def rest(parts: Parts, case: Case) -> Next:
     """What is left to be done for a container that is not captured (any more)."""
-    asks = case.policy.ready is not None and parts.resolver.compile_caches.asked(case.candidate.facts)
+    asks = case.policy.ready is not None and parts.resolver.compile_caches.is_requested(case.candidate.facts)
     return Next(State.KEEPING, 0.0) if asks else FINISHED
 
 
@@ -34,7 +34,7 @@ def keep(parts: Parts, row: Row) -> Next:
         return FINISHED
     try:
         if not is_ready(parts, row, case):
-            return Next(State.KEEPING, asked_again_s(parts, case))
+            return Next(State.KEEPING, next_probe_s(parts, case))
     except ContainerdError:
         raise
     except (GlowplugError, OSError):
@@ -53,7 +53,7 @@ def _key(parts: Parts, case: Case) -> str:
     Raises weights.Unread, ContainerdError, HostError.
     """
     candidate, config = case.candidate, parts.config
-    if not eligible.may_be_warm(candidate.facts, eligible.ineligible(candidate.facts)):
+    if not eligible.may_use_compile_cache(candidate.facts, eligible.ineligible(candidate.facts)):
         return ""
     try:
         found = since_start.judgement(

@@ -81,7 +81,7 @@ def _case(parts: Parts, row: Row, candidate: Candidate, running: Running) -> Nex
     config = parts.config
     slim = replace(candidate, record=_slim(candidate.record))
     try:
-        policy = candidates.asked(candidate, config)
+        policy = candidates.policy_of(candidate, config)
     except CaptureRefused as refused:
         if not judged.is_decided(candidate.id):
             parts.refused(slim, refused)

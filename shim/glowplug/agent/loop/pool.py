@@ -64,8 +64,8 @@ class Pool:
         runnable = sum(1 for work in self._queue if self._may_run(work))
         now = time.monotonic()
         overdue = sum(1 for began in self._began.values() if now - began > OVERDUE_S)
-        room = min(self._at_once + overdue, self._most) - self._threads
-        for _ in range(min(room, runnable - self._idle)):
+        free = min(self._at_once + overdue, self._most) - self._threads
+        for _ in range(min(free, runnable - self._idle)):
             self._threads += 1
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
 

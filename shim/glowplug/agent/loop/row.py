@@ -56,7 +56,7 @@ class Case:
     judgement: Judgement | None
     until: float
     ask: Ask | None = None
-    asked: bool = False
+    is_probed: bool = False
     last_no: float | None = None
     tries: int = 0
 

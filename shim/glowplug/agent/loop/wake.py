@@ -61,18 +61,18 @@ def wake(parts: Parts, row: Row) -> Next:
 
 def _woken(parts: Parts, case: Case) -> tuple[str, dict[str, float]]:
     """DONE or NONE, and the seconds of each request. Raises HookError."""
-    hook, asked = case.policy.after_restore, case.policy.canary
+    hook, question = case.policy.after_restore, case.policy.canary
     seconds: dict[str, float] = {}
     if hook is not None:
         seconds = hooks.run(hook, case.running, parts.containerd, parts.cri, case.policy.hook_timeout_s)
-    if asked is not None:
+    if question is not None:
         found = marker.read(case.candidate.runc_root, case.candidate.id)
         if found is not None:
             directory = layout.checkpoint(parts.config.cache, found.checkpoint)
             began = time.monotonic()
-            canary.after_restore(asked, case.running, directory, case.policy.hook_timeout_s)
+            canary.after_restore(question, case.running, directory, case.policy.hook_timeout_s)
             seconds["canary"] = round(time.monotonic() - began, 4)
-    return NONE if hook is None and asked is None else DONE, seconds
+    return NONE if hook is None and question is None else DONE, seconds
 
 
 def _quarantine(parts: Parts, case: Case, error: CanaryError) -> None:

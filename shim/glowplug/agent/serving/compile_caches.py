@@ -27,10 +27,10 @@ class CompileCaches:
         self._host = host
         self._active = active
 
-    def asked(self, facts: BundleFacts) -> bool:
+    def is_requested(self, facts: BundleFacts) -> bool:
         """Whether the pod asks for it, and the node does it."""
         try:
-            return self._active and compile_cache.asked(facts) is not None
+            return self._active and compile_cache.requested(facts) is not None
         except ValueError:
             return False  # policy.of says what is wrong with it
 

@@ -50,11 +50,11 @@ class Prefetcher(threading.Thread):
             self.heart.beat()
             with self._called:
                 self._called.wait_for(lambda: self._wanted or self._stopping, AGAIN_AFTER_S)
-                asked, self._wanted = list(dict.fromkeys(self._wanted)), []
+                wanted, self._wanted = list(dict.fromkeys(self._wanted)), []
             try:
-                for checkpoint in asked:
+                for checkpoint in wanted:
                     self._read(checkpoint, self._may_read)
-                for checkpoint in [] if asked else self.pinned():
+                for checkpoint in [] if wanted else self.pinned():
                     self._read_pinned(checkpoint)
             except (GlowplugError, OSError) as error:
                 log.warning("%s", error)
@@ -68,11 +68,11 @@ class Prefetcher(threading.Thread):
 
     def pinned(self) -> list[str]:
         """Those that are to be kept in memory: the last used ones that fit."""
-        room = (memory.available() or 0) // 2
+        budget = (memory.available() or 0) // 2
         kept = []
         for row in sorted(self._store.rows(), key=lambda row: row.last_used, reverse=True):
-            if row.pinned and not row.quarantine and row.bytes <= room:
-                room -= row.bytes
+            if row.pinned and not row.quarantine and row.bytes <= budget:
+                budget -= row.bytes
                 kept.append(row.id)
         return kept
 

@@ -58,7 +58,9 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
     if facts.container_type == "container":
         against = eligible.ineligible(facts)
         if against:
-            if eligible.may_be_warm(facts, against) and "compile_cache" in judge(record, spec, facts):
+            if eligible.may_use_compile_cache(facts, against) and "compile_cache" in judge(
+                record, spec, facts
+            ):
                 return
             slug, detail = against[0]
         else:

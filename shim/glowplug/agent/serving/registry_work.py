@@ -59,7 +59,7 @@ class RegistryWork:
         self._lock = threading.Lock()
         self._pulling: set[Key] = set()
         self._looked: dict[Key, float] = {}
-        self._asked: dict[str, float] = {}
+        self._waiting_since: dict[str, float] = {}
         self._pushing: set[str] = set()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._stopping = threading.Event()
@@ -128,9 +128,9 @@ class RegistryWork:
             allowed_s = duration(facts.annotations[WAIT])
         except (KeyError, UsageError, ValueError):
             return False
-        since = self._asked.setdefault(container, time.monotonic())
-        if len(self._asked) > 1000:
-            del self._asked[next(iter(self._asked))]
+        since = self._waiting_since.setdefault(container, time.monotonic())
+        if len(self._waiting_since) > 1000:
+            del self._waiting_since[next(iter(self._waiting_since))]
         return time.monotonic() - since < min(allowed_s, LONGEST_WAIT_S)
 
     def _look_later(self, key: Key, row: HostRequirements) -> None:

@@ -67,7 +67,7 @@ class Resolver:
         self._salt = fleet.salt(config.registry, store)
         self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
         store.index.all()  # read now what else the first question would wait for
-        READERS.warm()
+        READERS.start()
 
     def answer(self, question: Mapping[str, object]) -> Answer:
         """`{"op": "resolve", "container": ID, "bundle": DIRECTORY}` → `{"verdict": "match", …}` or a miss."""
@@ -106,7 +106,7 @@ class Resolver:
         `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
         """
         answer = self._judge(record, config, spec)
-        if answer["verdict"] == "wait" or not self.compile_caches.asked(spec):
+        if answer["verdict"] == "wait" or not self.compile_caches.is_requested(spec):
             return answer
         pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer
@@ -140,23 +140,23 @@ class Resolver:
             device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(spec) or ())
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
-        if not chosen.verdict.exact and self._is_renewed(record, spec, found):
+        if not chosen.verdict.exact and self._is_recaptured(record, spec, found):
             return _miss(
                 "limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits"
             )
         return {**self._plan(spec, chosen, why), "device_map": device_map}
 
-    def _is_renewed(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
+    def _is_recaptured(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
         """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
         try:
-            asked = policy.of(spec, policy.when(self._config.capture), presets.known(self._config.presets))
+            wanted = policy.of(spec, policy.when(self._config.capture), presets.known(self._config.presets))
             self._learned.require_capture(found.workload)
         except (policy.BadAnnotation, CaptureRefused):
             return False
-        if not found.chosen or asked.when == "never" or asked.ready is None or self._config.mode != "on":
+        if not found.chosen or wanted.when == "never" or wanted.ready is None or self._config.mode != "on":
             return False
-        given = resources.of(spec, None)
-        limits = tuple(getattr(given, name) for name in requirements.LIMITS)
+        limited = resources.of(spec, None)
+        limits = tuple(getattr(limited, name) for name in requirements.LIMITS)
         return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
 
     def _no_checkpoint(self, spec: bundle.BundleFacts, found: Judgement) -> Answer:

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.errors import HostError
 from glowplug.host import descriptors
 from glowplug.podnet import interfaces
@@ -35,7 +35,7 @@ def foreign(tree: Tree) -> Iterator[Refusal]:
         if address is not None and str(address) not in usual and not _is_everywhere(address):
             yield Refusal(
                 "own-address",
-                f"{named(one.pid)} has a socket (descriptor {one.number}) that is bound to {address}, which is not "
+                f"{shown(one.pid)} has a socket (descriptor {one.number}) that is bound to {address}, which is not "
                 "the address that every pod is given at an interface: bind it to the wildcard address",
             )
 

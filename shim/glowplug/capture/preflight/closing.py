@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host import descriptors
 
 _ESTABLISHED = "01"
@@ -39,7 +39,7 @@ def connections(tree: Tree) -> Iterator[Refusal]:
             client = own[other.inode]
             yield Refusal(
                 "unaccepted-connection",
-                f"{named(client.pid)} has a connection inside the pod (descriptor {client.number}) that its listener "
+                f"{shown(client.pid)} has a connection inside the pod (descriptor {client.number}) that its listener "
                 "has not accepted yet: try again when it has",
             )
         if row.state not in _CLOSING or not row.unsent or other is None:
@@ -48,7 +48,7 @@ def connections(tree: Tree) -> Iterator[Refusal]:
         if holder is not None and (row.inode in own or not row.inode):
             yield Refusal(
                 "closing-connection",
-                f"{named(holder.pid)} has a connection inside the pod (descriptor {holder.number}) that was closed "
+                f"{shown(holder.pid)} has a connection inside the pod (descriptor {holder.number}) that was closed "
                 f"with {row.unsent} bytes still to be read: try again when they are",
             )
 
@@ -58,15 +58,15 @@ def urgent(tree: Tree) -> Iterator[Refusal]:
     for one in tree.sockets:
         try:
             with descriptors.borrowed(one.pid, one.number) as fd:
-                asked = select.poll()
-                asked.register(fd, select.POLLPRI)
-                waits = any(event & select.POLLPRI for _, event in asked.poll(0)) and _is_inet(fd)
+                poller = select.poll()
+                poller.register(fd, select.POLLPRI)
+                waits = any(event & select.POLLPRI for _, event in poller.poll(0)) and _is_inet(fd)
         except OSError:
             continue
         if waits:
             yield Refusal(
                 "urgent-data",
-                f"{named(one.pid)} has not read urgent data of its connection (descriptor {one.number}): try again "
+                f"{shown(one.pid)} has not read urgent data of its connection (descriptor {one.number}): try again "
                 "when it has",
             )
 

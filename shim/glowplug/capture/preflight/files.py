@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.criu.config import GHOST_LIMIT
 
 _BLOCK = 512  # st_blocks (stat(3type))
@@ -45,7 +45,7 @@ def large_removed(tree: Tree) -> Iterator[Refusal]:
             seen.add((status.st_dev, status.st_ino))
             yield Refusal(
                 "large-removed-file",
-                f"{named(one.pid)} holds the removed file {one.target.removesuffix(' (deleted)')} of "
+                f"{shown(one.pid)} holds the removed file {one.target.removesuffix(' (deleted)')} of "
                 f"{size >> 20} MiB; at most {GHOST_LIMIT >> 20} MiB of such a file can be taken along: close it first, "
                 "or don't remove it",
             )
@@ -59,7 +59,7 @@ def kernel_objects(tree: Tree) -> Iterator[Refusal]:
         if what:
             yield Refusal(
                 "kernel-object",
-                f"{named(one.pid)} holds (descriptor {one.number}) {what}, which can't be dumped: close it first",
+                f"{shown(one.pid)} holds (descriptor {one.number}) {what}, which can't be dumped: close it first",
             )
 
 
@@ -76,7 +76,7 @@ def packet_pipes(tree: Tree) -> Iterator[Refusal]:
         if flags & os.O_DIRECT:
             yield Refusal(
                 "packet-pipe",
-                f"{named(one.pid)} has a pipe of packets (descriptor {one.number}, O_DIRECT), which can't be dumped: "
+                f"{shown(one.pid)} has a pipe of packets (descriptor {one.number}, O_DIRECT), which can't be dumped: "
                 "close it first",
             )
 

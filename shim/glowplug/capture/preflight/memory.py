@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 
 # Flags of smaps (proc_pid_smaps(5)).
 _SEALED = "sl"
@@ -34,25 +34,25 @@ def _judged(pid: int, mapping: _Mapping) -> Refusal | None:
     if _SEALED in mapping.flags and "[" not in mapping.where:
         return Refusal(
             "sealed-memory",
-            f"{named(pid)} has sealed memory (mseal) at {mapping.where}, which would come back without its seal: "
+            f"{shown(pid)} has sealed memory (mseal) at {mapping.where}, which would come back without its seal: "
             "have it do without",
         )
     if mapping.key:
         return Refusal(
             "protection-keys",
-            f"{named(pid)} has memory under a protection key (pkey_mprotect) at {mapping.where}, which would come "
+            f"{shown(pid)} has memory under a protection key (pkey_mprotect) at {mapping.where}, which would come "
             "back without it: have it do without",
         )
     if not mapping.flags.isdisjoint(_USERFAULTFD):
         return Refusal(
             "userfaultfd",
-            f"{named(pid)} has its page faults at {mapping.where} handled by a userfaultfd, which can't be dumped: "
+            f"{shown(pid)} has its page faults at {mapping.where} handled by a userfaultfd, which can't be dumped: "
             "have it do without",
         )
     if "/secretmem" in mapping.where:
         return Refusal(
             "secret-memory",
-            f"{named(pid)} has memory that only itself may read (memfd_secret) at {mapping.where}: have it do "
+            f"{shown(pid)} has memory that only itself may read (memfd_secret) at {mapping.where}: have it do "
             "without",
         )
     return None
@@ -68,7 +68,7 @@ def programs(tree: Tree) -> Iterator[Refusal]:
         if program.startswith("/memfd:"):
             yield Refusal(
                 "memfd-program",
-                f"{named(pid)} runs a program from memory ({program.removesuffix(' (deleted)')}), which no "
+                f"{shown(pid)} runs a program from memory ({program.removesuffix(' (deleted)')}), which no "
                 "restore finds again: run it from a file",
             )
 

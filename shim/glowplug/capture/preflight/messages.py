@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host import descriptors, proc
 
 _MOUNTED = "dev/mqueue"
@@ -27,13 +27,13 @@ def queues(tree: Tree) -> Iterator[Refusal]:
         if one.target.startswith("/") and _device(one) == device:
             yield Refusal(
                 "message-queue",
-                f"{named(one.pid)} holds the POSIX message queue {os.path.basename(one.target)} (descriptor "
+                f"{shown(one.pid)} holds the POSIX message queue {os.path.basename(one.target)} (descriptor "
                 f"{one.number}), which can't be dumped: close and unlink it first",
             )
     if names:
         yield Refusal(
             "message-queue",
-            f"the pod has the POSIX message queue {names[0]}, which can't be dumped, where {named(tree.pids[0])} has "
+            f"the pod has the POSIX message queue {names[0]}, which can't be dumped, where {shown(tree.pids[0])} has "
             "/dev/mqueue mounted: unlink it first",
         )
 
@@ -52,7 +52,7 @@ def unread(tree: Tree) -> Iterator[Refusal]:
         if is_unread:
             yield Refusal(
                 "netlink-data",
-                f"{named(one.pid)} has not read a message of its netlink socket (descriptor {one.number}): "
+                f"{shown(one.pid)} has not read a message of its netlink socket (descriptor {one.number}): "
                 "try again when it has",
             )
 
@@ -69,7 +69,7 @@ def keys(tree: Tree) -> Iterator[Refusal]:
         if match[1] in places:
             yield Refusal(
                 "session-keys",
-                f"{named(tree.pids[0])} has {match[2]} keys in its session keyring, which nobody can copy: "
+                f"{shown(tree.pids[0])} has {match[2]} keys in its session keyring, which nobody can copy: "
                 "a restored container would have none",
             )
 

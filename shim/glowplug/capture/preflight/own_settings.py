@@ -10,7 +10,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host import proc, process, thread_probe
 
 PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
@@ -32,29 +32,29 @@ def reported(tree: Tree) -> Iterator[Refusal]:
         )
         return
     try:
-        found = tree.asked.found
+        found = tree.probed.found
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Refusal(
             "settings-unknown",
-            f"what {named(tree.pids[0])} and its children set by Landlock and prctl(2) can't be read: {error}: "
+            f"what {shown(tree.pids[0])} and its children set by Landlock and prctl(2) can't be read: {error}: "
             "try again",
         )
         return
     for pid in _processes(one.thread for one in found if one.is_restricted):
         yield Refusal(
             "landlock",
-            f"{named(pid)} gave up rights by Landlock, and would have them again after a restore: have it do "
+            f"{shown(pid)} gave up rights by Landlock, and would have them again after a restore: have it do "
             "without, or don't capture this workload (glowplug.dev/capture: never)",
         )
     for pid in _processes(one.thread for one in found if one.dispatches_calls):
         yield Refusal(
             "syscall-dispatch",
-            f"{named(pid)} has its system calls turned into signals (PR_SET_SYSCALL_USER_DISPATCH), which can't be "
+            f"{shown(pid)} has its system calls turned into signals (PR_SET_SYSCALL_USER_DISPATCH), which can't be "
             "dumped: have it do without",
         )
     for pid in _processes(one.thread for one in found if one.is_unknown):
         tree.notes.append(
-            f"what {named(pid)} set by Landlock and prctl(2): its seccomp filter forbids it to say so"
+            f"what {shown(pid)} set by Landlock and prctl(2): its seccomp filter forbids it to say so"
         )
 
 
@@ -75,20 +75,20 @@ def _judged(pid: int, thread: int) -> Refusal | None:
     if process.flags(thread) & IO_FLUSHER == IO_FLUSHER:
         return Refusal(
             "io-flusher",
-            f"{named(pid)} is said to take part in disk I/O (PR_SET_IO_FLUSHER), which a restore can't set again: "
+            f"{shown(pid)} is said to take part in disk I/O (PR_SET_IO_FLUSHER), which a restore can't set again: "
             "have it do without",
         )
     mask = proc.status(thread).get("untag_mask", "")
     if mask and int(mask, 16) != _ALL_BITS:
         return Refusal(
             "tagged-addresses",
-            f"{named(pid)} has bits of its own in addresses (ARCH_ENABLE_TAGGED_ADDR), which a restore can't set "
+            f"{shown(pid)} has bits of its own in addresses (ARCH_ENABLE_TAGGED_ADDR), which a restore can't set "
             "again: have it do without",
         )
     if _core_cookie(thread):
         return Refusal(
             "core-scheduling",
-            f"{named(pid)} shares a processor's core with its own kind alone (PR_SCHED_CORE), which a restore "
+            f"{shown(pid)} shares a processor's core with its own kind alone (PR_SCHED_CORE), which a restore "
             "can't set again: have it do without",
         )
     return None

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host import proc, process
 
 # A thread that reads a disk is in the same state, for a moment.
@@ -31,7 +31,7 @@ def traced(tree: Tree) -> Iterator[Refusal]:
             if tracer:
                 yield Refusal(
                     "traced",
-                    f"{named(pid)} is being traced by {named(tracer)}: end the debugger or tracer first",
+                    f"{shown(pid)} is being traced by {shown(tracer)}: end the debugger or tracer first",
                 )
                 break
 
@@ -47,13 +47,13 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
         if _call(thread) in _VFORKS.get(os.uname().machine, ()):
             yield Refusal(
                 "in-vfork",
-                f"{named(pid)} waits in vfork(2) for its child, which neither executes a program nor ends: "
+                f"{shown(pid)} waits in vfork(2) for its child, which neither executes a program nor ends: "
                 "try again when it has",
             )
         else:
             yield Refusal(
                 "stuck",
-                f"{named(pid)} waits in the kernel (state D) and can't be stopped: a slow disk or network file "
+                f"{shown(pid)} waits in the kernel (state D) and can't be stopped: a slow disk or network file "
                 "system? Try again when it goes on",
             )
 
@@ -64,7 +64,7 @@ def leaderless(tree: Tree) -> Iterator[Refusal]:
         if process.is_zombie(pid) and any(not process.is_zombie(thread) for thread in proc.tasks(pid)):
             yield Refusal(
                 "first-thread-ended",
-                f"{named(pid)} goes on although its first thread has ended, which can't be dumped: have that thread "
+                f"{shown(pid)} goes on although its first thread has ended, which can't be dumped: have that thread "
                 "wait for the others",
             )
 
@@ -77,7 +77,7 @@ def apart(tree: Tree) -> Iterator[Refusal]:
         if own:
             yield Refusal(
                 "thread-apart",
-                f"{named(pid)} has a thread with {own} of its own (unshare(2)), which would come back with those of "
+                f"{shown(pid)} has a thread with {own} of its own (unshare(2)), which would come back with those of "
                 "the process: have it do without",
             )
 

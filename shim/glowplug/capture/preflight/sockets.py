@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host import descriptors
 
 SO_PROTOCOL, SO_DOMAIN = 38, 39  # the same on all architectures but alpha, parisc, sparc
@@ -42,7 +42,7 @@ def unsupported(tree: Tree) -> Iterator[Refusal]:
 
 
 def _judged(one: descriptors.Descriptor, domain: int, protocol: int, kind: int, fd: int) -> Refusal | None:
-    holder = f"{named(one.pid)} holds (descriptor {one.number})"
+    holder = f"{shown(one.pid)} holds (descriptor {one.number})"
     if domain not in _DOMAINS:
         return Refusal(
             "socket-kind", f"{holder} a socket of {_NAMES.get(domain, f'family {domain}')}: close it first"

@@ -33,7 +33,7 @@ class Tree:
         return descriptors.of(self.pids)
 
     @cached_property
-    def asked(self) -> Asked:
+    def probed(self) -> Asked:
         """What its threads say of themselves, where there is something to say; none on a machine that can't be asked.
 
         Raises OSError, subprocess.TimeoutExpired.
@@ -46,7 +46,7 @@ class Tree:
     @property
     def own_settings(self) -> dict[int, dict[str, int]]:
         """Thread → its settings that have to be set again (host/own_settings.py)."""
-        return {one.thread: one.settings for one in self.asked.found if one.settings}
+        return {one.thread: one.settings for one in self.probed.found if one.settings}
 
     @cached_property
     def sockets(self) -> list[Descriptor]:
@@ -58,6 +58,6 @@ class Tree:
         return list(found.values())
 
 
-def named(pid: int) -> str:
+def shown(pid: int) -> str:
     """`process 4711 (nginx)`, with the node's pid."""
     return f"process {pid} ({proc.name(pid)})"

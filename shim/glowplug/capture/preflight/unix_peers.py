@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.errors import HostError
 from glowplug.host import descriptors
 from glowplug.podnet import inside
@@ -61,7 +61,7 @@ def outside(tree: Tree) -> Iterator[Refusal]:
             continue
         yield Refusal(
             "unix-peer",
-            f"{named(holder.pid)} is connected by a Unix socket (descriptor {holder.number}"
+            f"{shown(holder.pid)} is connected by a Unix socket (descriptor {holder.number}"
             f"{f', {name}' if name else ''}) to {other}: close the connection before a capture",
         )
 
@@ -69,17 +69,17 @@ def outside(tree: Tree) -> Iterator[Refusal]:
 def _holder(inode: int) -> str:
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     found = next((one.pid for one in descriptors.of(pids) if one.inode == inode), None)
-    return named(found) if found is not None else "a process that is not to be found"
+    return shown(found) if found is not None else "a process that is not to be found"
 
 
 def _ends(namespace: str) -> dict[int, _End]:
     """All Unix sockets of a network namespace by inode. Raises OSError."""
     found: dict[int, _End] = {}
-    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as asked:
+    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
         request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW, 0, 0)
-        asked.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
+        netlink.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
         while True:
-            data = asked.recv(_BUFFER)
+            data = netlink.recv(_BUFFER)
             at = 0
             while at < len(data):
                 length, kind, *_ = _HEADER.unpack_from(data, at)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from glowplug.capture import unix_names
-from glowplug.capture.preflight.tree import Refusal, Tree, named
+from glowplug.capture.preflight.tree import Refusal, Tree, shown
 
 
 def nameless(tree: Tree) -> Iterator[Refusal]:
@@ -12,12 +12,12 @@ def nameless(tree: Tree) -> Iterator[Refusal]:
     for pid, name in found.relative:
         yield Refusal(
             "unix-name",
-            f"{named(pid)} has a Unix socket that was bound as {name}, a relative name, and is called otherwise now: "
+            f"{shown(pid)} has a Unix socket that was bound as {name}, a relative name, and is called otherwise now: "
             "bind it to an absolute name",
         )
     for pid, name in found.lost:
         yield Refusal(
             "unix-name",
-            f"{named(pid)} has a Unix socket that was bound as {name}; that name was removed, and the other one that "
+            f"{shown(pid)} has a Unix socket that was bound as {name}; that name was removed, and the other one that "
             "the file has was not found: bind it under its final name",
         )

@@ -68,7 +68,7 @@ CHECKS = (
     Check("agent: privileges", agent.privileges, must=False),
     Check("run directory", permissions.run_dir),
     Check("cache", permissions.cache),
-    Check("cache: room", disk.room, must=False),
+    Check("cache: space", disk.space, must=False),
     Check("cache: speed", disk.speed, must=False),
     Check("cache: compiled", disk.compile_caches, must=False),
     Check("binaries", permissions.programs),

@@ -99,8 +99,8 @@ def snapshotter(probes: Probes) -> Finding:
 
 def judge_snapshotter(handler: Mapping[str, Any], config: Mapping[str, Any]) -> Finding:
     """Of the handler, else CRI's; containerd 2.x keeps CRI's in the configuration of images, which CRI hides."""
-    whole = config.get("containerd")
-    used = handler.get("snapshotter") or (whole.get("snapshotter") if isinstance(whole, Mapping) else None)
+    plugin = config.get("containerd")
+    used = handler.get("snapshotter") or (plugin.get("snapshotter") if isinstance(plugin, Mapping) else None)
     if not used or used == "overlayfs":
         return ok(used or "containerd's own choice")
     return wrong(

@@ -31,16 +31,16 @@ class Speed:
     direct: bool
 
 
-def room(probes: Probes) -> Finding:
+def space(probes: Probes) -> Finding:
     """OSError: the file system can't be asked."""
     settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)
     read_only = bool(found.f_flag & os.ST_RDONLY)
-    return judge_room(found.f_bavail * found.f_frsize, min_free(settings), directory, read_only)
+    return judge_space(found.f_bavail * found.f_frsize, min_free(settings), directory, read_only)
 
 
-def judge_room(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
+def judge_space(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
     """Sizes in bytes; what is under the floor is left free by captures. `read_only`: of its file system."""
     if read_only:
         want = "to be written: each restore notes there that it uses a checkpoint"

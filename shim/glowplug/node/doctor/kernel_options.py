@@ -72,9 +72,9 @@ def judge_options(config: Mapping[str, str] | None, there: Mapping[str, bool]) -
         fine = f"all {len(OPTIONS)} there"
     if not missing:
         return ok(fine)
-    named = ", ".join(f"CONFIG_{name}" for name in missing)
+    names = ", ".join(f"CONFIG_{name}" for name in missing)
     return wrong(
-        f"lacks {named}", f"all of the {len(OPTIONS)} that CRIU needs", "boot a kernel built with it"
+        f"lacks {names}", f"all of the {len(OPTIONS)} that CRIU needs", "boot a kernel built with it"
     )
 
 

@@ -66,9 +66,9 @@ def judge_programs(found: Mapping[str, os.stat_result]) -> Finding:
     ]
     if not loose:
         return ok("writable by root only")
-    named = ", ".join(sorted(loose))
+    names = ", ".join(sorted(loose))
     return wrong(
-        f"others may change {named}", "root's alone to write", f"chown root {named}; chmod go-w {named}"
+        f"others may change {names}", "root's alone to write", f"chown root {names}; chmod go-w {names}"
     )
 
 

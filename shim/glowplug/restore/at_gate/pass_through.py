@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 from glowplug.restore.at_gate import steps
-from glowplug.restore.at_gate.held import Held
+from glowplug.restore.at_gate.restored_tree import RestoredTree
 
 
-def run(held: Held, begin_part: Callable[[str], None], measured: dict[str, float]) -> None:
+def run(restored: RestoredTree, begin_part: Callable[[str], None], measured: dict[str, float]) -> None:
     """Every step, each reported as it begins and measured. Raises what a step raises."""
     for name, step in steps.STEPS:
         before = time.monotonic()
         begin_part(name)
-        step(held)
+        step(restored)
         measured[name] = round(time.monotonic() - before, 4)

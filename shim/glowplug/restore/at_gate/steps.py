@@ -9,38 +9,38 @@ Used by the runtime: standard library only.
 from collections.abc import Callable
 
 from glowplug.restore import announce, health, marker, state
-from glowplug.restore.at_gate.held import Held
+from glowplug.restore.at_gate.restored_tree import RestoredTree
 
-Step = Callable[[Held], None]
+Step = Callable[[RestoredTree], None]
 
 
-def kept(held: Held) -> None:
+def kept(restored: RestoredTree) -> None:
     """What CRIU does not bring back: affinity, socket options, multicast groups and their like."""
-    state.apply(state.read(held.checkpoint), held.tree, f"/proc/{held.init}/root")
+    state.apply(state.read(restored.checkpoint), restored.tree, f"/proc/{restored.init}/root")
 
 
-def healthy(held: Held) -> None:
+def healthy(restored: RestoredTree) -> None:
     """Every process alive, with the credentials that the spec and the manifest say."""
-    health.check(held.tree, held.init, held.spec, held.manifest)
+    health.check(restored.tree, restored.init, restored.spec, restored.manifest)
 
 
-def oom_score(held: Held) -> None:
+def oom_score(restored: RestoredTree) -> None:
     """oom_score_adj is the new pod's, but for processes that had one of their own."""
-    health.set_oom_score_adj(held.tree.values(), held.spec)
-    state.own_oom_score_adj(state.read(held.checkpoint), held.tree)
+    health.set_oom_score_adj(restored.tree.values(), restored.spec)
+    state.own_oom_score_adj(state.read(restored.checkpoint), restored.tree)
 
 
-def marker_file(held: Held) -> None:
+def marker_file(restored: RestoredTree) -> None:
     """From here on `start` has nothing to do; runc's state directory is there since CRIU's stage post-restore."""
-    facts = held.attempt.facts
+    facts = restored.attempt.facts
     marker.write(facts.root, facts.id, facts.checkpoint, facts.bundle)
 
 
-def signalled(held: Held) -> None:
+def signalled(restored: RestoredTree) -> None:
     """The signal that its pod wants it to be notified by: it has it before it runs."""
-    number = announce.signal_of(held.spec)
+    number = announce.signal_of(restored.spec)
     if number is not None:
-        announce.send(held.init, number)
+        announce.send(restored.init, number)
 
 
 STEPS: tuple[tuple[str, Step], ...] = (

@@ -11,7 +11,7 @@ from glowplug.criu.action_script import Gate
 from glowplug.host import process
 from glowplug.restore import steps
 from glowplug.restore.at_gate import steps as at_gate
-from glowplug.restore.at_gate.held import Held
+from glowplug.restore.at_gate.restored_tree import RestoredTree
 from glowplug.restore.attempt import Attempt
 from glowplug.restore.plan import Plan
 from glowplug.restore.trial import place
@@ -62,21 +62,21 @@ def criu(work: steps.Work) -> None:
         steps.run_runc(work, _at_gate)
 
 
-def _at_gate(work: steps.Work, held_at: Gate, is_over: Callable[[], bool]) -> None:
+def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     """The checks that a restore makes there; then the end of all of it. Raises _Stood, and what a check raises."""
-    init = held_at.wait(work.until, is_over)
+    init = gate.wait(work.until, is_over)
     if init is None:
         return
     members = process.members(init)
-    held = Held(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
     try:
         for name, step in CHECKS:
             before = time.monotonic()
             work.begin_part(name)
-            step(held)
+            step(restored)
             work.measured[name] = round(time.monotonic() - before, 4)
         work.begin_part("criu")
-        held_at.require_held()
+        gate.require_paused()
     finally:
         # Before CRIU dies: a process whose tracer ends goes on.
         for pid in (init, *members.values()):

@@ -6,7 +6,7 @@ Used by the runtime: standard library only.
 from glowplug.restore.attempt import Attempt
 
 
-class Held:
+class RestoredTree:
     """`init`: its first process. `tree`: pid in the container → pid here, of every process. `checkpoint`: the
     checkpoint's directory. `spec`: of the bundle that containerd made. `manifest`: the checkpoint's."""
 
