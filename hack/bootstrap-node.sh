@@ -11,6 +11,7 @@
 #   --criu PROGRAM    this CRIU, 4.1 or newer, and no other
 #   --no-handler      leave containerd's configuration as it is
 #   -- ARGUMENTS      for `glowplug node install`: --no-restart in an image build, --restart-command COMMAND, …
+case ${1:-} in -h | --help) sed -n '2,${/^#/!q;s/^# \{0,1\}//p}' "$0"; exit ;; esac
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

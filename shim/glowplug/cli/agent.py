@@ -8,7 +8,7 @@ from glowplug.cli.root import require_root
 @click.command()
 @click.option("--config", "path", metavar="FILE", help="Configuration; default /etc/glowplug/config.toml.")
 def agent(path: str | None) -> None:
-    """Answer the runtime on this node: which checkpoint fits which container."""
+    """Run the node's agent: it chooses checkpoints for containers that start, captures, evicts and reports."""
     from glowplug import config
     from glowplug.agent import main
 

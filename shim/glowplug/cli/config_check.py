@@ -9,16 +9,16 @@ WRONG = 2
 
 @click.group()
 def config() -> None:
-    """The node's settings."""
+    """Check the node's configuration file."""
 
 
 @config.command()
 @options.as_json
 @click.argument("file", required=False)
 def check(file: str | None, as_json: bool) -> None:
-    """Read FILE, by default /etc/glowplug/config.toml, and report each wrong key in a line.
+    """Read FILE (default: /etc/glowplug/config.toml) and report each wrong key on a line of its own.
 
-    Nothing is changed, and no agent is asked. The exit status is 2 where a key is wrong.
+    Nothing is changed, and no agent is needed. The exit status is 2 where a key is wrong.
     """
     from glowplug import config as settings
 

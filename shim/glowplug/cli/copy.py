@@ -19,7 +19,7 @@ from glowplug.cli import options, registry_rows, screen
 def copy(namespace: str, target: str, to_tls: bool, path: str | None, references: tuple[str, ...]) -> None:
     """Copy checkpoints into another repository as they are: signed by the same key, for the same recipients.
 
-    REF is the start of a checkpoint's id, a tag, or a digest. Copied is what this node would take in.
+    REF is the start of a checkpoint's id, a tag, or a digest. Only checkpoints that this node would accept are copied.
     """
     from glowplug import config
     from glowplug.errors import UsageError

@@ -29,7 +29,7 @@ NAME_COLUMNS = 22
 @options.as_json
 @options.config
 def doctor(as_json: bool, path: str | None) -> None:
-    """Look at all that a restore needs of this node. The exit status is 1 where something is wrong."""
+    """Check everything that captures and restores need on this node. The exit status is 1 if something is wrong."""
     from glowplug import config
     from glowplug.node.doctor import checks
 

@@ -28,7 +28,7 @@ def explain(
     pod: str | None,
     container: str | None,
 ) -> None:
-    """Why the containers of POD started cold or were restored, and the verdict on every checkpoint.
+    """Show why the containers of POD started cold or were restored, and the verdict on every checkpoint.
 
     The verdict is that of this moment: what a start of the same spec would meet now. Only checkpoints that
     the pod's namespace may use are named, and of secrets only their names.

@@ -13,7 +13,7 @@ from glowplug.cli.root import require_root
 @options.as_json
 @options.config
 def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
-    """Remove what is over the cache's limits, the least recently used first; compile caches too (compile/ID).
+    """Remove checkpoints and compile caches (compile/ID) that exceed the cache's limits, least recently used first.
 
     Pinned checkpoints and those in use stay.
     """

@@ -41,7 +41,7 @@ def history(
     path: str | None,
     pod: str | None,
 ) -> None:
-    """What became of every start, the latest last: restored, cold:REASON or fallback:STAGE.
+    """List the outcome of every start, latest last: restored, cold:REASON or fallback:STAGE.
 
     Or, with --captures, of every capture: captured, refused, failed or not-needed.
     """

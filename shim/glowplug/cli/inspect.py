@@ -20,7 +20,7 @@ LONGEST = 300  # characters of a list in a table
 @options.config
 @options.checkpoint
 def inspect(as_json: bool, path: str | None, prefix: str) -> None:
-    """Size by part, processes, when and where captured, key parts by name, requirements."""
+    """Show one checkpoint: sizes, processes, when and where it was captured, its workload key and requirements."""
     from glowplug import config
 
     require_root("checkpoints hold the memory of processes")

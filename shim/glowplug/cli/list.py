@@ -20,7 +20,7 @@ COLUMNS = ("id", "namespace", "pod/container", "age", "used", "size", "state")
 @options.as_json
 @options.config
 def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> None:
-    """The checkpoints of this node, the newest first."""
+    """List the checkpoints of this node, newest first."""
     from glowplug import config
 
     require_root("checkpoints hold the memory of processes")

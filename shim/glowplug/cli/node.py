@@ -68,7 +68,7 @@ def _chosen(config: str | None, containerd: str | None, socket: str | None, **re
 
 @click.group()
 def node() -> None:
-    """Put the runtime handler on this node, look at it, take it off again."""
+    """Install, check, repair and remove containerd's runtime handler on this node."""
 
 
 @node.command()
@@ -79,7 +79,7 @@ def node() -> None:
     help="Huge pages for shared memory (shmem_enabled = advise); uninstall puts it back.",
 )
 def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any) -> None:
-    """Add the handler to containerd's configuration and restart containerd; put all back where that fails."""
+    """Add the handler to containerd's configuration and restart containerd; undo everything if that fails."""
     from glowplug.node.install import install as installed
 
     require_root("containerd's configuration is root's")
@@ -98,7 +98,7 @@ def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any)
 @click.option("--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug.")
 @_RESTART[2]
 def repair(prefix: str, handler: str, wait_s: float) -> None:
-    """Put the handler back as it was installed, where another program rewrote containerd's configuration.
+    """Restore the handler as it was installed, after another program rewrote containerd's configuration.
 
     The agent does this by itself within seconds.
     """
@@ -113,7 +113,7 @@ def repair(prefix: str, handler: str, wait_s: float) -> None:
 @_with(*_PLACE, *_BUILT_ON)
 @options.as_json
 def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -> None:
-    """Whether the handler is there and active. The exit status is 1 where it is not."""
+    """Show whether the handler is installed and active. The exit status is 1 if it is not."""
     from glowplug.node.state import state
 
     require_root("containerd's configuration is root's")
@@ -140,7 +140,7 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
 @click.option("--force", is_flag=True, help="Although pods of the handler run; they go on.")
 @click.option("--purge", is_flag=True, help="Remove the checkpoints, the settings and the prefix too.")
 def uninstall(force: bool, purge: bool, **place: Any) -> None:
-    """Take the handler out: containerd's configuration is what it was before, to the byte."""
+    """Remove the handler; containerd's configuration is restored to its original bytes."""
     from glowplug import config as settings
     from glowplug.node import huge_shm
     from glowplug.node import purge as purged

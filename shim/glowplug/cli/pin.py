@@ -10,7 +10,7 @@ from glowplug.cli.root import require_root
 @options.config
 @options.checkpoints
 def pin(path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Keep checkpoints: the limits of the cache no longer remove them. `glowplug rm` still does."""
+    """Pin checkpoints: the cache's limits no longer remove them; `glowplug rm` still does."""
     from glowplug import config
 
     require_root("checkpoints are root's")

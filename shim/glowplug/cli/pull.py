@@ -19,7 +19,8 @@ def pull(
 ) -> None:
     """Pull checkpoints: REF is the start of a checkpoint's id, a tag, or a digest.
 
-    Taken in is what a key signed that this node trusts for the namespace, and nothing older than it has seen.
+    A checkpoint is accepted only if a key that this node trusts for the namespace signed it, and never an older one
+    than the node has seen.
     """
     from glowplug import config
     from glowplug.registry import heap, look

@@ -13,7 +13,7 @@ from glowplug.errors import UsageError
 @click.option(
     "--plain",
     is_flag=True,
-    help="Without encryption: whoever can read the registry can read the memory of the process, with its secrets.",
+    help="Without encryption: anyone who can read the registry can read the memory of the process, with its secrets.",
 )
 @click.option(
     "--label", "labels", metavar="NAME=VALUE", multiple=True, help="For `glowplug warm`; several times."

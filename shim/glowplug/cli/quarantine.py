@@ -11,14 +11,14 @@ COLUMNS = ("id", "namespace", "until", "failures", "reason")
 
 @click.group()
 def quarantine() -> None:
-    """Checkpoints that were quarantined: no pod starts from them."""
+    """List and clear quarantined checkpoints: no pod starts from one."""
 
 
 @quarantine.command("list")
 @options.as_json
 @options.config
 def list_quarantined(as_json: bool, path: str | None) -> None:
-    """Which checkpoints are quarantined, until when and why."""
+    """List quarantined checkpoints, until when and why."""
     from glowplug import config
 
     require_root("checkpoints are root's")
@@ -50,7 +50,7 @@ def list_quarantined(as_json: bool, path: str | None) -> None:
 @options.config
 @options.checkpoints
 def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Make checkpoints usable again, their failures forgotten."""
+    """Make quarantined checkpoints usable again and forget their failures."""
     from glowplug import config
 
     require_root("checkpoints are root's")

@@ -12,7 +12,7 @@ _DAY_S = 86_400
 
 @click.group()
 def registry() -> None:
-    """Checkpoints in the registry."""
+    """List and remove checkpoints in the registry."""
 
 
 def _namespace(command: click.decorators.FC) -> click.decorators.FC:
@@ -26,7 +26,7 @@ def _namespace(command: click.decorators.FC) -> click.decorators.FC:
 @options.as_json
 @options.config
 def ls(namespace: str, as_json: bool, path: str | None) -> None:
-    """The checkpoints of a namespace, the newest first, as their manifests say."""
+    """List the checkpoints of a namespace, newest first, by their manifests."""
     from glowplug import config
     from glowplug.registry import retention
 
@@ -93,7 +93,7 @@ def rm(namespace: str, path: str | None, references: tuple[str, ...]) -> None:
 def gc(
     namespace: str, keep: int, older_than: float | None, everything: bool, dry_run: bool, path: str | None
 ) -> None:
-    """Remove what newer checkpoints of the same workload replace, and signatures whose checkpoint is gone."""
+    """Remove checkpoints that newer ones of the same workload replace, and signatures without a checkpoint."""
     from glowplug import config
     from glowplug.registry import retention
 

@@ -11,7 +11,7 @@ from glowplug.errors import CacheError
 @options.config
 @options.checkpoints
 def rm(path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Remove checkpoints, pinned ones too. One in use stays; the exit status is 1 then."""
+    """Remove checkpoints, pinned ones too. One in use is kept; the exit status is 1 then."""
     from glowplug import config
 
     require_root("checkpoints are root's")

@@ -54,7 +54,7 @@ class Status:
 @options.as_json
 @options.config
 def status(as_json: bool, path: str | None) -> None:
-    """Agent, programs, cache, and the starts of the last day. The exit status is 1 where something is wrong."""
+    """Show the agent, programs, cache, and the last day's starts. The exit status is 1 if something is wrong."""
     from glowplug import config
 
     require_root("the agent talks to root alone")

@@ -11,11 +11,11 @@ from glowplug.outcomes.starts import Start
 
 
 @click.command()
-@click.option("--html", metavar="FILE", help="Write a page with the picture there; it needs no network.")
+@click.option("--html", metavar="FILE", help="Write the chart to FILE as a page that needs no network.")
 @options.config
 @click.argument("wanted", metavar="ID|NAMESPACE/POD[/CONTAINER]")
 def timeline(html: str | None, path: str | None, wanted: str) -> None:
-    """One start, phase by phase: of a container by the start of its id, or the latest of a pod.
+    """Show one start phase by phase: a container's (ID: the first digits of its id) or a pod's latest.
 
     A cold start has one phase here: from the call of create to the hand-over to runc.
     """

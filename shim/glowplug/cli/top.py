@@ -14,7 +14,7 @@ from glowplug.errors import UsageError
 @click.option(
     "--once",
     is_flag=True,
-    help="One picture, and the end; in a pipe, and on a terminal that can only be written to, always.",
+    help="Print once and exit; always so in a pipe or on a write-only terminal.",
 )
 @click.option(
     "--interval",
@@ -22,11 +22,11 @@ from glowplug.errors import UsageError
     show_default=True,
     type=click.FloatRange(0.2, 60),
     metavar="SECONDS",
-    help="Between two pictures.",
+    help="Time between two updates.",
 )
 @options.config
 def top(once: bool, interval: float, path: str | None) -> None:
-    """Starts, captures and restores under way, and the cache, live. Ctrl-C ends it."""
+    """Show starts, captures, restores under way and the cache, live. Ctrl-C ends it."""
     from glowplug import config
     from glowplug.cli import top_frame
 

@@ -10,7 +10,7 @@ from glowplug.cli.root import require_root
 @options.config
 @options.checkpoints
 def unpin(path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Let the limits of the cache remove these checkpoints again."""
+    """Unpin checkpoints: the cache's limits may remove them again."""
     from glowplug import config
 
     require_root("checkpoints are root's")

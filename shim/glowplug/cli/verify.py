@@ -15,7 +15,7 @@ from glowplug.errors import CacheError, UnknownDigest, UsageError
 @options.config
 @click.argument("prefixes", metavar="[ID…]", nargs=-1)
 def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[str, ...]) -> None:
-    """Read checkpoints in full, every digest. A damaged one is quarantined: no pod starts from it any more.
+    """Verify every digest of checkpoints. A damaged one is quarantined: no pod starts from it any more.
 
     The exit status is 1 when one is damaged. One whose digests only a newer Glowplug knows is left as it is.
     """

@@ -36,8 +36,8 @@ def warm(
 ) -> None:
     """Pull the newest checkpoint of each workload that this node can restore.
 
-    For a Job or DaemonSet that prepares nodes (docs/registry.md). What is of another host, or not to be trusted, is
-    said and left; the exit status is 1 where something failed for another reason.
+    For a Job or DaemonSet that prepares nodes (docs/registry.md). Checkpoints for other kinds of hosts and
+    untrusted ones are reported and skipped; the exit status is 1 if something failed for another reason.
     """
     from glowplug import config
     from glowplug.registry import heap, look, names
