@@ -1,4 +1,4 @@
-"""How much pods that hang whoever waits for them (integration/hostile.py) hold up another's start and capture.
+"""How much pods that block anything that waits for them (integration/hostile.py) delay another's start and capture.
 
 In turns on one node: StartContainer of cold pods, and the seconds from a pod's first answer until its capture is on
 record: alone, beside as many peaceful pods, and beside one hostile pod of each kind. More pods cost something under

@@ -245,7 +245,7 @@ make_version() {
 require_settings() {
     [ -e "$CONFIG" ] || return 0
     "$PREFIX/versions/$1/bin/glowplug" config check "$CONFIG" >&2 ||
-        fail "$CONFIG is not one of Glowplug $1 (above): mend it, and run this again; what ran goes on as it is"
+        fail "$CONFIG is not one of Glowplug $1 (see above): correct it, and run this again; what runs is left alone"
 }
 
 # Usage: switch_to NAME. Paths in $PREFIX/bin stay the same: running pods go on calling them. The version before

@@ -134,7 +134,7 @@ def _install(bundle: str) -> None:
     words = ("systemd-run", "--quiet", "--wait", "--collect", f"--unit={SETUP}")
     script = ("sh", "-c", 'exec "$@" >"$0" 2>&1', SAID, "bash", "hack/bootstrap-node.sh", "--offline", bundle)
     with subprocess.Popen([*words, f"--working-directory={os.getcwd()}", *script]) as caller:
-        wait_until(lambda: _is_active(SETUP), COMES_WITHIN_S, "the unit at work")
+        wait_until(lambda: _is_active(SETUP), COMES_WITHIN_S, "the unit running")
         caller.kill()
     wait_until(lambda: not _is_active(SETUP), INSTALLED_WITHIN_S, "the unit's end")
     say(_text(SAID).splitlines()[-1])

@@ -22,7 +22,7 @@ WITHIN_S = 30.0
 
 @pytest.fixture
 def evil(agent: Node, pods: Pods) -> Iterator[list[Container]]:
-    """All of them, at work."""
+    """All of them, running."""
     agent.stop_agent()
     agent.start_agent()
     made = [begin(pods) for begin in hostile.ALL.values()]

@@ -178,7 +178,7 @@ def test_a_cold_disk_gives_the_same(make: Make) -> None:
         "no-data",
         "short-data",
         "no-index",
-        "rubbish-index",
+        "garbage-index",
         "no-runs",
         "short-runs",
         "no-such-mapping",
@@ -201,7 +201,7 @@ def test_damaged_extents_are_an_error_and_the_tree_is_gone(make: Make, damage: s
         case "no-index":
             os.unlink(index)
             os.symlink("nowhere", index)
-        case "rubbish-index":
+        case "garbage-index":
             _write(index, b"{]")
         case "no-runs":
             os.unlink(runs)

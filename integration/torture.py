@@ -27,7 +27,7 @@ from integration.pods import Container, Pod, Pods
 WORKLOAD = {"WORKLOAD": "processes,threads,layer,unix_server,tcp_inside,shm_map", "WORKLOAD_MEMORY_MB": "8"}
 KINDS = ("python", "sh", "runc", "criu", "helper", "all", "agent")
 """python: the runtime's, the process that restores, and the one that takes back. sh: the script. helper: whatever else
-is at work on the restore, such as the script at the gate. all: each of them, at once."""
+works on the restore, such as the script at the gate. all: each of them, at once."""
 UNDISTURBED = 3
 """Restores before the first kill, which show how long one takes on this machine now."""
 LATEST = 1.2
@@ -214,7 +214,7 @@ class Torture:
         return False
 
     def _at_work(self, container: str) -> Iterator[tuple[int, str]]:
-        """Processes at work on the restore of this container, each with its kind."""
+        """Processes that work on the restore of this container, each with its kind."""
         for pid in processes.all_pids():
             words = processes.command_line(pid)
             line = " ".join(words)

@@ -69,7 +69,7 @@ def test_three_early_exits_are_reported_as_one_quarantine(node: Node) -> None:
     assert [record["stage"] for record in reported if record["event"] == "quarantine"] == ["early-exit"]
 
 
-def test_rubbish_costs_no_other_record(node: Node) -> None:
+def test_garbage_costs_no_other_record(node: Node) -> None:
     history, reported = listening(node)
     node.spooled("1.0-1", {"outcome": 7, "checkpoint": ["x"], "phases": [], "total_s": "x", "event": {}})
     node.spooled("1.1-1", {"event": "exit", "checkpoint": "../../etc", "ran_s": True})

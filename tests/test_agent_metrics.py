@@ -128,8 +128,8 @@ def test_no_record_makes_a_name_of_a_user_a_label_or_more_series_than_there_may_
     assert samples(made.registry)["glowplug_starts_total outcome=cold reason=other"] > 800
 
 
-def test_rubbish_is_no_metric_and_no_error() -> None:
-    rubbish: list[Record] = [
+def test_garbage_is_no_metric_and_no_error() -> None:
+    garbage: list[Record] = [
         {},
         {"outcome": 7},
         {"outcome": "restored", "total_s": "x", "phases": {"criu": "y", "memory": -1}, "memory_bytes": -5},
@@ -137,7 +137,7 @@ def test_rubbish_is_no_metric_and_no_error() -> None:
         {"event": "capture", "pause_s": None, "bytes": float("inf")},
         {"event": "exit", "ran_s": []},
     ]
-    found = samples(reported(*rubbish).registry)
+    found = samples(reported(*garbage).registry)
     assert found["glowplug_starts_total outcome=restored reason="] == 2
     assert found["glowplug_restored_memory_bytes_total"] == 0
 
@@ -253,7 +253,7 @@ def test_only_get_is_answered(server: MetricsServer) -> None:
 @pytest.mark.parametrize(
     "line", [b"", b"\r\n", b"GET\r\n", b"\xff" * 100 + b"\r\n\r\n", b"POST /metrics HTTP/1.0\r\n\r\n"]
 )
-def test_rubbish_ends_no_server(server: MetricsServer, line: bytes) -> None:
+def test_garbage_ends_no_server(server: MetricsServer, line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.server_address[1])) as connection:
         connection.sendall(line)
         connection.shutdown(socket.SHUT_WR)

@@ -66,7 +66,7 @@ def test_a_question_is_answered(server: Server) -> None:
         b"[" * 90000 + b"\n",
     ],
 )
-def test_rubbish_gets_one_clear_answer(server: Server, line: bytes) -> None:
+def test_garbage_gets_one_clear_answer(server: Server, line: bytes) -> None:
     assert json.loads(ask(line))["error"] == "expected a JSON object whose op is one of: echo, fail"
 
 

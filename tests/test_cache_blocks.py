@@ -120,7 +120,7 @@ def test_a_draft_that_changed_after_its_digests_is_refused_by_its_block(store: S
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "garbage",
     [
         b"",
         b"{]",
@@ -131,11 +131,11 @@ def test_a_draft_that_changed_after_its_digests_is_refused_by_its_block(store: S
         b"\xff",
     ],
 )
-def test_a_list_of_blocks_that_is_damaged_itself_hides_nothing(store: Store, rubbish: bytes) -> None:
+def test_a_list_of_blocks_that_is_damaged_itself_hides_nothing(store: Store, garbage: bytes) -> None:
     name = published(store)
     flip(f"{store.path(name)}/{EXTENT}", BLOCK)
     with open(f"{store.path(name)}/{layout.BLOCKS}", "wb") as file:
-        file.write(rubbish)
+        file.write(garbage)
     with pytest.raises(DamagedCheckpoint, match=layout.BLOCKS):
         check.check(store.root, name)
     problems = sorted(store.verify(name))

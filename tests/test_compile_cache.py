@@ -293,11 +293,11 @@ def test_a_deep_tree_is_kept_as_far_as_is_bounded(tmp_path: Path) -> None:
     assert found.files == saving.MOST_DEPTH - 1
 
 
-def test_rubbish_in_their_place_breaks_nothing(tmp_path: Path) -> None:
+def test_garbage_in_their_place_breaks_nothing(tmp_path: Path) -> None:
     store = Store(f"{tmp_path}/cache", evict.Limits(max_age_s=1.0))
-    Path(f"{store.root}/compile/rubbish").write_text("rubbish")
+    Path(f"{store.root}/compile/garbage").write_text("garbage")
     os.mkdir(f"{store.root}/compile/directory")
-    for name in ("rubbish", "directory"):
+    for name in ("garbage", "directory"):
         os.utime(f"{store.root}/compile/{name}", (1, 1))
     assert len(store.gc()) == 2
     assert os.listdir(f"{store.root}/compile") == []

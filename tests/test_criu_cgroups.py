@@ -76,6 +76,6 @@ def test_a_dump_without_cgroups(folder: str) -> None:
 
 
 def test_a_damaged_image(folder: str) -> None:
-    images.write(folder, "cgroup.img", b"rubbish")
+    images.write(folder, "cgroup.img", b"garbage")
     with pytest.raises(ImageError, match=r"cgroup\.img"):
         cgroups.apply(folder)

@@ -77,7 +77,7 @@ def test_data_behind_a_link_is_too_short(folder: str) -> None:
 
 @settings(max_examples=60)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=4), st.data())
-def test_rubbish_in_the_index_raises_only_image_errors(
+def test_garbage_in_the_index_raises_only_image_errors(
     tmp_path_factory: pytest.TempPathFactory, value: object, data: st.DataObject
 ) -> None:
     folder = os.fspath(tmp_path_factory.mktemp("memory"))

@@ -9,7 +9,7 @@ from glowplug.errors import ImageError
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"addresses": 7, "cgroup_namespace": true}', '{"addresses": []}']
 )
-def test_rubbish_beside_the_images_is_an_image_error(tmp_path: object, text: str) -> None:
+def test_garbage_beside_the_images_is_an_image_error(tmp_path: object, text: str) -> None:
     with open(f"{tmp_path}/{image_fixups.NAME}", "w") as file:
         file.write(text)
     with pytest.raises(ImageError, match=r"image-fixups\.json"):

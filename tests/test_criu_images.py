@@ -1,4 +1,4 @@
-"""CRIU's image format: what is not touched survives byte for byte, and rubbish is an ImageError only."""
+"""CRIU's image format: what is not touched survives byte for byte, and garbage is an ImageError only."""
 
 import os
 
@@ -72,7 +72,7 @@ def test_damaged_messages_are_refused(data: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_rubbish_raises_only_image_errors(data: bytes) -> None:
+def test_garbage_raises_only_image_errors(data: bytes) -> None:
     try:
         found = Message(data)
     except ImageError:

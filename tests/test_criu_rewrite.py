@@ -332,7 +332,7 @@ def test_a_zombie_has_no_memory(dump: Dump) -> None:
     ("name", "damage"),
     [
         *itertools.product(
-            ["pstree.img", "core-1.img", "mm-1.img", "pagemap-1.img"], ["missing", "cut", "rubbish"]
+            ["pstree.img", "core-1.img", "mm-1.img", "pagemap-1.img"], ["missing", "cut", "garbage"]
         ),
         *itertools.product(["pages-1.img"], ["missing", "cut"]),
     ],

@@ -95,7 +95,7 @@ def test_a_journal_cut_off_by_a_crash_is_read_as_far_as_it_goes(tmp_path: Path) 
     assert len(History(str(tmp_path)).records()) == 1
 
 
-def test_rubbish_in_the_spool_is_no_record(tmp_path: Path) -> None:
+def test_garbage_in_the_spool_is_no_record(tmp_path: Path) -> None:
     start("c1", "restored")
     Path(paths.spool(), "0.json").write_text("{")
     Path(paths.spool(), "1.json").write_text("[]")

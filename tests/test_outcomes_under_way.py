@@ -56,8 +56,8 @@ def test_what_a_killed_process_left_is_not_under_way() -> None:
 
 def test_a_journal_that_is_no_journal_goes_by_its_directory() -> None:
     trial = attempt.begin(attempt.Facts(id="c1"))
-    for rubbish in ("{", "[]", json.dumps({"name": "x"})):
-        Path(trial.directory, attempt.JOURNAL).write_text(rubbish)
+    for garbage in ("{", "[]", json.dumps({"name": "x"})):
+        Path(trial.directory, attempt.JOURNAL).write_text(garbage)
         assert kinds() == [("restore", "c1")]
     trial.finish()
 

@@ -121,7 +121,7 @@ def workers(setup: Setup) -> dict[str, Any]:
 
 
 def failed_restore(setup: Setup) -> dict[str, Any]:
-    """(d) A device restore that fails, for want of device memory: cold start, and the memory free again."""
+    """(d) A device restore that fails, for lack of device memory: cold start, and the memory free again."""
     used = _settled(setup)
     workload = setup.workload("ballast", "tokens.py", env={"CHECK_BALLAST_GIB": str(BALLAST_GIB)})
     pod, _ = _start(setup, workload, "/tokens", "cold:")

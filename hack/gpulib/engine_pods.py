@@ -345,9 +345,7 @@ class EnginePod:
                 if found := condition():
                     return found
             if time.monotonic() > until:
-                raise Failed(
-                    f"waited {within_s:.0f} s for {what} in vain; the log ends: {self.log()[-1500:]}"
-                )
+                raise Failed(f"no {what} within {within_s:.0f} s; the log ends: {self.log()[-1500:]}")
             if time.monotonic() > look:
                 look = time.monotonic() + 1
                 if (status := self.container.status()).state == "exited":

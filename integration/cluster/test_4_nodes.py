@@ -108,7 +108,7 @@ def test_the_daemonset_installs_the_node(
     cluster.kubectl("label", "node", SECOND.name, "glowplug.dev/install=true")
     at_work = ("systemctl", "is-active", "--quiet", "glowplug-setup")
     wait_until(
-        lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer at work"
+        lambda: n2.run(*at_work, check=False).returncode == 0, INSTALLED_WITHIN_S, "the installer running"
     )
     cluster.kubectl("delete", "pod", "-n", SYSTEM, "--all", "--grace-period=0", "--force")
 

@@ -77,7 +77,7 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
         (None, "cold:agent-timeout"),
         (b"", "cold:agent-died"),
         (b'{"verdict": "match", "checkpo', "cold:agent-died"),
-        (b"rubbish\n", "cold:agent-bad-response"),
+        (b"garbage\n", "cold:agent-bad-response"),
         (b"[1, 2]\n", "cold:agent-bad-response"),
         (b"[" * 100_000 + b"\n", "cold:agent-bad-response"),
         (b'{"error": "out of luck"}\n', "cold:agent-error"),
@@ -85,7 +85,7 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
         (b'{"verdict": "match", "checkpoint": "../../etc", "cache": "/"}\n', "fallback:lease"),
         (b'{"verdict": "match", "checkpoint": 7, "cache": []}\n', "cold:agent-bad-response"),
     ],
-    ids=["hangs", "hangs-up", "dies", "rubbish", "list", "deep", "error", "empty-plan", "path", "typed"],
+    ids=["hangs", "hangs-up", "dies", "garbage", "list", "deep", "error", "empty-plan", "path", "typed"],
 )
 def test_the_agent_answers_otherwise(
     node: Node, good: Captured, pods: Pods, answer: bytes | None, reason: str

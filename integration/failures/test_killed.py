@@ -180,7 +180,7 @@ def test_a_capture_that_fails_leaves_the_container_running(
 def test_a_capture_that_is_ended_leaves_the_container_running(
     node: Node, faults: Faults, good: Captured, pods: Pods, number: signal.Signals
 ) -> None:
-    """While the container is frozen and CRIU is at work."""
+    """While the container is frozen and CRIU runs."""
     pod = pods.run(name="other")
     container = pod.serving()
     before = container.state()

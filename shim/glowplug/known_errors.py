@@ -156,7 +156,7 @@ CRIU = (
     # kerndat.c, cr-restore.c
     Known(r"kerndat", "a kernel that CRIU can't work on", "see glowplug doctor"),
     Known(r"No space left on device", "a full disk or tmpfs", "make room"),
-    Known(r"Cannot allocate memory", "want of memory", "raise the limit, or make room on the node"),
+    Known(r"Cannot allocate memory", "lack of memory", "raise the limit, or free memory on the node"),
     Known(
         r"killed by signal 9",
         "a process that was killed while it was brought back",

@@ -117,10 +117,10 @@ def test_reporting_never_waits(tmp_path: Path) -> None:
 def test_a_client_that_is_not_there_or_has_no_way_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no access to the API server"):
         Api(str(tmp_path / "none"))
-    for rubbish in ("{", "[]", "7", "", "clusters: 3", "current-context: x\ncontexts: [3]"):
-        (tmp_path / "rubbish").write_text(rubbish)
+    for garbage in ("{", "[]", "7", "", "clusters: 3", "current-context: x\ncontexts: [3]"):
+        (tmp_path / "garbage").write_text(garbage)
         with pytest.raises(UsageError, match="expected a"):
-            Api(str(tmp_path / "rubbish"))
+            Api(str(tmp_path / "garbage"))
 
 
 def test_a_kubeconfig_that_comes_later_is_found(

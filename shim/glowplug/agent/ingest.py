@@ -1,4 +1,4 @@
-"""The one way in for what happened: the spool's records taken in, logged, judged, and passed on to everybody else.
+"""Ingests the spool: its records are logged, judged, and passed on to everything that reports them.
 
 An outcome whose agent dies between the journal and the reporting stays in the history; it is reported at most once.
 """

@@ -1,4 +1,4 @@
-"""The thread that takes in what lies in the spool: at once when it is called, else every EVERY_S.
+"""The thread that ingests the spool: at once when it is called, otherwise every EVERY_S.
 
 So a pod's readiness gate opens within a second of what it waits for, whatever else the agent is at.
 """
@@ -16,7 +16,7 @@ EVERY_S = 1.0
 
 
 class SpoolReader(threading.Thread):
-    """`take_in`: takes in all that is there. `call` may be called from any thread."""
+    """`take_in`: ingests all that is there. `call` may be called from any thread."""
 
     def __init__(self, take_in: Callable[[], None]) -> None:
         super().__init__(name="spool", daemon=True)

@@ -67,7 +67,7 @@ class Index:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[str, set[str]] = defaultdict(set)
-        self._unreadable: set[str] = set()  # read again each time: want of descriptors passes, say
+        self._unreadable: set[str] = set()  # read again each time: lack of descriptors passes, say
 
     def find(self, namespace: str, key_digest: str, accepts: frozenset[str] = frozenset()) -> list[Entry]:
         """Checkpoints with that workload key that the namespace may use: its own first, of each the newest first."""

@@ -43,4 +43,4 @@ def image_config(digest: str, blob: bytes) -> ImageConfig:
             diff_ids=tuple(image["rootfs"]["diff_ids"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ContainerdError(f"{digest} was to be an image's config, and is none") from error
+        raise ContainerdError(f"{digest} is not an OCI image config") from error

@@ -76,7 +76,7 @@ class Helper:
 
     @property
     def numbers(self) -> list[int]:
-        """The pieces that it is at work on, none where there is no helper."""
+        """The pieces that it is working on, none without a helper."""
         return sorted(self._theirs) if self._pid else []
 
     def done(self) -> Iterator[int]:

@@ -20,7 +20,7 @@ _WALL_CLOCKS = (0, 8)  # CLOCK_REALTIME, CLOCK_REALTIME_ALARM
 
 
 def apply(images_dir: str) -> int:
-    """Mend the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError, NotRestorable.
+    """Correct the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError, NotRestorable.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted
     is there to be read at once. An absolute one of a clock that goes on is given what was left, to the nanosecond.

@@ -4,7 +4,7 @@ For what one tenant can make slow or endless, such as a dead file server's syste
 of them, and a process that the kernel will not let go counts until it is gone. One that answers stays for the next.
 
 A worker reads a request a line on standard input and writes its answers, a line each, on standard output; its first
-line says that it is ready. It ends with its input, so also with whoever asks.
+line says that it is ready. It ends with its input, so also with the process that started it.
 """
 
 import contextlib

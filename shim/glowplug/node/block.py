@@ -1,4 +1,4 @@
-"""Our text inside somebody else's file: put in between two marks, and taken out again to the byte.
+"""Our text inside somebody else's file: inserted between two marks, and removed again byte for byte.
 
 Everything here is bytes in, bytes out. A mark names the handler, so that two handlers can share a file.
 """

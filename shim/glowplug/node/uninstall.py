@@ -1,4 +1,4 @@
-"""`glowplug node uninstall`: what was there before, to the byte; see `purge.py` for the rest."""
+"""`glowplug node uninstall`: restores what was there before, byte for byte; see `purge.py` for the rest."""
 
 import os
 from contextlib import suppress

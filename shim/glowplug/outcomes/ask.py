@@ -20,7 +20,7 @@ LONGEST_REPLY = 1 << 20
 
 
 class NoAnswer(Exception):
-    """The agent is absent, late, or talks rubbish. `slug` is the reason that an outcome carries."""
+    """The agent is absent, late, or its answer is invalid. `slug` is the reason that an outcome carries."""
 
     def __init__(self, slug: str, detail: str) -> None:
         super().__init__(detail)

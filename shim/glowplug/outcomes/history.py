@@ -1,4 +1,4 @@
-"""What became of every start: the runtime's spool taken in, kept in memory and in a journal beside the cache."""
+"""The outcome of every start: read from the runtime's spool, kept in memory and in a journal beside the cache."""
 
 import contextlib
 import json

@@ -24,7 +24,7 @@ _VERIFYING: tuple[type[PublicKey], ...] = (EllipticCurvePublicKey, Ed25519Public
 def signing(settings: RegistrySettings) -> PrivateKey:
     """The key that signs what is pushed. Raises UsageError."""
     if not settings.sign_key:
-        raise UsageError("registry.sign_key is not set: what nobody signed no node takes in")
+        raise UsageError("registry.sign_key is not set: no node accepts an unsigned checkpoint")
     return _of_kind(_SIGNING, _private, settings.sign_key)
 
 
@@ -32,7 +32,7 @@ def trusted(settings: RegistrySettings, namespace: str) -> list[PublicKey]:
     """Whose signatures count for a namespace. Raises UsageError; none is an error, too."""
     found = [_of_kind(_VERIFYING, _public, path) for path in _paths(settings.trust, namespace)]
     if not found:
-        raise UsageError(f"registry.trust names no key for namespace {namespace}: nothing is taken in")
+        raise UsageError(f"registry.trust names no key for namespace {namespace}: nothing is accepted")
     return found
 
 

@@ -40,7 +40,7 @@ _NEW, _GONE = ".new-", ".gone-"
 
 
 class Facts:
-    """What a stranger needs in order to take an attempt back. All are values that JSON holds.
+    """What another process needs in order to undo an attempt. All are values that JSON holds.
 
     `root`: runc's --root. `script`: pid and start of the process that called us, which will run `runc create` if we
     don't restore. `compile_cache`: what that cold start is to find (give_compile_cache.py). `start`: the fields that
@@ -262,7 +262,7 @@ def adopt(container: str, wait_s: float) -> Attempt | None:
 
 
 def left() -> "Iterator[Facts]":
-    """Attempts that are there, at work or not, by their journals; one whose journal can't be read has an id alone."""
+    """Attempts that are there, under way or not, by their journals; one whose journal can't be read has an id alone."""
     for name in names():
         yield facts_of(f"{paths.attempts()}/{name}") or Facts(id=name)
 

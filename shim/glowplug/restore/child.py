@@ -32,7 +32,7 @@ class Bereft(RuncError):
     """A child was killed because a process that it waits for had died.
 
     When CRIU is killed, the tasks that it forked hold its end of the connection to runc, which sees no end of it.
-    An orderly runc ends within milliseconds of its CRIU; one that a slow disk or a busy node holds up is at work, and
+    An orderly runc ends within milliseconds of its CRIU; one that a slow disk or a busy node delays still works, and
     is left alone.
     """
 

@@ -1,7 +1,7 @@
 """A compile cache that the node has kept, put into the root file system of a container that starts cold.
 
 Into the mounted root file system, so into the container's own layer: what is kept stays as it is, and what the
-container changes goes with it. No process of the container runs yet, so nobody is at work there besides us. What the
+container changes goes with it. No process of the container runs yet, so nothing else changes files there. What the
 image has stays. Each file is whole or not there; what goes wrong ends it, and the start goes on.
 """
 

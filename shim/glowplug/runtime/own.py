@@ -1,4 +1,4 @@
-"""What the runtime writes down of a restore that it begins: all that a stranger needs in order to take it back."""
+"""What the runtime writes down of a restore that it begins: all that another process needs in order to undo it."""
 
 import os
 

@@ -25,7 +25,8 @@ Facts = Mapping[str, object]
 
 
 class Journal:
-    """`facts`: what a stranger needs to see to the rest, JSON values; `step`: the last one that was begun."""
+    """`facts`: what another process needs in order to finish or undo it, JSON values; `step`: the last one
+    begun."""
 
     def __init__(self, directory: str, facts: dict[str, object], lock: int) -> None:
         self.facts = facts

@@ -31,7 +31,7 @@ ENGINE = ("auto", "libcuda.so.1", "cuda-checkpoint")  # as a capture has them (c
 
 
 def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> bool:
-    """See to what is left of it. False where its dump is still at work: it has to end by itself first.
+    """Undo what is left of it. False while its dump still runs: it has to end by itself first.
 
     Raises GlowplugError or OSError where something can't be done; the journal stays then.
     """

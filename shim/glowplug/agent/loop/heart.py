@@ -1,4 +1,4 @@
-"""Heartbeats: every thread of the agent shows that it goes round, and the service manager's watchdog sees it."""
+"""Heartbeats: every thread of the agent shows that it is alive, and the service manager's watchdog sees it."""
 
 import time
 
@@ -12,7 +12,7 @@ class Heart:
         self._last = time.monotonic()
 
     def beat(self) -> None:
-        """It goes round."""
+        """The thread is alive."""
         self._last = time.monotonic()
 
     def age_s(self) -> float:

@@ -128,7 +128,7 @@ class Loop(threading.Thread):
         try:
             message()
         except Exception:
-            log.exception("the loop could not take in what happened")
+            log.exception("the loop could not handle the new events")
 
     def _stop(self) -> None:
         self._stopping = True
@@ -185,7 +185,7 @@ class Loop(threading.Thread):
         """A step has ended. A capture's end is its line's chance."""
         row.busy = False
         if row.id not in self._rows:
-            self._drop(row)  # it went while the step was at work
+            self._drop(row)  # it ended while the step ran
             return
         now = time.monotonic()
         line = row.line if row.state is State.CAPTURING else None

@@ -24,7 +24,7 @@ from glowplug.outcomes import capture_outcome
 log = logging.getLogger("glowplug.agent")
 
 UNWANTED = ("never", "off", "old")
-"""Reasons of who wants no capture: nothing failed, and nothing is to be mended."""
+"""Reasons of containers that want no capture: nothing failed, and nothing is to be fixed."""
 
 
 @dataclass(frozen=True, slots=True)

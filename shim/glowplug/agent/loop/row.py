@@ -65,9 +65,9 @@ class Case:
 class Row:
     """`due`: when it is looked at next, in time.monotonic() seconds; NEVER: when something happens.
 
-    `seen`: when something last happened to it. `busy`: a step of it is at work; `again`: something happened meanwhile.
+    `seen`: when something last happened to it. `busy`: a step of it runs; `again`: something happened meanwhile.
     `made`: the agent saw its making. `started`: when containerd said that it was started, in Unix time; `exited`: that
-    it ended. `slow`: its last question took long. `case` is its step's alone while one is at work.
+    it ended. `slow`: its last question took long. `case` is its step's alone while one runs.
     """
 
     id: str

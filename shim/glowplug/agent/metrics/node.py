@@ -41,7 +41,7 @@ class NodeCollector(Collector):
         yield _gauge("glowplug_cache_readable", "Whether the cache could be read for this scrape.", scraped)
         yield _gauge(
             "glowplug_agent_round_age_seconds",
-            "Since the agent's main loop last went round; it does every 5 seconds.",
+            "Seconds since the agent's main loop last completed a round; it does so every 5 seconds.",
             self._since_round_s(),
         )
 
