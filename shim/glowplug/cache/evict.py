@@ -45,6 +45,7 @@ class Item:
 
     @property
     def may_go(self) -> bool:
+        """Whether it may be evicted: neither pinned nor leased."""
         return not self.pinned and not self.leased
 
 

@@ -58,68 +58,85 @@ def is_inside(path: str) -> bool:
 
 
 def checkpoints(root: str) -> str:
+    """The directory of published checkpoints."""
     return f"{root}/checkpoints"
 
 
 def checkpoint(root: str, checkpoint_id: str) -> str:
+    """The directory of one checkpoint. Raises CacheError for what is no id."""
     return f"{root}/checkpoints/{require_id(checkpoint_id)}"
 
 
 def manifest(root: str, checkpoint_id: str) -> str:
+    """A checkpoint's manifest. Raises CacheError for what is no id."""
     return f"{root}/checkpoints/{require_id(checkpoint_id)}/{MANIFEST}"
 
 
 def drafts(root: str) -> str:
+    """The directory of checkpoints that are being written."""
     return f"{root}/drafts"
 
 
 def draft(root: str, name: str) -> str:
+    """The directory of one draft."""
     return f"{root}/drafts/{name}"
 
 
 def draft_lock(root: str, name: str) -> str:
+    """The lock of one draft, held by its writer."""
     return f"{root}/drafts/{name}.lock"
 
 
 def trash(root: str) -> str:
+    """The directory of what is being removed."""
     return f"{root}/trash"
 
 
 def trashed(root: str, name: str) -> str:
+    """One thing that is being removed."""
     return f"{root}/trash/{name}"
 
 
 def states(root: str) -> str:
+    """The directory of the checkpoints' states."""
     return f"{root}/state"
 
 
 def state(root: str, checkpoint_id: str) -> str:
+    """A checkpoint's state: pin, quarantine, failures. Raises CacheError for what is no id."""
     return f"{root}/state/{require_id(checkpoint_id)}.json"
 
 
 def state_lock(root: str) -> str:
+    """The lock that every change of a state takes."""
     return f"{root}/state/lock"
 
 
 def leases(root: str) -> str:
+    """The directory of leases."""
     return f"{root}/leases"
 
 
 def lease(root: str, checkpoint_id: str) -> str:
+    """A checkpoint's lease. Raises CacheError for what is no id."""
     return f"{root}/leases/{require_id(checkpoint_id)}.lock"
 
 
 def compile_caches(root: str) -> str:
+    """The directory of compile caches."""
     return f"{root}/compile"
 
 
 def compile_cache(root: str, name: str) -> str:
+    """The directory of one compile cache. Raises CacheError for what is no id."""
     return f"{root}/compile/{require_id(name)}"
 
 
 def store_lock(root: str) -> str:
+    """The lock that every change of the store takes."""
     return f"{root}/lock"
 
 
 def salt(root: str) -> str:
+    """The secret of the keyed hashes."""
     return f"{root}/salt"

@@ -53,6 +53,7 @@ class Container:
 
     @property
     def root(self) -> str:
+        """The container's root directory, seen from this node."""
         return f"/proc/{self.init}/root"
 
 

@@ -34,6 +34,7 @@ class Guard:
         )
 
     def watch(self, dump: subprocess.Popen[bytes]) -> None:
+        """Have the guard wait for this dump before it thaws the container."""
         self.dump = dump
         with open(self._pid_file, "w") as file:
             file.write(str(dump.pid))

@@ -48,6 +48,7 @@ class Verdict:
 
     @property
     def matches(self) -> bool:
+        """Whether the checkpoint may be restored: there is no reason against it."""
         return not self.reasons
 
     @property

@@ -37,6 +37,7 @@ class Prediction:
 
     @property
     def is_worth_it(self) -> bool:
+        """Whether the restore meets its deadline and is faster than a cold start, where that is known."""
         return self.restore_s <= self.deadline_s and (self.cold_s is None or self.restore_s < self.cold_s)
 
     @property

@@ -71,6 +71,7 @@ def let_go(address: int, size: int) -> None:
 
 
 def unmap(address: int, size: int) -> None:
+    """munmap(2)."""
     _libc.munmap(address, size)
 
 

@@ -73,6 +73,7 @@ def open_file(memory_dir: str, name: str) -> File:
 
 
 def close_file(file: File) -> None:
+    """Unmap a file and close its descriptors."""
     if file.size:
         calls.unmap(file.base, file.size)
     os.close(file.cached)
@@ -151,6 +152,7 @@ class Buffer:
         return self._address - piece.begin
 
     def free(self) -> None:
+        """Unmap the memory, if it was ever used."""
         if self._address:
             calls.unmap(self._address, PIECE)
 

@@ -20,12 +20,23 @@ class Engine(Protocol):
     name: str
     version: int
 
-    def state(self, pid: int) -> str: ...
-    def restore_thread(self, pid: int) -> int: ...
-    def lock(self, pid: int, timeout_ms: int) -> None: ...
-    def checkpoint(self, pid: int) -> None: ...
-    def restore(self, pid: int, pairs: uuids.Pairs) -> None: ...
-    def unlock(self, pid: int) -> None: ...
+    def state(self, pid: int) -> str:
+        """The process's state by the driver: running, locked, checkpointed or failed."""
+
+    def restore_thread(self, pid: int) -> int:
+        """The host's TID of the driver's restore thread."""
+
+    def lock(self, pid: int, timeout_ms: int) -> None:
+        """Keep new CUDA calls waiting and finish those that run."""
+
+    def checkpoint(self, pid: int) -> None:
+        """Move device memory into host memory and give the device back."""
+
+    def restore(self, pid: int, pairs: uuids.Pairs) -> None:
+        """Bring device memory back, each captured GPU to its pair."""
+
+    def unlock(self, pid: int) -> None:
+        """Let CUDA calls go on."""
 
 
 def pick(choice: str, library: str, program: str) -> Engine:

@@ -86,6 +86,7 @@ def label(pid: int) -> str:
 
 
 def oom_score_adj(pid: int) -> int:
+    """See proc_pid_oom_score_adj(5). Raises OSError."""
     with open(f"/proc/{pid}/oom_score_adj") as file:
         return int(file.read())
 

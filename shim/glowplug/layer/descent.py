@@ -40,12 +40,14 @@ class Descent:
         os.close(self.root)
 
     def down(self, name: str) -> None:
+        """Enter a directory of this one, never through a link."""
         here = os.fstat(self.fd)
         self._move(name)
         self.names.append(name)
         self._above.append((here.st_dev, here.st_ino))
 
     def up(self) -> None:
+        """Leave for the directory above. Raises LayerError where this one was moved meanwhile."""
         self._move("..")
         name = self.names.pop()
         here = os.fstat(self.fd)

@@ -28,6 +28,7 @@ class Part:
 
     @property
     def is_complete(self) -> bool:
+        """Whether it is the whole pack."""
         return self.size == self.pack.size
 
 

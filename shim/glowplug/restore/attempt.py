@@ -86,6 +86,7 @@ class Facts:
         self.start: dict[str, object] = start if isinstance(start, dict) else {}
 
     def to_json(self) -> "dict[str, object]":
+        """The facts as JSON holds them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -100,10 +101,12 @@ class Attempt:
 
     @property
     def id(self) -> str:
+        """The attempt's id."""
         return self.facts.id
 
     @property
     def directory(self) -> str:
+        """The attempt's directory."""
         return paths.attempt(self.id)
 
     @property
@@ -127,6 +130,7 @@ class Attempt:
 
     @property
     def shm_record(self) -> str:
+        """How to undo what was done to /dev/shm."""
         return f"{self.directory}/shm.json"
 
     @property
@@ -136,13 +140,16 @@ class Attempt:
 
     @property
     def runc_record(self) -> str:
+        """The pid of the `runc restore` under way."""
         return f"{self.directory}/runc"
 
     @property
     def opened_record(self) -> str:
+        """Present once the gate was opened."""
         return f"{self.directory}/opened"
 
     def volume_record(self, number: int) -> str:
+        """How to undo what was done to one volume."""
         return f"{self.directory}/volume-{number}.json"
 
     def volume_records(self) -> list[str]:
@@ -164,6 +171,7 @@ class Attempt:
 
     @property
     def is_complete(self) -> bool:
+        """Whether the restore succeeded; only tidying is left."""
         return os.path.lexists(f"{self.directory}/done")
 
     def note_failure(self, became: Outcome) -> None:

@@ -22,6 +22,7 @@ class Marker:
 
     @property
     def age_s(self) -> float | None:
+        """Seconds since the restore, or None where that is not known."""
         return None if self.boot_s is None else round(max(0.0, boot_time_s() - self.boot_s), 3)
 
 

@@ -18,9 +18,11 @@ class Reporter:
         self._fd = fd
 
     def step(self, name: str) -> None:
+        """Report that this step begins."""
         self._say(name)
 
     def end(self, result: "Result") -> None:
+        """Report the result."""
         self._say({"phases": result.phases, "memory_bytes": result.memory_bytes, "detail": result.detail})
 
     def _say(self, value: object) -> None:

@@ -101,6 +101,7 @@ class Work:
         return paths.restore_bundle(self.attempt.facts.bundle)
 
     def left_s(self) -> float:
+        """Seconds until the deadline, at least 0."""
         return max(0.0, self.until - time.monotonic())
 
 

@@ -49,18 +49,22 @@ def replace_options(kept: Attempt) -> None:
 
 
 def keep_layer(kept: Attempt) -> None:
+    """Drop the layer's undo record."""
     tree.finish(kept.layer_record)
 
 
 def keep_shm(kept: Attempt) -> None:
+    """Drop the undo record of /dev/shm."""
     shm.finish(kept.shm_record)
 
 
 def keep_volumes(kept: Attempt) -> None:
+    """Drop the volumes' undo records."""
     for record in kept.volume_records():
         carried.finish(record)
 
 
 def remove_view(kept: Attempt) -> None:
+    """Remove the restore's view of the checkpoint. Raises HostError."""
     if kept.facts.cache and not removal.remove_tree(kept.view):
         raise HostError(f"{kept.view} can't be removed")

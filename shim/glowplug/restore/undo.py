@@ -60,6 +60,7 @@ def end_runc(left: Attempt) -> None:
 
 
 def kill_processes(left: Attempt, left_s: float) -> None:
+    """Kill what is in the cgroups. Raises StillThere where something does not die in time."""
     try:
         cgroup.kill(cgroups_of(left), left_s)
     except HostError as error:
@@ -84,15 +85,18 @@ def forget_in_runc(left: Attempt, left_s: float) -> None:
 
 
 def remove_cgroups(left: Attempt, left_s: float) -> None:
+    """Remove the cgroups. Raises OSError."""
     cgroup.remove(cgroups_of(left), left_s)
 
 
 def undo_shm(left: Attempt, left_s: float) -> None:
+    """Put /dev/shm back as it was."""
     if os.path.exists(left.shm_record):
         shm.undo(left.shm_record)
 
 
 def undo_volumes(left: Attempt, left_s: float) -> None:
+    """Put the volumes back as they were."""
     for record in left.volume_records():
         carried.undo(record)
 
@@ -119,6 +123,7 @@ def give_back_rootfs(left: Attempt, create_follows: bool) -> None:
 
 
 def remove_files(left: Attempt, left_s: float) -> None:
+    """Remove the pid file, finished or not, and the directories of the restore."""
     if left.facts.pid_file:
         # runc writes it as a hidden file and renames that (utils_linux.go, createPidFile). A runc that was killed
         # between the two leaves the hidden one, and the next create of runc then refuses: file exists.

@@ -54,6 +54,7 @@ class Command:
 
     @property
     def container(self) -> str:
+        """The container's id: the last argument."""
         return self.words[-1]
 
     @property

@@ -31,6 +31,7 @@ class Candidate:
 
     @property
     def id(self) -> str:
+        """The container's id."""
         return self.record.id
 
 

@@ -42,6 +42,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             os.umask(before)
 
     def server_close(self) -> None:
+        """Close the socket and remove its file."""
         super().server_close()
         os.unlink(paths.agent_socket())
 

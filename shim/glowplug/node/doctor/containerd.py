@@ -20,6 +20,7 @@ _START = "systemctl start containerd, or set `containerd_socket` in the configur
 
 
 def version(probes: Probes) -> Finding:
+    """containerd's version."""
     try:
         return judge_version(probes.containerd_version())
     except ContainerdError as error:
@@ -34,6 +35,7 @@ def judge_version(text: str) -> Finding:
 
 
 def ready(probes: Probes) -> Finding:
+    """CRI's conditions."""
     return judge_ready(probes.cri().conditions)
 
 
@@ -46,6 +48,7 @@ def judge_ready(conditions: Mapping[str, bool]) -> Finding:
 
 
 def handler(probes: Probes) -> Finding:
+    """The handler in the running containerd, and its program."""
     found = probes.handler()
     return judge_handler(found, os.access(str(options(found or {}).get("BinaryName", "")), os.X_OK))
 
@@ -63,6 +66,7 @@ def judge_handler(handler: Mapping[str, Any] | None, is_there: bool) -> Finding:
 
 
 def annotations(probes: Probes) -> Finding:
+    """Whether the handler passes a pod's annotations on."""
     return judge_annotations(probes.handler() or {})
 
 
@@ -80,6 +84,7 @@ def judge_annotations(handler: Mapping[str, Any]) -> Finding:
 
 
 def runc_root(probes: Probes) -> Finding:
+    """Whether runc's state root is the configured one."""
     return judge_runc_root(probes.handler() or {}, probes.settings.runc_root)
 
 
@@ -94,6 +99,7 @@ def judge_runc_root(handler: Mapping[str, Any], configured: str) -> Finding:
 
 
 def snapshotter(probes: Probes) -> Finding:
+    """Whether the handler's snapshotter is overlayfs."""
     return judge_snapshotter(probes.handler() or {}, probes.cri().config)
 
 
@@ -109,6 +115,7 @@ def judge_snapshotter(handler: Mapping[str, Any], config: Mapping[str, Any]) -> 
 
 
 def cgroup_driver(probes: Probes) -> Finding:
+    """Whether the handler's cgroup driver is that of runc's own handler."""
     config = probes.cri().config
     return judge_cgroup_driver(probes.handler() or {}, handlers(config).get("runc"))
 

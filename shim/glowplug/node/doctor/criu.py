@@ -34,6 +34,7 @@ FEATURES: Mapping[str, str] = {
 
 
 def version(probes: Probes) -> Finding:
+    """CRIU's version."""
     try:
         return judge_version(probes.settings.criu, program.version(probes.settings.criu))
     except CriuError as error:
@@ -62,6 +63,7 @@ def check(probes: Probes) -> Finding:
 
 
 def judge_check(said: programs.Said) -> Finding:
+    """`said`: what `criu check` printed, and its status."""
     if said.status == 0:
         return ok("looks good")
     return wrong(
@@ -70,6 +72,7 @@ def judge_check(said: programs.Said) -> Finding:
 
 
 def features(probes: Probes) -> Finding:
+    """The kernel's features that `criu check --feature` knows."""
     criu = probes.settings.criu
     return judge_features(
         {name: programs.run([criu, "check", "--feature", name]).status == 0 for name in FEATURES}

@@ -78,6 +78,7 @@ def speed(probes: Probes) -> Finding:
 
 
 def judge_speed(found: Speed, deadline_s: float) -> Finding:
+    """`deadline_s`: a restore's, in seconds."""
     text = f"reads {found.read / 1e6:.0f} MB/s, writes {found.write / 1e6:.0f} MB/s"
     if not found.direct:
         return warning(

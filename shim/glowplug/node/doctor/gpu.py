@@ -40,6 +40,7 @@ def _is_gpu(device: str) -> bool:
 
 
 def driver(_: Probes) -> Finding:
+    """The NVIDIA driver's version."""
     try:
         with open("/sys/module/nvidia/version") as file:
             return judge_driver(present(), file.read().strip())
@@ -95,4 +96,5 @@ def checkpoints(_: Probes) -> Finding:
 
 
 def judge_trial(found: trial.Trial) -> Finding:
+    """`found`: a CUDA process that was checkpointed and restored."""
     return ok(f"there and back in {found.seconds:.2f} s, by the {found.engine}")

@@ -21,6 +21,7 @@ _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
 
 def version(_: Probes) -> Finding:
+    """The kernel's version."""
     return judge_version(os.uname().release)
 
 
@@ -33,6 +34,7 @@ def judge_version(release: str) -> Finding:
 
 
 def page_size(_: Probes) -> Finding:
+    """The size of a page."""
     return judge_page_size(os.sysconf("SC_PAGE_SIZE"))
 
 
@@ -67,6 +69,7 @@ def judge_ptrace(scope: str | None) -> Finding:
 
 
 def capabilities(_: Probes) -> Finding:
+    """The capabilities of root on this node."""
     return judge_capabilities(process.effective_capabilities("self"))
 
 

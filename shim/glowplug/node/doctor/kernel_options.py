@@ -56,6 +56,7 @@ is easy (None: `criu check` looks at the sockets)."""
 
 
 def options(_: Probes) -> Finding:
+    """The kernel's build options that CRIU needs."""
     return judge_options(read(), tried())
 
 

@@ -8,6 +8,7 @@ _THP = "/sys/kernel/mm/transparent_hugepage"
 
 
 def huge_pages(_: Probes) -> Finding:
+    """Transparent huge pages, for private and for shared memory."""
     return judge_huge_pages(_read("enabled"), _read("shmem_enabled"))
 
 

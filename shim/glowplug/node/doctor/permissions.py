@@ -15,10 +15,12 @@ ROOT = 0
 
 
 def run_dir(_: Probes) -> Finding:
+    """Whether only root may enter the run directory."""
     return judge_private(paths.RUN_DIR, _status(paths.RUN_DIR))
 
 
 def cache(probes: Probes) -> Finding:
+    """Whether only root may enter the cache, and whether it holds anything of others."""
     path = probes.settings.cache
     return judge_cache(path, _status(path), root_dir.foreign_entries(path))
 

@@ -43,14 +43,17 @@ class Trial(steps.Work):
 
 
 def made(work: steps.Work) -> None:
+    """Enter the namespaces of the trial."""
     place.enter(_of(work).attempt.facts.bundle)
 
 
 def layer(work: steps.Work) -> None:
+    """Mount the root file system: the image and the captured layer."""
     place.rootfs(_of(work).task, work.attempt)
 
 
 def volumes(work: steps.Work) -> None:
+    """Make the volumes, and the spec that mounts them."""
     trial = _of(work)
     sources = place.volumes(trial.task, trial.attempt)
     trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.facts.cgroups_path)
