@@ -193,7 +193,7 @@ HOST = requirements.HostFacts(
     driver="580.159.04",
 )
 GPUS = (requirements.Gpu("GPU-" + "0" * 36, "NVIDIA H100", 80 << 30, "9.0", False),)
-GIVEN = requirements.ContainerResources(
+RESOURCES = requirements.ContainerResources(
     memory_limit=8 << 30,
     cpu_limit=2000,
     gpus=GPUS,
@@ -242,7 +242,7 @@ def manifest_of(captured: key.WorkloadKey | None = None, **changes: Any) -> mani
         "shared": False,
         "image_name": "docker.io/library/server:1",
         "key": manifest.Key(whole.digest, whole.parts, whole.conditions),
-        "requirements": requirements.require(HOST, GIVEN),
+        "requirements": requirements.require(HOST, RESOURCES),
         "processes": (process,),
         "files": {"images/core-1.img": manifest.File("image", 812, "blake2b-256:" + "0" * 64)},
         "sizes": manifest.Sizes(cpu_memory=1 << 30, gpu_memory=4 << 30, layer=1 << 20, shm=0, images=1 << 20),

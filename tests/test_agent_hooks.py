@@ -45,7 +45,7 @@ def test_a_program_that_is_none_is_not_named(served: Served) -> None:
     """Who takes the command for a shell's sets a variable in front of it."""
     detail = 'failed to start exec: exec: "TOKEN=s3cret": executable file not found in $PATH'
     served.answer(methods.EXEC_SYNC, refuse(grpc.StatusCode.UNKNOWN, detail))
-    with pytest.raises(HookError, match="could not start it") as error:
+    with pytest.raises(HookError, match="containerd could not start") as error:
         run(served, "exec:TOKEN=s3cret wake")
     assert "s3cret" not in str(error.value)
 

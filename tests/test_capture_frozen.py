@@ -80,7 +80,7 @@ def test_a_failure_within(node: Node) -> None:
 
 def test_one_that_somebody_else_froze_is_theirs(node: Node) -> None:
     node.status = "paused"
-    with pytest.raises(UsageError, match="got c1 paused"), frozen(node.runc, "c1", node.work, {}):
+    with pytest.raises(UsageError, match="c1 is paused"), frozen(node.runc, "c1", node.work, {}):
         raise AssertionError("not to be reached")
     assert node.calls == ["state"]
 

@@ -21,7 +21,7 @@ from glowplug.checkpoint.requirements import (
     require,
 )
 
-NEEDED = require(made.HOST, made.GIVEN)
+NEEDED = require(made.HOST, made.RESOURCES)
 FIELDS = [field.name for field in dataclasses.fields(HostRequirements)]
 H200 = Gpu("GPU-" + "1" * 36, "NVIDIA H200", 139 << 30, "9.0", False)
 
@@ -101,9 +101,9 @@ def test_a_kernel_of_the_same_series_may_not_be_older() -> None:
 
 
 def test_a_process_without_gpus_asks_for_none_of_their_facts() -> None:
-    plain = require(made.HOST, dataclasses.replace(made.GIVEN, gpus=(), cuda_libraries=()))
+    plain = require(made.HOST, dataclasses.replace(made.RESOURCES, gpus=(), cuda_libraries=()))
     host = dataclasses.replace(made.HOST, driver=None)
-    given = dataclasses.replace(made.GIVEN, gpus=(), cuda_libraries=())
+    given = dataclasses.replace(made.RESOURCES, gpus=(), cuda_libraries=())
     assert slugs(plain, require(host, given)) == []
     assert slugs(plain, require(host, dataclasses.replace(given, gpus=None))) == ["gpu"]
     assert slugs(plain, require(host, dataclasses.replace(given, gpus=made.GPUS))) == ["gpu"]
@@ -115,7 +115,7 @@ def test_reasons_name_what_is_missing_only() -> None:
 
 
 def test_several_gpus_are_one_row() -> None:
-    row = require(made.HOST, dataclasses.replace(made.GIVEN, gpus=(H200, *made.GPUS)))
+    row = require(made.HOST, dataclasses.replace(made.RESOURCES, gpus=(H200, *made.GPUS)))
     assert row.gpu_count == 2
     assert row.gpu_products == ("NVIDIA H100", "NVIDIA H200")
     assert row.gpu_memory_bytes == 80 << 30

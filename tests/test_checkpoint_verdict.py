@@ -31,7 +31,7 @@ def judged(**changes: Any) -> Verdict:
         "manifest": MANIFEST,
         "wanted": WANTED,
         "host": made.HOST,
-        "given": made.GIVEN,
+        "resources": made.RESOURCES,
         "now": made.NOW,
     }
     return judge(**(asked | changes))
@@ -50,7 +50,7 @@ def test_a_checkpoint_fits_where_it_was_captured() -> None:
 
 FACTS = (
     [("host", field.name) for field in dataclasses.fields(made.HOST)]
-    + [("given", field.name) for field in dataclasses.fields(made.GIVEN)]
+    + [("resources", field.name) for field in dataclasses.fields(made.RESOURCES)]
     + [("now", name) for name in ("quarantined", "complete", "free_memory", "free_disk")]
     + [("now", name) for name in ("restores_running", "unread_bytes")]
     + [("needs", field.name) for field in dataclasses.fields(MANIFEST.requirements)]
@@ -71,7 +71,7 @@ def test_no_verdict_passes_with_any_fact_missing(missing: set[tuple[str, str]]) 
         ),
         wanted=made.key_of(**{name: gone[name] for name in without("key")}),
         host=dataclasses.replace(made.HOST, **without("host")),
-        given=dataclasses.replace(made.GIVEN, **without("given")),
+        resources=dataclasses.replace(made.RESOURCES, **without("resources")),
         now=now(**without("now")),
     )
     assert not found.matches
@@ -95,7 +95,7 @@ def test_each_missing_fact_is_a_reason(fact: tuple[str, str]) -> None:
         ({"now": now(free_memory=(5 << 30) - 1)}, "no-memory"),
         ({"now": now(restores_running=100)}, "restore-slower"),
         ({"host": dataclasses.replace(made.HOST, kernel="5.4.0")}, "kernel"),
-        ({"given": dataclasses.replace(made.GIVEN, memory_limit=1 << 30)}, "memory-limit"),
+        ({"resources": dataclasses.replace(made.RESOURCES, memory_limit=1 << 30)}, "memory-limit"),
         ({"wanted": made.key_of(chain_id="sha256:" + "0" * 64)}, "image"),
     ],
 )
@@ -214,8 +214,8 @@ def test_one_s_own_goes_first_then_the_same_limits_then_the_newest() -> None:
 
 
 def test_a_raised_limit_fits_and_says_that_a_new_capture_would_fit_better() -> None:
-    raised = dataclasses.replace(made.GIVEN, memory_limit=64 << 30)
-    found = judged(given=raised)
+    raised = dataclasses.replace(made.RESOURCES, memory_limit=64 << 30)
+    found = judged(resources=raised)
     assert found.matches
     assert not found.exact
     assert judged().exact

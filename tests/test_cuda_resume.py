@@ -141,7 +141,7 @@ def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
 def test_a_restored_cuda_process_that_is_missing_is_an_error(driver: str, restored: Start) -> None:
     process = restored()
     with (
-        pytest.raises(CudaError, match=r"got none as \[999999\]"),
+        pytest.raises(CudaError, match=r"\[999999\] are missing"),
         opened(driver) as back,
     ):
         back.bring_back([process.pid], [process.pid, 999999], (), 20)

@@ -24,8 +24,8 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["--jsn"], "--jsn"),
         (["file"], "file"),
-        (["--json"], "wants a file"),
-        (["--json", "/"], "wants a file"),
+        (["--json"], "needs a file"),
+        (["--json", "/"], "/ is not a file in an existing directory"),
         (["--json", "/nonexistent/figures.json"], "/nonexistent/figures.json"),
         (["--keep", "--frob"], "--frob"),
     ],

@@ -206,7 +206,7 @@ def test_gc_opens_nothing_while_all_is_within_the_limits(
         asked.append(name)
         return False
 
-    monkeypatch.setattr(lease, "is_held", is_leased)
+    monkeypatch.setattr(lease, "is_leased", is_leased)
     assert store.gc() == [] and asked == []
     store.limits = Limits(max_bytes=0)
     assert len(store.gc()) == len(asked) == 1
