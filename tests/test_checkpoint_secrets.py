@@ -42,7 +42,7 @@ def test_a_planted_secret_comes_out_nowhere() -> None:
     captured = made.key_of(found, mount_identity=answers)
     wanted = made.key_of(other, mount_identity=other_answers)
     manifest = made.manifest_of(captured)
-    found_verdict = verdict.judge(manifest, wanted, made.HOST, made.GIVEN, made.NOW)
+    found_verdict = verdict.judge(manifest, wanted, made.HOST, made.RESOURCES, made.NOW)
     candidate = verdict.Candidate("aa", manifest.created, found_verdict)
     shown = [
         dumps(manifest),

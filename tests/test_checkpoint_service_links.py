@@ -129,7 +129,7 @@ def reasons(captured: list[str], wanted: list[str], namespace: str = "models") -
 
     manifest = made.manifest_of(key_of(captured), shared=True)
     now = replace(made.NOW, namespace=namespace, accepts=frozenset(("models",)))
-    found = verdict.judge(manifest, key_of(wanted), made.HOST, made.GIVEN, now)
+    found = verdict.judge(manifest, key_of(wanted), made.HOST, made.RESOURCES, now)
     return [f"{reason.part} ({reason.slug})" for reason in found.reasons]
 
 
