@@ -16,7 +16,7 @@ from glowplug.agent.loop import captures
 from glowplug.agent.loop.row import Row, State
 from glowplug.capture.request import Request
 from glowplug.config import Config
-from glowplug.errors import NoRoom
+from glowplug.errors import NoSpace
 
 RUNNING = Running("c0" * 32, 1, "", "")
 
@@ -37,7 +37,7 @@ def test_it_is_tried_again_a_few_times_and_then_put_on_record(
         gpu=False,
         end=False,
     )
-    answer = worker._not_captured(task, NoRoom("the cache has room for 2 MB, and it takes 22 MB"), [])
+    answer = worker._not_captured(task, NoSpace("the cache has room for 2 MB, and it takes 22 MB"), [])
     rests: list[str] = []
     parts: Any = SimpleNamespace(
         learned=SimpleNamespace(
@@ -59,7 +59,7 @@ def test_it_is_tried_again_a_few_times_and_then_put_on_record(
         until=time.monotonic() + 1800,
     )
     monkeypatch.setattr(captures, "has_ended", lambda pid: False)
-    monkeypatch.setattr(captures, "_is_held", lambda parts, case: False)
+    monkeypatch.setattr(captures, "_has_checkpoint", lambda parts, case: False)
     monkeypatch.setattr("glowplug.agent.captures.turn.task", lambda *_: task)
     waited = 0.0
     while (following := captures.capture(parts, Row("c", case=case))).state is State.READY:

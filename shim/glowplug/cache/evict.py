@@ -82,7 +82,7 @@ def make_space(
 ) -> list[Eviction]:
     """What has to go so that size more bytes fit, to_write of which are not on the disk yet.
 
-    Raises NoRoom with the numbers when evicting everything that may go would not do.
+    Raises NoSpace with the numbers when evicting everything that may go would not do.
     """
     checkpoints = list(items)
     evictions, short = _least_recently_used(checkpoints, limits, space, size, to_write)
