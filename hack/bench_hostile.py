@@ -22,7 +22,7 @@ from integration.pods import Pod, Pods
 from integration.test_automatic import annotated, captures, env
 from integration.waiting import wait_until
 
-from glowplug.containerd.cri_specs import Mount
+from integration.cri_specs import Mount
 
 WITHIN_S = 120.0
 AT_WORK_S = 1.0

@@ -9,8 +9,8 @@ from typing import Any
 from unittest.mock import patch
 
 from glowplug import paths
-from glowplug.containerd.cri_specs import Mount
 from glowplug.outcomes import history
+from integration.cri_specs import Mount
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod, Pods
 

@@ -6,9 +6,9 @@ With the Glowplug that was installed, not the one of this repository; the images
 import time
 from dataclasses import replace
 
-from glowplug.containerd.cri import Cri
-from glowplug.containerd.cri_specs import PodSpec
 from integration import images
+from integration.cri_client import Cri
+from integration.cri_specs import PodSpec
 from integration.node_script import run, say
 from integration.pods import Container, Pod
 from integration.waiting import wait_until

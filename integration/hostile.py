@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 
-from glowplug.containerd.cri_specs import Mount
+from integration.cri_specs import Mount
 from integration.images import PYTHON
 from integration.pods import Container, Pods, generated_name
 

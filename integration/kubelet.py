@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 
-from glowplug.containerd.cri_specs import Mount
+from integration.cri_specs import Mount
 from integration.node import Node
 
 TOKENS = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from glowplug.containerd.cri import Cri
 from glowplug.errors import ContainerdError
 from integration import images, processes
+from integration.cri_client import Cri
 from integration.node_config import (
     PATH,
     cni_config,

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from glowplug.containerd.cri import ContainerStatus, Cri, ExecResult
-from glowplug.containerd.cri_specs import ContainerSpec, PodSpec
+from glowplug.containerd.cri import ExecResult
 from glowplug.containerd.rpc import NotFound
+from integration.cri_client import ContainerStatus, Cri
+from integration.cri_specs import ContainerSpec, PodSpec
 from integration.images import WORKLOAD_IMAGE
 from integration.leaks import assert_nothing_beyond, holdings
 from integration.node import Node

@@ -14,9 +14,9 @@ import sys
 import zipfile
 from dataclasses import replace
 
-from glowplug.containerd.cri import Cri
-from glowplug.containerd.cri_specs import PodSpec
 from integration import images
+from integration.cri_client import Cri
+from integration.cri_specs import PodSpec
 from integration.node_script import run, say
 from integration.pods import Container, Pod, generated_name
 from integration.waiting import wait_until

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from glowplug.containerd.cri_specs import Security
 from integration.captured import outcome, records
+from integration.cri_specs import Security
 from integration.node import Node
 from integration.pods import Container, Pod, Pods, generated_name
 from integration.waiting import wait_until

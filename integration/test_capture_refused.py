@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount
 from integration.captured import capture
+from integration.cri_specs import Mount
 from integration.kubelet import PodDirectory
 from integration.node import GLOWPLUG, Node
 from integration.node_config import runc_program

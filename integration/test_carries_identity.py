@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from glowplug.containerd.cri_specs import Resources, Security
 from glowplug.host import process
 from integration.captured import captured
+from integration.cri_specs import Resources, Security
 from integration.node import Node
 from integration.pods import Pods
 

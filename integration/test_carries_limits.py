@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.containerd.cri_specs import Resources
 from integration import processes
 from integration.captured import Captured, captured, outcome, records
+from integration.cri_specs import Resources
 from integration.limits import needs_limits
 from integration.node import Node
 from integration.pods import Container, Pods

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.containerd.cri_specs import Resources
 from integration.captured import Captured, captured
+from integration.cri_specs import Resources
 from integration.limits import needs_limits
 from integration.node import Node
 from integration.pods import Container, Pods

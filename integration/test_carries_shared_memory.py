@@ -4,8 +4,8 @@ the pod's own, an emptyDir, or the node's.
 
 from typing import Any
 
-from glowplug.containerd.cri_specs import Mount
 from integration.captured import capture, captured
+from integration.cri_specs import Mount
 from integration.kubelet import PodDirectory
 from integration.node import Node
 from integration.pods import Pod, Pods

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from glowplug.containerd.cri_specs import Security
 from integration.captured import Captured, captured
+from integration.cri_specs import Security
 from integration.node import Node
 from integration.pods import Container, Pods
 from integration.waiting import wait_until

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount
 from integration import images
 from integration.captured import captured, outcome
+from integration.cri_specs import Mount
 from integration.kubelet import TOKENS, PodDirectory, write_atomically
 from integration.node import Node
 from integration.pods import Container, Pod, Pods

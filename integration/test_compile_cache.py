@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from glowplug.cache import pack
-from glowplug.containerd.cri_specs import Mount
 from integration.captured import outcome, records
+from integration.cri_specs import Mount
 from integration.images import PYTHON
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pods, generated_name

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from glowplug.containerd.cri_specs import Namespaces
 from integration import images
 from integration.captured import Captured, capture, captured, outcome, records
+from integration.cri_specs import Namespaces
 from integration.node import Node
 from integration.pods import Container, Pod, Pods
 

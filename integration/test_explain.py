@@ -15,9 +15,9 @@ import pytest
 
 from glowplug import paths
 from glowplug.containerd.client import Containerd
-from glowplug.containerd.cri_specs import Mount, Resources
 from glowplug.outcomes import ask
 from integration.captured import Captured, capture, captured, outcome
+from integration.cri_specs import Mount, Resources
 from integration.limits import needs_limits
 from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pods

@@ -15,9 +15,9 @@ from glowplug.agent.captures import hooks, ready
 from glowplug.agent.captures.running import Running
 from glowplug.cache.store import Store
 from glowplug.capture import policy
-from glowplug.containerd.cri_specs import Namespaces
 from glowplug.errors import GlowplugError
 from integration.captured import outcome, records
+from integration.cri_specs import Namespaces
 from integration.images import PYTHON
 from integration.node import Node
 from integration.pods import Container, Pods

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount
 from integration import images
 from integration.captured import capture, captured, outcome, records
+from integration.cri_specs import Mount
 from integration.kubelet import PodDirectory, write_atomically
 from integration.node import RUNTIME, Node
 from integration.pods import Pod, Pods

@@ -15,10 +15,10 @@ from functools import partial
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount, Security
 from glowplug.host import proc
 from integration import differ
 from integration.captured import capture, outcome, records
+from integration.cri_specs import Mount, Security
 from integration.images import REPOSITORY
 from integration.kubelet import PodDirectory
 from integration.node import Node

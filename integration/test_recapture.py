@@ -2,8 +2,8 @@
 
 import json
 
-from glowplug.containerd.cri_specs import Resources
 from integration.captured import Captured, capture, captured, outcome, records
+from integration.cri_specs import Resources
 from integration.node import Node
 from integration.pods import Pods
 from integration.test_automatic import annotated, capture_of, env, started

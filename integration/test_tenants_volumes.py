@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from glowplug.containerd.cri_specs import Mount
 from integration.captured import Captured, capture, captured, outcome
+from integration.cri_specs import Mount
 from integration.kubelet import PodDirectory
 from integration.node import Node
 from integration.pods import Container, Pod, Pods

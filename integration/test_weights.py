@@ -3,8 +3,8 @@
 import secrets
 from pathlib import Path
 
-from glowplug.containerd.cri_specs import Mount
 from integration.captured import outcome
+from integration.cri_specs import Mount
 from integration.node import Node
 from integration.pods import Container, Pods, generated_name
 from integration.test_automatic import annotated, capture_of

@@ -5,11 +5,9 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.containerd_served import Served, refuse
-
-from glowplug.containerd import methods
-from glowplug.containerd.cri import ContainerStats, Cri, ExecResult
-from glowplug.containerd.cri_specs import (
+from integration import cri_methods
+from integration.cri_client import ContainerStats, Cri
+from integration.cri_specs import (
     ContainerSpec,
     Device,
     Dns,
@@ -22,6 +20,10 @@ from glowplug.containerd.cri_specs import (
     container_message,
     pod_message,
 )
+from tests.containerd_served import Served, refuse
+
+from glowplug.containerd import methods
+from glowplug.containerd.cri import ExecResult
 from glowplug.containerd.protos import cri_pb2
 from glowplug.errors import ContainerdError, UsageError
 
@@ -165,8 +167,8 @@ def test_env_values_are_not_shown_with_a_spec() -> None:
 
 
 def test_a_container_is_made_in_its_pod(served: Served, cri: Cri) -> None:
-    served.answer(methods.RUN_POD_SANDBOX, cri_pb2.RunPodSandboxResponse(pod_sandbox_id="s1"))
-    served.answer(methods.CREATE_CONTAINER, cri_pb2.CreateContainerResponse(container_id="c1"))
+    served.answer(cri_methods.RUN_POD_SANDBOX, cri_pb2.RunPodSandboxResponse(pod_sandbox_id="s1"))
+    served.answer(cri_methods.CREATE_CONTAINER, cri_pb2.CreateContainerResponse(container_id="c1"))
     assert cri.run_pod_sandbox(POD, "glowplug") == "s1"
     assert cri.create_container("s1", ContainerSpec(name="main", image="a"), POD) == "c1"
     run, create = served.requests
@@ -188,7 +190,7 @@ def test_the_deadline_of_a_call_covers_the_time_it_asks_for(served: Served) -> N
         note(request, context)
         return cri_pb2.ExecSyncResponse(stdout=b"o", stderr=b"e", exit_code=3)
 
-    served.answer(methods.STOP_CONTAINER, stopped)
+    served.answer(cri_methods.STOP_CONTAINER, stopped)
     served.answer(methods.EXEC_SYNC, executed)
     with Cri(served.socket, timeout_s=100) as cri:
         cri.stop_container("c1", grace_s=1000)
@@ -198,7 +200,9 @@ def test_the_deadline_of_a_call_covers_the_time_it_asks_for(served: Served) -> N
 
 
 def test_containerds_own_words_are_in_the_error(served: Served, cri: Cri) -> None:
-    served.answer(methods.START_CONTAINER, refuse(grpc.StatusCode.UNKNOWN, "OCI runtime create failed: why"))
+    served.answer(
+        cri_methods.START_CONTAINER, refuse(grpc.StatusCode.UNKNOWN, "OCI runtime create failed: why")
+    )
     with pytest.raises(ContainerdError, match=r"StartContainer: OCI runtime create failed: why"):
         cri.start_container("c1")
 
@@ -208,23 +212,23 @@ def test_a_status_is_read_with_times_in_seconds_and_its_pid(served: Served, cri:
         id="c1", state=cri_pb2.CONTAINER_RUNNING, started_at=1_500_000_000, exit_code=0
     )
     answer = cri_pb2.ContainerStatusResponse(status=status, info={"info": '{"pid": 42}'})
-    served.answer(methods.CONTAINER_STATUS, answer)
+    served.answer(cri_methods.CONTAINER_STATUS, answer)
     found = cri.container_status("c1")
     assert (found.state, found.started_at, found.finished_at, found.pid) == ("running", 1.5, 0.0, 42)
     status.state, status.exit_code = cri_pb2.CONTAINER_EXITED, 137
     answer = cri_pb2.ContainerStatusResponse(status=status, info={"info": '{"pid": 42}'})
-    served.answer(methods.CONTAINER_STATUS, answer)
+    served.answer(cri_methods.CONTAINER_STATUS, answer)
     found = cri.container_status("c1")
     assert (found.state, found.exit_code, found.pid) == ("exited", 137, 0)
 
 
 def test_a_pod_has_the_ips_that_it_has(served: Served, cri: Cri) -> None:
     status = cri_pb2.PodSandboxStatus(id="s1", state=cri_pb2.SANDBOX_READY)
-    served.answer(methods.POD_SANDBOX_STATUS, cri_pb2.PodSandboxStatusResponse(status=status))
+    served.answer(cri_methods.POD_SANDBOX_STATUS, cri_pb2.PodSandboxStatusResponse(status=status))
     assert (cri.pod_sandbox_status("s1").ready, cri.pod_sandbox_status("s1").ips) == (True, ())
     status.network.ip = "10.0.0.2"
     status.network.additional_ips.add(ip="fd00::2")
-    served.answer(methods.POD_SANDBOX_STATUS, cri_pb2.PodSandboxStatusResponse(status=status))
+    served.answer(cri_methods.POD_SANDBOX_STATUS, cri_pb2.PodSandboxStatusResponse(status=status))
     assert cri.pod_sandbox_status("s1").ips == ("10.0.0.2", "fd00::2")
 
 
@@ -232,12 +236,12 @@ def test_a_figure_that_was_not_given_is_not_zero(served: Served, cri: Cri) -> No
     stats = cri_pb2.ContainerStats(attributes=cri_pb2.ContainerAttributes(id="c1"))
     stats.cpu.usage_core_nano_seconds.value = 0
     stats.memory.working_set_bytes.value = 9
-    served.answer(methods.CONTAINER_STATS, cri_pb2.ContainerStatsResponse(stats=stats))
+    served.answer(cri_methods.CONTAINER_STATS, cri_pb2.ContainerStatsResponse(stats=stats))
     assert cri.container_stats("c1") == ContainerStats("c1", 0, 9, None, None, None, None)
 
 
 def test_an_absent_image_is_none(served: Served, cri: Cri) -> None:
-    served.answer(methods.IMAGE_STATUS, cri_pb2.ImageStatusResponse())
+    served.answer(cri_methods.IMAGE_STATUS, cri_pb2.ImageStatusResponse())
     assert cri.image_status("a") is None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import Message
+from integration import cri_methods
 
 from glowplug.containerd import methods
 from glowplug.containerd.rpc import Method
@@ -17,7 +18,12 @@ from glowplug.containerd.rpc import Method
 SHIM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
 FOLDER = "glowplug/containerd/protos"
 NAMES = sorted(name[:-6] for name in os.listdir(f"{SHIM}/{FOLDER}") if name.endswith(".proto"))
-METHODS = {method.path: method for method in vars(methods).values() if isinstance(method, Method)}
+METHODS = {
+    method.path: method
+    for table in (methods, cri_methods)
+    for method in vars(table).values()
+    if isinstance(method, Method)
+}
 
 
 def generated(name: str) -> FileDescriptorProto:
@@ -95,4 +101,4 @@ def test_the_methods_are_those_of_the_services() -> None:
 
 def test_a_method_is_named_in_messages_without_its_package() -> None:
     assert methods.GET_CONTAINER.name == "Containers.Get"
-    assert methods.RUN_POD_SANDBOX.name == "RuntimeService.RunPodSandbox"
+    assert methods.CRI_STATUS.name == "RuntimeService.Status"

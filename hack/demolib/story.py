@@ -17,7 +17,7 @@ from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod
 
 from glowplug.cli.phases import in_order
-from glowplug.containerd.cri_specs import PodSpec
+from integration.cri_specs import PodSpec
 
 HANDLER = "glowplug"
 NAMESPACE = "demo"

@@ -19,7 +19,7 @@ from integration.node import Node
 from integration.oci_archive import ImageConfig, LayerTar, write_archive
 from integration.pods import Container, Pod, Pods
 
-from glowplug.containerd.cri_specs import Device, Mount
+from integration.cri_specs import Device, Mount
 
 IMAGE = "glowplug.test/gpu-check:1"
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "tini")

@@ -25,7 +25,7 @@ from integration.node import Node
 from integration.oci_archive import ImageConfig, write_archive
 from integration.pods import Container, Pod, Pods
 
-from glowplug.containerd.cri_specs import Device, Mount
+from integration.cri_specs import Device, Mount
 
 if TYPE_CHECKING:
     from hack.gpulib.engines import Options

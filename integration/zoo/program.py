@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from glowplug.containerd.cri_specs import Security
+from integration.cri_specs import Security
 from integration.pods import Container
 
 CLIENT_WITHIN_S = 60
