@@ -8,14 +8,13 @@ import contextlib
 import json
 import logging
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from glowplug.agent.child_tasks import ChildTasks
 from glowplug.cache import layout
 from glowplug.cache.store import Store
 from glowplug.capture.policy import duration
@@ -61,7 +60,7 @@ class RegistryWork:
         self._looked: dict[Key, float] = {}
         self._waiting_since: dict[str, float] = {}
         self._pushing: set[str] = set()
-        self._children: set[subprocess.Popen[bytes]] = set()
+        self._tasks = ChildTasks("glowplug.registry.task")
         self._stopping = threading.Event()
         self._pushes = ThreadPoolExecutor(1, thread_name_prefix="push")
         self._pulls = ThreadPoolExecutor(PULLS_AT_ONCE, thread_name_prefix="pull")
@@ -82,9 +81,7 @@ class RegistryWork:
     def close(self) -> None:
         """Ends what is under way; it goes on with the next agent."""
         self._stopping.set()
-        with self._lock:
-            for child in self._children:
-                child.terminate()
+        self._tasks.stop()
         self._pushes.shutdown(cancel_futures=True)
         self._pulls.shutdown(cancel_futures=True)
 
@@ -249,30 +246,13 @@ class RegistryWork:
 
     def _run(self, task: Mapping[str, object]) -> dict[str, object] | None:
         """The answer of a process that does it; None where the agent is being stopped."""
-        with self._lock:
-            if self._stopping.is_set():
-                return None
-            child = subprocess.Popen(
-                [sys.executable, "-m", "glowplug.registry.task"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
-            self._children.add(child)
-        try:
-            written, _ = child.communicate(json.dumps({"config": asdict(self._config), **task}).encode())
-        finally:
-            with self._lock:
-                self._children.discard(child)
-        if self._stopping.is_set() and child.returncode != 0:
+        ended = self._tasks.run({"config": asdict(self._config), **task})
+        if ended is None or (self._stopping.is_set() and ended.status != 0):
             return None
-        try:
-            said = json.loads(written)
-            assert isinstance(said, dict) and "result" in said
-            return said
-        except (ValueError, AssertionError):
-            detail = f"the process for it ended with status {child.returncode} and no answer"
-            return {"result": "failed", "slug": "registry-failed", "detail": detail}
+        if ended.answer is not None and "result" in ended.answer:
+            return ended.answer
+        detail = f"the process for it ended with status {ended.status} and no answer"
+        return {"result": "failed", "slug": "registry-failed", "detail": detail}
 
 
 _OF_TRUST = frozenset(
