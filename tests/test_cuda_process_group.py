@@ -27,6 +27,13 @@ def library(driver: str) -> process_group.ProcessGroup:
     return process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1")
 
 
+def checkpointed(group: process_group.ProcessGroup, pid: int) -> None:
+    """Attaches a process and takes its CUDA off the device."""
+    group.attach([pid])
+    group.lock(5)
+    group.checkpoint(5)
+
+
 def test_a_cycle_goes_through_every_state_of_every_process(
     group: process_group.ProcessGroup, target: Start
 ) -> None:
@@ -176,9 +183,7 @@ def test_a_failed_restore_or_unlock_is_a_lost_container(
 ) -> None:
     pid = target().pid
     with group:
-        group.attach([pid])
-        group.lock(5)
-        group.checkpoint(5)
+        checkpointed(group, pid)
         script.say(f"fail {call} {pid} 801")
         with pytest.raises(process_group.CudaLost, match="operation not supported"):
             group.restore(5)
@@ -282,9 +287,7 @@ def test_a_device_map_reaches_the_driver_whole(
     pid = target().pid
     script.say(*gpus(GPU_A, GPU_B))
     with group:
-        group.attach([pid])
-        group.lock(5)
-        group.checkpoint(5)
+        checkpointed(group, pid)
         group.restore(5, ((GPU_A, GPU_B), (GPU_B, GPU_A)))
         assert group.states(5) == {pid: "locked"}
     assert "pairs=2" in script.calls("restore ")[0]
@@ -296,9 +299,7 @@ def test_a_device_map_with_a_device_missing_is_refused_by_the_driver(
     pid = target().pid
     script.say(*gpus(GPU_A, GPU_B))
     with group:
-        group.attach([pid])
-        group.lock(5)
-        group.checkpoint(5)
+        checkpointed(group, pid)
         with pytest.raises(process_group.CudaLost, match="invalid argument"):
             group.restore(5, ((GPU_A, GPU_B),))
 
@@ -307,9 +308,7 @@ def test_a_device_map_before_580_is_refused_by_us(driver: str, script: Script, t
     pid = target().pid
     script.say("cuda 12080")
     with library(driver) as group:
-        group.attach([pid])
-        group.lock(5)
-        group.checkpoint(5)
+        checkpointed(group, pid)
         with pytest.raises(CudaError, match=r"wants CUDA 13000 \(driver 580\), found 12080"):
             group.restore(5, ((GPU_A, GPU_B),))
     assert script.calls("restore ") == []
@@ -318,9 +317,7 @@ def test_a_device_map_before_580_is_refused_by_us(driver: str, script: Script, t
 def test_a_mig_slice_is_no_device_of_a_map(driver: str, target: Start) -> None:
     pid = target().pid
     with library(driver) as group:
-        group.attach([pid])
-        group.lock(5)
-        group.checkpoint(5)
+        checkpointed(group, pid)
         with pytest.raises(CudaError, match="expected the UUID of a whole GPU"):
             group.restore(5, (("MIG-aaaaaaaa-0000-0000-0000-000000000001", GPU_B),))
 
