@@ -58,7 +58,7 @@ class Container:
 
     def check(self, **described: object) -> None:
         spec: dict[str, object] = {"process": described}
-        health.check(self.tree, self.parent.pid, spec, {"processes": self.processes})
+        health.check(self.tree, self.parent.pid, spec, self.processes)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_oom_score_is_the_spec_s(container: Container) -> None:
 
 @pytest.mark.parametrize("fact", health.EQUAL)
 def test_another_fact_is_named(container: Container, fact: str) -> None:
-    container.processes[1][fact] = "another"
+    setattr(container.processes[1], fact, "another")
     with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) came back with another {fact}"):
         container.check()
 
@@ -128,7 +128,7 @@ def test_another_pods_selinux_level_is_named(
     """The level is no part of the workload key: each pod has one of its own, and a process comes back with its old."""
     monkeypatch.setattr(process, "label", lambda pid: CATEGORY)
     for one in container.processes:
-        one["label"] = CATEGORY
+        one.label = CATEGORY
     if said:
         with pytest.raises(CriuError, match=said):
             container.check(selinuxLabel=spec)

@@ -11,6 +11,7 @@ from glowplug.checkpoint import requirements, settings
 from glowplug.checkpoint.manifest import File, Key, Layer, Manifest, Measured, Process, Sizes
 from glowplug.checkpoint.requirements import HostRequirements
 from glowplug.host import facts
+from glowplug.host.process import Credentials
 
 if TYPE_CHECKING:
     from glowplug.capture.work import Work
@@ -58,9 +59,8 @@ def row(work: "Work") -> HostRequirements:
     return requirements.require(host, resources.of(work.subject.bundle, gpus))
 
 
-def _process(found: Mapping[str, object], cuda: tuple[int, ...]) -> Process:
-    facts = {name: value for name, value in found.items() if name != "state"}
-    return Process(**facts, cuda=found["pid"] in cuda)  # type: ignore[arg-type]
+def _process(found: Credentials, cuda: tuple[int, ...]) -> Process:
+    return Process(**{**found.to_json(), "cuda": found.pid in cuda})
 
 
 def _sizes(files: Mapping[str, File], gpu_memory: int) -> Sizes:

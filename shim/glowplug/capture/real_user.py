@@ -40,6 +40,4 @@ def _all_of(pid: int) -> set[Ids]:
         facts = process.credentials(pid)
     except OSError:
         return set()
-    uids, gids = facts["uids"], facts["gids"]
-    assert isinstance(uids, list) and isinstance(gids, list)
-    return set(zip(uids[:3], gids[:3], strict=True))
+    return set(zip(facts.uids[:3], facts.gids[:3], strict=True))

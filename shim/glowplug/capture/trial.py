@@ -159,7 +159,7 @@ def _task(work: "Work") -> Task:
         features=tuple(sorted(mounted.features)) if mounted else (),
         is_shared=mounted is not None and mounted.is_shared,
         shm=subject.shm,
-        processes=tuple(work.processes),
+        processes=tuple(one.to_json() for one in work.processes),
         deadline_s=work.config.restore_deadline_s,
     )
 

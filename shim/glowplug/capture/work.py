@@ -14,6 +14,7 @@ from glowplug.capture.unix_names import Names
 from glowplug.checkpoint.judgement import Judgement
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
+from glowplug.host.process import Credentials
 from glowplug.host.thread_probe import Asked
 from glowplug.layer import tree
 
@@ -47,6 +48,6 @@ class Work:
     state: dict[str, object] = field(default_factory=dict)
     asked: Asked | None = None
     own_settings: Mapping[int, dict[str, int]] = field(default_factory=dict)
-    processes: list[dict[str, object]] = field(default_factory=list)
+    processes: list[Credentials] = field(default_factory=list)
     layer: tree.Summary | None = None
     gpu: "Gpu | None" = None

@@ -11,10 +11,13 @@ import time
 
 from glowplug.host import proc, process_life
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PF_EXITING = 0x4  # include/linux/sched.h; field 9 of proc_pid_stat(5)
 SIGKILL_BIT = 1 << 8  # of the masks in proc_pidproc.status(5)
 
-NUMBERS = {"Uid": "uids", "Gid": "gids", "Groups": "groups"}
 CAPABILITIES = {
     "CapInh": "inheritable",
     "CapPrm": "permitted",
@@ -24,26 +27,84 @@ CAPABILITIES = {
 }
 
 
-def credentials(pid: int) -> dict[str, object]:
-    """Of the process `pid` (as seen here), in the words of the manifest: `pid` in its own PID namespace,
-    `comm`, `uids` and `gids` (real, effective, saved, file system), `groups`, `capabilities` (set → 16
-    hexadecimal digits), `no_new_privileges`, `seccomp` (mode), `limits`, `label`; and `state`, a letter.
+class Credentials:
+    """What a process is and may do, as a manifest lists it. `pid`, `parent`: in its own PID namespace. `uids`, `gids`:
+    real, effective, saved, file system. `capabilities`: set → 16 hexadecimal digits. `seccomp`: the mode. `cuda`:
+    whether it held CUDA at its capture."""
 
-    Raises OSError when there is no such process.
-    """
+    __slots__ = (
+        "capabilities",
+        "comm",
+        "cuda",
+        "gids",
+        "groups",
+        "label",
+        "limits",
+        "no_new_privileges",
+        "parent",
+        "pid",
+        "seccomp",
+        "uids",
+    )
+
+    def __init__(
+        self,
+        pid: int,
+        parent: int,
+        comm: str,
+        uids: list[int],
+        gids: list[int],
+        groups: list[int],
+        capabilities: dict[str, str],
+        no_new_privileges: bool,
+        seccomp: int,
+        limits: dict[str, str],
+        label: str,
+        cuda: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.comm = comm
+        self.uids = uids
+        self.gids = gids
+        self.groups = groups
+        self.capabilities = capabilities
+        self.no_new_privileges = no_new_privileges
+        self.seccomp = seccomp
+        self.limits = limits
+        self.label = label
+        self.cuda = cuda
+
+    def to_json(self) -> "dict[str, Any]":
+        """The facts by name, as JSON holds them."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def from_json(fields: "dict[str, Any]") -> Credentials:
+    """The reverse of `to_json`. Raises KeyError, TypeError."""
+    return Credentials(**{name: fields[name] for name in Credentials.__slots__})
+
+
+def credentials(pid: int) -> Credentials:
+    """Of the process `pid` (as seen here). Raises OSError when there is no such process."""
     status = proc.status(pid)
-    return {
-        "pid": int(status["NSpid"].split()[-1]),
-        "parent": _number_of(int(status["PPid"]), status),
-        "comm": status["Name"],
-        "state": status["State"][0],
-        **{name: [int(word) for word in status[field].split()] for field, name in NUMBERS.items()},
-        "capabilities": {name: status[field] for field, name in CAPABILITIES.items()},
-        "no_new_privileges": status["NoNewPrivs"] != "0",
-        "seccomp": int(status.get("Seccomp", "0")),
-        "limits": limits(pid),
-        "label": label(pid),
-    }
+    return Credentials(
+        pid=int(status["NSpid"].split()[-1]),
+        parent=_number_of(int(status["PPid"]), status),
+        comm=status["Name"],
+        uids=_numbers(status["Uid"]),
+        gids=_numbers(status["Gid"]),
+        groups=_numbers(status["Groups"]),
+        capabilities={name: status[field] for field, name in CAPABILITIES.items()},
+        no_new_privileges=status["NoNewPrivs"] != "0",
+        seccomp=int(status.get("Seccomp", "0")),
+        limits=limits(pid),
+        label=label(pid),
+    )
+
+
+def _numbers(words: str) -> list[int]:
+    return [int(word) for word in words.split()]
 
 
 def has_no_new_privs() -> bool:

@@ -10,25 +10,29 @@ from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 EQUAL = ("uids", "gids", "groups", "capabilities", "no_new_privileges", "seccomp", "limits", "label")
 
 
-def check(tree: dict[int, int], init: int, spec: dict[str, object], manifest: dict[str, object]) -> None:
+def check(
+    tree: dict[int, int], init: int, spec: dict[str, object], captured: "Sequence[process.Credentials]"
+) -> None:
     """Raises CriuError naming the first difference: the process, and the two values.
 
     tree: pid in the container → pid here, of a tree of which nothing has run yet; so whoever is lacking or dead was
     not restored.
     """
-    for wanted in _processes(manifest):
-        pid = tree.get(int(str(wanted.get("pid"))), 0)
+    if not captured:
+        raise CriuError("the manifest lists no captured process")
+    for wanted in captured:
+        pid = tree.get(wanted.pid, 0)
         if not pid or not process.is_alive(pid):
-            raise CriuError(f"process {wanted.get('pid')} ({wanted.get('comm')}) is dead after the restore")
+            raise CriuError(f"process {wanted.pid} ({wanted.comm}) is dead after the restore")
         try:
             facts = process.credentials(pid)
         except OSError as error:
-            raise CriuError(f"process {wanted.get('pid')} ({wanted.get('comm')}) is gone: {error}") from error
+            raise CriuError(f"process {wanted.pid} ({wanted.comm}) is gone: {error}") from error
         _compare(wanted, facts)
         _require_own_level(wanted, facts, spec)
     if not process.is_alive(init):
@@ -41,30 +45,34 @@ def init_pid(attempt: Attempt) -> int:
         return int(file.read())
 
 
-def _processes(manifest: dict[str, object]) -> list[dict[str, object]]:
-    processes = manifest.get("processes")
-    if not isinstance(processes, list) or not processes:
-        raise CriuError("the manifest lists no captured process")
-    return processes
+def captured_processes(manifest: dict[str, object]) -> list[process.Credentials]:
+    """Those that a manifest lists. Raises CriuError where a fact of one is missing."""
+    listed = manifest.get("processes")
+    try:
+        return [process.from_json(one) for one in listed] if isinstance(listed, list) else []
+    except (KeyError, TypeError) as error:
+        raise CriuError(f"the manifest's list of captured processes lacks a fact: {error}") from error
 
 
-def _compare(wanted: dict[str, object], found: dict[str, object]) -> None:
+def _compare(wanted: process.Credentials, found: process.Credentials) -> None:
     for fact in EQUAL:
-        if wanted.get(fact) != found[fact]:
+        if getattr(wanted, fact) != getattr(found, fact):
             raise CriuError(
-                f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with another {fact}: "
-                f"expected {wanted.get(fact)}, got {found[fact]}"
+                f"process {wanted.pid} ({wanted.comm}) came back with another {fact}: "
+                f"expected {getattr(wanted, fact)}, got {getattr(found, fact)}"
             )
 
 
-def _require_own_level(wanted: dict[str, object], found: dict[str, object], spec: dict[str, object]) -> None:
+def _require_own_level(
+    wanted: process.Credentials, found: process.Credentials, spec: dict[str, object]
+) -> None:
     """Of an SELinux label: with the captured pod's level, a process has that one's files for its own."""
     described = spec.get("process")
     label = described.get("selinuxLabel") if isinstance(described, dict) else None
-    own, level = (str(text or "").split(":", 3)[3:] for text in (label, found["label"]))
+    own, level = (str(text or "").split(":", 3)[3:] for text in (label, found.label))
     if own and level != own:
         raise CriuError(
-            f"process {wanted.get('pid')} ({wanted.get('comm')}) came back with the SELinux level "
+            f"process {wanted.pid} ({wanted.comm}) came back with the SELinux level "
             f"{''.join(level)}, the new pod's is {own[0]}: give the pods of this workload one "
             "(seLinuxOptions.level)"
         )

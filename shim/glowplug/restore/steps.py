@@ -46,7 +46,7 @@ class Work:
     """A restore under way.
 
     `stdio`: the container's own descriptors. `until`: the deadline in time.monotonic() seconds. `new_keyring`: the
-    container gets a session keyring of its own. `manifest` is there after `check`, `fixups` after `view`, `gpu` only
+    container gets a session keyring of its own. `processes` are there after `check`, `fixups` after `view`, `gpu` only
     where there is CUDA. `begin_part` is called with the name of what begins inside a step and is a stage of its own;
     `measured` gets its seconds.
     """
@@ -57,11 +57,11 @@ class Work:
         "fixups",
         "gpu",
         "lease",
-        "manifest",
         "measured",
         "memory_bytes",
         "new_keyring",
         "plan",
+        "processes",
         "spec",
         "stdio",
         "until",
@@ -84,7 +84,7 @@ class Work:
         self.new_keyring = new_keyring
         self.lease = -1
         self.gpu: Gpu | None = None
-        self.manifest: dict[str, object] = {}
+        self.processes: list[process.Credentials] = []
         self.fixups: image_fixups.ImageFixups | None = None
         self.begin_part: Callable[[str], None] = lambda name: None
         self.measured: dict[str, float] = {}
@@ -112,18 +112,17 @@ def lease(work: Work) -> None:
 
 def check(work: Work) -> None:
     """Sizes of all files, digests of the manifest and of the small images."""
-    work.manifest = cache_check.check(work.plan.cache, work.plan.checkpoint)
+    manifest = cache_check.check(work.plan.cache, work.plan.checkpoint)
+    work.processes = health.captured_processes(manifest)
 
 
 def gpu(work: Work) -> None:
     """Of processes that held CUDA: what will make the driver's calls loads its library while CRIU works."""
-    processes = work.manifest.get("processes")
-    listed = processes if isinstance(processes, list) else []
-    restored = [one["pid"] for one in listed if one.get("cuda")]
-    if restored:
+    cuda_pids = [one.pid for one in work.processes if one.cuda]
+    if cuda_pids:
         from glowplug.restore.gpu import Gpu
 
-        work.gpu = Gpu(restored, work.plan.device_map, _stopped_before(work))
+        work.gpu = Gpu(cuda_pids, work.plan.device_map, _stopped_before(work))
 
 
 def _stopped_before(work: Work) -> list[int]:
@@ -333,7 +332,7 @@ def _write_memory(work: Work, members: dict[int, int]) -> None:
 
 
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
-    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.processes, init, members)
     pass_through.run(restored, work.begin_part, work.measured)
 
 

@@ -5,25 +5,29 @@ Used by the runtime: standard library only.
 
 from glowplug.restore.attempt import Attempt
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.host.process import Credentials
+
 
 class RestoredTree:
     """`init`: its first process. `tree`: pid in the container → pid here, of every process. `checkpoint`: the
-    checkpoint's directory. `spec`: of the bundle that containerd made. `manifest`: the checkpoint's."""
+    checkpoint's directory. `spec`: of the bundle that containerd made. `processes`: the captured ones."""
 
-    __slots__ = ("attempt", "checkpoint", "init", "manifest", "spec", "tree")
+    __slots__ = ("attempt", "checkpoint", "init", "processes", "spec", "tree")
 
     def __init__(
         self,
         attempt: Attempt,
         checkpoint: str,
         spec: dict[str, object],
-        manifest: dict[str, object],
+        processes: "list[Credentials]",
         init: int,
         tree: dict[int, int],
     ) -> None:
         self.attempt = attempt
         self.checkpoint = checkpoint
         self.spec = spec
-        self.manifest = manifest
+        self.processes = processes
         self.init = init
         self.tree = tree

@@ -21,7 +21,7 @@ def kept(restored: RestoredTree) -> None:
 
 def healthy(restored: RestoredTree) -> None:
     """Every process alive, with the credentials that the spec and the manifest say."""
-    health.check(restored.tree, restored.init, restored.spec, restored.manifest)
+    health.check(restored.tree, restored.init, restored.spec, restored.processes)
 
 
 def oom_score(restored: RestoredTree) -> None:

@@ -32,7 +32,7 @@ class Trial(steps.Work):
     def __init__(self, attempt: Attempt, task: Task, pod: Mapping[str, str], until: float) -> None:
         plan = Plan({"cache": task.cache, "checkpoint": "trial", "criu": task.criu, "uts": pod["uts"]})
         super().__init__(attempt, plan, dict(task.spec), _pipes(), until)
-        self.manifest = {"processes": list(task.processes)}
+        self.processes = [process.from_json(one) for one in task.processes]
         self.task = task
         self.pod = pod
 
@@ -71,7 +71,7 @@ def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     if init is None:
         return
     members = process.members(init)
-    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.manifest, init, members)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.processes, init, members)
     try:
         for name, step in CHECKS:
             before = time.monotonic()
