@@ -1,6 +1,6 @@
 """An agent and the process that captures for it, killed at each step of a capture.
 
-Whatever is killed, the container serves on, the hook after the capture has its turn, and the next agent captures
+Whatever is killed, the container serves on, the hook after the capture runs, and the next agent captures
 after all: no pod loses its start.
 """
 

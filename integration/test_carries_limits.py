@@ -41,7 +41,7 @@ def with_resources(limited: Captured, pods: Pods, resources: Resources) -> Conta
 
 
 @needs_v1
-def test_the_new_pod_s_limits_are_in_force(node: Node, limited: Captured, pods: Pods) -> None:
+def test_the_new_pod_s_limits_are_active(node: Node, limited: Captured, pods: Pods) -> None:
     container = with_resources(limited, pods, LARGER)
     assert outcome(node, container) == "restored"
     own = f"{node.names.cgroup_parent}/{container.id}"

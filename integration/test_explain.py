@@ -131,9 +131,9 @@ def test_a_smaller_limit_is_named_with_both_values(agent: Node, web: Captured, p
 
 
 def test_another_namespace_s_checkpoints_are_never_named(agent: Node, web: Captured, pods: Pods) -> None:
-    pods.run(name="stranger", namespace="elsewhere").serving(web.fields["env"])
+    pods.run(name="outsider", namespace="elsewhere").serving(web.fields["env"])
     for form in ([], ["--json"], ["--all"]):
-        text = glowplug(agent, "explain", "-n", "elsewhere", *form, "stranger")
+        text = glowplug(agent, "explain", "-n", "elsewhere", *form, "outsider")
         assert web.checkpoint[:12] not in text
         assert NAMESPACE not in text
 

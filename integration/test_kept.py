@@ -242,7 +242,7 @@ def restored(node: Node) -> Iterator[Reported]:
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
             reported.differs.append(
-                differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+                differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
             )
             reported.said.append(said(container))
             PodDirectory(node, pod.spec.uid).config_map("settings", {"a.conf": "two"}, "/etc/settings")
@@ -326,7 +326,7 @@ def test_settings_that_only_a_process_itself_can_make(agent: Node, pods: Pods) -
     for _ in range(2):
         pod, container = start(agent, pods, OWN_SETTINGS, case, TRIED)
         assert outcome(agent, container) == "restored"
-        differs = differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+        differs = differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
         assert said(container) == dict.fromkeys(OWN_SETTINGS, "")
         assert not differs, "\n".join(differs)
         pod.remove()

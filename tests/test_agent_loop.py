@@ -1,4 +1,4 @@
-"""The loop over the table of containers: each has its turn, whatever was missed, and ends where its pod wants that."""
+"""The loop over the table of containers: each is looked at, whatever was missed, and ends where its pod wants that."""
 
 import json
 import os

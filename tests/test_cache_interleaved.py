@@ -114,7 +114,7 @@ class Interleaved(RuleBasedStateMachine):
             self.pinned.add(name)
 
     @rule(pick=picks)
-    def sets_apart(self, pick: int) -> None:
+    def quarantines(self, pick: int) -> None:
         name = self.one(pick)
         if name:
             self.stores[1].quarantine(name, "a reason")

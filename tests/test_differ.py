@@ -81,7 +81,7 @@ def facts(pid: int) -> differ.Facts:
 def test_a_change_is_seen(child: subprocess.Popen[str], change: str, said: str) -> None:
     before = facts(child.pid)
     do(child, "pass")
-    assert differ.settled(before, lambda: facts(child.pid), 3) == []
+    assert differ.at_rest(before, lambda: facts(child.pid), 3) == []
     do(child, change)
     found = differ.differences(before, facts(child.pid))
     assert any(said in line for line in found), found
@@ -111,7 +111,7 @@ HELD = {
 def test_what_an_object_of_ipc_holds(child: subprocess.Popen[str], change: str, said: str) -> None:
     do(child, f"exec({IPC!r})")
     before = facts(child.pid)
-    assert differ.settled(before, lambda: facts(child.pid), 3) == []
+    assert differ.at_rest(before, lambda: facts(child.pid), 3) == []
     do(child, change)
     found = differ.differences(before, facts(child.pid))
     assert found and all(line.startswith("ipc/") for line in found) and any(said in line for line in found), (

@@ -163,9 +163,36 @@ RETIRED = {
     r"\b[Nn]ewcomers?\b|\bintake\b|\b[Ff]oresee[ns]?\b": "created containers, spool, preflight",
     r"agent-rubbish|not-worth-it|restored-before": "agent-bad-response, restore-slower, container-restart",
     r"fallback:(keep|go|view|mark|announce)\b": "fallback:commit, resume, image-overlay, marker, generation-file",
-    r"captures_at_once|cache_newest|ready_deadline_s|capture_containers": "the keys of docs/config.md",
+    r"captures_at_once|cache_newest|ready_deadline_s|capture_containers|free_floor_bytes": "docs/config.md's keys",
+    r"rubbish": "garbage, invalid",
+    r"\b[Mm]end(s|ed|ing)?\b|_mend(s|ed)?(?![a-z])": "fix, correct, repair",
+    r"\bwhat counts\b": "is significant",
+    r"\b(go(es|ing)?|went) round\b": "is alive, completes a round",
+    r"\bwith others at work\b|\bin vain\b|\b(has|had) its turn\b": "beside other load; without a result; runs",
+    r"\b[Ss]trangers?\b|\b[Nn]othing to us\b|\bwas to be [^.\n]*and is none\b": "foreign, not ours, is not a",
+    r"\b(in|_)force\b|sets_apart": "active, quarantines",
 }
 """Words that the glossary retired, and what stands for them."""
+RETIRED_NAMES = set(
+    [
+        "asked",
+        "crew",
+        "gang",
+        "given",
+        "ground",
+        "held",
+        "intake",
+        "mend",
+        "named",
+        "renewed",
+        "room",
+        "settled",
+        "told",
+        "warm",
+        "whole",
+    ]
+)
+"""Parts of identifiers: requests, resources, locked, names, space and so on instead."""
 SPEAK_OF_THEM = {
     "CHANGELOG.md",
     "integration/cluster/test_6_upgrade.py",
@@ -194,4 +221,29 @@ def test_no_retired_word_is_used() -> None:
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             if (found := pattern.search(line)) is not None:
                 used.append(f"{name(path)}:{number}: {found[0]}")
+    assert used == []
+
+
+def identifiers(path: Path) -> Iterator[tuple[int, str]]:
+    """What is defined: modules, classes, functions, arguments, variables and attributes."""
+    yield 1, path.stem
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def test_no_identifier_has_a_retired_word() -> None:
+    used = [
+        f"{name(path)}:{line}: {identifier}"
+        for path in modules().values()
+        if name(path) != "shim/glowplug/cli/warm.py"  # named like its command
+        for line, identifier in identifiers(path)
+        if {part.lower() for part in re.findall(r"[a-z]+|[A-Z][a-z]*", identifier)} & RETIRED_NAMES
+    ]
     assert used == []

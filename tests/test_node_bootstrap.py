@@ -18,7 +18,7 @@ def bootstrap(*arguments: str) -> "subprocess.CompletedProcess[str]":
     ("arguments", "said"),
     [
         (["--prefix"], "--prefix: needs a path"),
-        (["--prefix", "relative"], "--prefix: expected a directory of plain letters, got 'relative'"),
+        (["--prefix", "relative"], "--prefix: expected an absolute path, got 'relative'"),
         (["--prefix", "/with a blank"], "--prefix: expected a directory of plain letters"),
         (["--bogus"], "got '--bogus'"),
         (["extra"], "got 'extra'"),
@@ -80,5 +80,5 @@ def test_another_python_is_another_version(tmp_path: Path) -> None:
     first = version("3.11")
     assert first.startswith("0.1.0-") and version("3.11") == first
     assert version("3.13") != first
-    (tmp_path / "other-1-py3-none-any.whl").write_text("theirs, mended")
+    (tmp_path / "other-1-py3-none-any.whl").write_text("theirs, changed")
     assert version("3.11") != first

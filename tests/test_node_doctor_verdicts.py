@@ -255,7 +255,7 @@ def test_each_fact_has_its_verdict(found: Finding, level: str, said: str) -> Non
     assert bool(found.want) == bool(found.fix) == (level != "ok")
 
 
-def test_small_pages_are_mended_where_they_are() -> None:
+def test_small_pages_are_fixed_where_they_are() -> None:
     """Of a process's own memory, of shared memory, or of both."""
     small, shared = "always madvise [never]\n", "always advise [never]\n"
     fixes = [

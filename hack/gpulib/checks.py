@@ -122,7 +122,7 @@ def workers(setup: Setup) -> dict[str, Any]:
 
 def failed_restore(setup: Setup) -> dict[str, Any]:
     """(d) A device restore that fails, for lack of device memory: cold start, and the memory free again."""
-    used = _settled(setup)
+    used = _memory_at_rest(setup)
     workload = setup.workload("ballast", "tokens.py", env={"CHECK_BALLAST_GIB": str(BALLAST_GIB)})
     pod, _ = _start(setup, workload, "/tokens", "cold:")
     planted = pod.ask("/tokens", ANSWER_S)
@@ -135,7 +135,7 @@ def failed_restore(setup: Setup) -> dict[str, Any]:
             raise Failed("expected a cold start after a failed device restore, got the captured process")
         outcome = pod.outcome()
         pod.remove()
-    after = _settled(setup, used)
+    after = _memory_at_rest(setup, used)
     pod, _ = _start(setup, workload, "/tokens", ("restored", "cold:"))  # quarantined or not: it must start
     pod.remove()
     return {
@@ -254,7 +254,7 @@ def _expect(wanted: Any, found: Any, what: str) -> Any:
     return found
 
 
-def _settled(setup: Setup, before: int | None = None) -> int:
+def _memory_at_rest(setup: Setup, before: int | None = None) -> int:
     """Bytes in use on the first GPU, once no more than before."""
     if setup.fake:
         return 0

@@ -132,13 +132,13 @@ def test_who_has_no_certificate_of_the_fleet_hears_nothing(
     nodes.asks(b, nodes.serves(a))
     pushed = a.push(a.made(memory()))
     path = f"/v2/{a.settings.path(NAMESPACE)}/manifests/{pushed.digest}"
-    (tmp_path / "strangers").mkdir()
-    certificate, key = Authority(str(tmp_path / "strangers"), "strangers").issue("stranger")
-    stranger = Node(tmp_path / "stranger", replace(b.settings, certificate=certificate, key=key))
+    (tmp_path / "outsiders").mkdir()
+    certificate, key = Authority(str(tmp_path / "outsiders"), "outsiders").issue("outsider")
+    outsider = Node(tmp_path / "outsider", replace(b.settings, certificate=certificate, key=key))
     with in_process(a):
         assert answered(connected(b, a), "GET", path)[0] == 200
         with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
-            answered(connected(stranger, a), "GET", path)
+            answered(connected(outsider, a), "GET", path)
         nobody = http.client.HTTPSConnection(
             a.settings.serve, context=ssl.create_default_context(cafile=b.settings.peer_ca), timeout=20
         )

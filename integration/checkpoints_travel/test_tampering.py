@@ -94,7 +94,7 @@ def strip_the_signature(scene: Scene) -> None:
 
 def sign_by_another(scene: Scene) -> None:
     strip_the_signature(scene)
-    path, _ = certificates.signing_pair(str(scene.directory), "stranger")
+    path, _ = certificates.signing_pair(str(scene.directory), "outsider")
     scene.signed_by(path, scene.artifact)
 
 

@@ -5,7 +5,7 @@ fields are paths, `PID/fd/5/flags` say, with numbers as they are in the containe
 them first. known.py lists what may differ, each with the reason; anything else is a difference.
 """
 
-from integration.differ.compare import differences, settled, steady
+from integration.differ.compare import at_rest, differences, steady
 from integration.differ.facts import Facts, of
 
-__all__ = ["Facts", "differences", "of", "settled", "steady"]
+__all__ = ["Facts", "at_rest", "differences", "of", "steady"]

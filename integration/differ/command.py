@@ -10,7 +10,7 @@ from glowplug.config import Config, load
 from glowplug.containerd.client import Containerd
 from glowplug.errors import GlowplugError
 from glowplug.outcomes import history
-from integration.differ.compare import settled, steady
+from integration.differ.compare import at_rest, steady
 from integration.differ.facts import of
 from integration.waiting import wait_until
 
@@ -50,7 +50,7 @@ def _compare(asked: argparse.Namespace) -> list[str]:
     )
     awaited = f"a running container restored from checkpoint {checkpoint}"
     pid = wait_until(lambda: _restored(config, checkpoint), asked.within, awaited)
-    return settled(facts, partial(of, pid), SETTLES_WITHIN_S)
+    return at_rest(facts, partial(of, pid), SETTLES_WITHIN_S)
 
 
 def _pid(config: Config, asked: argparse.Namespace) -> int:

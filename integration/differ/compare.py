@@ -29,7 +29,7 @@ def differences(before: Facts, after: Facts, known: Iterable[Known] = KNOWN) -> 
     return sorted(line for one, line in lines.items() if not _is_of_any(one, lines.keys())) + found
 
 
-def settled(before: Facts, read: Callable[[], Facts], within_s: float) -> list[str]:
+def at_rest(before: Facts, read: Callable[[], Facts], within_s: float) -> list[str]:
     """The differences that stay: a program that runs has a descriptor more for a moment, and then none."""
     until = time.monotonic() + within_s
     while (found := differences(before, read())) and time.monotonic() < until:

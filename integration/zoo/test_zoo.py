@@ -92,7 +92,7 @@ def test_it_goes_on_in_two_new_pods(
         before = time.monotonic()
         pod, container = started(pods, program, case)
         assert outcome(several_users, container) == "restored"
-        differs.append(differ.settled(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
+        differs.append(differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
         healthy(program, container)
         restored_s.append(time.monotonic() - before)
         assert program.found(container, token)

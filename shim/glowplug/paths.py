@@ -140,7 +140,7 @@ def stopped(runc_root: str, container: str) -> str:
 
 
 def hooked(runc_root: str, container: str) -> str:
-    """Present beside the marker when the hook after the restore has had its turn."""
+    """Present beside the marker once the hook after the restore has run."""
     return f"{marker(runc_root, container)}.hooked"
 
 

@@ -75,11 +75,11 @@ def compare(
     if wanted.uid is not None and isinstance(parts.get("user"), dict):
         parts["user"] = {**_table(parts["user"]), "uid": wanted.uid}
     reported = differences.differences(kept.key.parts, key.WorkloadKey("of what is reported", parts))
-    named = [] if _name(kept.image_name) == _name(wanted.image) else [_other_image(kept, wanted)]
+    image = [] if _name(kept.image_name) == _name(wanted.image) else [_other_image(kept, wanted)]
     needs = requirements.compare(kept.requirements, _row(kept, wanted, host))
     undetermined += [reason.part for reason in needs if reason.has == UNKNOWN]
     known = [reason for reason in needs if reason.has != UNKNOWN]
-    return Preflight((*named, *reported, *known), tuple(undetermined))
+    return Preflight((*image, *reported, *known), tuple(undetermined))
 
 
 def _bundle(wanted: ManifestContainer) -> bundle.BundleFacts:
