@@ -173,25 +173,8 @@ RETIRED = {
     r"\b(in|_)force\b|sets_apart": "active, quarantines",
 }
 """Words that the glossary retired, and what stands for them."""
-RETIRED_NAMES = set(
-    [
-        "asked",
-        "crew",
-        "gang",
-        "given",
-        "ground",
-        "held",
-        "intake",
-        "mend",
-        "named",
-        "renewed",
-        "room",
-        "settled",
-        "told",
-        "warm",
-        "whole",
-    ]
-)
+RETIRED_NAMES = {"asked", "crew", "gang", "given", "ground", "held", "intake", "mend"}
+RETIRED_NAMES |= {"named", "renewed", "room", "settled", "told", "warm", "whole"}
 """Parts of identifiers: requests, resources, locked, names, space and so on instead."""
 SPEAK_OF_THEM = {
     "CHANGELOG.md",

@@ -195,13 +195,13 @@ def _hooked(
 @contextlib.contextmanager
 def _deferred_stop() -> Iterator[None]:
     """A SIGTERM of this time is an interrupt at its end: the hook after a capture is not broken off."""
-    asked: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    signals: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-    if asked:
+    if signals:
         raise KeyboardInterrupt
 
 
