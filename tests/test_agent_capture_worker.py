@@ -103,7 +103,7 @@ def test_an_engine_is_woken_before_its_images_are_rewritten(
         return Empty()
 
     def run(config: Config, request: Request, report: Any, asked: None) -> Result:
-        for step in ("find", "room", "freeze"):
+        for step in ("find", "space", "freeze"):
             report(step, "")
         assert signals(served) == [signal.SIGUSR1]
         report("rewrite", "")
@@ -130,7 +130,7 @@ def test_one_that_is_stopped_while_it_wakes_an_engine_is_undone(
         return Empty()
 
     def run(config: Config, request: Request, report: Any, asked: None) -> None:
-        report("room", "")
+        report("space", "")
         report("rewrite", "")
         rewrote.append(True)
 

@@ -155,7 +155,7 @@ CRIU = (
     ),
     # kerndat.c, cr-restore.c
     Known(r"kerndat", "a kernel that CRIU can't work on", "see glowplug doctor"),
-    Known(r"No space left on device", "a full disk or tmpfs", "make room"),
+    Known(r"No space left on device", "a full disk or tmpfs", "free some"),
     Known(r"Cannot allocate memory", "lack of memory", "raise the limit, or free memory on the node"),
     Known(
         r"killed by signal 9",
