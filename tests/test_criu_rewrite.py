@@ -15,7 +15,7 @@ from glowplug.criu.images import Message
 from glowplug.errors import ImageError
 
 PRESENT = 1 << 2
-PRIVATE, HEAP, STACK, MEMFD, SHARED = 0x201, 0x221, 0x201, 0x4081, 0x101
+PRIVATE, HEAP, MEMFD, SHARED = 0x201, 0x221, 0x4081, 0x101
 GROWSDOWN, HUGETLB = 0x100, 0x40000
 READ, WRITE = 1, 2
 BASE = 0x7F0000000000

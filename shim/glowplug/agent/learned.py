@@ -59,7 +59,6 @@ class Workload:
     stage: str = ""
     fallbacks: int = 0
     failed_wakes: int = 0
-    restarts: int = 0
     no_capture_before: float = 0.0
     no_restore_before: float = 0.0
     why: str = ""
@@ -151,9 +150,6 @@ class Learned:
             self._restored(workload)
         elif outcome == "fallback":
             self._fell_back(workload, stage, text(record, "detail"))
-        elif outcome == "cold" and stage == "container-restart" and workload:
-            with self._change(workload) as known:
-                known.restarts += 1
         elif record.get("event") == "after-restore" and workload:
             self._woken(workload, failed=text(record, "result") == "failed")
 

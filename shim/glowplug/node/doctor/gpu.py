@@ -90,7 +90,9 @@ def checkpoints(_: Probes) -> Finding:
     try:
         return judge_trial(trial.run())
     except trial.NoContext as error:
-        return warning(f"unknown: {error}", "free memory on one GPU for a try", "try again when a GPU is free")
+        return warning(
+            f"unknown: {error}", "free memory on one GPU for a try", "try again when a GPU is free"
+        )
     except CudaError as error:
         return wrong(str(error), "lock, checkpoint, restore and unlock of a process to work", _UPDATE)
 
