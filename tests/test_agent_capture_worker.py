@@ -82,7 +82,7 @@ def test_a_hook_after_the_capture_that_fails_is_reported_with_the_capture(
 
     for file in Path(paths.spool()).iterdir():
         file.unlink()
-    served.answer(methods.KILL_TASK, lambda asked, context: _only(signal.SIGUSR1, asked, context))
+    served.answer(methods.KILL_TASK, lambda probed, context: _only(signal.SIGUSR1, probed, context))
     found = reported(served, "signal:USR1", "signal:USR2")
     assert found["result"] == "captured" and found["detail"].startswith("after-capture: signal: ")
 
@@ -94,15 +94,15 @@ def test_an_engine_is_woken_before_its_images_are_rewritten(
     before_rewriting: list[tuple[list[int], object]] = []
     slots_free: list[bool] = []
 
-    def hook(asked: Any, context: grpc.ServicerContext) -> Empty:
-        (lock,) = Path(paths.capture_slots()).iterdir() if asked.signal == signal.SIGUSR2 else [None]
+    def hook(probed: Any, context: grpc.ServicerContext) -> Empty:
+        (lock,) = Path(paths.capture_slots()).iterdir() if probed.signal == signal.SIGUSR2 else [None]
         if lock is not None:
             with lock.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             slots_free.append(True)
         return Empty()
 
-    def run(config: Config, request: Request, report: Any, asked: None) -> Result:
+    def run(config: Config, request: Request, report: Any, probed: None) -> Result:
         for step in ("find", "space", "freeze"):
             report(step, "")
         assert signals(served) == [signal.SIGUSR1]
@@ -124,12 +124,12 @@ def test_one_that_is_stopped_while_it_wakes_an_engine_is_undone(
 ) -> None:
     rewrote: list[bool] = []
 
-    def hook(asked: Any, context: grpc.ServicerContext) -> Empty:
-        if asked.signal == signal.SIGUSR2:
+    def hook(probed: Any, context: grpc.ServicerContext) -> Empty:
+        if probed.signal == signal.SIGUSR2:
             os.kill(os.getpid(), signal.SIGTERM)
         return Empty()
 
-    def run(config: Config, request: Request, report: Any, asked: None) -> None:
+    def run(config: Config, request: Request, report: Any, probed: None) -> None:
         report("space", "")
         report("rewrite", "")
         rewrote.append(True)
@@ -232,7 +232,7 @@ def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
     assert waits == [5.0, 10.0, 20.0]
 
 
-def _only(number: int, asked: Any, context: grpc.ServicerContext) -> Empty:
-    if asked.signal != number:
+def _only(number: int, probed: Any, context: grpc.ServicerContext) -> Empty:
+    if probed.signal != number:
         context.abort(grpc.StatusCode.UNKNOWN, "no such process")
     return Empty()

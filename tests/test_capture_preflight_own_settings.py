@@ -14,7 +14,7 @@ from glowplug.capture.preflight import (
 )
 from glowplug.capture.preflight.tree import Tree
 from glowplug.host import landlock_probe, proc, thread_probe
-from glowplug.host.thread_probe import Asked, Found
+from glowplug.host.thread_probe import Found, Probed
 
 LANDLOCK = """
 import ctypes, os, threading
@@ -96,12 +96,12 @@ def test_who_was_asked_before_is_not_asked_again(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(thread_probe, "ask", lambda init, threads: [Found(one) for one in threads])
         monkeypatch.setattr(landlock_probe, "may_restrict", lambda thread: False)
         both = Tree([pid], "/", before=before)
-        assert both.asked.found == (*before.found, Found(second))
+        assert both.probed.found == (*before.found, Found(second))
         assert both.own_settings == {first: {"mce-kill": 0}}
-        speaks_against = Asked((Found(first, dispatches_calls=True),), before.threads)
-        assert Tree([pid], "/", before=speaks_against).asked.found == (Found(first), Found(second))
-        another = Asked(before.found, frozenset({(first, 1)}))
-        assert Tree([pid], "/", before=another).asked.found == (Found(first), Found(second))
+        speaks_against = Probed((Found(first, dispatches_calls=True),), before.threads)
+        assert Tree([pid], "/", before=speaks_against).probed.found == (Found(first), Found(second))
+        another = Probed(before.found, frozenset({(first, 1)}))
+        assert Tree([pid], "/", before=another).probed.found == (Found(first), Found(second))
 
 
 @needs_landlock
@@ -114,7 +114,7 @@ def test_who_may_have_given_up_rights_since_is_asked_again() -> None:
     ) as made:
         assert made.stdin and made.stdout
         made.stdout.readline()
-        before = tree(made.pid).asked
+        before = tree(made.pid).probed
         assert before.found == ()
         made.stdin.write(b"x")
         made.stdin.flush()
@@ -177,12 +177,12 @@ def test_another_architecture_is_noted_and_not_guessed(monkeypatch: pytest.Monke
     elsewhere = os.uname_result(("Linux", "node", "6.1.0", "#1", "aarch64"))
     monkeypatch.setattr("os.uname", lambda: elsewhere)
     with running("") as pid:
-        asked = tree(pid)
-        assert list(own_settings.reported(asked)) == []
-    assert asked.notes == [
+        probed = tree(pid)
+        assert list(own_settings.reported(probed)) == []
+    assert probed.notes == [
         "what processes set by Landlock and prctl(2), PR_SET_MDWE say, is not known on aarch64"
     ]
-    assert asked.own_settings == {}
+    assert probed.own_settings == {}
 
 
 DISPATCHED = """

@@ -51,7 +51,7 @@ from glowplug.containerd.client import Containerd
 from glowplug.criu import fixups, program, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
-from glowplug.host.thread_probe import Asked
+from glowplug.host.thread_probe import Probed
 from glowplug.layer import shm
 from glowplug.podnet import interfaces
 from glowplug.registry import fleet
@@ -60,14 +60,14 @@ if TYPE_CHECKING:
     pass
 
 
-def run(config: Config, request: Request, report: Report, asked: Asked | None = None) -> Result:
-    """Capture; the result of it. `asked`: by `look`. Raises UsageError (nothing was touched) or another GlowplugError.
+def run(config: Config, request: Request, report: Report, probed: Probed | None = None) -> Result:
+    """Capture; the result of it. `probed`: by `look`. Raises UsageError (nothing was touched) or another GlowplugError.
 
     SIGTERM is taken as an interrupt, so that everything is undone on the way out.
     """
     with ExitStack() as opened, _terminable():
         work = _begin(config, request, report, opened)
-        work.asked = asked
+        work.probed = probed
         for name, step in STEPS:
             report(name, "")
             began = time.monotonic()
@@ -76,7 +76,7 @@ def run(config: Config, request: Request, report: Report, asked: Asked | None = 
         return work.result
 
 
-def look(config: Config, request: Request, *, is_engine: bool) -> Asked | None:
+def look(config: Config, request: Request, *, is_engine: bool) -> Probed | None:
     """Raises what `run` would of the container's spec, key, volumes and space, before it is put to sleep.
 
     Of an engine also what its threads say of themselves, so that it need not sleep while they are asked; None where
@@ -91,7 +91,7 @@ def look(config: Config, request: Request, *, is_engine: bool) -> Asked | None:
             pass
         if is_engine:
             with suppress(OSError, subprocess.TimeoutExpired):
-                return Tree(found.pids, f"/proc/{found.init}/root").asked
+                return Tree(found.pids, f"/proc/{found.init}/root").probed
         return None
 
 
@@ -107,7 +107,7 @@ def find(work: Work) -> None:
     found = subject.find(work.config, work.containerd, work.request)
     work.open.enter_context(subject.alone(found.record.id))
     work.found = _judged(work, found)
-    looked_at = Tree(found.pids, f"/proc/{found.init}/root", before=work.asked)
+    looked_at = Tree(found.pids, f"/proc/{found.init}/root", before=work.probed)
     work.result.notes = preflight.require(looked_at)
     work.own_settings = looked_at.own_settings
     work.ids = real_user.of(found.pids)

@@ -15,7 +15,7 @@ from glowplug.checkpoint.judgement import Judgement
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.host.process import Credentials
-from glowplug.host.thread_probe import Asked
+from glowplug.host.thread_probe import Probed
 from glowplug.layer import tree
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Work:
     unix_names: Names = field(default_factory=Names)
     addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     state: dict[str, object] = field(default_factory=dict)
-    asked: Asked | None = None
+    probed: Probed | None = None
     own_settings: Mapping[int, dict[str, int]] = field(default_factory=dict)
     processes: list[Credentials] = field(default_factory=list)
     layer: tree.Summary | None = None

@@ -26,7 +26,7 @@ DONE_WITHIN_S = 60.0
 MOST_ASK, FEWEST_ASKED = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 
-__all__ = ["Asked", "Found", "ask", "ask_again", "can_call"]
+__all__ = ["Found", "Probed", "ask", "ask_again", "can_call"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Probed:
     """What was said, and by which threads: each with its start time (proc_pid_stat(5))."""
 
     found: tuple[Found, ...]
     threads: frozenset[tuple[int, int]]
 
 
-def ask_again(init: int, threads: list[int], before: Asked | None) -> Asked:
+def ask_again(init: int, threads: list[int], before: Probed | None) -> Probed:
     """As `ask`; but of a thread that was asked before, that answer counts. Not where it speaks against a capture, and
     not of one that may have given up rights by Landlock since: a restore would give them back.
 
     Raises OSError, subprocess.TimeoutExpired.
     """
-    before = before or Asked((), frozenset())
+    before = before or Probed((), frozenset())
     started = {thread: process_life.start_time(thread) or 0 for thread in threads}
     plain = [one for one in before.found if one == Found(one.thread, settings=one.settings)]
     known = {thread for thread, ticks in before.threads if started.get(thread) == ticks}
@@ -63,7 +63,7 @@ def ask_again(init: int, threads: list[int], before: Asked | None) -> Asked:
     restricts = landlock_probe.is_on()
     unasked = [thread for thread in threads if thread not in known or (restricts and _may_restrict(thread))]
     kept = [one for one in plain if one.thread in known.difference(unasked)]
-    return Asked((*kept, *(ask(init, unasked) if unasked else ())), frozenset(started.items()))
+    return Probed((*kept, *(ask(init, unasked) if unasked else ())), frozenset(started.items()))
 
 
 def _may_restrict(thread: int) -> bool:

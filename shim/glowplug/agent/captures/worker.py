@@ -143,9 +143,9 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
             journal.step(step)
 
         request = task.request
-        asked = None
+        probed = None
         if task.before:
-            asked = pipeline.look(of_node, request, is_engine=task.before.kind == "engine")
+            probed = pipeline.look(of_node, request, is_engine=task.before.kind == "engine")
         if task.canary:
             journal.step("canary")
             kept = canary.before_capture(task.canary, task.running, task.hook_timeout_s)
@@ -155,7 +155,7 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
             _hooked(task, journal, containerd, cri, errors) as run_after,
             contextlib.ExitStack() as pausing,
         ):
-            result = pipeline.run(of_node, request, report, asked)
+            result = pipeline.run(of_node, request, report, probed)
             if woken:
                 result.phases["asleep"] = round(woken[0] - began, 4)
             return result

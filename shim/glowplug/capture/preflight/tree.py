@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from glowplug.host import descriptors, proc, thread_probe
 from glowplug.host.descriptors import Descriptor
-from glowplug.host.thread_probe import Asked
+from glowplug.host.thread_probe import Probed
 
 
 class Refusal(NamedTuple):
@@ -25,7 +25,7 @@ class Tree:
     pids: list[int]
     root: str
     notes: list[str] = field(default_factory=list)
-    before: Asked | None = None
+    before: Probed | None = None
 
     @cached_property
     def descriptors(self) -> list[Descriptor]:
@@ -33,13 +33,13 @@ class Tree:
         return descriptors.of(self.pids)
 
     @cached_property
-    def probed(self) -> Asked:
+    def probed(self) -> Probed:
         """What its threads say of themselves, where there is something to say; none on a machine that can't be asked.
 
         Raises OSError, subprocess.TimeoutExpired.
         """
         if not self.pids or not thread_probe.can_call():
-            return Asked((), frozenset())
+            return Probed((), frozenset())
         threads = [thread for pid in self.pids for thread in proc.tasks(pid)]
         return thread_probe.ask_again(self.pids[0], threads, self.before)
 
