@@ -82,7 +82,7 @@ def installed() -> Iterator[Installed]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(installed: Installed) -> Iterator[None]:
-    """The configuration is after each test what it was before, to the byte."""
+    """The configuration is after each test what it was before, byte for byte."""
     before = installed.configuration()
     yield
     installed.pods.remove_all()

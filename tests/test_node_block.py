@@ -1,4 +1,4 @@
-"""A block goes into any text and comes out of it to the byte."""
+"""A block goes into any text and comes out of it byte for byte."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Install on the configurations that nodes have: the handler comes, nothing else changes, all goes back to the byte.
+"""Install on the configurations that nodes have: the handler comes, nothing else changes, all goes back byte for byte.
 
 containerd itself says what it makes of each file.
 """

@@ -1,4 +1,4 @@
-"""Further configurations of every kind that nodes have: installed and taken out to the byte, taken over, or refused.
+"""Further configurations of every kind that nodes have: installed and removed byte for byte, taken over, or refused.
 
 Each kind of test_node_configs.py, test_node_owned.py and test_node_makers.py in the shapes that its programs write
 besides: another order, another quoting, another place.

@@ -238,7 +238,7 @@ def preferred(label: str) -> Mapping[str, Any]:
 
 
 def test_the_daemonset_takes_it_off_again(cluster: Cluster, n2: Machine, registry: SharedRegistry) -> None:
-    """Handler, agent, checkpoints, keys, labels; containerd's file is to the byte what it was."""
+    """Handler, agent, checkpoints, keys, labels; containerd's file is restored byte for byte."""
     cluster.apply(*chart(registry, action="uninstall"))
 
     def gone() -> bool:

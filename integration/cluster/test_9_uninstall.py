@@ -1,4 +1,4 @@
-"""The handler comes off again: not under running pods, and then to the byte."""
+"""The handler comes off again: not under running pods, and then byte for byte."""
 
 from integration.cluster.cluster import COMES_WITHIN_S, Cluster, deployment, pod_template, server, wait_until
 
