@@ -61,8 +61,19 @@ def folder(tmp_path: os.PathLike[str]) -> str:
     return os.fspath(tmp_path)
 
 
+BEFORE: set[int] = set()
+"""Children that other files' tests left to this process."""
+
+
+def children() -> list[int]:
+    """Those of this test."""
+    return [pid for pid in all_children() if pid not in BEFORE]
+
+
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    BEFORE.clear()
+    BEFORE.update(all_children())
     monkeypatch.setattr(shared, "LEAST", PAGE)
     monkeypatch.setattr(shared, "_in_small_pages", lambda: True)
 
@@ -190,7 +201,7 @@ def test_it_is_gone_after_success_and_after_an_error(folder: str, child: Child) 
     assert children() == [child.pid]
 
 
-def children() -> list[int]:
+def all_children() -> list[int]:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         return [int(pid) for pid in file.read().split()]
 
