@@ -18,8 +18,10 @@ def test_an_uninstall_waits_for_pods_and_leaves_the_file_as_it_was(cluster: Clus
     done = cluster.run("glowplug", "node", "uninstall")
     assert "took the handler glowplug out" in done.stdout
     assert cluster.run("cat", CONFIG).stdout == original
-    assert not [name for name in cluster.labels() if "glowplug.dev/" in name]
+    # An agent that still runs says that the handler is not active (`ready`), until it is stopped.
+    assert "glowplug.dev/handler" not in cluster.labels()
     cluster.run("systemctl", "disable", "--now", "glowplug-agent")
     cluster.run("glowplug", "node", "uninstall", "--purge")
+    assert not [name for name in cluster.labels() if "glowplug.dev/" in name]
     for path in ("/opt/glowplug", "/etc/glowplug", "/run/glowplug", "/usr/local/bin/glowplug"):
         assert cluster.run("test", "-e", path, check=False).returncode == 1, path
