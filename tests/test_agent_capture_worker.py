@@ -187,7 +187,7 @@ def test_an_error_is_reported_even_where_the_refusal_itself_may_pass(
 ) -> None:
     def refuse_it(*_: object) -> None:
         served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no such process"))
-        raise CaptureRefused("no-room", "there is no room now")
+        raise CaptureRefused("no-space", "there is no room now")
 
     monkeypatch.setattr(pipeline, "run", refuse_it)
     served.answer(methods.KILL_TASK, Empty())

@@ -17,7 +17,7 @@ NOT_NEEDED = "not-needed"
 COMPILE_CACHE = "compile-cache"
 KEPT = "kept"
 NOT_KEPT = "not-kept"
-PASSING = frozenset(("under-way", "slot", "no-room", *MOMENTARY))
+PASSING = frozenset(("under-way", "slot", "no-space", *MOMENTARY))
 """Slugs of refusals that speak of the moment only: the agent tries again after a while, and says nothing yet."""
 RESULTS = (CAPTURED, REFUSED, FAILED, NOT_NEEDED)
 

@@ -232,7 +232,7 @@ def _not_captured(task: Task, error: GlowplugError, errors: list[str]) -> dict[s
         isinstance(error, CaptureRefused) and error.slug in capture_outcome.PASSING
     )
     if is_passing and not errors:
-        slug = error.slug if isinstance(error, CaptureRefused) else "no-room"
+        slug = error.slug if isinstance(error, CaptureRefused) else "no-space"
         refused = {"result": capture_outcome.REFUSED, "slug": slug, "detail": str(error)}
         return {**refused, "reported": False, "passing": True}
     capture_outcome.not_captured(task.request, error, "agent", task.pod_uid, errors)

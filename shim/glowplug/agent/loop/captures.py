@@ -106,7 +106,7 @@ def _may_pass(answer: Mapping[str, object], case: Case) -> bool:
     """Whether it was refused for the moment alone, and there is time to try again."""
     if answer.get("passing") is not True or time.monotonic() >= case.until:
         return False
-    return answer["slug"] != "no-room" or case.tries < TRIES_WITHOUT_SPACE
+    return answer["slug"] != "no-space" or case.tries < TRIES_WITHOUT_SPACE
 
 
 def _why(answer: Mapping[str, object]) -> GlowplugError:

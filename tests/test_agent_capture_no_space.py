@@ -67,5 +67,5 @@ def test_it_is_tried_again_a_few_times_and_then_put_on_record(
         assert waited < 60
     (file,) = Path(paths.spool()).iterdir()
     found = json.loads(file.read_text())
-    assert (found["result"], found["slug"], found["pod"]) == ("refused", "no-room", "web")
-    assert "takes 22 MB" in found["detail"] and rests == ["no-room"]
+    assert (found["result"], found["slug"], found["pod"]) == ("refused", "no-space", "web")
+    assert "takes 22 MB" in found["detail"] and rests == ["no-space"]
