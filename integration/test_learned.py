@@ -1,5 +1,7 @@
 """What the agent learns of a workload, seen by its owner: captures that no pod can use end, with the reason."""
 
+import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 
@@ -13,7 +15,10 @@ from integration.test_explain import glowplug
 
 @pytest.fixture
 def backing_off(node: Node) -> Iterator[Node]:
+    """Whose agent has learned nothing yet: the workload is that of other files' tests, too, whatever their values."""
     node.stop_agent()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{node.names.cache}/learned.json")
     node.write_settings({"failure_backoff": True})
     node.start_agent()
     yield node
