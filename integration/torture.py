@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from glowplug.errors import ContainerdError
@@ -86,7 +86,7 @@ class Torture:
 
     def __init__(self, seed: int, kinds: tuple[str, ...] = KINDS) -> None:
         self._draw = random.Random(seed)
-        self._kinds = kinds
+        self._all_kinds = self._kinds = kinds
         self._node = Node()
         self._longest_s = 0.0
 
@@ -102,20 +102,39 @@ class Torture:
         self._pods.remove_all()
         self._node.__exit__(*error)  # type: ignore[arg-type]
 
-    def kills(self, count: int, until: float, say: Callable[[Try], None]) -> Report:
-        """So many tries with a kill each; fewer where `until` (time.monotonic()) comes before."""
-        return self._run(self._kill_in_one, count, until, say)
+    def kills(
+        self, count: int, until: float, say: Callable[[Try], None], each_of: Collection[str] = ()
+    ) -> Report:
+        """So many tries with a kill each; fewer where `until` (time.monotonic()) comes before.
+
+        `each_of`: there are more tries until each of these was killed: some are there for a moment only.
+        """
+        report = self._run(self._kill_in_one, count, until, say, each_of)
+        self._kinds = self._all_kinds
+        return report
 
     def restores(self, count: int, until: float, say: Callable[[Try], None]) -> Report:
         """So many restores, undisturbed."""
         return self._run(self._restore_one, count, until, say)
 
-    def _run(self, one: Callable[[], Try], count: int, until: float, say: Callable[[Try], None]) -> Report:
+    def _run(
+        self,
+        one: Callable[[], Try],
+        count: int,
+        until: float,
+        say: Callable[[Try], None],
+        each_of: Collection[str] = (),
+    ) -> Report:
         report = Report()
         before = holdings(self._node)
         report.tries += [self._restore_one() for _ in range(UNDISTURBED)]
         self._longest_s = LATEST * statistics.median(one.seconds for one in report.tries)
-        while len(report.tries) < count + UNDISTURBED and time.monotonic() < until:
+        while time.monotonic() < until:
+            if len(report.tries) >= count + UNDISTURBED:
+                missing = set(each_of) - {one.killed for one in report.tries}
+                if not missing:
+                    break
+                self._kinds = tuple(sorted(missing))
             report.tries.append(one())
             say(report.tries[-1])
         try:
