@@ -54,3 +54,10 @@ def test_a_container_can_end_after_it_was_asked(container: int) -> None:
         assert select.select([left], [], [], 10)[0], "it has not ended"
     finally:
         os.close(left)
+
+
+def test_a_process_that_has_ended_is_left_out(container: int) -> None:
+    """It keeps its number until it is reaped, and has no memory any more."""
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert thread_probe.ask(container, [ended.pid]) == []

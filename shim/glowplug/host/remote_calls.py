@@ -148,15 +148,24 @@ class Thread:
 
 
 def instruction(thread: int) -> int:
-    """The address of a system call instruction, the same for all threads of a process. Raises OSError."""
-    with open(f"/proc/{thread}/maps") as lines:
-        line = next((line for line in lines if line.rstrip().endswith("[vdso]")), "")
+    """The address of a system call instruction, the same for all threads of a process.
+
+    Raises OSError: ProcessLookupError where the process has ended and has no memory any more.
+    """
+    with open(f"/proc/{thread}/maps") as file:
+        lines = file.readlines()
+    if not lines:
+        raise ProcessLookupError(errno.ESRCH, f"thread {thread} has ended")
+    line = next((line for line in lines if line.rstrip().endswith("[vdso]")), "")
     start, _, end = line.partition(" ")[0].partition("-")
     if not start:
         raise OSError(errno.ENOEXEC, f"thread {thread} has no vdso")
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         memory.seek(int(start, 16))
-        at = memory.read(int(end, 16) - int(start, 16)).find(_INSTRUCTION)
+        code = memory.read(int(end, 16) - int(start, 16))
+    if not code:
+        raise ProcessLookupError(errno.ESRCH, f"thread {thread} has ended")
+    at = code.find(_INSTRUCTION)
     if at < 0:
         raise OSError(errno.ENOEXEC, f"thread {thread} has no system call instruction in its vdso")
     return int(start, 16) + at
