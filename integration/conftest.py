@@ -54,7 +54,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests in their order, then FIRST, then the others."""
+    """Where several files run at a time: unit tests in their order, then FIRST, then the others."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
 
     def turn(item: pytest.Item) -> int:
         if not item.nodeid.startswith("integration/"):
