@@ -13,6 +13,7 @@ from glowplug import known_errors
 from glowplug.capture.guard import Guard
 from glowplug.capture.real_user import Ids
 from glowplug.capture.runc import Runc
+from glowplug.capture.timing import measured
 from glowplug.criu import config
 from glowplug.errors import CriuError, UsageError
 from glowplug.host import proc
@@ -33,16 +34,14 @@ def frozen(runc: Runc, container: str, scratch: str, phases: dict[str, float]) -
         raise UsageError(f"container {container} is {status}: only a running one can be captured")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
-            began = time.monotonic()
-            runc.pause(container)
-            phases["freeze.pause"] = round(time.monotonic() - began, 4)
+            with measured(phases, "freeze.pause"):
+                runc.pause(container)
             yield guard
         finally:
             _wait_for(guard.dump)
-            began = time.monotonic()
-            if runc.status(container) == "paused":
-                runc.resume(container)
-            phases["freeze.thaw"] = round(time.monotonic() - began, 4)
+            with measured(phases, "freeze.thaw"):
+                if runc.status(container) == "paused":
+                    runc.resume(container)
             guard.thawed()
 
 

@@ -4,12 +4,12 @@ Imported only for a container that is given GPUs.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
+from glowplug.capture.timing import measured
 from glowplug.cuda import assigned_devices, facts, memory_headroom, processes, sharing, undumpable
 from glowplug.cuda.facts import Device
 from glowplug.cuda.process_group import CudaLost
@@ -67,16 +67,14 @@ class Gpu:
             yield
             return
         try:
-            began = time.monotonic()
-            self._suspension.suspend(LOCK_S, CHECKPOINT_S)
-            self.seconds["cuda_checkpoint"] = round(time.monotonic() - began, 4)
+            with measured(self.seconds, "cuda_checkpoint"):
+                self._suspension.suspend(LOCK_S, CHECKPOINT_S)
             try:
                 _refuse(undumpable.after(self.pids))
                 yield
             finally:
-                began = time.monotonic()
-                self._suspension.resume(RESUME_S)
-                self.seconds["cuda_restore"] = round(time.monotonic() - began, 4)
+                with measured(self.seconds, "cuda_restore"):
+                    self._suspension.resume(RESUME_S)
         except CudaLost:
             runc.kill(container)
             raise

@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
 
 from glowplug import paths, presets
 from glowplug.cache import digest
@@ -41,6 +40,7 @@ from glowplug.capture.preflight.tree import Tree
 from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
+from glowplug.capture.timing import measured
 from glowplug.capture.work import CANARY, Work
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.judgement import Judgement
@@ -56,9 +56,6 @@ from glowplug.layer import shm
 from glowplug.podnet import interfaces
 from glowplug.registry import fleet
 
-if TYPE_CHECKING:
-    pass
-
 
 def run(config: Config, request: Request, report: Report, probed: Probed | None = None) -> Result:
     """Capture; the result of it. `probed`: by `look`. Raises UsageError (nothing was touched) or another GlowplugError.
@@ -70,9 +67,8 @@ def run(config: Config, request: Request, report: Report, probed: Probed | None 
         work.probed = probed
         for name, step in STEPS:
             report(name, "")
-            began = time.monotonic()
-            step(work)
-            work.result.phases[name] = round(time.monotonic() - began, 4)
+            with measured(work.result.phases, name):
+                step(work)
         return work.result
 
 
@@ -162,17 +158,18 @@ def freeze(work: Work) -> None:
     assert work.subject is not None and work.draft is not None and work.found is not None
     found, into = work.subject, work.draft.path
     runc = Runc(work.config.runc, identity.runc_root(work.config, found.record), work.config.criu)
+    phases = work.result.phases
     began = time.monotonic()
     with (
         work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
-        frozen.frozen(runc, found.record.id, work.scratch, work.result.phases) as guard,
+        frozen.frozen(runc, found.record.id, work.scratch, phases) as guard,
     ):
-        with _measured(work, "freeze.check"):
+        with measured(phases, "freeze.check"):
             subject.require_none_written(found, work.found)
             work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
             work.processes = [process.credentials(pid) for pid in found.pids]
             external = hook_mounts.find(found)
-        with _measured(work, "dump"):
+        with measured(phases, "dump"):
             frozen.dump(
                 runc,
                 found.record.id,
@@ -186,12 +183,12 @@ def freeze(work: Work) -> None:
             )
         hook_mounts.keep(found, external, f"{into}/images")
         _refuse_longer_pause(work, began)
-        with _measured(work, "freeze.state"):
+        with measured(phases, "freeze.state"):
             work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
             work.state = state.read(
                 found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings
             )
-        with _measured(work, "freeze.files"):
+        with measured(phases, "freeze.files"):
             travelling = volumes.carried_by(found.bundle, work.found)
             wanted = links.of(found, f"{into}/images", travelling)
             work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
@@ -199,15 +196,7 @@ def freeze(work: Work) -> None:
             shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
             volumes.capture(travelling, into, wanted)
     work.result.pause_s = round(time.monotonic() - began, 4)
-    work.result.phases |= work.gpu.seconds if work.gpu else {}
-
-
-@contextmanager
-def _measured(work: Work, name: str) -> Iterator[None]:
-    """Its seconds among the phases of the result. A name behind a dot is a part of the step before it."""
-    began = time.monotonic()
-    yield
-    work.result.phases[name] = round(time.monotonic() - began, 4)
+    phases |= work.gpu.seconds if work.gpu else {}
 
 
 def _refuse_longer_pause(work: Work, began: float) -> None:
