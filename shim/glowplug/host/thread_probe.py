@@ -57,12 +57,11 @@ def ask_again(init: int, threads: list[int], before: Probed | None) -> Probed:
     """
     before = before or Probed((), frozenset())
     started = {thread: process_life.start_time(thread) or 0 for thread in threads}
-    plain = [one for one in before.found if one == Found(one.thread, settings=one.settings)]
-    known = {thread for thread, ticks in before.threads if started.get(thread) == ticks}
-    known -= {one.thread for one in before.found}.difference(one.thread for one in plain)
+    against = {one.thread for one in before.found if one != Found(one.thread, settings=one.settings)}
+    known = {thread for thread, ticks in before.threads if started.get(thread) == ticks} - against
     restricts = landlock_probe.is_on()
     unasked = [thread for thread in threads if thread not in known or (restricts and _may_restrict(thread))]
-    kept = [one for one in plain if one.thread in known.difference(unasked)]
+    kept = [one for one in before.found if one.thread in known.difference(unasked)]
     return Probed((*kept, *(ask(init, unasked) if unasked else ())), frozenset(started.items()))
 
 
