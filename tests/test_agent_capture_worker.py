@@ -5,21 +5,18 @@ import fcntl
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
+from tests.capture_made import RUNNING, made_loop, made_task
 from tests.containerd_served import Served, refuse
 
 from glowplug import paths
 from glowplug.agent.captures import worker
-from glowplug.agent.captures.running import Running
-from glowplug.agent.captures.task import Task
 from glowplug.agent.loop import captures
 from glowplug.agent.loop.row import Row, State
 from glowplug.capture import pipeline, policy
@@ -29,8 +26,6 @@ from glowplug.config import Config
 from glowplug.containerd import methods
 from glowplug.containerd.protos import tasks_pb2
 from glowplug.errors import CaptureRefused, CriuError
-
-RUNNING = Running("c0" * 32, 1, "", "")
 
 
 @pytest.fixture
@@ -46,17 +41,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 def reported(served: Served, before: str, after: str) -> dict[str, Any]:
     """What is recorded of a capture with these hooks."""
-    task = Task(
-        config=Config(containerd_socket=served.socket),
-        request=Request("models", "web", "main", container_id=RUNNING.id),
-        running=RUNNING,
-        runc_root="/r",
-        pod_uid="uid",
-        before=policy.hook(before),
-        after=policy.hook(after),
-        hook_timeout_s=5.0,
-        gpu=False,
-        end=False,
+    task = made_task(
+        Config(containerd_socket=served.socket), before=policy.hook(before), after=policy.hook(after)
     )
     answer = worker.run(task)
     if answer.get("passing"):
@@ -209,27 +195,13 @@ def test_what_is_over_in_a_while_is_no_failed_capture_and_is_tried_again_soon(
     answer = reported(served, "signal:USR1", "signal:USR2")
     assert (answer["passing"], answer["reported"], answer["slug"]) == (True, False, slug)
 
-    learned = SimpleNamespace(require_capture=lambda workload: None)
-    children = SimpleNamespace(capture=lambda task: answer)
-    parts: Any = SimpleNamespace(learned=learned, children=children, config=None)
-    case: Any = SimpleNamespace(
-        judgement=SimpleNamespace(workload="w"),
-        running=RUNNING,
-        candidate=SimpleNamespace(started=None),
-        policy=SimpleNamespace(ready=None),
-        last_no=None,
-        tries=0,
-        until=time.monotonic() + 600,
-    )
-    monkeypatch.setattr(captures, "has_ended", lambda pid: False)
-    monkeypatch.setattr(captures, "_has_checkpoint", lambda parts, case: False)
-    monkeypatch.setattr("glowplug.agent.captures.turn.task", lambda *_: None)
+    parts, case, learned = made_loop(monkeypatch, None, answer, within_s=600)
     waits = []
     for _ in range(3):
         following = captures.capture(parts, Row("c", case=case))
         assert following.state is State.READY
         waits.append(following.after_s)
-    assert waits == [5.0, 10.0, 20.0]
+    assert waits == [5.0, 10.0, 20.0] and learned == []
 
 
 def _only(number: int, probed: Any, context: grpc.ServicerContext) -> Empty:
