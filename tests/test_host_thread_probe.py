@@ -5,13 +5,24 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from glowplug.host import proc, thread_probe
+from glowplug.host import proc, remote_calls, thread_probe
+from glowplug.host.remote_calls import Thread
 
 PR_SET_CHILD_SUBREAPER = 36
+GETPPID = 110
+ECHOES = """
+import sys, threading
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"""
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -61,3 +72,41 @@ def test_a_process_that_has_ended_is_left_out(container: int) -> None:
     with subprocess.Popen(["true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         assert thread_probe.ask(container, [ended.pid]) == []
+
+
+@contextmanager
+def echoing(threads: int) -> Iterator[subprocess.Popen[str]]:
+    """A process with so many threads besides the first, that still does its work in the end."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", ECHOES, str(threads)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for word in ("before\n", "after\n"):
+            process.stdin.write(word)
+            process.stdin.flush()
+            assert process.stdout.readline() == word
+            if word == "before\n":
+                yield process
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_a_thread_that_works_for_us_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late it is: it has registers that are not its own until it is let go."""
+    with echoing(0) as process, Thread(process.pid) as thread:
+        monkeypatch.setattr(remote_calls, "STOPS_WITHIN_S", -1.0)
+        for _ in range(20):
+            assert thread.call(GETPPID) == os.getpid()
+
+
+@pytest.mark.parametrize("after_s", [0.02 * n for n in range(1, 16)])
+def test_who_asks_is_cut_off_while_no_thread_works_for_it(
+    after_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever that is: the process goes on."""
+    monkeypatch.setattr(thread_probe, "DONE_WITHIN_S", after_s)
+    with echoing(200) as process:
+        try:
+            thread_probe.ask(process.pid, proc.tasks(process.pid))
+        except subprocess.TimeoutExpired:
+            pass

@@ -18,6 +18,8 @@ import time
 from glowplug.host import proc, ptrace
 
 STOPS_WITHIN_S = 2.0
+"""Until a thread has stopped it is unharmed, and may be left. From its first call on it has registers that are not its
+own, and is waited for however long a busy machine or a CPU limit keeps it: it would go on with them."""
 POLL_S = 0.0005
 SPINS = 200
 """A call comes to its end at once, most of the time: so often it is looked at without a pause."""
@@ -56,7 +58,7 @@ class Thread:
         self._seize()
         try:
             ptrace.call(ptrace.PTRACE_INTERRUPT, self.number)
-            self._kept.append(self._stop())
+            self._kept.append(self._stop(within_s=STOPS_WITHIN_S))
             self._saved = self._registers()
         except BaseException:
             self._detach()
@@ -115,10 +117,10 @@ class Thread:
         except ProcessLookupError:
             return  # it ended, or did not stop: it goes on when this process ends
 
-    def _stop(self, raw: bool = False) -> int:
+    def _stop(self, raw: bool = False, within_s: float | None = None) -> int:
         """Wait until it stops; the signal that the stop kept from it, 0 for none."""
-        until, spins = time.monotonic() + STOPS_WITHIN_S, 0
-        while time.monotonic() < until:
+        began, spins = time.monotonic(), 0
+        while within_s is None or time.monotonic() < began + within_s:
             found, status = os.waitpid(self.number, os.WNOHANG | ptrace.WALL)
             if found:
                 if not os.WIFSTOPPED(status):
@@ -130,7 +132,7 @@ class Thread:
             spins += 1
             if spins > SPINS:
                 time.sleep(POLL_S)
-        raise TimeoutError(f"thread {self.number} did not stop within {STOPS_WITHIN_S:g} s")
+        raise TimeoutError(f"thread {self.number} did not stop within {within_s:g} s")
 
     def _registers(self) -> list[int]:
         buffer = ctypes.create_string_buffer(_SIZE)

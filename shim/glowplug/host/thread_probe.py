@@ -3,16 +3,21 @@
 Run as a program, `python -IS thread_probe.py INIT TID…`, so that whoever asks is nobody's debugger. Prints a JSON
 object for each thread of which there is something to say. x86-64 only.
 
+It must not be killed: a thread that works for it at that moment would go on with registers that are not its own, and
+crash. So it is asked to stop, by SIGTERM, and does between two threads.
+
 What takes long is waiting for each thread to stop, twenty times. So several processes ask, each its own threads: ptrace
 belongs to the thread that attached.
 """
 
+import contextlib
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +28,8 @@ from glowplug.host import landlock_probe, own_settings, proc, process_life
 from glowplug.host.remote_calls import Thread, can_call, instruction
 
 DONE_WITHIN_S = 60.0
+ENDS_WITHIN_S = 10.0
+"""Once it was asked to stop. One whose thread is paused meanwhile ends when that thread goes on."""
 MOST_ASK, FEWEST_ASKED = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 
@@ -77,16 +84,30 @@ def ask(init: int, threads: list[int]) -> list[Found]:
 
     Raises OSError, subprocess.TimeoutExpired.
     """
-    done = subprocess.run(
+    asking = subprocess.Popen(
         [sys.executable, "-IS", os.path.abspath(__file__), str(init), *map(str, threads)],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=DONE_WITHIN_S,
+        start_new_session=True,  # what interrupts us is not meant for it
     )
-    if done.returncode:
-        raise OSError(f"threads can't be asked for what they set: {done.stderr.strip()[-200:]}")
-    return [Found(**json.loads(line)) for line in done.stdout.splitlines()]
+    try:
+        said, errors = asking.communicate(timeout=DONE_WITHIN_S)
+    except BaseException:
+        _end(asking)
+        raise
+    if asking.returncode:
+        raise OSError(f"threads can't be asked for what they set: {errors.strip()[-200:]}")
+    return [Found(**json.loads(line)) for line in said.splitlines()]
+
+
+def _end(asking: subprocess.Popen[str]) -> None:
+    """It and the processes that ask for it, none of them while a thread works for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(asking.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        asking.communicate(timeout=ENDS_WITHIN_S)
 
 
 class _Question(NamedTuple):
@@ -97,10 +118,17 @@ class _Question(NamedTuple):
     helper: int
 
 
+_stops: list[int] = []
+"""Signals that asked this process to stop."""
+
+
 def main(init: int, threads: list[int]) -> None:
-    """Prints what `ask` reads. Raises OSError where no helper can be made, or an asking process failed."""
+    """Prints what `ask` reads. Raises OSError where no helper can be made, an asking process failed, or it was asked to
+    stop."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: _stops.append(number))
     usual = own_settings.own_speculation()
-    with landlock_probe.Helpers(init) if landlock_probe.is_on() else nullcontext() as helpers:
+    with landlock_probe.Helpers(init) if landlock_probe.is_on() else contextlib.nullcontext() as helpers:
         others: list[_Question] = []
         for questions in _by_process(list(dict.fromkeys(threads)), helpers):
             for one in questions:  # the first that answers says what is the process's own
@@ -155,7 +183,12 @@ def _asking(questions: list[_Question], usual: dict[str, int]) -> int:
 
 
 def _answered(question: _Question, is_first: bool, usual: dict[str, int]) -> bool:
-    """Whether it is still there, and what it says printed: at once and whole, beside what the others print."""
+    """Whether it is still there, and what it says printed: at once and whole, beside what the others print.
+
+    Raises InterruptedError where this process was asked to stop.
+    """
+    if _stops:
+        raise InterruptedError(errno.EINTR, "was asked to stop")
     try:
         found = _of(question, is_first, usual)
     except (ProcessLookupError, FileNotFoundError, TimeoutError):
