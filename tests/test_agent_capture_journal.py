@@ -1,5 +1,6 @@
 """The journal of a capture: who holds it works, who left it is found."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -65,3 +66,50 @@ def test_its_step_is_there_for_others_to_see() -> None:
         assert journals.step_of("one") == step
     journal.finish()
     assert journals.step_of("one") == ""
+
+
+def test_who_looks_as_one_ends_and_the_next_begins_takes_nothing_of_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lock was opened before that end, and got after it."""
+    before, locked = journals.begin("one", {}), journals._locked
+    begun: list[journals.Journal] = []
+
+    def late(directory: str) -> int:
+        monkeypatch.setattr(journals, "_locked", locked)
+        lock = os.open(f"{directory}/{journals.LOCK}", os.O_RDWR | os.O_CLOEXEC)
+        before.finish()
+        begun.append(journals.begin("one", {}))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock
+
+    monkeypatch.setattr(journals, "_locked", late)
+    assert journals.abandoned() == []
+    assert journals.step_of("one") == "begin"
+    begun[0].step("freeze")
+    begun[0].finish()
+
+
+def test_one_begins_while_the_one_before_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks of os.makedirs, which takes it for a file then."""
+    makedirs = os.makedirs
+
+    def gone_meanwhile(*_: object, **__: object) -> None:
+        monkeypatch.setattr(os, "makedirs", makedirs)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "makedirs", gone_meanwhile)
+    journals.begin("one", {}).finish()
+
+
+def test_the_lock_is_removed_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, unlink = journals.begin("one", {}), os.unlink
+    removed: list[str] = []
+
+    def noted(path: str) -> None:
+        removed.append(os.path.basename(path))
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", noted)
+    journal.finish()
+    assert removed == [journals.JOURNAL, journals.LOCK]

@@ -5,10 +5,10 @@ done. The process that captures holds an exclusive flock on it, so a journal tha
 that was killed, and the agent sees to the rest (undo.py).
 """
 
+import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 
@@ -48,8 +48,7 @@ class Journal:
 
     def finish(self) -> None:
         """Nothing is left to be done."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-        os.close(self._lock)
+        _remove(self._directory, self._lock)
 
     def leave(self) -> None:
         """Let it be seen to another time."""
@@ -74,13 +73,14 @@ def _made(directory: str) -> int:
     tries = 20
     while True:
         tries -= 1
-        os.makedirs(directory, 0o700, exist_ok=True)
         try:
+            os.makedirs(directory, 0o700, exist_ok=True)
             lock = _locked(directory)
             if os.fstat(lock).st_nlink:
                 return lock
             os.close(lock)
-        except (BlockingIOError, FileNotFoundError):
+        # FileExistsError: it was there, and gone when makedirs looked what it is.
+        except (BlockingIOError, FileNotFoundError, FileExistsError):
             if tries < 0:
                 raise
         time.sleep(0.02)
@@ -112,16 +112,27 @@ def _adopt(directory: str) -> Journal | None:
         lock = _locked(directory)
     except OSError:
         return None  # under way, or it ended just now
+    if not os.fstat(lock).st_nlink:
+        os.close(lock)
+        return None  # it ended between our open and our lock; what is there now is another's
     try:
         with open(f"{directory}/{JOURNAL}") as file:
             facts = json.load(file)
-        if isinstance(facts, dict) and os.fstat(lock).st_nlink:
+        if isinstance(facts, dict):
             return Journal(directory, facts, lock)
     except (OSError, ValueError):
         pass
-    shutil.rmtree(directory, ignore_errors=True)  # killed before its first step
-    os.close(lock)
+    _remove(directory, lock)  # killed before its first step
     return None
+
+
+def _remove(directory: str, lock: int) -> None:
+    """The lock last: until it is gone nobody else can have one there, and nothing that is removed is another's."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(directory), key=lambda name: name == LOCK):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    os.close(lock)
 
 
 def _locked(directory: str) -> int:

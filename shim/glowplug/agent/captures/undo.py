@@ -110,7 +110,8 @@ def _remove_lock(container: str) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(f"{paths.captures()}/{container}")
+        if os.fstat(lock).st_nlink:  # else it ended meanwhile, and the name may be another's
+            os.unlink(f"{paths.captures()}/{container}")
     except (BlockingIOError, FileNotFoundError):
         pass
     finally:
