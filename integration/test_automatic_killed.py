@@ -157,13 +157,15 @@ def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, 
     """As when a service manager kills all processes of the agent's, whatever session they are in."""
     hooked.serves()
     node.start_agent()
-    wait_until(lambda: journal(node, hooked).get("step") == "freeze", WITHIN_S, "the freeze")
-    guard = wait_until(lambda: guards(hooked), WITHIN_S, "the guard")
     dump = f"{node.names.run_dir}/capture-{hooked.id}/dump.pid"
-    wait_until(lambda: os.path.exists(dump) and os.path.getsize(dump), WITHIN_S, "the dump")
-    child = capturing(node)
+    with ahead_of_others():
+        wait_until(lambda: os.path.exists(dump) and os.path.getsize(dump), WITHIN_S, "the dump")
+        child = capturing(node)
+        os.kill(child, signal.SIGSTOP)  # or it thaws while the guard is looked for
+        guard = guards(hooked)
+    assert guard
     node.stop_agent(signal.SIGKILL)
-    for pid in (child, *guard):
+    for pid in (*guard, child):
         os.kill(pid, signal.SIGKILL)
     with open(dump) as file:
         pid = int(file.read())

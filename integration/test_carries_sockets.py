@@ -17,7 +17,7 @@ from integration.workload.connections import OWN_PORT
 from integration.workload.server import PORT_V6
 
 FEATURES = ("unix_pair", "unix_server", "tcp_inside", "tcp_outside", "tcp_own_address")
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 class Outside:

@@ -18,7 +18,7 @@ SECRET = "do-not-show-me"
 
 @pytest.fixture
 def containerd(node: Node) -> Containerd:
-    return Containerd(node.names.socket, timeout_s=10)
+    return Containerd(node.names.socket, timeout_s=60)
 
 
 def test_a_record_says_what_the_container_is(containerd: Containerd, pods: Pods) -> None:
@@ -108,8 +108,8 @@ def test_an_end_is_reported_as_an_event(containerd: Containerd, pods: Pods) -> N
     wait_until(lambda: container.exec("true") and begun.is_set(), 10, "an event of an exec")
     pid = container.pid
     containerd.kill(container.id, 9)
-    assert reported.wait(10)
+    assert reported.wait(60)
     assert [(event.pid, event.exit_status) for event in seen] == [(pid, 137)]
     stream.close()
-    watcher.join(10)
+    watcher.join(60)
     assert not watcher.is_alive()

@@ -231,7 +231,7 @@ def test_a_death_before_the_gate_opens_ends_the_tree(make: Make, monkeypatch: py
     monkeypatch.setattr(container, "_fill", leave)
     with pytest.raises(KeyboardInterrupt):
         container.restore(images, memory)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while _alive(held[0]):
         assert time.monotonic() < until, "the tree outlived the gate"
         container._reap()

@@ -47,7 +47,7 @@ class Watched:
         }
 
     def scrape(self) -> str:
-        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     def run(self, *arguments: str) -> str:

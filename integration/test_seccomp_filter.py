@@ -36,13 +36,13 @@ def sleeper() -> Iterator[int]:
     sleep = shutil.which("sleep")
     assert sleep is not None
     child = subprocess.Popen(
-        filtered(sleep, "60"),
+        filtered(sleep, "600"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n":
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -15,7 +15,7 @@ from integration.node import GLOWPLUG, Node
 from integration.pods import Container, Pod, Pods
 from integration.processes import pids_naming
 from integration.test_automatic import annotated, captures, env, started
-from integration.test_automatic_killed import capturing, journal
+from integration.test_automatic_killed import ahead_of_others, capturing, journal
 from integration.test_kept import TRIED, node_volume, said, serving, start
 from integration.waiting import wait_until
 
@@ -98,8 +98,10 @@ def test_a_capture_that_is_stopped_in_its_trial_leaves_nothing(agent: Node, pods
 def test_the_agent_and_its_capture_are_killed_in_a_trial(agent: Node, pods: Pods) -> None:
     """The next agent takes the trial back, and captures after all."""
     container = started(pods, env(), annotated(trial="always"))
-    wait_until(lambda: journal(agent, container).get("step") == "trial", WITHIN_S, "a trial")
-    child = capturing(agent)
+    with ahead_of_others():
+        wait_until(lambda: journal(agent, container).get("step") == "trial", WITHIN_S, "a trial")
+        child = capturing(agent)
+        os.kill(child, signal.SIGSTOP)
     agent.stop_agent(signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     agent.start_agent()

@@ -62,11 +62,11 @@ class Target:
 
     def ended(self) -> int:
         """Its exit status, once it has one."""
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=60)
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -93,7 +93,7 @@ def plain() -> Iterator[int]:
     process = subprocess.Popen(["sleep", "60"])
     yield process.pid
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from integration.waiting import wait_until
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def opened() -> Counter[str]:

@@ -36,7 +36,7 @@ from glowplug.host import facts
 from glowplug.outcomes.history import History
 
 ID = "c0" * 32
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 Made = Callable[[], Loop]
 
 

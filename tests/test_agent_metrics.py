@@ -213,7 +213,7 @@ def free_port() -> int:
 
 
 def get(server: MetricsServer, path: str, accept: str = "") -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     with contextlib.closing(connection):
         connection.request("GET", path, headers={"Accept": accept} if accept else {})
         answer = connection.getresponse()
@@ -235,7 +235,7 @@ def test_nothing_else_is_served(server: MetricsServer) -> None:
 
 
 def test_an_answer_is_compressed_where_that_is_asked_for(server: MetricsServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
         answer = connection.getresponse()
@@ -244,7 +244,7 @@ def test_an_answer_is_compressed_where_that_is_asked_for(server: MetricsServer) 
 
 
 def test_only_get_is_answered(server: MetricsServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     with contextlib.closing(connection):
         connection.request("POST", "/metrics")
         assert connection.getresponse().status == 405
@@ -257,7 +257,7 @@ def test_garbage_ends_no_server(server: MetricsServer, line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.server_address[1])) as connection:
         connection.sendall(line)
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(10)
+        connection.settimeout(60)
         while connection.recv(65536):
             pass
     assert get(server, "/metrics")[0] == 200

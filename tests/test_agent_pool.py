@@ -14,7 +14,7 @@ from glowplug.agent.loop.pool import Pool
 from glowplug.agent.spool_reader import SpoolReader
 from glowplug.errors import CacheError, CaptureRefused
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 @pytest.fixture

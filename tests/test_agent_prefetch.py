@@ -16,7 +16,7 @@ from glowplug.cache.store import Store
 from glowplug.criu import prefetch
 from glowplug.host import memory
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def ask(line: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(paths.agent_socket())
         connection.sendall(line)
         connection.shutdown(socket.SHUT_WR)
@@ -107,7 +107,7 @@ def test_who_has_stopped_waiting_is_no_event(
 
     def late(_question: object) -> dict[str, object]:
         asked.set()
-        gone.wait(10)
+        gone.wait(60)
         return {"said": "x" * 1_000_000}
 
     server.answers = {"late": late}
@@ -115,11 +115,11 @@ def test_who_has_stopped_waiting_is_no_event(
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(paths.agent_socket())
         connection.sendall(b'{"op": "late"}\n')
-        assert asked.wait(10)
+        assert asked.wait(60)
     answering = set(threading.enumerate()) - others
     gone.set()
     for thread in answering:
-        thread.join(10)
+        thread.join(60)
     assert answering and not any(thread.is_alive() for thread in answering)
     assert capfd.readouterr().err == ""
     assert caplog.records == []

@@ -21,11 +21,11 @@ DISK = 8 << 20  # bytes
 def disk(tmp_path: object) -> Iterator[str]:
     path = f"{tmp_path}/disk"
     os.mkdir(path)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", path], check=True, timeout=30)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", path], check=True, timeout=60)
     try:
         yield path
     finally:
-        subprocess.run(["umount", "--lazy", path], check=True, timeout=30)
+        subprocess.run(["umount", "--lazy", path], check=True, timeout=60)
 
 
 def stuff(path: str) -> None:

@@ -34,7 +34,7 @@ def holders() -> Iterator[list[subprocess.Popen[bytes]]]:
     yield started
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -89,7 +89,7 @@ def test_a_killed_holder_leaves_no_lease(store: Store, holders: list[subprocess.
     process = hold(store, name, holders)
     assert lease.is_leased(store.root, name)
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     assert not lease.is_leased(store.root, name)
     store.remove(name)
 

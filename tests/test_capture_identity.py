@@ -16,7 +16,7 @@ from glowplug.checkpoint.noise import SandboxFacts
 def answer(source: str, how: str) -> str | None:
     """As the agent asks; None where it can't be known."""
     try:
-        return volume_answers.answer(source, how, POD, time.monotonic() + 10, None)
+        return volume_answers.answer(source, how, POD, time.monotonic() + 60, None)
     except (Unreadable, OSError, ValueError):
         return None
 

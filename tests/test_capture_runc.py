@@ -32,7 +32,7 @@ def test_it_is_the_configured_criu_whatever_its_name(name: str, tmp_path: Path, 
     criu = program(tmp_path / "opt" / name, f"echo it >{tmp_path}/called")
     runc = Runc(program(tmp_path / "runc", "criu swrk 3"), str(root), criu)
     (tmp_path / "work").mkdir()
-    assert runc.start_checkpoint("c1", "/images", f"{tmp_path}/work", "/options").wait(timeout=10) == 0
+    assert runc.start_checkpoint("c1", "/images", f"{tmp_path}/work", "/options").wait(timeout=60) == 0
     assert (tmp_path / "called").read_text() == "it\n"
 
 
@@ -41,7 +41,7 @@ def test_runc_reads_our_options_and_its_own_record_stays(tmp_path: Path, root: P
     found = program(tmp_path / "runc", f'cp "$2/c1/state.json" {tmp_path}/seen')
     (tmp_path / "work").mkdir()
     runc = Runc(found, str(root), program(tmp_path / "criu", ""))
-    runc.start_checkpoint("c1", "/images", f"{tmp_path}/work", "/options").wait(timeout=10)
+    runc.start_checkpoint("c1", "/images", f"{tmp_path}/work", "/options").wait(timeout=60)
     seen = json.loads((tmp_path / "seen").read_text())
     assert seen == {"id": "c1", "config": {"labels": ["bundle=/b", "org.criu.config=/options"]}}
     assert (root / "c1/state.json").read_text() == before

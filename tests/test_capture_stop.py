@@ -69,11 +69,11 @@ def stopped(command: str, monkeypatch: pytest.MonkeyPatch, wait: bool = False) -
         said.readline()
     if wait:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     kills = Kills(process)
     record: Any = SimpleNamespace(id="c1", cri=SimpleNamespace(stop_signal="SIGINT"))
     stop.stop(cast(Containerd, kills), cast(ContainerRecord, record), process.pid)
-    assert process.wait(timeout=10) < 0
+    assert process.wait(timeout=60) < 0
     return kills
 
 

@@ -26,7 +26,7 @@ def stopped() -> Iterator[int]:
     os.waitpid(process.pid, os.WUNTRACED)
     yield process.pid
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 def test_a_stopped_process_on_cgroup_v1(stopped: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def facts(model: Path, said: str = "reload") -> BundleFacts:
 
 def known(of: BundleFacts) -> str:
     """The digest, once it was read behind."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (found := weights.extras(of)[weights.NAME]) is None:
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -309,9 +309,9 @@ def test_close_ends_a_wait_for_events(served: Served, client: Containerd) -> Non
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert first.wait(10)
+    assert first.wait(60)
     stream.close()
-    watcher.join(10)
+    watcher.join(60)
     assert not watcher.is_alive()
     assert [event.topic for event in seen] == ["/tasks/start"]
 

@@ -32,7 +32,7 @@ def run(held: action_script.Gate, init: int, stage: str = "pre-resume") -> "subp
 
 
 def soon() -> float:
-    return time.monotonic() + 20
+    return time.monotonic() + 60
 
 
 def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]") -> None:
@@ -42,7 +42,7 @@ def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]
         with pytest.raises(subprocess.TimeoutExpired):
             script.wait(0.2)
         held.open()
-        assert script.wait(20) == 0
+        assert script.wait(60) == 0
     assert tree.poll() is None
     assert os.listdir(folder) == []
 
@@ -50,7 +50,7 @@ def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]
 @pytest.mark.parametrize("stage", ["setup-namespaces", "post-restore", "network-unlock", "post-resume"])
 def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage: str) -> None:
     with action_script.Gate(folder, f"{folder}/opened") as held:
-        assert run(held, tree.pid, stage).wait(20) == 0
+        assert run(held, tree.pid, stage).wait(60) == 0
         assert held.wait(soon(), lambda: True) is None
 
 
@@ -58,8 +58,8 @@ def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subproces
     with action_script.Gate(folder, f"{folder}/opened") as held:
         script = run(held, tree.pid)
         held.wait(soon(), lambda: False)
-    assert tree.wait(20) == -signal.SIGKILL
-    script.wait(20)
+    assert tree.wait(60) == -signal.SIGKILL
+    script.wait(60)
 
 
 def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
@@ -71,7 +71,7 @@ def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
         held.wait(soon(), lambda: False)
         with open(f"{folder}/opened", "w"):
             pass
-    assert script.wait(20) == 0
+    assert script.wait(60) == 0
     assert tree.poll() is None
 
 
@@ -82,7 +82,7 @@ def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subproce
         held.wait(soon(), lambda: False)
         held.require_paused()
         script.kill()
-        script.wait(20)
+        script.wait(60)
         with pytest.raises(CriuError, match="was killed"):
             held.require_paused()
 
@@ -104,7 +104,7 @@ def test_a_folder_with_blanks_and_quotes(tmp_path: os.PathLike[str], tree: "subp
         script = run(held, tree.pid)
         assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
         held.open()
-        assert script.wait(20) == 0
+        assert script.wait(60) == 0
 
 
 def test_a_gate_that_can_not_be_made_leaves_nothing(folder: str) -> None:

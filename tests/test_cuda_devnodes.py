@@ -75,7 +75,7 @@ def container(tmp_path: os.PathLike[str]) -> Iterator[tuple[int, str]]:
     assert process.stdout is not None
     assert process.stdout.readline() == b"in\n"
     yield process.pid, top
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 @root

@@ -67,7 +67,7 @@ def test_nccl_counts_where_processes_sit_on_different_gpus(
         found = sharing.by_nccl({process.pid: own for process, own in zip(held, devices, strict=True)}, {})
     finally:
         for process in held:
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
     assert [one.pid for one in found] == ([process.pid for process in held] if named else [])
 
 

@@ -14,7 +14,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         [f"{REPOSITORY}/hack/demo", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         stdin=subprocess.DEVNULL,
     )
 
@@ -54,7 +54,7 @@ def test_another_user_is_asked_to_be_root() -> None:
         ["setpriv", "--reuid=65534", "--clear-groups", f"{REPOSITORY}/hack/demo"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "root" in ended.stderr

@@ -30,7 +30,7 @@ def run_and_signal(body: str, *signals: signal.Signals) -> tuple[int, str]:
             assert line, "".join(lines)
             lines.append(line)
         program.send_signal(number)
-    rest, _ = program.communicate(timeout=30)
+    rest, _ = program.communicate(timeout=60)
     return program.returncode, "".join(lines) + rest
 
 
@@ -100,7 +100,7 @@ def test_an_interrupted_wait_ends_the_program_that_was_waited_for(tmp_path: obje
     program = started(body)
     wait_until(lambda: os.path.exists(note) and os.path.getsize(note) > 0, 20, "the program's note")
     program.send_signal(signal.SIGTERM)
-    written, _ = program.communicate(timeout=30)
+    written, _ = program.communicate(timeout=60)
     assert written == "ready\nended\n"
     assert not os.path.exists(note)
 

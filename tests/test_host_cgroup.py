@@ -53,7 +53,7 @@ def zombie() -> Iterator[int]:
     process = subprocess.Popen(["sleep", "60"])
     yield process.pid
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 def test_who_is_in_it(group: Path) -> None:

@@ -46,7 +46,7 @@ def running(program: str) -> Iterator["subprocess.Popen[bytes]"]:
 def test_it_ends_with_status_0(what: str) -> None:
     with running(PROGRAMS[what]) as child:
         assert ending.end_with_zero(child.pid)
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
 
 
 def test_one_that_somebody_debugs_is_killed() -> None:
@@ -65,4 +65,4 @@ def test_one_that_somebody_debugs_is_killed() -> None:
             debugger.stdout.readline()
             assert not ending.end_with_zero(child.pid)
             debugger.kill()
-        assert child.wait(10) == -9
+        assert child.wait(60) == -9

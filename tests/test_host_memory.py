@@ -44,13 +44,13 @@ sys.stdin.read()
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[str]:
     """A file of 64 MiB in a tmpfs, as weights may lie in one."""
-    subprocess.run(["mount", "-t", "tmpfs", "volume", tmp_path], check=True, timeout=30)
+    subprocess.run(["mount", "-t", "tmpfs", "volume", tmp_path], check=True, timeout=60)
     try:
         path = tmp_path / "model.safetensors"
         path.write_bytes(bytes(64 * MIB))
         yield str(path)
     finally:
-        subprocess.run(["umount", "-l", tmp_path], check=True, timeout=30)
+        subprocess.run(["umount", "-l", tmp_path], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["private", "shared", "memfd", "removed"])

@@ -185,6 +185,6 @@ def test_a_stopped_process_stays_stopped() -> None:
         assert made.stdin is not None
         made.stdin.write("x")
         made.stdin.close()
-        assert made.wait(10) == 0
+        assert made.wait(60) == 0
     finally:
         end(made)

@@ -64,7 +64,7 @@ IN_A_NAMESPACE = ["unshare", "--map-root-user", "--mount", "--propagation", "pri
 def has_namespaces() -> bool:
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run([*IN_A_NAMESPACE, "true"], capture_output=True, timeout=30).returncode == 0
+    return subprocess.run([*IN_A_NAMESPACE, "true"], capture_output=True, timeout=60).returncode == 0
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="no mount namespaces for this user here")

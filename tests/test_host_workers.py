@@ -11,7 +11,7 @@ import pytest
 from glowplug.host import workers
 from glowplug.host.workers import TooManyWorkers, Workers
 
-SOON_S = 30.0
+SOON_S = 60.0
 HANGS_S = 4.0
 """For one that runs already to say its number, and no more."""
 

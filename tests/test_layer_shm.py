@@ -83,7 +83,7 @@ def holder(pods: Pods) -> Iterator[int]:
         assert process.stdout.readline() == b"ready\n"
         yield process.pid
     finally:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def test_finds_what_is_open_or_mapped(pods: Pods, holder: int) -> None:
@@ -101,7 +101,7 @@ def test_finds_files_by_inode(pods: Pods, holder: int) -> None:
 
 def test_a_process_that_is_gone_is_an_error(pods: Pods) -> None:
     process = subprocess.Popen(["true"])
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     with pytest.raises(LayerError, match="can't see"):
         shm.open_files([process.pid], pods.old)
 

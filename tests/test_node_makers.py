@@ -137,7 +137,7 @@ def listening(path: Path, *arguments: str) -> Iterator[None]:
     program.write_text(LISTENS)
     process = subprocess.Popen([sys.executable, program, str(path), *arguments])
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not path.exists() and time.monotonic() < until:
             time.sleep(0.02)
         yield

@@ -45,10 +45,10 @@ def test_what_listens_on_an_own_address_is_found(pod: int) -> None:
         listener.bind((OWN, PORT))
         listener.listen()
         asked = Running("id", pod, network, "")
-        with running.connect(asked, PORT, time.monotonic() + 10) as connection:
+        with running.connect(asked, PORT, time.monotonic() + 60) as connection:
             assert connection.getpeername() == (OWN, PORT)
         with pytest.raises(ConnectionRefusedError):
-            running.connect(asked, PORT + 1, time.monotonic() + 10)
+            running.connect(asked, PORT + 1, time.monotonic() + 60)
 
 
 def test_no_more_addresses_are_read_than_wanted(pod: int) -> None:

@@ -110,4 +110,4 @@ def test_a_process_without_a_handler_is_not_signalled() -> None:
         announce.send(child.pid, signal.SIGUSR2)
         assert process.is_alive(child.pid)
         announce.send(child.pid, signal.SIGUSR1)
-        assert child.wait(10) == 7
+        assert child.wait(60) == 7

@@ -13,7 +13,7 @@ from glowplug.errors import RuncError
 from glowplug.host import process
 from glowplug.restore import attempt, child
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def until(condition: Callable[[], bool]) -> None:

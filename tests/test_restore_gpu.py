@@ -9,7 +9,7 @@ from glowplug.restore.gpu import Gpu
 def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
     """A parent that runs already takes in its dead child, say; to throw the tree away now would be too late."""
     ended = subprocess.Popen(["true"])
-    ended.wait(timeout=10)
+    ended.wait(timeout=60)
     waiting = subprocess.Popen(["sleep", "60"])
     gpu = Gpu([], "")
     try:
@@ -21,4 +21,4 @@ def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
     finally:
         gpu.close()
         waiting.kill()
-        waiting.wait(timeout=10)
+        waiting.wait(timeout=60)

@@ -66,7 +66,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
     made = Container(tmp_path)
     yield made
     made.parent.kill()
-    made.parent.communicate(timeout=10)
+    made.parent.communicate(timeout=60)
 
 
 def test_the_same_processes_are_well(container: Container) -> None:

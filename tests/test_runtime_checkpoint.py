@@ -164,7 +164,7 @@ def test_one_without_cuda_is_runcs_untouched(tmp_path: Path) -> None:
         assert container.calls == []
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("flag", ["--pre-dump", "--lazy-pages"])

@@ -93,7 +93,7 @@ class Installer:
         path = f"{self._bin}:{os.environ['PATH']}"
         env = {"PATH": path, "NODE": self.node, "FAILS": fails, "SYSTEM": system}
         done = subprocess.run(
-            ["sh", f"{self._bin}/on-node", *arguments], env=env, capture_output=True, text=True, timeout=30
+            ["sh", f"{self._bin}/on-node", *arguments], env=env, capture_output=True, text=True, timeout=60
         )
         log = f"{self.node}/log"
         with open(log if os.path.exists(log) else os.devnull) as lines:
@@ -280,15 +280,15 @@ def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
             return subprocess.Popen([f"{IMAGE}/turn", verb], env=env, stdout=subprocess.PIPE, text=True)
 
         with turn("take", "n1") as first:
-            assert first.wait(30) == 0
+            assert first.wait(60) == 0
         with turn("take", "n2") as second:
             assert second.stdout is not None and "waits for its turn" in second.stdout.readline()
             with turn("give", "n2") as wrong:  # it holds nothing
-                assert wrong.wait(30) == 0
+                assert wrong.wait(60) == 0
             assert second.poll() is None
             with turn("give", "n1") as giving:
-                assert giving.wait(30) == 0
-            assert second.wait(30) == 0
+                assert giving.wait(60) == 0
+            assert second.wait(60) == 0
     assert leases.held["spec"]["holderIdentity"] == "n2"
 
 
@@ -327,7 +327,7 @@ def test_watch_ends_when_it_is_reported() -> None:
     try:
         wait_until(lambda: process.children(watching.pid), 10, "it waits")
         watching.send_signal(signal.SIGTERM)
-        assert watching.wait(10) == 0
+        assert watching.wait(60) == 0
     finally:
         with suppress(ProcessLookupError):  # its sleep may not have begun
             os.killpg(watching.pid, signal.SIGKILL)

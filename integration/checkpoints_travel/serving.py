@@ -60,7 +60,7 @@ def serving(node: Node) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait(60)
         process.stderr.close()
 
 

@@ -50,7 +50,7 @@ def connected(asking: Node, serving_node: Node) -> http.client.HTTPSConnection:
     """A connection of a node of the fleet."""
     context = ssl.create_default_context(cafile=asking.settings.peer_ca)
     context.load_cert_chain(asking.settings.certificate, asking.settings.key)
-    return http.client.HTTPSConnection(serving_node.settings.serve, context=context, timeout=20)
+    return http.client.HTTPSConnection(serving_node.settings.serve, context=context, timeout=60)
 
 
 def answered(
@@ -279,7 +279,7 @@ def test_the_process_ends_with_its_agent(a: Node, nodes: Nodes) -> None:
     with serving(a) as process:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(a: Node, nodes: Nodes) -> None:

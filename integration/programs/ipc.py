@@ -82,7 +82,7 @@ def unix_datagrams():
         one.send(text)
 
     def check():
-        other.settimeout(5)
+        other.settimeout(30)
         found = [other.recv(9999) for _ in sent]
         for text in sent:
             one.send(text)
@@ -103,7 +103,7 @@ def descriptors_in_flight():
         os.close(writing)
 
     def check():
-        other.settimeout(5)
+        other.settimeout(30)
         _, found, _, _ = socket.recv_fds(other, 9, 9)
         send()
         assert os.read(found[0], 9) == b"kept"

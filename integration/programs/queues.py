@@ -16,7 +16,7 @@ def _fill(one):
 
 
 def _drain(one, count):
-    one.settimeout(10)
+    one.settimeout(30)
     got = 0
     while got < count:
         piece = one.recv(min(len(PIECE), count - got))

@@ -146,7 +146,7 @@ def relative_then_renamed():
 def peer_outside():
     """The sidecar's end is in a volume that both mount."""
     one = socket.socket(socket.AF_UNIX)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             one.connect("/scratch/sidecar.sock")

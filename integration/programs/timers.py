@@ -21,8 +21,8 @@ def _timer(clock, flags, *times):
 
 def _ticks_on(fd):
     def check():
-        os.read(fd, 8) if select.select([fd], [], [], 2)[0] else None
-        assert select.select([fd], [], [], 2)[0], "it ticks no more"
+        os.read(fd, 8) if select.select([fd], [], [], 30)[0] else None
+        assert select.select([fd], [], [], 30)[0], "it ticks no more"
 
     return check
 
@@ -46,8 +46,9 @@ def of_the_wall_clock():
     threading.Thread(target=count, daemon=True).start()
 
     def check():
-        before = counted[0]
-        time.sleep(0.3)
+        before, until = counted[0], time.monotonic() + 30
+        while counted[0] <= before + 3 and time.monotonic() < until:
+            time.sleep(0.02)
         assert counted[0] > before + 3, f"{counted[0] - before} ticks"
 
     return check
@@ -59,6 +60,7 @@ def at_a_time_of_day():
     fd = _timer(time.CLOCK_REALTIME, 1, 0, 0, *divmod(due, 10**9))
 
     def check():
+        earliest = time.time_ns()
         with open(f"/proc/self/fdinfo/{fd}") as file:
             left = (
                 next(line for line in file if line.startswith("it_value"))
@@ -66,8 +68,9 @@ def at_a_time_of_day():
                 .rstrip(")\n")
                 .split(", ")
             )
-        is_due = time.time_ns() + int(left[0]) * 10**9 + int(left[1])
-        assert abs(is_due - due) < 50_000_000, f"due {(is_due - due) / 1e9:.3f} s off"
+        latest = time.time_ns()
+        by = due - int(left[0]) * 10**9 - int(left[1])  # so it was read then
+        assert earliest - 50_000_000 < by < latest + 50_000_000, f"due {(latest - by) / 1e9:.3f} s off"
 
     return check
 
@@ -102,7 +105,7 @@ def of_an_executed_grandchild():
     os.wait()
 
     def check():
-        seen, until = {os.stat(touched).st_mtime_ns}, time.monotonic() + 5
+        seen, until = {os.stat(touched).st_mtime_ns}, time.monotonic() + 30
         while len(seen) < 4 and time.monotonic() < until:
             time.sleep(0.01)
             seen.add(os.stat(touched).st_mtime_ns)
@@ -148,7 +151,7 @@ def for_one_thread():
     threading.Thread(target=other, daemon=True).start()
 
     def check():
-        before, until = dict(counted), time.monotonic() + 5
+        before, until = dict(counted), time.monotonic() + 30
         while (
             any(counted.get(one, 0) < before.get(one, 0) + 3 for one in numbers) and time.monotonic() < until
         ):

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-PATIENCE_S = 2.0
+PATIENCE_S = 30.0
 UNIX_PATH = "/tmp/workload.sock"
 ECHO_PORT = 9000
 OWN_PORT = 9001

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 DATA = "/data"
 IN_MODIFY = 0x2
-PATIENCE_MS = 2000
+PATIENCE_MS = 30_000
 # struct vfs_cap_data, revision 2 (linux/capability.h): CAP_NET_BIND_SERVICE permitted and effective
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 

@@ -36,7 +36,7 @@ class Reported:
 
 
 def until(holds: Callable[[], object], what: str = "") -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)

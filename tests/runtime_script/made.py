@@ -53,7 +53,7 @@ class Called:
             pass_fds=[self.extra],
         )
         self.pid = process.pid
-        self.out, self.err = process.communicate(b"", timeout=30)
+        self.out, self.err = process.communicate(b"", timeout=60)
         self.status = process.returncode
         os.close(self.extra)
         self.seen = json.loads(record.read_text())

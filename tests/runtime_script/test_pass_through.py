@@ -169,7 +169,7 @@ def test_a_create_that_misses_imports_the_interpreter_s_own_and_ours_alone(tmp_p
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     modules = {name for name in done.stdout.split() if not name.startswith("glowplug") and name != "__main__"}
     assert modules - ALLOWED == set()

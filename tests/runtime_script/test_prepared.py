@@ -89,7 +89,7 @@ def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
     done = subprocess.run(
         [SHIM / "glowplug-runtime", "--root", tmp_path / "root", "start", "c1"],
         env={"GLOWPLUG_RUNC": "/bin/false", "PATH": os.environ["PATH"]},
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0
 
@@ -119,7 +119,7 @@ def test_a_signal_to_a_restored_container_is_noted_and_sent(
         env={"GLOWPLUG_RUNC": "/bin/echo", "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stdout == f"--root {tmp_path}/root {' '.join(arguments)}\n"
     assert (state / "glowplug.stopped").exists() is restored
@@ -133,7 +133,7 @@ def test_a_note_that_can_t_be_written_keeps_no_signal_from_runc(tmp_path: Path) 
         env={"GLOWPLUG_RUNC": "/bin/echo", "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert (done.stdout, done.stderr) == (f"--root {tmp_path}/root kill c1 15\n", "")
 
