@@ -4,12 +4,14 @@
 """
 
 import contextlib
+import fcntl
 import glob
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 from integration import processes
 from integration.node_names import Names, all_names
@@ -122,11 +124,16 @@ def owner_is_dead(names: Names) -> bool:
 
 
 def main() -> None:
-    """Sweep every node whose owner is dead, and say what was there."""
-    for names in all_names():
-        if owner_is_dead(names):
-            for line in [f"node {names.id} in {names.state}", *sweep(names)]:
-                sys.stdout.write(f"removed {line}\n")
+    """Sweep every node whose owner is dead, and say what was there. One at a time: several test runs begin with it."""
+    lock = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        for names in all_names():
+            if owner_is_dead(names):
+                for line in [f"node {names.id} in {names.state}", *sweep(names)]:
+                    sys.stdout.write(f"removed {line}\n")
+    finally:
+        os.close(lock)
 
 
 if __name__ == "__main__":
