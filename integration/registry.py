@@ -5,8 +5,10 @@ with Registry(directory) as registry:
 """
 
 import base64
+import contextlib
 import json
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -208,7 +210,8 @@ def _base64(data: bytes) -> str:
 
 
 def free_port() -> int:
-    """One of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One of 127.0.0.1 that nobody listens on at this moment; below those that the kernel gives to connections."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -6,7 +6,6 @@ Metrics over HTTP, Kubernetes (tests/api_server.py stands in for its API server)
 import base64
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 import uuid
@@ -23,6 +22,7 @@ from glowplug.agent.kubernetes.cluster import CAPTURED, OUTCOME
 from integration.captured import captured
 from integration.node import GLOWPLUG, Node
 from integration.pods import Pods
+from integration.registry import free_port
 from integration.waiting import wait_until
 
 SECRET = "hunter3-" + uuid.uuid4().hex
@@ -60,9 +60,7 @@ class Watched:
 
 @pytest.fixture
 def watched(node: Node, tmp_path: Path) -> Iterator[Watched]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     node.ensure_agent()
     spool = f"{node.names.run_dir}/outcomes"
     wait_until(lambda: not os.listdir(spool), WITHIN_S, "the starts of earlier tests taken in")

@@ -258,7 +258,7 @@ def _answers_again(a: Node, b: Node) -> bool:
 
 
 def test_who_is_slow_is_hung_up_on(a: Node, b: Node, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "CONNECTION_S", 0.3)
+    monkeypatch.setattr(peer_server, "CONNECTION_S", 3.0)  # with the handshake
     nodes.asks(b, nodes.serves(a))
     with in_process(a):
         connection = connected(b, a)
