@@ -10,12 +10,15 @@ The runtime's `checkpoint` uses this too, so it imports the standard library alo
 import json
 import os
 import subprocess
+import time
 
 from glowplug.criu import criu_symlink
 from glowplug.criu.config import ANNOTATION
 from glowplug.errors import CriuError, RuncError
 
 DEADLINE_S = 30.0
+PAUSED_WITHIN_S = 5.0
+PAUSE_AGAIN_S = 0.05
 
 
 def knows_seccomp(program: str) -> bool:
@@ -36,8 +39,20 @@ class Runc:
         self.criu = criu
 
     def pause(self, container: str) -> None:
-        """Freeze its cgroup. Raises RuncError; the container runs on then."""
-        self._run(["pause", container])
+        """Freeze its cgroup. Raises RuncError; the container runs on then.
+
+        On cgroup v1 runc gives up after a moment if not all processes have come to the freezer (its
+        libcontainer/cgroups/fs/freezer.go). On a busy node that says nothing yet, so it is tried again.
+        """
+        until = time.monotonic() + PAUSED_WITHIN_S
+        while True:
+            try:
+                self._run(["pause", container])
+                return
+            except RuncError as error:
+                if "unable to freeze" not in str(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(PAUSE_AGAIN_S)
 
     def resume(self, container: str) -> None:
         """Thaw it. Raises RuncError."""
