@@ -86,6 +86,46 @@ def test_connecting_sending_and_reading_share_one_deadline(
     assert slug_of(1.0) == "agent-timeout"
 
 
+class Clock:
+    """Stands still, but for what a test adds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_an_answer_that_came_in_time_counts_however_late_it_is_read(
+    agent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy node, what `create` does meanwhile can take longer than the agent may."""
+    clock = Clock(monkeypatch)
+    answering = threading.Thread(target=answer, args=(agent, 0))
+    answering.start()
+
+    def meanwhile() -> None:
+        answering.join()
+        clock.now += 2 * LONG_S
+
+    assert ask.ask({"op": "x"}, LONG_S, meanwhile) == {"asked": {"op": "x"}}
+
+
+def test_half_an_answer_is_waited_for_no_longer_than_the_deadline(
+    agent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    accepted: list[socket.socket] = []
+
+    def meanwhile() -> None:
+        accepted.append(agent.accept()[0])
+        accepted[0].sendall(b'{"verdict": ')
+        clock.now += 2 * LONG_S
+
+    with pytest.raises(ask.NoAnswer) as raised:
+        ask.ask({"op": "x"}, LONG_S, meanwhile)
+    assert raised.value.slug == "agent-timeout"
+    accepted[0].close()
+
+
 def test_no_agent_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
     assert slug_of(LONG_S) == "no-agent"
