@@ -1,8 +1,10 @@
 """A pod of the handler on a node that hack/bootstrap-node.sh made: cold, captured, restored. Run by hack/fresh-node.
 
-With the Glowplug that was installed, not the one of this repository; the images are made here and imported.
+With the Glowplug that was installed, not the one of this repository; the images are made here and imported. Its
+argument is the cgroup that the pods' own ones lie in; whoever calls it removes that.
 """
 
+import sys
 import time
 from dataclasses import replace
 
@@ -33,7 +35,7 @@ def main() -> None:
 
 
 def _started(cri: Cri, name: str) -> Container:
-    spec = replace(PodSpec(name=name, cgroup_parent="/glowplug-fresh"), log_directory=f"/var/log/pods/{name}")
+    spec = replace(PodSpec(name=name, cgroup_parent=f"/{sys.argv[1]}"), log_directory=f"/var/log/pods/{name}")
     before = time.monotonic()
     container = Pod(cri, spec, "glowplug").serving({"WORKLOAD_MEMORY_MB": "64"})
     say(f"pod {name} answers after {time.monotonic() - before:.2f} s")
