@@ -5,7 +5,9 @@ readiness is looked at every second, the least that a kubelet can: a figure is u
 """
 
 import json
+import secrets
 import statistics
+import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,24 +16,23 @@ from hack.clusterlib.control import kubectl, wait
 from hack.clusterlib.machine import Failed, Machine
 from hack.demolib import image
 
-NAMESPACE = "bench"
 ENDS_WITHIN_S = 600.0
 
 
 def measure(machine: Machine, turns: int, at_once: int) -> dict[str, object]:
     """Seconds, all of them, by way and number of pods."""
     machine.run("ctr", "-n", "k8s.io", "images", "import", image.model_server_image())
-    _apply(machine, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    wait(lambda: _get(machine, "serviceaccount", "default") is not None, "the namespace's service account")
-    figures: dict[str, object] = {"image": image.IMAGE}
+    run = Run(machine, f"bench-{secrets.token_hex(3)}")
     try:
-        _captured(machine)
+        run.make_namespace()
+        run.capture()
+        figures: dict[str, object] = {"image": image.IMAGE}
         for way, handler in (("cold", ""), ("restored", "glowplug")):
-            found = {"1": [s for _ in range(turns) for s in _start(machine, handler, 1)]}
-            found[str(at_once)] = _start(machine, handler, at_once)
+            found = {"1": [s for _ in range(turns) for s in run.start(handler, 1)]}
+            found[str(at_once)] = run.start(handler, at_once)
             figures[way] = found
     finally:
-        kubectl(machine, "delete", "namespace", NAMESPACE)
+        run.remove_namespace()
     return figures
 
 
@@ -51,71 +52,82 @@ def table(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _captured(machine: Machine) -> None:
-    """A first pod, until there is a checkpoint of it."""
-    _apply(machine, _deployment("first", "glowplug", 1, captured=True))
-    wait(lambda: len(_ready(machine, "first")) == 1, "the first pod captured", ENDS_WITHIN_S)
-    _remove(machine, "first")
+class Run:
+    """One bench, in a namespace of its own: what the agent has learned of an earlier one's pods is not about these."""
 
+    def __init__(self, machine: Machine, namespace: str) -> None:
+        self._machine = machine
+        self._namespace = namespace
 
-def _start(machine: Machine, handler: str, count: int) -> list[float]:
-    _apply(machine, _deployment("pods", handler, count, captured=False))
-    wait(lambda: len(_ready(machine, "pods")) == count, f"{count} pods ready", ENDS_WITHIN_S)
-    took = _ready(machine, "pods")
-    if handler:
-        _require_restored(machine, count)
-    _remove(machine, "pods")
-    return took
+    def make_namespace(self) -> None:
+        """With its service account."""
+        self._apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}})
+        query = ("get", "serviceaccount", "default")
+        wait(lambda: self._kubectl(*query).returncode == 0, "the namespace's service account")
 
+    def remove_namespace(self) -> None:
+        """With all that is in it."""
+        kubectl(self._machine, "delete", "namespace", self._namespace)
 
-def _require_restored(machine: Machine, count: int) -> None:
-    """Failed where a pod of ours started cold: the figure would be another one's."""
-    for pod in _pods(machine, "pods"):
-        name = pod["metadata"]["name"]
-        test = ("exec", name, "--", "test", "-e", "/run/glowplug/restored")
-        if kubectl(machine, "-n", NAMESPACE, *test).returncode != 0:
-            raise Failed(f"pod {name}, one of {count}, was not restored: see `glowplug history` on the node")
+    def capture(self) -> None:
+        """A first pod, until there is a checkpoint of it."""
+        self._apply(_deployment("first", "glowplug", 1, captured=True))
+        wait(lambda: len(self._ready("first")) == 1, "the first pod captured", ENDS_WITHIN_S)
+        self._remove("first")
 
+    def start(self, handler: str, count: int) -> list[float]:
+        """So many pods at once: seconds from scheduled to Ready of each. Raises Failed."""
+        self._apply(_deployment("pods", handler, count, captured=False))
+        wait(lambda: len(self._ready("pods")) == count, f"{count} pods ready", ENDS_WITHIN_S)
+        took = self._ready("pods")
+        if handler:
+            self._require_restored(count)
+        self._remove("pods")
+        return took
 
-def _ready(machine: Machine, name: str) -> list[float]:
-    """Seconds from scheduled to Ready of the pods that are."""
-    found = []
-    for pod in _pods(machine, name):
-        conditions = {one["type"]: one for one in pod["status"].get("conditions", ())}
-        if conditions.get("Ready", {}).get("status") == "True":
-            scheduled, ready = (_moment(conditions[kind]) for kind in ("PodScheduled", "Ready"))
-            found.append(ready - scheduled)
-    return found
+    def _require_restored(self, count: int) -> None:
+        """Failed where a pod of ours started cold: the figure would be another one's."""
+        for pod in self._pods("pods"):
+            name = pod["metadata"]["name"]
+            if self._kubectl("exec", name, "--", "test", "-e", "/run/glowplug/restored").returncode != 0:
+                raise Failed(
+                    f"pod {name}, one of {count}, was not restored: see `glowplug history` on the node"
+                )
+
+    def _ready(self, name: str) -> list[float]:
+        """Seconds from scheduled to Ready of the pods that are."""
+        found = []
+        for pod in self._pods(name):
+            conditions = {one["type"]: one for one in pod["status"].get("conditions", ())}
+            if conditions.get("Ready", {}).get("status") == "True":
+                scheduled, ready = (_moment(conditions[kind]) for kind in ("PodScheduled", "Ready"))
+                found.append(ready - scheduled)
+        return found
+
+    def _pods(self, name: str) -> list[Any]:
+        found = self._kubectl("get", "pods", "-l", f"app={name}", "-o", "json")
+        pods: list[Any] = json.loads(found.stdout or '{"items": []}')["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def _remove(self, name: str) -> None:
+        self._kubectl("delete", "deployment", name, "--wait=false")
+        query = ("get", "pods", "-l", f"app={name}", "-o", "name")
+        wait(lambda: not self._kubectl(*query).stdout.strip(), f"the pods {name} gone", ENDS_WITHIN_S)
+
+    def _apply(self, thing: Mapping[str, object]) -> None:
+        path = f"{self._machine.place.state}/bench.json"
+        with open(path, "w") as file:
+            json.dump(thing, file)
+        done = self._kubectl("apply", "-f", path)
+        if done.returncode != 0:
+            raise Failed(done.stderr.strip().splitlines()[-1])
+
+    def _kubectl(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return kubectl(self._machine, "-n", self._namespace, *words)
 
 
 def _moment(condition: Mapping[str, str]) -> float:
     return datetime.fromisoformat(condition["lastTransitionTime"]).timestamp()
-
-
-def _pods(machine: Machine, name: str) -> list[Any]:
-    found = kubectl(machine, "-n", NAMESPACE, "get", "pods", "-l", f"app={name}", "-o", "json")
-    pods: list[Any] = json.loads(found.stdout or '{"items": []}')["items"]
-    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
-def _get(machine: Machine, kind: str, name: str) -> Any:
-    found = kubectl(machine, "-n", NAMESPACE, "get", kind, name, "-o", "json")
-    return json.loads(found.stdout) if found.returncode == 0 else None
-
-
-def _remove(machine: Machine, name: str) -> None:
-    kubectl(machine, "-n", NAMESPACE, "delete", "deployment", name, "--wait=false")
-    query = ("-n", NAMESPACE, "get", "pods", "-l", f"app={name}", "-o", "name")
-    wait(lambda: not kubectl(machine, *query).stdout.strip(), f"the pods {name} gone", ENDS_WITHIN_S)
-
-
-def _apply(machine: Machine, thing: Mapping[str, object]) -> None:
-    path = f"{machine.place.state}/bench.json"
-    with open(path, "w") as file:
-        json.dump(thing, file)
-    done = kubectl(machine, "apply", "-f", path)
-    if done.returncode != 0:
-        raise Failed(done.stderr.strip().splitlines()[-1])
 
 
 def _deployment(name: str, handler: str, count: int, *, captured: bool) -> dict[str, object]:
@@ -139,7 +151,7 @@ def _deployment(name: str, handler: str, count: int, *, captured: bool) -> dict[
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name},
         "spec": {
             "replicas": count,
             "selector": {"matchLabels": {"app": name}},

@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hack.clusterlib import control, images, node
@@ -176,6 +177,18 @@ class Cluster:
         node.write(self.machine, CONFIG, "\n".join(lines) + "\n")
         self.stop_agent()
         self.start_agent()
+
+    @contextmanager
+    def configured(self, **settings: str | int) -> Iterator[None]:
+        """`configure` for a while. Then the file is as it was, and so is the agent."""
+        kept = self.run("cat", CONFIG).stdout
+        try:
+            self.configure(**settings)
+            yield
+        finally:
+            self.stop_agent()
+            node.write(self.machine, CONFIG, kept)
+            self.start_agent()
 
     def labels(self) -> dict[str, str]:
         """The node's."""

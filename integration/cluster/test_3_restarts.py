@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from hack.clusterlib import control, node
+from hack.clusterlib import control
 from hack.clusterlib.machine import Failed
 
 from integration.cluster.cluster import (
     COMES_WITHIN_S,
-    CONFIG,
     Cluster,
     deployment,
     pod_template,
@@ -150,29 +149,25 @@ def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None
 
 def test_a_full_cache_disk(cluster: Cluster, running: set[str]) -> None:
     """It fills up under the agent, and no other agent starts on it: nothing is captured, pods start, and are ready."""
-    kept = cluster.run("cat", CONFIG).stdout
     cluster.run("sh", "-c", "mkdir -p /run/full && mount -t tmpfs -o size=64m tmpfs /run/full")
     cluster.run("mkdir", "/run/full/cache")
     cluster.make_namespace("full")
     try:
-        cluster.configure(cache="/run/full/cache")
-        cluster.run("sh", "-c", "head -c 70M /dev/zero >/run/full/filler", check=False)
-        cluster.apply(deployment("full", "gated", pod_template("gated", [server()])))
-        cluster.ready("full", "gated")
-        assert cluster.outcomes("full", "gated") == ["server=cold:no-checkpoint"]
-        assert "Captured" not in cluster.events("full")
-        cluster.stop_agent()
-        with suppress(TimeoutError, Failed):  # where it can't: an absent agent is a miss
-            cluster.start_agent()
-        cluster.apply(deployment("full", "app", pod_template("app", [server()], gate=False)))
-        cluster.ready("full", "app")
-        assert cluster.failed() == []
+        with cluster.configured(cache="/run/full/cache"):
+            cluster.run("sh", "-c", "head -c 70M /dev/zero >/run/full/filler", check=False)
+            cluster.apply(deployment("full", "gated", pod_template("gated", [server()])))
+            cluster.ready("full", "gated")
+            assert cluster.outcomes("full", "gated") == ["server=cold:no-checkpoint"]
+            assert "Captured" not in cluster.events("full")
+            cluster.stop_agent()
+            with suppress(TimeoutError, Failed):  # where it can't: an absent agent is a miss
+                cluster.start_agent()
+            cluster.apply(deployment("full", "app", pod_template("app", [server()], gate=False)))
+            cluster.ready("full", "app")
+            assert cluster.failed() == []
     finally:
         cluster.delete_namespace("full", wait=False)
-        cluster.stop_agent()
         cluster.run("umount", "/run/full")
-        node.write(cluster.machine, CONFIG, kept)
-        cluster.start_agent()
     wait_until(
         lambda: json.loads(cluster.run("glowplug", "list", "--json").stdout), 60, "the cache of before"
     )

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hack.clusterlib import images, node, second
+from hack.clusterlib import images, second
 from hack.clusterlib.machine import Machine
 from hack.clusterlib.place import FIRST, REPOSITORY, SECOND
 from tests.test_runtime_config_helm import made
 
 from integration.cluster.cluster import (
     COMES_WITHIN_S,
-    CONFIG,
     Cluster,
     deployment,
     is_ready,
@@ -167,10 +166,8 @@ def test_a_node_is_warm_before_its_first_pod(
     cluster: Cluster, n2: Machine, namespace: str, registry: SharedRegistry
 ) -> None:
     """The first node captures and pushes; the DaemonSet `glowplug-warm` pulls on the second, which restores at once."""
-    kept = cluster.run("cat", CONFIG).stdout
-    with registry.running(cluster.machine):
+    with registry.running(cluster.machine), cluster.configured(**registry.toml_keys()):
         try:
-            cluster.configure(**registry.toml_keys())
             template = pod_template("warmed", [server()], nodeSelector={"kubernetes.io/hostname": FIRST.name})
             template["metadata"]["annotations"]["glowplug.dev/registry"] = "push"
             cluster.apply(deployment(namespace, "warmed", template))
@@ -192,9 +189,6 @@ def test_a_node_is_warm_before_its_first_pod(
             assert cluster.outcomes(namespace, "first") == ["server=restored"]
         finally:
             cluster.kubectl("delete", "daemonset", "-n", SYSTEM, "glowplug-warm", "--ignore-not-found")
-            node.write(cluster.machine, CONFIG, kept)
-            cluster.stop_agent()
-            cluster.start_agent()
 
 
 def pushes(cluster: Cluster) -> list[str]:

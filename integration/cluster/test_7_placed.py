@@ -133,21 +133,23 @@ def test_service_links_are_the_pod_s_own(cluster: Cluster, namespace: str) -> No
 
 def test_what_is_counted(cluster: Cluster, namespace: str) -> None:
     """By the names of docs/observability.md: starts, captures, what was written to Kubernetes."""
-    cluster.configure(metrics_listen=METRICS)
-    captured_and_one_more(cluster, namespace, "app", pod_template("app", [server()]))
+    with cluster.configured(metrics_listen=METRICS):
+        captured_and_one_more(cluster, namespace, "app", pod_template("app", [server()]))
 
-    def counted() -> dict[str, float]:
-        lines = cluster.run("/usr/bin/python3", "-c", _METRICS).stdout.splitlines()
-        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in samples}
+        def counted() -> dict[str, float]:
+            lines = cluster.run("/usr/bin/python3", "-c", _METRICS).stdout.splitlines()
+            samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+            return {name: float(value) for name, _, value in samples}
 
-    expected = {
-        'glowplug_starts_total{outcome="restored",reason=""}': 1.0,
-        'glowplug_starts_total{outcome="cold",reason="no-checkpoint"}': 1.0,
-        'glowplug_captures_total{result="captured"}': 1.0,
-        'glowplug_kubernetes_writes_total{result="failed"}': 0.0,
-    }
-    wait_until(
-        lambda: {name: counted().get(name) for name in expected} == expected, COMES_WITHIN_S, "the counters"
-    )
-    assert counted()['glowplug_kubernetes_writes_total{result="written"}'] >= 4
+        expected = {
+            'glowplug_starts_total{outcome="restored",reason=""}': 1.0,
+            'glowplug_starts_total{outcome="cold",reason="no-checkpoint"}': 1.0,
+            'glowplug_captures_total{result="captured"}': 1.0,
+            'glowplug_kubernetes_writes_total{result="failed"}': 0.0,
+        }
+        wait_until(
+            lambda: {name: counted().get(name) for name in expected} == expected,
+            COMES_WITHIN_S,
+            "the counters",
+        )
+        assert counted()['glowplug_kubernetes_writes_total{result="written"}'] >= 4
