@@ -282,7 +282,13 @@ def _hints(wanted: DesiredHandler) -> list[str]:
     """What a person may not expect."""
     if wanted.main.is_template:
         maker = wanted.main.maker.name
-        return [f"{maker} makes containerd's configuration anew from this file when it starts"]
+        hints = [f"{maker} makes containerd's configuration anew from this file when it starts"]
+        if b"{{" in wanted.main.edited_text:
+            hints += [
+                "it is a template, and no TOML: NVIDIA's toolkit fails where its CONTAINERD_CONFIG names this file; "
+                f"leave that to {maker}, which finds NVIDIA's runtime by itself"
+            ]
+        return hints
     nvidia = [
         name
         for name, table in wanted.was.handlers.items()
