@@ -37,3 +37,35 @@ def test_a_shape_that_this_machine_has_no_room_for_is_refused_at_once(
         return
     with pytest.raises(Failed, match=said):
         engines.require_room(chosen)
+
+
+class AnsweringPod:
+    """Stands for a restored pod with an engine: its texts in their order, and what it was asked."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts)
+        self.asked: list[str] = []
+
+    def text(self, _within_s: float) -> str:
+        self.asked.append("text")
+        return self.texts.pop(0)
+
+    def event(self, kind: str, _within_s: float) -> dict[str, str]:
+        self.asked.append(kind)
+        return {"result": "done"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "found", "asked"),
+    [
+        (("same",), ("same", False), ["text"]),
+        (("beside the canary", "same"), ("same", True), ["text", "after-restore", "text"]),
+        (("wrong", "wrong"), ("wrong", True), ["text", "after-restore", "text"]),
+    ],
+)
+def test_a_text_computed_beside_the_canary_is_asked_for_once_more_alone(
+    texts: tuple[str, ...], found: tuple[str, bool], asked: list[str]
+) -> None:
+    pod = AnsweringPod(*texts)
+    assert engines._first_text(Options(), pod, "same") == found  # type: ignore[arg-type]
+    assert pod.asked == asked
