@@ -142,15 +142,18 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
         answer = pod.answer(chosen.left_s(AWAKE_S))
         compared = chosen.say("answer after the capture", **_compared(first or answer, answer))
         # Of the instance that was captured: what its copies have to say, to the same two questions.
+        asked = time.monotonic()
         first = {**answer, "text": pod.text(chosen.left_s(AWAKE_S))}
+        found["awake_answer_s"] = round(time.monotonic() - asked, 3)
         _routes_are_private(chosen, pod)
     restored = []
     for number in range(chosen.restores or RESTORES):
         with place.pod(restore_on, capture="ready") as pod:
             restored.append(_restored(chosen, pod, first, number + 1))
     found["restored_s"] = [one["first_answer_s"] for one in restored]
-    found["restored_median_s"] = sorted(found["restored_s"])[len(restored) // 2]
-    found["phases"] = restored[-1]["phases"]
+    median = sorted(restored, key=lambda one: one["first_answer_s"])[len(restored) // 2]
+    found["restored_median_s"] = median["first_answer_s"]
+    found |= {name: median[name] for name in ("start_s", "awake_s", "phases", "hook_seconds", "memory_bytes")}
     found["times_faster_than_warm"] = round(found["cold_warm_s"] / found["restored_median_s"], 1)
     chosen.say("result", **found)
     if not compared["same_ids"]:
@@ -209,8 +212,15 @@ def _captured(chosen: Options, pod: EnginePod) -> dict[str, Any]:
         "checkpoint_bytes": found["bytes"],
         "pause_s": found["pause_s"],
         "asleep_s": found["phases"].get("asleep"),
+        "gpu_memory_bytes": _gpu_memory_bytes(checkpoint),
         "capture_s": round(time.monotonic() - began, 2),
     }
+
+
+def _gpu_memory_bytes(checkpoint: str) -> int:
+    """The device memory that a restore brings back, as the checkpoint's manifest has it."""
+    with open(f"{checkpoint}/manifest.json") as file:
+        return int(json.load(file)["sizes"]["gpu_memory"])
 
 
 def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[str, Any]:
