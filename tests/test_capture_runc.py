@@ -51,7 +51,7 @@ def test_runc_reads_our_options_and_its_own_record_stays(tmp_path: Path, root: P
 
 
 def test_a_freezer_that_runc_gave_up_too_soon_is_tried_again(tmp_path: Path) -> None:
-    """A process that has not had its turn on a busy node comes to the freezer later."""
+    """A process that a busy node has not scheduled comes to the freezer later."""
     twice = f"echo turn >>{tmp_path}/turns; [ $(wc -l <{tmp_path}/turns) -gt 2 ] || {{ echo {GAVE_UP} >&2; exit 1; }}"
     Runc(program(tmp_path / "runc", twice), "/root", "").pause("c1")
     assert (tmp_path / "turns").read_text() == "turn\n" * 3
