@@ -1,7 +1,7 @@
 """What the handler `glowplug` costs cold pods that are started in a burst, against plain runc.
 
 Pods whose sandboxes run get their container made and started, several at once, under the handlers `runc` and
-`glowplug` in turns. StartContainer's medians, in milliseconds. By default as many at once as there are processors:
+`glowplug` in turns. StartContainer's medians, in milliseconds. By default as many at once as there are cores:
 with more of them the starts wait for each other, and each millisecond of CPU time counts several times.
 """
 
@@ -21,14 +21,12 @@ from integration.captured import records
 from integration.node import Node
 from integration.pods import Pod, Pods
 
-PROCESSORS = len(os.sched_getaffinity(0))
+CORES = len(os.sched_getaffinity(0))
 
 
 @click.command()
 @click.option("--pods", "count", default=50, show_default=True, type=click.IntRange(2), help="In a burst.")
-@click.option(
-    "--at-once", default=PROCESSORS, show_default=True, type=click.IntRange(1), help="Starts at a time."
-)
+@click.option("--at-once", default=CORES, show_default=True, type=click.IntRange(1), help="Starts at a time.")
 @click.option("--turns", default=2, show_default=True, type=click.IntRange(1), help="Bursts of each handler.")
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(count: int, at_once: int, turns: int, file: str | None) -> None:
@@ -56,7 +54,7 @@ def main(count: int, at_once: int, turns: int, file: str | None) -> None:
     figures = {
         "pods": count,
         "at_once": at_once,
-        "processors": PROCESSORS,
+        "cores": CORES,
         "runc_ms": round(medians["runc"], 1),
         "glowplug_ms": round(medians["glowplug"], 1),
         "start_overhead_ms": round(medians["glowplug"] - medians["runc"], 1),

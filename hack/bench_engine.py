@@ -129,7 +129,7 @@ def _bus() -> float:
 
 
 def _memory() -> float:
-    """GB/s from a memory file into new memory, by a thread for each processor: the best of five."""
+    """GB/s from a memory file into new memory, by a thread for each core: the best of five."""
     threads = len(os.sched_getaffinity(0))
     source = os.memfd_create("glowplug-bench")
     try:

@@ -1,4 +1,4 @@
-"""A CUDA process at machine speed: stock `runc restore` and cuda-checkpoint against ours, on this machine.
+"""A CUDA process: stock `runc restore` and cuda-checkpoint against ours, on this machine.
 
 Two containers, each with one process: one holds device memory, the other pinned host memory, random data. Each
 is captured once, then restored in turns by stock parts, from CRIU's own images, and by ours, from memory
@@ -72,9 +72,7 @@ def main(gib: float, pinned_gib: float, turns: int, scratch: str, fake: bool, ou
         if library:
             os.environ.update(setup.build_fake(library))
         gpu = (setup.FAKE_GPUS if library else setup.gpu_nodes())[0]
-        print(
-            f"{len(os.sched_getaffinity(0))} processors; huge pages: {_setting()}; {_gpu(fake)}", flush=True
-        )
+        print(f"{len(os.sched_getaffinity(0))} cores; huge pages: {_setting()}; {_gpu(fake)}", flush=True)
         sizes = {kind: size for kind, size in (("device", gib), ("pinned", pinned_gib)) if size}
         figures = _together(folder, gpu, library, sizes, turns, out)
     finally:
@@ -148,7 +146,7 @@ def _measure(
 ) -> dict[str, Any]:
     os.makedirs(f"{folder}/container")
     stock, memory = f"{folder}/stock", f"{folder}/memory"
-    ours = stock if turns == 1 else f"{folder}/ours"  # one turn: rewritten in place, half the room
+    ours = stock if turns == 1 else f"{folder}/ours"  # one turn: rewritten in place, half the space
     workload = setup.workload([gpu], library, kind, "gigabytes.py")
     workload.args += [kind, str(gib)]
     with BareCuda(f"{folder}/container", workload) as container:

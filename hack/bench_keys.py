@@ -1,7 +1,7 @@
 """How long it takes to judge a pod whose namespace has a thousand services, whose links are 7,000 variables of its env.
 
 What the agent does of it at each start, without containerd: the spec is read, its key made, and the judgement
-written as text, read again and held against a checkpoint's. Milliseconds.
+written as text, read again and compared with a checkpoint's. Milliseconds.
 """
 
 import itertools

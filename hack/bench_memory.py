@@ -1,4 +1,4 @@
-"""Memory at machine speed: stock `runc restore` against ours, in turns, on this machine.
+"""Memory: stock `runc restore` against ours, in turns, on this machine.
 
 For each size and kind of memory a container fills it with random pages and is captured once. Then it is
 restored by stock `runc restore` from CRIU's own images and by ours from memory extents, in turns, with a warm
@@ -66,7 +66,7 @@ def main(
         raise click.ClickException(why)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that containers and checkpoints are removed
     settings = f"huge pages: {_setting('enabled')}, of shared memory: {_setting('shmem_enabled')}"
-    print(f"{len(os.sched_getaffinity(0))} processors; {settings}")
+    print(f"{len(os.sched_getaffinity(0))} cores; {settings}")
     figures = []
     for size in gib or (1, 4, 8):
         for what in kind or ("private", "shared"):

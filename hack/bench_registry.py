@@ -89,7 +89,7 @@ def _speed(registry: Registry, folder: str, mb: int, turns: int) -> dict[str, An
         for name, value in took.items():
             if turn:  # the first one warms up
                 seconds[name].append(value)
-    figures: dict[str, Any] = {"mb": mb, "processors": len(os.sched_getaffinity(0)), "turns": turns}
+    figures: dict[str, Any] = {"mb": mb, "cores": len(os.sched_getaffinity(0)), "turns": turns}
     for way in ("push", "pull"):
         (ours, our_cpu), (theirs, their_cpu) = (
             tuple(statistics.median(column) for column in zip(*seconds[name], strict=True))

@@ -154,7 +154,7 @@ install_packages() {
         find_runc >/dev/null || install_offline runc
         # Not through a pipe: `grep -q` ends at its first line, and ldd's end by SIGPIPE would count (pipefail).
         if [ -z "$criu" ] && [[ $(ldd "$offline/criu" 2>&1) = *"not found"* ]]; then install_offline criu-libraries; fi
-        has_python || fail "/usr/bin/python3 lacks a module of ctypes, ssl and venv: install python3 of this system whole"
+        has_python || fail "/usr/bin/python3 lacks a module of ctypes, ssl and venv: install all of this system's python3"
         return
     fi
     missing=$(missing_packages)

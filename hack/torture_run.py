@@ -1,4 +1,4 @@
-"""Restores with kills at random moments, or undisturbed: a table of what became of them (hack/torture)."""
+"""Restores with kills at random moments, or undisturbed: a table of their outcomes (hack/torture)."""
 
 import os
 import sys

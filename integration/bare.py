@@ -125,19 +125,19 @@ class Bare:
         began = time.monotonic()
         until = began + DEADLINE_S
         gated = memory is not None and extents.present(memory)
-        held = action_script.Gate(self.scratch, f"{self.scratch}/opened")
+        gate = action_script.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
-            file.write(config.restore(hold=hold, script=held.script if gated else None))
+            file.write(config.restore(hold=hold, script=gate.script if gated else None))
         child = self._popen(command, ours)
         try:
             if gated and memory is not None:
-                init = held.wait(until, lambda: child.poll() is not None)
+                init = gate.wait(until, lambda: child.poll() is not None)
                 if init is not None:
                     self._fill(memory, init, until)
-                    held.open()
+                    gate.open()
             assert child.wait(DEADLINE_S) == 0, config.log_errors(f"{work}/restore.log")
         finally:
-            held.close()
+            gate.close()
             child.wait(DEADLINE_S)
             self._close(ours)
         return time.monotonic() - began

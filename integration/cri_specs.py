@@ -96,7 +96,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dns:
-    """What stands in the pod's resolv.conf; without one, containerd copies the host's."""
+    """What is in the pod's resolv.conf; without one, containerd copies the host's."""
 
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ class Faults:
             yield
         finally:
             self._forget("mode", "at")
-            self.go_on()  # whoever is held still
+            self.go_on()  # a process that is still held
 
     @contextmanager
     def without_criu(self) -> Iterator[None]:

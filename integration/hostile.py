@@ -18,10 +18,10 @@ FILES = int(os.environ.get("GLOWPLUG_HOSTILE_FILES", "20000"))
 DRIP = """
 import socket
 server = socket.create_server(("0.0.0.0", 8000))
-held = []
+connections = []
 while True:
     connection = server.accept()[0]
-    held.append(connection)
+    connections.append(connection)
     import threading, time
     def drip(connection=connection):
         try:
@@ -66,7 +66,7 @@ def _run(
 
 
 def fifo(pods: Pods) -> Container:
-    """Whoever opens it waits for its other end; so does a dead NFS server's client, and is known to nobody."""
+    """An open waits for its other end, like that of a dead NFS server's client."""
 
     def mounts(root: str) -> tuple[Mount, ...]:
         os.makedirs(f"{root}/0")
@@ -149,7 +149,7 @@ ALL: dict[str, Hostile] = {
 
 
 def unblock(container: Container) -> None:
-    """Open the other end of its FIFOs, so that whoever waits for them goes on: a test leaves no stuck thread."""
+    """Open the other end of its FIFOs, so that what waits for them goes on: a test leaves no stuck thread."""
     for mount in container.spec.mounts:
         path = f"{mount.host_path}/pipe"
         if os.path.exists(path):

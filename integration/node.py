@@ -270,7 +270,7 @@ class Node:
         try:
             os.kill(self.containerd_pid(), number)
         except (FileNotFoundError, ProcessLookupError):
-            return  # it never came up, or has ended by itself
+            return  # it never came up, or has ended on its own
 
     def _remove_pods(self) -> list[str]:
         """What could not be removed, and why."""

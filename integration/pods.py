@@ -21,7 +21,7 @@ from integration.waiting import wait_until
 
 PORT = 8000
 SERVES_WITHIN_S = 60.0
-ASKED_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 60.0
 
 
 def generated_name(prefix: str) -> str:
@@ -77,7 +77,7 @@ class Container:
         return self.status()
 
     def ended(self, deadline_s: float = SERVES_WITHIN_S) -> ContainerStatus:
-        """How it ended, once it has by itself."""
+        """How it ended, once it has on its own."""
 
         def end() -> ContainerStatus | None:
             status = self.status()
@@ -100,7 +100,7 @@ class Container:
 
     def get(self, path: str, port: int = PORT) -> bytes:
         """An HTTP answer over the pod's IP. Raises OSError, or ValueError for another status than 200."""
-        connection = http.client.HTTPConnection(self.pod.ip, port, timeout=ASKED_WITHIN_S)
+        connection = http.client.HTTPConnection(self.pod.ip, port, timeout=ANSWER_WITHIN_S)
         with contextlib.closing(connection):
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -34,7 +34,7 @@ _SERVICE, _ISSUER = "test-registry", "test-tokens"
 
 
 class Tokens(ThreadingHTTPServer):
-    """The token server: whoever has the password gets what was asked for, for `lifetime_s`. `given`: how many."""
+    """The token server: with the password one gets the requested token, for `lifetime_s`. `issued`: how many."""
 
     daemon_threads = True
 
@@ -47,7 +47,7 @@ class Tokens(ThreadingHTTPServer):
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         self.key = loaded
         self.lifetime_s = 300.0
-        self.given = 0
+        self.issued = 0
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -74,7 +74,7 @@ class Tokens(ThreadingHTTPServer):
         }
         text = f"{_base64(json.dumps(header).encode())}.{_base64(json.dumps(claims).encode())}"
         r, s = decode_dss_signature(self.key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        self.given += 1
+        self.issued += 1
         return f"{text}.{_base64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 

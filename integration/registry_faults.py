@@ -14,7 +14,7 @@ from types import TracebackType
 from integration.registry import Registry
 
 Plan = Callable[[int, str, str], str | None]
-"""Of a request's number, method and path: what becomes of it, or None where it goes through.
+"""For a request's number, method and path: its fault, or None where it goes through.
 
 cut: the connection is closed, unheard. lost: it is carried out, and the answer lost. truncate: half of the body, then
 the end. flip: a byte of the body is another one. extend: a longer body. slow: the body trickles. expire: the registry
@@ -58,7 +58,7 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever hung up, or was killed, is no event."""
+        """A client that hung up, or was killed, is no event."""
 
     def reset(self, plan: Plan = lambda number, method, path: None) -> None:
         """Counts from 0 again, with this plan."""

@@ -27,7 +27,7 @@ ROUNDS = int(os.environ.get("GLOWPLUG_KILLS", "6"))
 SEED = int(os.environ.get("GLOWPLUG_SEED", "7"))
 LATEST_S = 2.0
 KEPT = 12
-"""Containers at a time: a machine has only so much room."""
+"""Containers at a time: a machine has only so much memory."""
 
 SAID = annotated(
     before_capture="exec:sh -c 'echo x >>/data/before; sleep 0.2'",

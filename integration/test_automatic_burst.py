@@ -41,7 +41,7 @@ def test_a_burst_of_pods_is_captured_once(agent: Node, pods: Pods) -> None:
     starts = [[one for one in records(agent, container.id) if "outcome" in one] for container in made]
     assert [json.dumps(found) for found in starts if len(found) != 1] == []
     outcomes = [str(found[0]["outcome"]) for found in starts]
-    # On a machine that has all its processors busy, an answer may come too late.
+    # On a machine that has all its cores busy, an answer may come too late.
     assert set(outcomes) <= {"cold:no-checkpoint", "cold:agent-timeout", "restored"}, outcomes
     cold = {
         container.pod.spec.name

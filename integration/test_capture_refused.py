@@ -103,7 +103,7 @@ def test_a_container_that_is_being_captured(agent: Node, idle: Container) -> Non
 
 
 def holding(agent: Node, pods: Pods, mounts: tuple[Mount, ...], path: str) -> Container:
-    return pods.run(name="holds").serving({"WORKLOAD": "held", "WORKLOAD_HOLD": path}, mounts=mounts)
+    return pods.run(name="holds").serving({"WORKLOAD": "open_file", "WORKLOAD_FILE": path}, mounts=mounts)
 
 
 def test_a_file_open_for_writing_on_a_volume_that_does_not_travel(agent: Node, pods: Pods) -> None:
@@ -121,7 +121,7 @@ def test_a_file_open_for_writing_on_a_volume_that_does_not_travel(agent: Node, p
 def test_a_file_open_for_writing_on_a_volume_that_travels_is_fine(agent: Node, pods: Pods) -> None:
     pod = pods.run(name="holds-scratch")
     mounts = (PodDirectory(agent, pod.spec.uid).empty_dir("scratch", "/scratch"),)
-    pod.serving({"WORKLOAD": "held", "WORKLOAD_HOLD": "/scratch/journal"}, mounts=mounts)
+    pod.serving({"WORKLOAD": "open_file", "WORKLOAD_FILE": "/scratch/journal"}, mounts=mounts)
     assert capture(agent, "default", "holds-scratch").returncode == 0
 
 

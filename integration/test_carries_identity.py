@@ -1,4 +1,4 @@
-"""Who the processes are and what they are held by comes back with them; what names the pod is the new pod's."""
+"""Who the processes are and what limits them comes back with them; what names the pod is the new pod's."""
 
 import dataclasses
 
@@ -72,10 +72,10 @@ def test_masked_and_readonly_paths_hold(agent: Node, pods: Pods) -> None:
     def mounted(text: bytes) -> list[str]:
         lines = (line.split() for line in text.decode().splitlines())
         return sorted(
-            f"{fields[4]} {fields[5].split(',')[0]} {fields[3]}" for fields in lines if is_held(fields[4])
+            f"{fields[4]} {fields[5].split(',')[0]} {fields[3]}" for fields in lines if is_inside(fields[4])
         )
 
-    def is_held(point: str) -> bool:
+    def is_inside(point: str) -> bool:
         return point in MASKED + READONLY
 
     before = captured(

@@ -68,7 +68,7 @@ def test_an_end_of_its_own_is_reported(restored: Container, code: int, reason: s
     assert ended.finished_at >= ended.started_at > 0
 
 
-def test_a_kill_takes_the_whole_family(restored: Container) -> None:
+def test_a_kill_takes_all_processes(restored: Container) -> None:
     assert restored.stop(grace_s=0).exit_code == 128 + 9
 
 

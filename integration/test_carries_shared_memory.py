@@ -41,7 +41,7 @@ def expect_all(node: Node, pods: Pods, mounts: Any) -> None:
             assert reported[feature] == before.state[feature], feature
         assert reported["segment"]["left"] == []
         assert set(reported["segment"]["same"].values()) == {True}
-        assert reported["semaphores_named"] == {"held": 2, "by_name": 2}
+        assert reported["semaphores_named"] == {"opened": 2, "by_name": 2}
         assert reported["semaphores_multiprocess"] == FREE == before.state["semaphores_multiprocess"]
         assert reported["shm_map"]["same_by_name"]
         assert b"link_remap" not in container.exec("ls", "/dev/shm", "/tmp", "/scratch").stdout
@@ -83,4 +83,4 @@ def test_the_nodes_own_is_never_written_to(agent: Node, pods: Pods, tmp_path: An
     assert done.returncode != 0
     assert "/dev/shm" in done.stderr and "does not travel" in done.stderr
     assert {path.name for path in node_shm.iterdir()} == {"sem.workload", "token"}
-    assert container.state()["semaphores_named"] == {"held": 2, "by_name": 2}
+    assert container.state()["semaphores_named"] == {"opened": 2, "by_name": 2}

@@ -52,7 +52,7 @@ def kept_of(node: Node, container: Container) -> dict[str, Any]:
     return wait_until(found, 20, "word of its compile caches")[0]
 
 
-def given(node: Node, container: Container) -> dict[str, Any] | None:
+def compile_cache_of(node: Node, container: Container) -> dict[str, Any] | None:
     """What the outcome of its start says of the caches that it was given."""
     (start,) = [one for one in records(node, container.id) if "outcome" in one]
     return start.get("compile_cache")
@@ -62,13 +62,13 @@ def test_a_second_cold_start_compiles_nothing(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4)}
     first = started(pods, environment)
     assert len(compiled(first)["compiled"]) == ALL
-    assert given(agent, first) is None
+    assert compile_cache_of(agent, first) is None
     kept = kept_of(agent, first)
     assert (kept["result"], kept["files"], kept["left_out"]) == ("kept", ALL, 0), kept
 
     second = started(pods, environment)
     assert compiled(second)["compiled"] == []
-    assert (given(agent, second) or {})["files"] == ALL
+    assert (compile_cache_of(agent, second) or {})["files"] == ALL
     kernel = compiled(second)["found"][0]
     status = second.exec("stat", "-c", "%a %u %g", kernel).stdout.split()
     assert status == [b"754", b"0", b"0"]
@@ -109,9 +109,7 @@ def explained(node: Node, container: Container) -> str:
     ).stdout
 
 
-def test_other_namespaces_other_workloads_and_who_does_not_ask_are_given_nothing(
-    agent: Node, pods: Pods
-) -> None:
+def test_other_namespaces_other_workloads_and_others_get_nothing(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4)}
     kept_of(agent, started(pods, environment))
     others = (
@@ -121,7 +119,7 @@ def test_other_namespaces_other_workloads_and_who_does_not_ask_are_given_nothing
     )
     for other in others:
         assert len(compiled(other)["compiled"]) == ALL
-        assert given(agent, other) is None
+        assert compile_cache_of(agent, other) is None
 
 
 def test_a_capture_keeps_them_and_a_copy_has_them_in_its_own_layer(agent: Node, pods: Pods) -> None:
@@ -155,7 +153,7 @@ def test_a_start_whose_restore_fails_is_warm_all_the_same(agent: Node, pods: Pod
     image.write_bytes(content)
     second = started(pods, environment, capture="ready")
     assert outcome(agent, second) == "fallback:check"
-    assert (given(agent, second) or {})["files"] == ALL
+    assert (compile_cache_of(agent, second) or {})["files"] == ALL
     assert compiled(second)["compiled"] == []
 
 
@@ -169,7 +167,7 @@ def test_what_is_no_complete_file_is_left_out(agent: Node, pods: Pods) -> None:
     kept = kept_of(agent, started(pods, environment))
     assert (kept["files"], kept["left_out"]) == (ALL + 1, 5), kept
     second = started(pods, environment)
-    assert (given(agent, second) or {})["files"] == ALL + 1
+    assert (compile_cache_of(agent, second) or {})["files"] == ALL + 1
     kinds = second.exec("stat", "-c", "%n %a %F", "/root/.cache/vllm/setuid").stdout
     assert b" 755 regular" in kinds
 
@@ -188,5 +186,5 @@ def test_one_that_is_damaged_is_removed_and_the_start_goes_on(agent: Node, pods:
         file.write(b"poisoned")
     second = started(pods, environment)
     assert first.path in [one[1:] for one in compiled(second)["compiled"]]
-    assert "damaged" in (given(agent, second) or {})["detail"]
+    assert "damaged" in (compile_cache_of(agent, second) or {})["detail"]
     assert kept_of(agent, second)["result"] == "kept"

@@ -1,4 +1,4 @@
-"""Whoever asks why a pod started as it did is reported, in one command, and nobody is reported a secret."""
+"""Why a pod started as it did is shown by one command, and no secret is shown."""
 
 import base64
 import json

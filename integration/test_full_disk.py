@@ -65,7 +65,7 @@ def fill(node: Node) -> str:
         30,
         "the removed pod's layer gone",
     )
-    # A file takes its room until the last one who holds its mount has ended.
+    # A file takes its space until the last one who holds its mount has ended.
     wait_until(
         lambda: len(shims(node)) == len(node.cri.list_pod_sandbox()), 30, "the removed pod's shim ended"
     )
@@ -81,7 +81,7 @@ def fill(node: Node) -> str:
     [(LARGE_FILE, "cold:no-disk"), (SMALL_FILES, "fallback:layer")],
     ids=["seen before", "met on the way"],
 )
-def test_there_is_no_room_for_the_layer(node: Node, pods: Pods, wrote: str, reason: str) -> None:
+def test_there_is_no_space_for_the_layer(node: Node, pods: Pods, wrote: str, reason: str) -> None:
     checkpoint = captured(node, pods, name="web", before=lambda one: one.exec("sh", "-c", wrote))
     filler = fill(node)
     pod, container = checkpoint.again(pods)
@@ -104,6 +104,6 @@ def test_a_capture_that_does_not_fit_is_refused_with_the_numbers(node: Node, pod
     done = capture(node, "default", "web")
     os.unlink(filler)
     assert done.returncode == 1
-    assert "no room for " in done.stderr and " bytes free on the file system" in done.stderr
+    assert "no space for " in done.stderr and " bytes free on the file system" in done.stderr
     assert container.state()["token"] == before
     assert os.listdir(f"{node.names.cache}/checkpoints") == []

@@ -38,7 +38,7 @@ def test_engines_on_two_gpus_and_in_turns_hold_on_the_fake_driver(tmp_path: Path
 
 
 def checked(scratch: Path, only: str, *more: str) -> dict[str, Any]:
-    """The results of a run that held."""
+    """The results of a run that passed."""
     results = scratch / "results.json"
     done = subprocess.run(
         [

@@ -257,7 +257,7 @@ def test_an_engine_that_does_not_sleep_is_not_captured_and_woken_all_the_same(
     assert reported(container)["reported"] == ["/sleep?level=1", "/wake_up"]
 
 
-def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Node, pods: Pods) -> None:
+def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_space(agent: Node, pods: Pods) -> None:
     agent.stop_agent()
     agent.write_settings({"cache_limit_bytes": 1 << 20, "readiness_timeout_s": 20})
     try:
@@ -265,7 +265,7 @@ def test_an_engine_is_not_put_to_sleep_for_a_capture_that_has_no_room(agent: Nod
         environment = {"CASE": secrets.token_hex(4)}
         container = engine(pods, environment, annotated(engine="vllm", ready="tcp://:8000"))
         found = capture_of(agent, container.pod)
-        assert (found["result"], "no room for " in found["detail"]) == ("refused", True), found
+        assert (found["result"], "no space for " in found["detail"]) == ("refused", True), found
         assert reported(container)["reported"] == []
     finally:
         agent.stop_agent()

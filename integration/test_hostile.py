@@ -1,4 +1,4 @@
-"""Pods that hang whoever waits for them hold up nobody else: no start, no capture, no waking.
+"""Pods that block everything that waits for them delay no other pod: no start, no capture, no waking.
 
 By order, and by comparison in one run (hack/bench hostile measures): while all of them hang, other pods are prepared,
 captured, restored and woken, and start as beside pods that do no harm.
@@ -60,8 +60,8 @@ def test_while_they_hang_others_are_prepared_captured_restored_and_woken(
 def test_others_start_beside_them_as_beside_peaceful_pods(
     evil: list[Container], agent: Node, pods: Pods
 ) -> None:
-    """Within what a busy machine does by itself; whoever waits for one of them, or for a lock that it holds, is late by
-    a second and more."""
+    """Within the delays of a busy machine; a wait for one of them, or for a lock that it holds, takes a second and
+    more."""
     beside = _median_start_s(pods)
     for one in evil:
         hostile.unblock(one)

@@ -1,6 +1,6 @@
 """State that a restored process has again, and state that refuses a capture before anything is touched.
 
-The programs are integration/programs; what becomes of which kind of state stands in docs/edits.md.
+The programs are integration/programs; docs/edits.md says which kind of state is kept.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ KEPT = (
     "queues:both_ways",
     "queues:a_small_buffer",
     "queues:segments",
-    "owners:given_away",
+    "owners:owned_by_nobody",
     "prctls:all_kinds",
     "scheduling:of_one_thread",
     "scheduling:of_a_child",
@@ -74,8 +74,8 @@ KEPT = (
     "shared_memory:closed_below_directories",
     "shared_memory:closed_under_two_names",
     "shared_memory:closed_and_sparse",
-    "shared_memory:held_by_name",
-    "shared_memory:held_and_removed",
+    "shared_memory:mapped_by_name",
+    "shared_memory:mapped_and_removed",
     "shared_memory:semaphores",
 )
 
@@ -118,7 +118,7 @@ REFUSED = {
     "refused:peer_outside": "outside of the container",
     "addresses:freely_bound": "bound to 192.0.2.9, which is not the address",
     "addresses:transparent": "bound to 192.0.2.10, which is not the address",
-    "addresses:given_to_itself": "bound to 10.250.9.9, which is not the address",
+    "addresses:own_address": "bound to 10.250.9.9, which is not the address",
     "addresses:connected_to_itself": "bound to 10.250.9.9, which is not the address",
     "refused:working_directory_of_a_thread": "a thread with a working directory or umask of its own",
     "refused:first_thread_ended": "its first thread has ended",

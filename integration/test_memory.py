@@ -222,17 +222,17 @@ def test_a_death_before_the_gate_opens_ends_the_tree(make: Make, monkeypatch: py
     container = make(mapping("private", 16 * MIB))
     container.start()
     _, images, memory, _ = capture(container)
-    held: list[int] = []
+    pids: list[int] = []
 
     def leave(_: str, init: int, __: float) -> None:
-        held.append(init)
+        pids.append(init)
         raise KeyboardInterrupt  # as if we died: the gate closes, nobody opens it
 
     monkeypatch.setattr(container, "_fill", leave)
     with pytest.raises(KeyboardInterrupt):
         container.restore(images, memory)
     until = time.monotonic() + 60
-    while _alive(held[0]):
+    while _alive(pids[0]):
         assert time.monotonic() < until, "the tree outlived the gate"
         container._reap()
 
@@ -243,7 +243,7 @@ KINDS = st.sampled_from(["private", "shared", "memfd", "noreserve", "small-pages
 
 @st.composite
 def layouts(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Up to four mappings, each of runs apart from each other, of every content."""
+    """Up to four mappings, each of separate runs, of every content."""
     made = []
     for _ in range(draw(st.integers(1, 4))):
         edges = sorted(draw(st.sets(st.integers(0, PAGES), min_size=2, max_size=16)))

@@ -1,4 +1,4 @@
-"""The ground that the other tests stand on: containers under plain runc, on a private containerd."""
+"""What the other tests rely on: containers under plain runc, on a private containerd."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from integration.pods import Pods
 from integration.waiting import wait_until
 from integration.workload.features import FEATURES
 
-INSIDE = ",".join(name for name in FEATURES if name not in ("tcp_outside", "held"))
+INSIDE = ",".join(name for name in FEATURES if name not in ("tcp_outside", "open_file"))
 
 
 def test_every_feature_of_the_workload_works_before_a_capture(pods: Pods) -> None:
@@ -46,7 +46,7 @@ def test_logs_signals_exec_and_the_exit_code_are_native(pods: Pods) -> None:
     assert lines[-1] == "terminated"
 
 
-def test_a_pod_goes_with_all_that_it_held(node: Node, pods: Pods) -> None:
+def test_a_pod_goes_with_all_that_it_has(node: Node, pods: Pods) -> None:
     before = holdings(node)
     pod = pods.run(handler="runc")
     pod.serving()

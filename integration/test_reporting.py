@@ -1,4 +1,4 @@
-"""Whoever watches gets real starts and captures, and of nothing that is secret.
+"""All reports show real starts and captures, and nothing secret.
 
 Metrics over HTTP, Kubernetes (tests/api_server.py stands in for its API server), the log, top and timeline.
 """

@@ -52,7 +52,7 @@ def sleeper() -> Iterator[int]:
 
 
 def dump(pid: int, images: Path, prefix: list[str]) -> tuple[int, str]:
-    """`criu dump`, by itself or through `prefix`; its status and its log."""
+    """`criu dump`, on its own or through `prefix`; its status and its log."""
     images.mkdir()
     options = f"--tree {pid} --leave-running --network-lock skip --manage-cgroups=ignore -v2 -o log"
     command = [*prefix, CRIU, "dump", "--images-dir", str(images), *options.split()]

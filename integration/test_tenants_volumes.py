@@ -78,7 +78,7 @@ def test_what_a_tenant_puts_into_a_volume_holds_up_nobody(agent: Node, pods: Pod
     before.restored(agent, pods)
 
 
-def test_a_volume_that_was_written_to_since_is_not_given_older_memory(agent: Node, pods: Pods) -> None:
+def test_a_volume_that_was_written_to_since_does_not_get_older_memory(agent: Node, pods: Pods) -> None:
     data = f"{agent.names.state}/data-{time.monotonic_ns()}"
     os.makedirs(data)
     mounts = (Mount(container_path="/data", host_path=data),)

@@ -1,4 +1,4 @@
-"""Restores with somebody killed at a random moment, and restores in a row: what becomes of the containers.
+"""Restores with a process killed at a random moment, and restores in a row: the containers' outcomes.
 
 `hack/torture` runs it, and a test a short one. A container must serve in the end, restored or cold: a cold one finds
 the files of its image and nothing of the checkpoint's, and a start that failed because all of the runtime was killed
@@ -40,10 +40,10 @@ SWEEP_S = 6.0
 
 @dataclass(slots=True)
 class Try:
-    """What was killed ("nobody": the start was over before), what became of the container, and how it went wrong."""
+    """What was killed ("nobody": the start was over before), the container's outcome, and how it went wrong."""
 
     killed: str
-    became: str
+    outcome: str
     bad: str = ""
     seconds: float = 0.0
 
@@ -63,16 +63,16 @@ class Report:
         return found + ([self.left] if self.left else [])
 
     def rows(self) -> list[str]:
-        """A table: who was killed, what became of the containers, how often."""
-        tally = collections.Counter((one.killed, one.became) for one in self.tries)
-        rows = [f"{'killed':8}  {'became':28}  times"]
-        rows += [f"{killed:8}  {became:28}  {times:5}" for (killed, became), times in sorted(tally.items())]
+        """A table: what was killed, the containers' outcomes, how often."""
+        tally = collections.Counter((one.killed, one.outcome) for one in self.tries)
+        rows = [f"{'killed':8}  {'outcome':28}  times"]
+        rows += [f"{killed:8}  {outcome:28}  {times:5}" for (killed, outcome), times in sorted(tally.items())]
         return rows
 
     def seconds(self) -> str:
         """StartContainer, of the restored ones that nobody disturbed."""
         took = sorted(
-            one.seconds for one in self.tries if one.killed == "nobody" and one.became == "restored"
+            one.seconds for one in self.tries if one.killed == "nobody" and one.outcome == "restored"
         )
         if len(took) < 2:
             return "no undisturbed restores"
@@ -156,9 +156,9 @@ class Torture:
         pod, container = self._server.again(self._pods)
         took = container.start()
         bad = "" if self._server.is_in(container) else "it does not go on where the captured one was"
-        became = self._outcome(container.id)
+        outcome = self._outcome(container.id)
         pod.remove()
-        return Try("nobody", became, bad or ("" if became == "restored" else became), took)
+        return Try("nobody", outcome, bad or ("" if outcome == "restored" else outcome), took)
 
     def _kill_in_one(self) -> Try:
         pod, container = self._server.again(self._pods)
@@ -181,11 +181,11 @@ class Torture:
         try:
             self._judge(made, pod, container, failed, starting.is_alive())
         except (AssertionError, ContainerdError, OSError, ValueError) as error:
-            made.bad = f"{made.became}: {str(error)[-600:]}"
+            made.bad = f"{made.outcome}: {str(error)[-600:]}"
         pod.remove()
-        if made.became != "restored":
+        if made.outcome != "restored":
             self._clear_quarantine()
-        if "backing-off" in made.became:
+        if "backing-off" in made.outcome:
             self._forget()
         return made
 
@@ -194,12 +194,12 @@ class Torture:
     ) -> None:
         assert not hangs, f"StartContainer has not answered within {START_S:g} s"
         if failed:
-            made.became = "failed, then " + self._again(pod)
+            made.outcome = "failed, then " + self._again(pod)
             assert made.killed in ("sh", "all"), str(failed[0])[-400:]
             return
-        made.became = self._outcome(container.id)
+        made.outcome = self._outcome(container.id)
         container.serves()
-        assert self._server.is_in(container) == (made.became == "restored"), "not what its outcome says"
+        assert self._server.is_in(container) == (made.outcome == "restored"), "not what its outcome says"
         if made.killed != "nobody":
             time.sleep(self._draw.choice((0, 0, SWEEP_S)))
             container.serves()

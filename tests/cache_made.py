@@ -1,4 +1,4 @@
-"""Checkpoints for the tests of the store: small, whole, with something of each kind in them."""
+"""Checkpoints for the tests of the store: small, complete, with something of each kind in them."""
 
 import json
 import os

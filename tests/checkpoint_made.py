@@ -216,7 +216,7 @@ NOW = Now(
 
 def manifest_of(captured: key.WorkloadKey | None = None, **changes: Any) -> manifest.Manifest:
     """The manifest of a capture of the container above, with any field changed."""
-    whole = captured or key_of()
+    complete = captured or key_of()
     process = manifest.Process(
         pid=1,
         parent=0,
@@ -241,7 +241,7 @@ def manifest_of(captured: key.WorkloadKey | None = None, **changes: Any) -> mani
         "node": "gpu-node-7",
         "shared": False,
         "image_name": "docker.io/library/server:1",
-        "key": manifest.Key(whole.digest, whole.parts, whole.conditions),
+        "key": manifest.Key(complete.digest, complete.parts, complete.conditions),
         "requirements": requirements.require(HOST, RESOURCES),
         "processes": (process,),
         "files": {"images/core-1.img": manifest.File("image", 812, "blake2b-256:" + "0" * 64)},

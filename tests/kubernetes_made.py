@@ -1,4 +1,4 @@
-"""Kubernetes objects held against the API's own schemas, of the oldest and the newest version that we speak of."""
+"""Kubernetes objects checked against the API's own schemas, of the oldest and the newest version that we speak of."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Directory trees and overlay mounts for the tests of the room `layer`."""
+"""Directory trees and overlay mounts for the tests of the package `layer`."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A registry in memory: what stands in it can be changed by whoever may write there."""
+"""A registry in memory, whose contents a test can change like anybody who may write there."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit

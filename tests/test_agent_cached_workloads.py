@@ -26,7 +26,7 @@ def test_what_was_used_last_comes_first_and_what_is_shared_is_everybodys(node: N
     assert CachedWorkloads(store).images() == [("a", "llama:1"), (EVERY_NAMESPACE, "llama:2")]
 
 
-def test_what_is_quarantined_or_damaged_is_not_held(node: Node) -> None:
+def test_what_is_quarantined_or_damaged_is_not_listed(node: Node) -> None:
     quarantined, damaged = node.published(), node.published("2026-03-02T12:00:00Z")
     node.published("2026-03-03T12:00:00Z", image_name="whole:1")
     node.store.quarantine(quarantined, "check: damaged")
@@ -36,7 +36,7 @@ def test_what_is_quarantined_or_damaged_is_not_held(node: Node) -> None:
 
 
 def test_a_disk_that_fails_is_an_error_of_the_cache(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for it writes to Kubernetes besides, and goes on."""
+    """Its caller also writes to Kubernetes, and goes on."""
     node.published()
     store = node.store
 

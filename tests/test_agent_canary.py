@@ -1,4 +1,4 @@
-"""What counts of an answer, and in what a copy's may be another."""
+"""What is compared of an answer, and in what a copy's may differ."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_chats_content_with_log_probabilities() -> None:
     assert "off by" in difference(chat("a", -0.1), chat("a", -2.1))
 
 
-def test_an_answer_without_tokens_counts_whole() -> None:
+def test_an_answer_without_tokens_is_compared_as_text() -> None:
     def embedding(*numbers: float, id: str = "1") -> object:
         return {"id": id, "object": "list", "data": [{"index": 0, "embedding": list(numbers)}]}
 
@@ -93,7 +93,7 @@ def test_a_question_that_proves_nothing_is_none(monkeypatch: pytest.MonkeyPatch)
         canary.before_capture(ASKED, RUNNING, 1)
 
 
-def test_a_copy_is_held_to_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_is_compared_with_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(
         monkeypatch, Answer("a", (0.5,)), Answer("a", (0.52,)), Answer("a", (0.45,)), Answer("b", (0.5,))
     )

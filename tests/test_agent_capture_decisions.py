@@ -67,7 +67,7 @@ def test_one_that_was_ready_long_before_the_agent_came_is_not_captured(
     assert asked(monkeypatch, age_s + 1, "any-time") == (State.READY, [])
 
 
-def held(monkeypatch: pytest.MonkeyPatch, *verdicts: Verdict) -> str | None:
+def existing_checkpoint(monkeypatch: pytest.MonkeyPatch, *verdicts: Verdict) -> str | None:
     candidates = [verdict.Candidate(f"k{n}", "2026", one) for n, one in enumerate(verdicts)]
     judge: Any = SimpleNamespace(accepts=lambda _: frozenset(), candidates=lambda *_: candidates)
     store: Any = SimpleNamespace(index=SimpleNamespace(find=lambda *_: candidates))
@@ -79,17 +79,20 @@ def test_a_checkpoint_with_lower_limits_does_not_keep_one_with_its_own_from_bein
 ) -> None:
     """Else who raises a limit waits forever: the old one fits, and is restored."""
     fits = Verdict((), None)
-    assert held(monkeypatch, fits) == "checkpoint k0 is of the same workload"
-    assert held(monkeypatch, replace(fits, exact=False)) is None
-    assert held(monkeypatch, replace(fits, exact=False), fits) == "checkpoint k1 is of the same workload"
+    assert existing_checkpoint(monkeypatch, fits) == "checkpoint k0 is of the same workload"
+    assert existing_checkpoint(monkeypatch, replace(fits, exact=False)) is None
+    assert (
+        existing_checkpoint(monkeypatch, replace(fits, exact=False), fits)
+        == "checkpoint k1 is of the same workload"
+    )
 
 
 def test_only_reasons_of_the_moment_leave_it_the_one_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def against(slug: str) -> Verdict:
         return Verdict((Reason("x", "a", "b", slug),), None)
 
-    assert held(monkeypatch, against("no-memory"))
-    assert held(monkeypatch, against("volume-state")) is None
-    assert held(monkeypatch, against("quarantined")) is None
+    assert existing_checkpoint(monkeypatch, against("no-memory"))
+    assert existing_checkpoint(monkeypatch, against("volume-state")) is None
+    assert existing_checkpoint(monkeypatch, against("quarantined")) is None
     with pytest.raises(CaptureRefused, match="2 checkpoints of this workload"):
-        held(monkeypatch, against("quarantined"), against("quarantined"))
+        existing_checkpoint(monkeypatch, against("quarantined"), against("quarantined"))

@@ -1,4 +1,4 @@
-"""A cache that has no room: a pod that waits for its capture at the readiness gate is let go within a minute."""
+"""A cache that has no space: a pod that waits for its capture at the readiness gate is let go within a minute."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_it_is_tried_again_a_few_times_and_then_put_on_record(
 ) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
     task = made_task(Config())
-    answer = worker._not_captured(task, NoSpace("the cache has room for 2 MB, and it takes 22 MB"), [])
+    answer = worker._not_captured(task, NoSpace("the cache has space for 2 MB, and it takes 22 MB"), [])
     parts, case, learned = made_loop(monkeypatch, task, answer, within_s=1800)
     waited = 0.0
     while (following := captures.capture(parts, Row("c", case=case))).state is State.READY:

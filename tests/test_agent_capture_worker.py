@@ -173,12 +173,12 @@ def test_an_error_is_reported_even_where_the_refusal_itself_may_pass(
 ) -> None:
     def refuse_it(*_: object) -> None:
         served.answer(methods.KILL_TASK, refuse(grpc.StatusCode.UNKNOWN, "no such process"))
-        raise CaptureRefused("no-space", "there is no room now")
+        raise CaptureRefused("no-space", "there is no space now")
 
     monkeypatch.setattr(pipeline, "run", refuse_it)
     served.answer(methods.KILL_TASK, Empty())
     found = reported(served, "signal:USR1", "signal:USR2")
-    assert found["detail"].startswith("there is no room now; after-capture: signal: ")
+    assert found["detail"].startswith("there is no space now; after-capture: signal: ")
 
 
 @pytest.mark.parametrize("slug", sorted(MOMENTARY))

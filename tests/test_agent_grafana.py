@@ -86,7 +86,7 @@ def test_every_metric_that_is_served_is_shown(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("text", sorted(set(expressions())))
-def test_an_expression_is_whole(text: str) -> None:
+def test_an_expression_is_complete(text: str) -> None:
     for left, right in ("()", "[]", "{}"):
         assert text.count(left) == text.count(right)
     assert set(re.findall(r"([a-z_]+)(?:=~|!=|=)\"", text)) <= LABELS

@@ -56,7 +56,7 @@ def test_a_command_that_leaves_somebody_behind_is_waited_for_in_vain_and_not_for
     """containerd answers when nobody holds its output any more."""
     monkeypatch.setattr(hooks, "EXEC_GRACE_S", 0.2)
     monkeypatch.setattr(ready, "EXEC_GRACE_S", 0.2)
-    monkeypatch.setattr(ready, "ASKED_WITHIN_S", 1.0)
+    monkeypatch.setattr(ready, "ANSWER_WITHIN_S", 1.0)
     served.answer(methods.EXEC_SYNC, served.hang)
     with pytest.raises(HookError, match="did not end within 1 s"):
         run(served, "exec:wake", 0.5)

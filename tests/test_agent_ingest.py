@@ -1,4 +1,4 @@
-"""Whoever takes a record in, everybody gets it: log, judgement of the checkpoint, and the reporters."""
+"""Each record reaches all of them: the log, the judgement of the checkpoint, and the reporters."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def listening(node: Node) -> tuple[History, list[Record]]:
     return history, reported
 
 
-def test_each_record_is_reported_once_whoever_asks(node: Node) -> None:
+def test_each_record_is_reported_once_to_all(node: Node) -> None:
     history, reported = listening(node)
     node.started(1.0, "cold:no-checkpoint")
     answer = ingest.answer(node.store, history, {"op": "history"})
@@ -78,10 +78,10 @@ def test_garbage_costs_no_other_record(node: Node) -> None:
     assert reported[-1]["outcome"] == "restored"
 
 
-def test_a_capture_is_reported_whatever_became_of_it(node: Node) -> None:
+def test_a_capture_is_reported_whatever_its_result(node: Node) -> None:
     history, reported = listening(node)
     assert capture_outcome.captured(Result("ab" * 16, "models", "web", "main", pause_s=0.4, bytes=7), "agent")
-    assert capture_outcome.not_captured(Request("models", "web"), UsageError("no room"), "agent")
+    assert capture_outcome.not_captured(Request("models", "web"), UsageError("no space"), "agent")
     assert capture_outcome.not_captured(Request("models", "web"), CriuError("broke"), "command")
     assert capture_outcome.not_needed("models", "web", "main", "the node captures nothing")
     ingest.take_in(node.store, history)

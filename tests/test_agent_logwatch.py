@@ -35,7 +35,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "main.log"
 
 
-def test_a_line_matches_once_it_is_there_and_whole(log: Path) -> None:
+def test_a_line_matches_once_it_is_complete(log: Path) -> None:
     watch = LogWatch(str(log), "^server is up$")
     assert not found(watch)
     log.write_text(line("booting") + line("server is ", "P"))

@@ -161,12 +161,12 @@ def test_a_list_alone_finds_it_also_when_the_first_ones_are_refused(
     hooked = restored(tmp_path)
     runs(served, workload.pid)
     refusals = iter([True, True])
-    whole = tasks_pb2.ListTasksResponse(tasks=[{"id": ID, "pid": workload.pid, "status": "RUNNING"}])
+    complete = tasks_pb2.ListTasksResponse(tasks=[{"id": ID, "pid": workload.pid, "status": "RUNNING"}])
 
     def answer(_: Any, context: grpc.ServicerContext) -> tasks_pb2.ListTasksResponse:
         if next(refusals, False):
             context.abort(grpc.StatusCode.UNAVAILABLE, "it restarts")
-        return whole
+        return complete
 
     served.answer(methods.LIST_TASKS, answer)
     agent()

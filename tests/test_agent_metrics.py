@@ -1,4 +1,4 @@
-"""Metrics: right numbers, few labels, no names of users, served on one address to whoever asks properly."""
+"""Metrics: right numbers, few labels, no names of users, served on one address, to proper requests."""
 
 import contextlib
 import gzip
@@ -143,7 +143,7 @@ def test_garbage_is_no_metric_and_no_error() -> None:
 
 
 def test_names_follow_prometheus_conventions(node: Node) -> None:
-    registry = whole(node)
+    registry = all_metrics(node)
     for family in registry.collect():
         if family.name.startswith("process_"):
             continue
@@ -158,7 +158,7 @@ def test_the_cache_is_reported_as_it_is(node: Node) -> None:
     first, second = node.published(), node.published("2026-03-02T12:00:00Z")
     node.store.pin(first)
     node.store.quarantine(second, "check: damaged")
-    found = samples(whole(node))
+    found = samples(all_metrics(node))
     assert (found["glowplug_checkpoints"], found["glowplug_checkpoints_pinned"]) == (2, 1)
     assert found["glowplug_checkpoints_quarantined"] == 1
     assert found["glowplug_cache_bytes"] == sum(row.bytes for row in node.store.rows())
@@ -167,7 +167,7 @@ def test_the_cache_is_reported_as_it_is(node: Node) -> None:
 
 
 def test_a_cache_that_is_gone_is_said_and_costs_no_other_metric(node: Node) -> None:
-    registry = whole(node)
+    registry = all_metrics(node)
     os.rename(node.cache, f"{node.cache}.gone")
     found = samples(registry)
     assert found["glowplug_cache_readable"] == 0
@@ -186,7 +186,7 @@ def test_a_restarted_agent_counts_what_it_takes_in_and_nothing_twice(node: Node)
             node.started(2.0, "cold:no-agent")
 
 
-def whole(node: Node) -> CollectorRegistry:
+def all_metrics(node: Node) -> CollectorRegistry:
     os.makedirs(node.cache, exist_ok=True)
     made = Metrics(VERSIONS)
     store = node.store
@@ -314,7 +314,7 @@ def test_a_scrape_that_can_t_be_made_is_logged(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.77", "[2001:db8::77]"])
-def test_an_address_that_the_node_is_given_later_is_listened_on(address: str) -> None:
+def test_an_address_that_the_node_gets_later_is_listened_on(address: str) -> None:
     """An agent starts early, before the network is there; nobody would start it again for that."""
     if address.startswith("[") and not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("a kernel without IPv6")

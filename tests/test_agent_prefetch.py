@@ -112,7 +112,7 @@ def test_of_several_that_are_asked_for_all_are_read(
 ) -> None:
     """Containers of several workloads come at once: a later question ends no reading that another waits for."""
     names = [published(store, float(number)) for number in range(1, 4)]
-    whole: list[str] = []
+    complete: list[str] = []
 
     def note(directory: str, _limit: int, may_go_on: Callable[[], bool]) -> int:
         for name in names:
@@ -120,7 +120,7 @@ def test_of_several_that_are_asked_for_all_are_read(
                 asked.append(name)
                 prefetcher.want(name)
         if may_go_on():
-            whole.append(os.path.basename(directory))
+            complete.append(os.path.basename(directory))
         return 0
 
     asked = [names[0]]
@@ -128,4 +128,4 @@ def test_of_several_that_are_asked_for_all_are_read(
     monkeypatch.setattr("glowplug.host.pagecache.uncached_bytes", lambda _path: 1)
     prefetcher.want(names[0])
     prefetcher.start()
-    wait_until(lambda: whole == names, WITHIN_S, "all of them read")
+    wait_until(lambda: complete == names, WITHIN_S, "all of them read")

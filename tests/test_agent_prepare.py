@@ -1,4 +1,4 @@
-"""What is prepared while containerd makes a container: a miss whole, a match never, and nothing forever."""
+"""What is prepared while containerd makes a container: a miss completely, a match never, and nothing forever."""
 
 import json
 import os

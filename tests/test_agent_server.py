@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the socket answers ro
 
 
 def fail(_question: object) -> dict[str, object]:
-    raise CacheError("no room")
+    raise CacheError("no space")
 
 
 def break_down(_question: object) -> dict[str, object]:
@@ -75,7 +75,7 @@ def test_a_question_without_an_end_gets_none(server: Server) -> None:
 
 
 def test_a_failure_is_an_answer(server: Server) -> None:
-    assert json.loads(ask(b'{"op": "fail"}\n')) == {"error": "no room"}
+    assert json.loads(ask(b'{"op": "fail"}\n')) == {"error": "no space"}
 
 
 def test_only_root_reaches_it(server: Server) -> None:

@@ -214,16 +214,16 @@ def test_digests_made_twice_are_the_same(tmp_path: object) -> None:
     assert digest.digest_files(f"{tmp_path}") == digest.digest_files(f"{tmp_path}")
 
 
-def test_a_checkpoint_from_before_there_were_blocks_is_whole_and_its_damage_found(store: Store) -> None:
+def test_a_checkpoint_from_before_there_were_blocks_is_valid_and_its_damage_found(store: Store) -> None:
     with drafted(store) as draft:
         manifest = json.loads(manifest_of(draft.path))
         os.unlink(f"{draft.path}/{layout.BLOCKS}")
         del manifest["files"][layout.BLOCKS]
-        whole = content.blake3_of(f"{draft.path}/{EXTENT}")
-        manifest["files"][EXTENT]["digest"] = f"blake3:{whole}"
+        at_once = content.blake3_of(f"{draft.path}/{EXTENT}")
+        manifest["files"][EXTENT]["digest"] = f"blake3:{at_once}"
         name = store.publish(draft, json.dumps(manifest).encode())
     check.check(store.root, name)
     assert store.verify(name) == []
     flip(f"{store.path(name)}/{EXTENT}", BLOCK)
     [problem] = store.verify(name)
-    assert problem.startswith(f"{EXTENT}: expected blake3 {whole[:16]}")
+    assert problem.startswith(f"{EXTENT}: expected blake3 {at_once[:16]}")

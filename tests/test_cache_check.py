@@ -55,7 +55,7 @@ DAMAGES: dict[str, Callable[[str], None]] = {
 
 
 @pytest.mark.parametrize("worth_threads", [0, check._WORTH_THREADS])
-def test_a_whole_checkpoint_passes_and_gives_its_manifest(
+def test_an_intact_checkpoint_passes_and_gives_its_manifest(
     store: Store, worth_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "_WORTH_THREADS", worth_threads)
@@ -68,7 +68,7 @@ def test_a_whole_checkpoint_passes_and_gives_its_manifest(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("path", sorted(path for path in FILES if "/tree/" not in path))
-def test_a_damaged_file_is_named_with_what_was_wanted(store: Store, path: str, damage: str) -> None:
+def test_a_damaged_file_is_named_with_what_was_expected(store: Store, path: str, damage: str) -> None:
     name = published(store)
     DAMAGES[damage](f"{store.path(name)}/{path}")
     with pytest.raises(DamagedCheckpoint, match=f"{name}: {path}: expected"):
@@ -125,7 +125,7 @@ def test_an_unlisted_file_is_found_by_verify(store: Store) -> None:
     assert store.verify(name) == ["images/tcp-stream-9.img: not in the manifest"]
 
 
-def test_a_directory_that_became_a_link_is_damage(store: Store) -> None:
+def test_a_directory_replaced_by_a_link_is_damage(store: Store) -> None:
     name = published(store)
     to_link(f"{store.path(name)}/images")
     with pytest.raises(DamagedCheckpoint, match="images: expected a directory"):

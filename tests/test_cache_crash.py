@@ -1,4 +1,4 @@
-"""Whoever dies wherever in publish, evict or a change: the store opens, what is in it is whole, nothing stays behind.
+"""Killed anywhere in publish, evict or a change: the store opens, its contents are intact, nothing stays behind.
 
 A child process does the work and is killed at its n-th system call, for every n until it comes through alive.
 """
@@ -20,14 +20,14 @@ def at_every_boundary(work: Callable[[Store], object], root: str, after: Callabl
     """Kills the work at each boundary in turn and looks at the store each time; how many there were."""
     number = 0
     while dies(lambda: work(Store(root)), number):
-        after(settled(root))
+        after(reopened(root))
         number += 1
-    after(settled(root))
+    after(reopened(root))
     return number
 
 
-def settled(root: str) -> Store:
-    """The store opened again and swept: whole, and nothing half-done in it."""
+def reopened(root: str) -> Store:
+    """The store opened again and swept: intact, and nothing half-done in it."""
     store = Store(root)
     before = store.ids()
     for name in before:
@@ -153,7 +153,7 @@ def test_a_sweep_killed_while_it_takes_away_what_another_left(root: str) -> None
     assert at_every_boundary(lambda store: store.sweep(), root, after) > 10
 
 
-def test_many_writers_at_once_publish_whole_and_evict_what_is_left_to_evict(root: str) -> None:
+def test_many_writers_at_once_publish_completely_and_evict_what_is_left_to_evict(root: str) -> None:
     store = Store(root, Limits(newest=3))
     kept = publish(store, 0)
     store.pin(kept)
@@ -171,13 +171,13 @@ def test_many_writers_at_once_publish_whole_and_evict_what_is_left_to_evict(root
             child(lambda first=first: work(first), FOREVER)  # type: ignore[misc]
         writers.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0, 0, 0]
-    settled(root)
+    reopened(root)
     store.gc()
     assert [entry.created for entry in store.index.all()] == [409, 408, 407, 0]
 
 
-def test_readers_see_whole_checkpoints_while_a_writer_works(root: str) -> None:
-    """A writer publishes and removes in a process of its own; each read here is of a whole one or says absent."""
+def test_readers_see_complete_checkpoints_while_a_writer_works(root: str) -> None:
+    """A writer publishes and removes in a process of its own; each read here is of a complete one or says absent."""
     published(Store(root), created=0)
     pid = os.fork()
     if pid == 0:
@@ -195,4 +195,4 @@ def test_readers_see_whole_checkpoints_while_a_writer_works(root: str) -> None:
             lease.release(descriptor)
             seen += 1
     assert seen > 0
-    settled(root)
+    reopened(root)

@@ -87,7 +87,7 @@ spaces = st.builds(Space, free=st.integers(0, 500), promised=st.integers(0, 100)
 
 
 @given(checkpoints, limits, spaces, st.integers(0, 300))
-def test_room_is_made_within_the_limits_or_refused(
+def test_space_is_made_within_the_limits_or_refused(
     checkpoints: list[Item], limits: Limits, space: Space, size: int
 ) -> None:
     by_name = {checkpoint.id: checkpoint for checkpoint in checkpoints}

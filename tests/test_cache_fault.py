@@ -85,7 +85,7 @@ def test_stages_of_the_checkpoint_and_unknown_ones_do(stage: str) -> None:
     assert whose(stage, ["anything"]) is Fault.CHECKPOINT
 
 
-def test_a_gpu_without_room_is_the_nodes_a_failed_cuda_restore_the_checkpoints() -> None:
+def test_a_gpu_without_memory_is_the_nodes_a_failed_cuda_restore_the_checkpoints() -> None:
     assert whose("cuda", ["cuCheckpointProcessRestore: CUDA_ERROR_OUT_OF_MEMORY"]) is Fault.NODE
     assert whose("cuda", ["cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE"]) is Fault.CHECKPOINT
 

@@ -1,4 +1,4 @@
-"""A disk that is really full: what was there stays whole, what was begun is gone, the numbers are said."""
+"""A disk that is really full: what was there stays intact, what was begun is gone, the numbers are said."""
 
 import os
 import subprocess
@@ -66,10 +66,10 @@ def test_a_full_disk_refuses_a_draft_with_the_numbers(disk: str) -> None:
     name = published(store)
     store.pin(name)
     stuff(f"{disk}/other")
-    with pytest.raises(CacheError, match=r"no room for 2097152 bytes: .* 0 bytes free on the file system"):
+    with pytest.raises(CacheError, match=r"no space for 2097152 bytes: .* 0 bytes free on the file system"):
         store.draft(1 << 20)
     store.limits = Limits()
-    with pytest.raises(CacheError, match="no room for"):
+    with pytest.raises(CacheError, match="no space for"):
         store.draft(0)
     assert store.ids() == [name]
 

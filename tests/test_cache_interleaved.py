@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, and whoever dies in between: what is in the store is whole, what is leased stays.
+"""Operations in any order, and kills in between: what is in the store is intact, what is leased stays.
 
 A state machine that hypothesis drives: two stores on one root, as an agent and a command beside it have; leases;
 and operations whose process is killed at a random system call.
@@ -21,7 +21,7 @@ from glowplug.cache.evict import Limits
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError
 
-ROOM = 4  # checkpoints that fit
+FITTING = 4  # checkpoints that fit
 picks = st.integers(0, 1 << 16)
 
 
@@ -48,7 +48,7 @@ class Interleaved(RuleBasedStateMachine):
     @initialize()
     def bound(self) -> None:
         first = self.publish_new(self.stores[0])
-        limit = ROOM * self.stores[0].size(first) + (1 << 20)
+        limit = FITTING * self.stores[0].size(first) + (1 << 20)
         for store in self.stores:
             store.limits = Limits(max_bytes=limit)
 
@@ -62,7 +62,7 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def publishes(self, which: int) -> None:
-        with suppress(CacheError):  # no room beside pins and leases
+        with suppress(CacheError):  # no space beside pins and leases
             self.publish_new(self.stores[which])
 
     @rule(which=st.integers(0, 1))
@@ -158,7 +158,7 @@ class Interleaved(RuleBasedStateMachine):
         assert len(os.listdir(layout.drafts(self.root))) == 2 * len(self.drafts)
 
     @invariant()
-    def what_is_there_is_whole(self) -> None:
+    def what_is_there_is_intact(self) -> None:
         for name in os.listdir(layout.checkpoints(self.root)):
             assert layout.is_id(name)
             check.check(self.root, name)

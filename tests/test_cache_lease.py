@@ -1,4 +1,4 @@
-"""A checkpoint that somebody uses is never removed, whoever dies, and a lease costs nothing to end."""
+"""A checkpoint in use is never removed, whatever is killed, and a lease costs nothing to end."""
 
 import fcntl
 import os
@@ -101,7 +101,7 @@ def test_a_lease_is_not_inherited_by_a_program_that_is_started(store: Store) -> 
     lease.release(descriptor)
 
 
-def test_none_is_given_on_what_is_being_removed(store: Store) -> None:
+def test_no_lease_on_what_is_being_removed(store: Store) -> None:
     name = published(store)
     remover = lease.lock(store.root, name, fcntl.LOCK_EX)
     assert remover is not None
@@ -110,7 +110,7 @@ def test_none_is_given_on_what_is_being_removed(store: Store) -> None:
     lease.release(remover)
 
 
-def test_none_is_given_on_what_is_not_there_and_nothing_is_left_of_the_try(store: Store) -> None:
+def test_no_lease_on_what_is_not_there_and_nothing_is_left_of_the_try(store: Store) -> None:
     with pytest.raises(CacheError, match="no checkpoint"):
         lease.take(store.root, "0" * 32)
     assert os.listdir(layout.leases(store.root)) == []
@@ -157,7 +157,7 @@ def test_taking_a_lease_notes_the_use(store: Store) -> None:
     assert store.last_used(name) > 5
 
 
-def test_asking_whether_it_is_held_notes_no_use(store: Store) -> None:
+def test_asking_whether_it_is_leased_notes_no_use(store: Store) -> None:
     name = published(store)
     os.utime(layout.lease(store.root, name), (5, 5))
     assert not lease.is_leased(store.root, name)

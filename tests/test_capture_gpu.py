@@ -38,10 +38,10 @@ def fakes(driver: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def subject(*pids: int) -> Subject:
-    """A container of these processes that is given the GPU."""
-    given = spec()
-    given["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}]
-    return cast(Subject, SimpleNamespace(bundle=bundle.read(given), pids=list(pids), init=os.getpid()))
+    """A container of these processes with the GPU."""
+    with_gpu = spec()
+    with_gpu["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}]
+    return cast(Subject, SimpleNamespace(bundle=bundle.read(with_gpu), pids=list(pids), init=os.getpid()))
 
 
 class NoRunc:
@@ -69,7 +69,7 @@ def states(driver: str, *pids: int) -> set[str]:
         ((*NODE, "state PID 2"), "expected every CUDA process running before a capture"),
         ((NODE[0],), "NVML knows no GPU with the device node"),
     ],
-    ids=["mig", "mps", "room", "state", "device"],
+    ids=["mig", "mps", "headroom", "state", "device"],
 )
 def test_it_is_refused_before_anything_is_touched(
     lines: tuple[str, ...], said: str, script: Script, target: Start

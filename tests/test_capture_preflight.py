@@ -67,7 +67,7 @@ def test_a_parent_in_vfork_is_waited_for_and_named() -> None:
         os.waitpid(pid, 0)
 
 
-APART = """
+UNSHARE = """
 import ctypes, os, threading
 libc = ctypes.CDLL(None)
 ready = threading.Event()
@@ -85,11 +85,11 @@ ready.wait()
     ("flags", "what"), [("0x200", "working directory"), ("0x400", "open files"), ("0x4000000", "a namespace")]
 )
 def test_a_thread_that_does_not_share_all(flags: str, what: str) -> None:
-    with running(APART.format(flags)) as pid:
-        refusal = only(processes.apart(tree(pid)))
-    assert refusal.slug == "thread-apart" and what in refusal.sentence
-    with running(APART.format("0x40000")) as pid:  # what SEM_UNDO undoes
-        assert list(processes.apart(tree(pid))) == []
+    with running(UNSHARE.format(flags)) as pid:
+        refusal = only(processes.unshared_threads(tree(pid)))
+    assert refusal.slug == "thread-unshared" and what in refusal.sentence
+    with running(UNSHARE.format("0x40000")) as pid:  # what SEM_UNDO undoes
+        assert list(processes.unshared_threads(tree(pid))) == []
 
 
 LEADERLESS = """

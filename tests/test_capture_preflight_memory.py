@@ -54,7 +54,7 @@ def test_memory_that_is_not_like_any_other(does: str, slug: str) -> None:
     ) as made:
         assert made.stdout
         if made.stdout.readline() != b"\n":
-            pytest.skip("not in this kernel or processor")
+            pytest.skip("not in this kernel or CPU")
         try:
             assert only(memory.special(tree(made.pid))).slug == slug
         finally:

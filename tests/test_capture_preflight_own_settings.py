@@ -33,7 +33,7 @@ NO_NEW_PRIVILEGES = "libc.prctl(38, 1, 0, 0, 0)"
 IN_A_THREAD = "threading.Thread(target=work, args=(restrict,), daemon=True).start(); ready.wait()"
 needs_ptrace = pytest.mark.skipif(
     os.geteuid() != 0 or not thread_probe.can_call(),
-    reason="wants root on a processor whose registers are known",
+    reason="needs root, on a CPU whose registers are known",
 )
 needs_landlock = pytest.mark.skipif(
     os.geteuid() != 0 or not landlock_probe.is_on() or not thread_probe.can_call(),
@@ -52,7 +52,7 @@ needs_landlock = pytest.mark.skipif(
         ("os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000); restrict()", True),
     ],
 )
-def test_rights_that_were_given_up(does: str, restricts: bool) -> None:
+def test_rights_that_were_dropped(does: str, restricts: bool) -> None:
     with running(f"{LANDLOCK}\n{does}") as pid:
         found = [one.slug for one in own_settings.reported(tree(pid))]
         assert found == (["landlock"] if restricts else [])
@@ -105,7 +105,7 @@ def test_who_was_asked_before_is_not_asked_again(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_landlock
-def test_who_may_have_given_up_rights_since_is_asked_again() -> None:
+def test_threads_that_may_have_dropped_rights_since_are_asked_again() -> None:
     program = f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nprint(flush=True)\nos.read(0, 1)\nrestrict()"
     with subprocess.Popen(
         [sys.executable, "-c", f"{program}\nprint(flush=True)\nos.read(0, 1)"],

@@ -1,4 +1,4 @@
-"""What of a pod stands in its sandbox's record alone: its sysctls and its labels (rules 6.1 and 3.2)."""
+"""What of a pod is in its sandbox's record alone: its sysctls and its labels (rules 6.1 and 3.2)."""
 
 import json
 from typing import Any, cast

@@ -51,9 +51,9 @@ def test_a_rotated_token_is_the_same() -> None:
 
 
 def test_a_token_of_another_account_or_audience_is_another() -> None:
-    whole = {"iss": "k8s", "sub": "system:serviceaccount:models:a", "aud": ["api"], "exp": 1000}
+    claims = {"iss": "k8s", "sub": "system:serviceaccount:models:a", "aud": ["api"], "exp": 1000}
     seen = {
-        digest_of(token(**(whole | change)))
+        digest_of(token(**(claims | change)))
         for change in ({}, {"sub": "b"}, {"aud": ["vault"]}, {"iss": "x"})
     }
     assert len(seen) == 4

@@ -57,9 +57,7 @@ def test_figures_are_those_in_use() -> None:
     found = text()
     assert f"The prediction is {worth.FIXED_S} s" in found
     assert f"{worth.UNMEASURED_READ / 1e6:.0f} MB/s read" in found
-    assert (
-        f"{worth.UNMEASURED_FILL / 1e6:.0f} MB/s fill for each processor ({worth.FILLING} at\nmost)" in found
-    )
+    assert f"{worth.UNMEASURED_FILL / 1e6:.0f} MB/s fill for each core ({worth.FILLING} at\nmost)" in found
     assert f"deadline of {worth.DEADLINE_S:.0f} s" in found
     assert f"{content.LIMIT >> 20} MiB" in found
 

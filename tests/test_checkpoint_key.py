@@ -1,4 +1,4 @@
-"""The workload key: stable under order and noise, another for every part that matters, whole or equal to none."""
+"""The workload key: stable under order and noise, another for every part that matters, complete or equal to none."""
 
 import copy
 import json
@@ -16,22 +16,22 @@ from glowplug.checkpoint import settings as settings_of
 from glowplug.checkpoint.differences import differences
 
 Spec = dict[str, Any]
-WHOLE = made.key_of()
+COMPLETE = made.key_of()
 
 
-def test_the_key_of_a_known_container_is_whole() -> None:
-    assert WHOLE.unknown == {}
-    assert len(WHOLE.digest) == 64
-    assert list(WHOLE.parts) == list(key.PARTS)
-    assert WHOLE.digest == key.digest(WHOLE.parts)
+def test_the_key_of_a_known_container_is_complete() -> None:
+    assert COMPLETE.unknown == {}
+    assert len(COMPLETE.digest) == 64
+    assert list(COMPLETE.parts) == list(key.PARTS)
+    assert COMPLETE.digest == key.digest(COMPLETE.parts)
 
 
 def test_the_next_pod_of_the_same_deployment_has_the_same_key() -> None:
     found, facts = made.other_pod(made.spec())
     assert found != made.spec()
     other = made.key_of(found, facts)
-    assert differences(WHOLE.parts, other) == []
-    assert other.digest == WHOLE.digest
+    assert differences(COMPLETE.parts, other) == []
+    assert other.digest == COMPLETE.digest
 
 
 LISTS = (
@@ -59,7 +59,7 @@ def test_order_that_means_nothing_changes_nothing(data: st.DataObject) -> None:
     for mount in found["mounts"]:
         mount["options"] = data.draw(st.permutations(mount["options"]))
     mixed = dict(data.draw(st.permutations(list(found.items()))))
-    assert made.key_of(mixed).digest == WHOLE.digest
+    assert made.key_of(mixed).digest == COMPLETE.digest
 
 
 NOISE_NAME = st.from_regex(r"[A-Z][A-Z_]{0,12}", fullmatch=True).filter(
@@ -93,7 +93,7 @@ def test_services_that_come_and_go_change_nothing(services: list[tuple[str, str,
     for prefix, host, port in services:
         if prefix not in ("KUBERNETES", "PATH"):
             found["process"]["env"] += made.service(prefix, host, port)
-    assert made.key_of(found).digest == WHOLE.digest
+    assert made.key_of(found).digest == COMPLETE.digest
 
 
 def put(*path: Any) -> Callable[[Spec], None]:
@@ -185,9 +185,9 @@ def test_every_part_that_matters_changes_the_key_and_is_named(
     found = made.spec()
     change(found)
     other = made.key_of(found)
-    assert other.digest != WHOLE.digest
-    assert {name for name in key.PARTS if WHOLE.parts[name] != other.parts[name]} == {part}
-    assert {reason.slug for reason in differences(WHOLE.parts, other)} == {part.replace("_", "-")}
+    assert other.digest != COMPLETE.digest
+    assert {name for name in key.PARTS if COMPLETE.parts[name] != other.parts[name]} == {part}
+    assert {reason.slug for reason in differences(COMPLETE.parts, other)} == {part.replace("_", "-")}
 
 
 ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
@@ -206,8 +206,8 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("part", "change"), ARGUMENTS)
 def test_every_argument_changes_the_key(part: str, change: dict[str, Any]) -> None:
     other = made.key_of(**change)
-    assert other.digest != WHOLE.digest
-    assert part in {reason.slug for reason in differences(WHOLE.parts, other)}
+    assert other.digest != COMPLETE.digest
+    assert part in {reason.slug for reason in differences(COMPLETE.parts, other)}
 
 
 def test_another_salt_is_the_reason_and_not_every_hash() -> None:
@@ -230,7 +230,7 @@ def test_no_two_changes_cancel_out(changes: list[tuple[str, Callable[[Spec], Non
             change(found)
     except (IndexError, KeyError):
         return  # one change took away what the next would change
-    assert (made.key_of(found).digest == WHOLE.digest) == (_sorted(found) == _sorted(made.spec()))
+    assert (made.key_of(found).digest == COMPLETE.digest) == (_sorted(found) == _sorted(made.spec()))
 
 
 def _sorted(found: Spec) -> str:
@@ -259,7 +259,7 @@ HARMLESS: list[Callable[[Spec], None]] = [
 def test_what_comes_from_the_new_pod_is_no_part(change: Callable[[Spec], None]) -> None:
     found = made.spec()
     change(found)
-    assert made.key_of(found).digest == WHOLE.digest
+    assert made.key_of(found).digest == COMPLETE.digest
 
 
 def test_an_ignored_variable_may_differ_but_not_be_missing() -> None:
@@ -326,7 +326,7 @@ def test_a_container_s_own_setting_goes_before_the_pod_s() -> None:
 
 def test_parts_of_other_rules_are_not_compared() -> None:
     captured = {"rules": 2, "env": {}, "salt": "x"}
-    (reason,) = differences(captured, WHOLE)
+    (reason,) = differences(captured, COMPLETE)
     assert (reason.slug, reason.needs) == ("rules", "version 2 of the matching rules")
 
 
@@ -346,8 +346,8 @@ def test_a_mount_that_is_mounted_over_still_counts() -> None:
 
 
 def test_a_part_of_another_type_is_a_difference_though_python_calls_it_equal() -> None:
-    captured = WHOLE.parts | {"no_new_privileges": 1}
-    assert [reason.slug for reason in differences(captured, WHOLE)] == ["no-new-privileges"]
+    captured = COMPLETE.parts | {"no_new_privileges": 1}
+    assert [reason.slug for reason in differences(captured, COMPLETE)] == ["no-new-privileges"]
 
 
 def test_a_short_salt_is_refused() -> None:

@@ -63,7 +63,7 @@ def test_a_manifest_is_valid_by_the_published_schema() -> None:
     assert not validator.is_valid(json.loads(changed(unheard_of=1)))
 
 
-def test_a_newer_manifest_is_reported_apart_whatever_else_it_holds() -> None:
+def test_a_newer_manifest_is_reported_as_such_whatever_else_it_holds() -> None:
     with pytest.raises(
         NewerManifest, match=f"expected version {VERSION} or older, got {VERSION + 1}"
     ) as caught:

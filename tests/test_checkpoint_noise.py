@@ -323,7 +323,7 @@ def test_loopback_and_any_address_stand_for_nobody() -> None:
     assert [by_value(facts, "X", ip) for ip in facts.ips] == list(facts.ips)
 
 
-def test_noise_in_args_stands_whole_or_behind_its_flag() -> None:
+def test_noise_in_args_is_a_value_or_behind_its_flag() -> None:
     cleaned = in_args(FACTS, ["server", "--ip=10.1.2.3", "--node-name", "gpu-node-7", "gpu-node-7", made.POD])
     assert cleaned[1] != "--ip=10.1.2.3"
     assert cleaned[1].startswith("--ip=")

@@ -206,6 +206,6 @@ def test_whatever_differs_and_can_be_seen_gives_another_key_or_none(path: tuple[
         found = made.key_of(spec)
     except BundleError:
         return
-    whole = made.key_of()
-    same = found.digest == whole.digest and found.conditions == whole.conditions
+    complete = made.key_of()
+    same = found.digest == complete.digest and found.conditions == complete.conditions
     assert not same, path

@@ -103,10 +103,10 @@ def test_a_kernel_of_the_same_series_may_not_be_older() -> None:
 def test_a_process_without_gpus_asks_for_none_of_their_facts() -> None:
     plain = require(made.HOST, dataclasses.replace(made.RESOURCES, gpus=(), cuda_libraries=()))
     host = dataclasses.replace(made.HOST, driver=None)
-    given = dataclasses.replace(made.RESOURCES, gpus=(), cuda_libraries=())
-    assert slugs(plain, require(host, given)) == []
-    assert slugs(plain, require(host, dataclasses.replace(given, gpus=None))) == ["gpu"]
-    assert slugs(plain, require(host, dataclasses.replace(given, gpus=made.GPUS))) == ["gpu"]
+    assigned = dataclasses.replace(made.RESOURCES, gpus=(), cuda_libraries=())
+    assert slugs(plain, require(host, assigned)) == []
+    assert slugs(plain, require(host, dataclasses.replace(assigned, gpus=None))) == ["gpu"]
+    assert slugs(plain, require(host, dataclasses.replace(assigned, gpus=made.GPUS))) == ["gpu"]
 
 
 def test_reasons_name_what_is_missing_only() -> None:

@@ -89,6 +89,6 @@ def test_the_key_s_content_hash_is_not_the_plain_digest() -> None:
     assert answers["/etc/app"][:32] not in text
 
 
-def test_a_captured_key_is_kept_whole() -> None:
+def test_all_of_a_captured_key_is_kept() -> None:
     captured = made.key_of()
     assert Key(captured.digest, captured.parts, captured.conditions) == made.manifest_of(captured).key

@@ -19,33 +19,35 @@ def names(env: Mapping[str, str]) -> set[str]:
     return {name for group in groups(env).values() for name in group}
 
 
-WHOLE = links(*made.service("DB", "10.96.7.7", 5432))
+COMPLETE = links(*made.service("DB", "10.96.7.7", 5432))
 
 
-def test_a_whole_group_is_one() -> None:
-    assert groups(WHOLE | {"DB_USER": "me", "PATH": "/bin"}) == {"DB": WHOLE}
+def test_a_complete_group_is_one() -> None:
+    assert groups(COMPLETE | {"DB_USER": "me", "PATH": "/bin"}) == {"DB": COMPLETE}
 
 
 def test_a_group_with_several_ports_is_one() -> None:
-    two = WHOLE | links(*(entry for entry in made.service("DB", "10.96.7.7", 9187) if "_PORT_9187_" in entry))
+    two = COMPLETE | links(
+        *(entry for entry in made.service("DB", "10.96.7.7", 9187) if "_PORT_9187_" in entry)
+    )
     two["DB_SERVICE_PORT_METRICS"] = "9187"
     assert groups(two) == {"DB": two}
 
 
 def test_a_group_of_an_ipv6_service_is_one() -> None:
-    found = {name: value.replace("://10.96.7.7:", "://[fd00::7]:") for name, value in WHOLE.items()}
+    found = {name: value.replace("://10.96.7.7:", "://[fd00::7]:") for name, value in COMPLETE.items()}
     found = {name: "fd00::7" if value == "10.96.7.7" else value for name, value in found.items()}
     assert groups(found) == {"DB": found}
 
 
-@pytest.mark.parametrize("name", sorted(WHOLE))
+@pytest.mark.parametrize("name", sorted(COMPLETE))
 def test_a_group_with_a_part_that_disagrees_is_none(name: str) -> None:
-    assert groups(WHOLE | {name: "10.0.0.1"}) == {}
+    assert groups(COMPLETE | {name: "10.0.0.1"}) == {}
 
 
-@pytest.mark.parametrize("name", sorted(name for name in WHOLE if name != "DB_SERVICE_PORT_HTTP"))
+@pytest.mark.parametrize("name", sorted(name for name in COMPLETE if name != "DB_SERVICE_PORT_HTTP"))
 def test_a_group_with_a_part_missing_is_none(name: str) -> None:
-    assert groups({one: value for one, value in WHOLE.items() if one != name}) == {}
+    assert groups({one: value for one, value in COMPLETE.items() if one != name}) == {}
 
 
 def test_names_alone_are_no_group() -> None:
@@ -53,12 +55,12 @@ def test_names_alone_are_no_group() -> None:
     assert groups({"DB_SERVICE_HOST": "10.0.0.1"}) == {}
 
 
-def test_two_groups_are_reported_apart() -> None:
+def test_two_groups_are_reported_separately() -> None:
     broken = links(*made.service("WEB", "10.96.1.1", 80)) | {"WEB_PORT": "80"}
-    assert names(WHOLE | broken) == set(WHOLE)
+    assert names(COMPLETE | broken) == set(COMPLETE)
 
 
-def test_services_that_are_named_like_each_other_s_variables_are_reported_apart() -> None:
+def test_services_that_are_named_like_each_other_s_variables_are_reported_separately() -> None:
     odd = [links(*made.service(name, f"10.96.0.{n}", 80 + n)) for n, name in enumerate(ODD, 1)]
     env = {name: value for group in odd for name, value in group.items()}
     assert groups(env) == dict(zip(ODD, odd, strict=True))
@@ -95,7 +97,7 @@ def test_another_value_of_a_group_is_another_text() -> None:
     other_port = {name.replace("5432", "80"): value.replace("5432", "80") for name, value in one.items()}
     udp = {name.replace("TCP", "UDP"): value.replace("tcp", "udp") for name, value in one.items()}
     host = {name: value.replace("7.7", "7.8") for name, value in one.items()}
-    found = [groups(env)["DB"] for env in (one, other_port, udp, host, WHOLE)]
+    found = [groups(env)["DB"] for env in (one, other_port, udp, host, COMPLETE)]
     assert len({text(group) for group in found}) == len(found)
     assert text(groups(dict(reversed(one.items())))["DB"]) == text(found[0])
 

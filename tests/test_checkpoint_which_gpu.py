@@ -1,4 +1,4 @@
-"""Which GPU a container was given is noise, how many counts."""
+"""Which GPU is assigned to a container is noise, how many are is significant."""
 
 import pytest
 from tests import checkpoint_made as made

@@ -91,7 +91,7 @@ ALLOWED: Any = {"names": ["socket"], "action": "SCMP_ACT_ALLOW"}
         ),
     ],
 )
-def test_a_rule_for_sockets_is_taken_apart(rules: list[Any], wanted: list[Any]) -> None:
+def test_a_rule_for_sockets_is_split(rules: list[Any], wanted: list[Any]) -> None:
     spec = made.spec()
     spec["annotations"][withheld.IO_URING] = "allow"
     spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}

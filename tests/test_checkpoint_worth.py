@@ -40,10 +40,10 @@ def test_a_cold_start_that_was_never_measured_does_not_block() -> None:
 
 
 def test_a_large_checkpoint_is_tried_on_a_large_node_that_measured_nothing() -> None:
-    """Or it never would be measured: 18 GB restore in seconds on 16 processors, where a cold start takes 21."""
-    assert not predict(18 * GB, 0, 21.4, NodeRates(processors=1), 0).is_worth_it
-    assert predict(18 * GB, 0, 21.4, NodeRates(processors=16), 0).is_worth_it
-    assert predict(18 * GB, 0, 21.4, NodeRates(processors=64), 0).restore_s > 1
+    """Or it never would be measured: 18 GB restore in seconds on 16 cores, where a cold start takes 21."""
+    assert not predict(18 * GB, 0, 21.4, NodeRates(cores=1), 0).is_worth_it
+    assert predict(18 * GB, 0, 21.4, NodeRates(cores=16), 0).is_worth_it
+    assert predict(18 * GB, 0, 21.4, NodeRates(cores=64), 0).restore_s > 1
 
 
 def test_rates_that_were_never_measured_still_meet_the_deadline() -> None:

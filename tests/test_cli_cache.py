@@ -159,20 +159,20 @@ def test_a_manifest_of_a_newer_version_is_shown_with_the_reason(node: Node) -> N
 # -- verify --
 
 
-def test_verify_finds_a_changed_byte_and_sets_the_checkpoint_apart(node: Node) -> None:
-    whole, damaged = node.published("2026-03-01T12:00:00Z"), node.published("2026-03-02T12:00:00Z")
+def test_verify_finds_a_changed_byte_and_quarantines_the_checkpoint(node: Node) -> None:
+    intact, damaged = node.published("2026-03-01T12:00:00Z"), node.published("2026-03-02T12:00:00Z")
     assert node.run("verify", "--all").status == 0
     with open(f"{node.cache}/checkpoints/{damaged}/images/pages-1.img", "r+b") as file:
         file.write(b"\x77")
     ran = node.run("verify", "--all")
     assert ran.status == 1
-    assert f"{whole}  whole" in ran.out
+    assert f"{intact}  intact" in ran.out
     assert "images/pages-1.img" in ran.out
     found = node.store.state(damaged).quarantine
     assert found is not None
     assert found.until is None
-    assert node.store.state(whole).quarantine is None
-    reported = json.loads(node.run("verify", "--json", damaged, whole).out)
+    assert node.store.state(intact).quarantine is None
+    reported = json.loads(node.run("verify", "--json", damaged, intact).out)
     assert [bool(one["problems"]) for one in reported] == [True, False]
 
 
@@ -191,11 +191,11 @@ def test_verify_leaves_what_a_newer_glowplug_wrote_as_it_is(node: Node) -> None:
 
 def test_rm_removes_what_is_not_in_use_and_says_what_is(node: Node) -> None:
     used, other = node.published("2026-03-01T12:00:00Z"), node.published("2026-03-02T12:00:00Z")
-    held = lease.take(node.cache, used)
+    lock = lease.take(node.cache, used)
     try:
         ran = node.run("rm", used, other)
     finally:
-        lease.release(held)
+        lease.release(lock)
     assert (ran.status, ran.err.count("\n")) == (1, 1)
     assert f"{used} is in use" in ran.err
     assert f"removed {other}" in ran.out

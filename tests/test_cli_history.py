@@ -70,7 +70,7 @@ def test_what_a_killed_runtime_could_not_say_comes_from_the_container_s_other_re
     assert "ran 4.00 s" in node.run("history", "--detail").out
 
 
-def test_what_became_of_the_hook_after_the_restore_is_shown(node: Node) -> None:
+def test_the_result_of_the_hook_after_the_restore_is_shown(node: Node) -> None:
     node.started(2.0, "restored")
     said = {"time": 3.0, "container_id": "c0" * 32, "event": "after-restore"}
     node.spooled("3.0-1", {**said, "result": "failed", "detail": "http-post: no"})
@@ -84,9 +84,9 @@ def test_what_became_of_the_hook_after_the_restore_is_shown(node: Node) -> None:
     assert "after-restore done" in node.run("timeline", "d1").out
 
 
-def test_what_a_cold_start_was_given_and_what_was_kept_is_shown(node: Node) -> None:
-    given = {"files": 4, "bytes": 2_500_000, "seconds": 0.0312, "detail": "not all of it"}
-    node.started(2.0, "cold:no-checkpoint", compile_cache=given)
+def test_what_a_cold_start_got_and_what_was_kept_is_shown(node: Node) -> None:
+    applied = {"files": 4, "bytes": 2_500_000, "seconds": 0.0312, "detail": "not all of it"}
+    node.started(2.0, "cold:no-checkpoint", compile_cache=applied)
     said = {"time": 3.0, "container_id": "c0" * 32, "event": "compile-cache"}
     node.spooled("3.0-1", {**said, "result": "kept", "files": 5, "bytes": 3_000_000})
     node.started(4.0, "cold:no-checkpoint", container_id="d1" * 32)

@@ -1,4 +1,4 @@
-"""`explain --spec`: a manifest or bundle held against the checkpoints of its namespace, before a start."""
+"""`explain --spec`: a manifest or bundle compared with the checkpoints of its namespace, before a start."""
 
 import copy
 import json

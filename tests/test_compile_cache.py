@@ -139,7 +139,7 @@ def packed(tmp_path: Path, files: dict[str, bytes]) -> str:
     return str(path)
 
 
-def test_what_was_kept_is_given_as_it_was(tmp_path: Path, rootfs: Path) -> None:
+def test_what_was_kept_comes_back_as_it_was(tmp_path: Path, rootfs: Path) -> None:
     files = {"root/.cache/vllm/a": b"one", "root/.cache/vllm/b/c": b"x" * 3_000_000, "tmp/d": b""}
     (rootfs / "root").mkdir(mode=0o711)
     said = give_compile_cache.give(packed(tmp_path, files), str(rootfs))
@@ -272,7 +272,7 @@ def test_one_of_a_workload_is_kept_for_each_host_and_no_more_than_are_to_be(tmp_
 def test_they_count_for_the_namespace_that_left_them(tmp_path: Path) -> None:
     store = Store(f"{tmp_path}/cache")
     stored(store, tmp_path, NAME, namespace="models")
-    assert [held.namespace for held in compile_caches.items(store.root)] == ["models"]
+    assert [item.namespace for item in compile_caches.items(store.root)] == ["models"]
 
 
 def test_it_is_known_when_one_was_kept(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ HACK = Path(__file__).parent.parent / "hack"
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def packages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(HACK))
     return importlib.import_module("conformancelib")
 
 
-def test_the_ends_of_tests_are_read(room: ModuleType) -> None:
+def test_the_ends_of_tests_are_read(packages: ModuleType) -> None:
     suite = importlib.import_module("conformancelib.suite")
     said = (
         "1..5\n"
@@ -35,7 +35,7 @@ def test_the_ends_of_tests_are_read(room: ModuleType) -> None:
     }
 
 
-def test_a_command_line_is_taken_apart(room: ModuleType) -> None:
+def test_a_command_line_is_parsed(packages: ModuleType) -> None:
     front = importlib.import_module("conformancelib.front")
     command = front.Command(["--root", "/r", "run", "-d", "--pid-file", "/p", "--bundle=/b", "c1"])
     assert (command.globals, command.verb, command.words) == (["--root", "/r"], "run", ["c1"])
@@ -43,7 +43,7 @@ def test_a_command_line_is_taken_apart(room: ModuleType) -> None:
     assert (command.value("--bundle", "-b"), command.value("--pid-file")) == ("/b", "/p")
 
 
-def test_a_bundle_gets_the_annotations_of_cri(room: ModuleType, tmp_path: Path) -> None:
+def test_a_bundle_gets_the_annotations_of_cri(packages: ModuleType, tmp_path: Path) -> None:
     front = importlib.import_module("conformancelib.front")
     (tmp_path / "config.json").write_text('{"annotations": {"a": "1"}, "process": {"terminal": true}}')
     spec = front.annotate(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Promises of the containerd client: deadlines, clear errors, and answers taken apart as they should be."""
+"""Promises of the containerd client: deadlines, clear errors, and answers parsed as they should be."""
 
 import threading
 from collections.abc import Iterator

@@ -232,7 +232,7 @@ def test_a_pod_has_the_ips_that_it_has(served: Served, cri: Cri) -> None:
     assert cri.pod_sandbox_status("s1").ips == ("10.0.0.2", "fd00::2")
 
 
-def test_a_figure_that_was_not_given_is_not_zero(served: Served, cri: Cri) -> None:
+def test_a_missing_figure_is_not_zero(served: Served, cri: Cri) -> None:
     stats = cri_pb2.ContainerStats(attributes=cri_pb2.ContainerAttributes(id="c1"))
     stats.cpu.usage_core_nano_seconds.value = 0
     stats.memory.working_set_bytes.value = 9

@@ -25,10 +25,10 @@ def tree() -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
-def run(held: action_script.Gate, init: int, stage: str = "pre-resume") -> "subprocess.Popen[bytes]":
+def run(gate: action_script.Gate, init: int, stage: str = "pre-resume") -> "subprocess.Popen[bytes]":
     """The script as CRIU calls it."""
     env = {"PATH": os.environ["PATH"], "CRTOOLS_SCRIPT_ACTION": stage, "CRTOOLS_INIT_PID": str(init)}
-    return subprocess.Popen([held.script], env=env)
+    return subprocess.Popen([gate.script], env=env)
 
 
 def soon() -> float:
@@ -36,12 +36,12 @@ def soon() -> float:
 
 
 def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        assert gate.wait(soon(), lambda: script.poll() is not None) == tree.pid
         with pytest.raises(subprocess.TimeoutExpired):
             script.wait(0.2)
-        held.open()
+        gate.open()
         assert script.wait(60) == 0
     assert tree.poll() is None
     assert os.listdir(folder) == []
@@ -49,15 +49,15 @@ def test_it_holds_until_it_is_opened(folder: str, tree: "subprocess.Popen[bytes]
 
 @pytest.mark.parametrize("stage", ["setup-namespaces", "post-restore", "network-unlock", "post-resume"])
 def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage: str) -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        assert run(held, tree.pid, stage).wait(60) == 0
-        assert held.wait(soon(), lambda: True) is None
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        assert run(gate, tree.pid, stage).wait(60) == 0
+        assert gate.wait(soon(), lambda: True) is None
 
 
 def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        held.wait(soon(), lambda: False)
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        gate.wait(soon(), lambda: False)
     assert tree.wait(60) == -signal.SIGKILL
     script.wait(60)
 
@@ -65,45 +65,45 @@ def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subproces
 def test_a_gate_that_closes_after_the_opening_was_recorded_lets_the_tree_run(
     folder: str, tree: "subprocess.Popen[bytes]"
 ) -> None:
-    """Whoever finds the record, with us dead, takes the tree for one that runs."""
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        held.wait(soon(), lambda: False)
+    """A record found after our death says that the tree runs."""
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        gate.wait(soon(), lambda: False)
         with open(f"{folder}/opened", "w"):
             pass
     assert script.wait(60) == 0
     assert tree.poll() is None
 
 
-def test_a_tree_whose_script_was_killed_is_not_held(folder: str, tree: "subprocess.Popen[bytes]") -> None:
+def test_a_tree_whose_script_was_killed_is_not_paused(folder: str, tree: "subprocess.Popen[bytes]") -> None:
     """CRIU lets it run then: nothing more may be done as if it was paused."""
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        held.wait(soon(), lambda: False)
-        held.require_paused()
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        gate.wait(soon(), lambda: False)
+        gate.require_paused()
         script.kill()
         script.wait(60)
         with pytest.raises(CriuError, match="was killed"):
-            held.require_paused()
+            gate.require_paused()
 
 
 def test_a_restore_that_ends_before_the_gate_is_seen(folder: str) -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        assert held.wait(soon(), lambda: True) is None
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        assert gate.wait(soon(), lambda: True) is None
 
 
 def test_a_restore_that_never_comes_is_out_of_time(folder: str) -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held, pytest.raises(CriuError, match="in time"):
-        held.wait(time.monotonic() + 0.1, lambda: False)
+    with action_script.Gate(folder, f"{folder}/opened") as gate, pytest.raises(CriuError, match="in time"):
+        gate.wait(time.monotonic() + 0.1, lambda: False)
 
 
 def test_a_folder_with_blanks_and_quotes(tmp_path: os.PathLike[str], tree: "subprocess.Popen[bytes]") -> None:
     folder = f"{tmp_path}/it's a $HOME"
     os.mkdir(folder)
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        assert held.wait(soon(), lambda: script.poll() is not None) == tree.pid
-        held.open()
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        assert gate.wait(soon(), lambda: script.poll() is not None) == tree.pid
+        gate.open()
         assert script.wait(60) == 0
 
 

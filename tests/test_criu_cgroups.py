@@ -24,14 +24,14 @@ def member(name: str, path: str, prefix: int = 0) -> Message:
 
 
 def write(folder: str, sets: dict[int, list[Message]], controllers: list[str]) -> None:
-    whole = Message()
+    image = Message()
     found = []
     for number, members in sets.items():
         one = Message()
         one.put_integer(1, number)
         one.put_messages(2, members)
         found.append(one)
-    whole.put_messages(1, found)
+    image.put_messages(1, found)
     listed = []
     for name in controllers:
         prop, folder_entry, controller = Message(), Message(), Message()
@@ -42,8 +42,8 @@ def write(folder: str, sets: dict[int, list[Message]], controllers: list[str]) -
         controller.put_octets(1, name.encode())
         controller.put_messages(2, [folder_entry])
         listed.append(controller)
-    whole.put_messages(2, listed)
-    images.store(folder, "cgroup.img", "cgroup", [whole])
+    image.put_messages(2, listed)
+    images.store(folder, "cgroup.img", "cgroup", [image])
 
 
 def test_without_a_namespace_nothing_is_left(folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Extents reach the memory of another process, whole or with an error; nothing else there is touched."""
+"""Extents reach the memory of another process, completely or with an error; nothing else there is touched."""
 
 import mmap
 import os
@@ -96,7 +96,7 @@ def test_every_run_is_written_and_nothing_else(
             cold(folder)
         seen: list[tuple[int, int]] = []
         done = fill.fill(
-            folder, {INNER: child.pid}, soon(), lambda now, whole: seen.append((now, whole)), threads
+            folder, {INNER: child.pid}, soon(), lambda now, total: seen.append((now, total)), threads
         )
         wanted = bytearray(b"." * SIZE)
         for place, length, offset in runs:

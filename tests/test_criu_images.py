@@ -88,9 +88,9 @@ def test_garbage_raises_only_image_errors(data: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.data())
 def test_a_cut_image_is_refused_or_shorter(entries: list[bytes], data: st.DataObject) -> None:
-    whole = images.build(entries, "pstree")
-    assert images.parse(whole, "pstree", "pstree.img") == entries
-    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    complete = images.build(entries, "pstree")
+    assert images.parse(complete, "pstree", "pstree.img") == entries
+    cut = complete[: data.draw(st.integers(0, len(complete) - 1))]
     try:
         found = images.parse(cut, "pstree", "pstree.img")
     except ImageError:

@@ -42,7 +42,7 @@ def test_images_and_extents_are_in_the_page_cache_then(checkpoint: Path) -> None
     assert unread(checkpoint) == 0
 
 
-def test_no_more_is_read_than_there_is_room_for(checkpoint: Path) -> None:
+def test_no_more_is_read_than_there_is_memory_for(checkpoint: Path) -> None:
     assert prefetch.prefetch(str(checkpoint), SIZE, lambda: True) <= SIZE + prefetch.BLOCK_BYTES
 
 

@@ -148,7 +148,7 @@ def dump(tmp_path: os.PathLike[str]) -> Dump:
     return Dump(os.fspath(tmp_path))
 
 
-def assert_whole(dump: Dump, name: str, pid: int, shift: int = 0) -> None:
+def assert_complete(dump: Dump, name: str, pid: int, shift: int = 0) -> None:
     """Each page of a pagemap is in the images or in the extents, not in both; one that was zero may be in none."""
     wanted = {key: data for key, data in dump.pages.items() if key[0] == name}
     left, moved = dump.left(name), dump.moved()
@@ -165,7 +165,7 @@ def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
     big = Vma(BASE, 4096, here=[(0, 1200), (1300, 500)])
     dump.process(1, 0, [Vma(0x400000, 16, here=[(0, 16)]), big, Vma(BASE + (1 << 30), 8, here=[(2, 3)])])
     taken = rewrite.take_out(dump.images, dump.memory)
-    assert_whole(dump, "pagemap-1.img", 1)
+    assert_complete(dump, "pagemap-1.img", 1)
     assert taken.moved + taken.zeros == 1700 * PAGE
     assert taken.left == 19 * PAGE
 
@@ -175,7 +175,7 @@ def test_many_small_mappings_move_where_together_they_are_much(dump: Dump, mappi
     heap = [Vma(BASE + number * HUGE, 64, here=[(0, 64)]) for number in range(mappings)]  # 256 KiB each
     dump.process(1, 0, [Vma(0x400000, 8, here=[(0, 8)]), *heap])
     taken = rewrite.take_out(dump.images, dump.memory)
-    assert_whole(dump, "pagemap-1.img", 1)
+    assert_complete(dump, "pagemap-1.img", 1)
     assert taken.moved + taken.zeros == (mappings * 64 * PAGE if move else 0)
     assert taken.left == (8 * PAGE if move else 0)
 
@@ -208,7 +208,7 @@ def test_any_pagemap_is_split_without_loss(
     dump.pagemap("pagemap-1.img", merged)
     smallest = data.draw(st.integers(1, 30)) * PAGE
     taken = rewrite.take_out(dump.images, dump.memory, smallest)
-    assert_whole(dump, "pagemap-1.img", 1)
+    assert_complete(dump, "pagemap-1.img", 1)
     fixed = [v for v in vmas if v.status not in (PRIVATE, HEAP) or v.prot == READ]
     for vma in fixed:
         inside = range(vma.start, vma.start + vma.pages * PAGE)
@@ -245,7 +245,7 @@ def test_a_mapping_that_parent_and_child_share_stays(dump: Dump) -> None:
     dump.process(3, 1, [Vma(BASE, 2047, here=[(0, 2047)])])
     rewrite.take_out(dump.images, dump.memory)
     for pid in (1, 2, 3):
-        assert_whole(dump, f"pagemap-{pid}.img", pid)
+        assert_complete(dump, f"pagemap-{pid}.img", pid)
     moved = {(pid, address & ~0xFFFFFFF) for pid, address in dump.moved()}
     assert moved == {(2, own.start & ~0xFFFFFFF), (3, BASE & ~0xFFFFFFF)}
 

@@ -99,11 +99,11 @@ BYTES = sum(length for _, length in RUNS)
 
 
 def wanted(data: bytes) -> bytes:
-    whole = bytearray(SIZE)
-    whole[DOTS : DOTS + PAGE] = b"." * PAGE
+    complete = bytearray(SIZE)
+    complete[DOTS : DOTS + PAGE] = b"." * PAGE
     for place, length in RUNS:
-        whole[place : place + length] = data[place : place + length]
-    return bytes(whole)
+        complete[place : place + length] = data[place : place + length]
+    return bytes(complete)
 
 
 def test_every_run_is_written_and_nothing_else(folder: str, child: Child) -> None:
@@ -156,9 +156,9 @@ def test_a_piece_of_which_a_page_is_there_already_is_written_by_the_threads(
     data = save(folder, child, RUNS)
     done = fill.fill(folder, {INNER: child.pid}, soon())
     assert 0 < done.helped < done.bytes
-    whole = bytearray(wanted(data))
-    whole[25 << 20] = ord("!")  # in no run
-    assert child.memory[:SIZE] == whole
+    complete = bytearray(wanted(data))
+    complete[25 << 20] = ord("!")  # in no run
+    assert child.memory[:SIZE] == complete
 
 
 def test_an_object_that_takes_no_write_is_filled_through_its_mapping(folder: str) -> None:

@@ -10,7 +10,7 @@ REALTIME, MONOTONIC, BOOTTIME = 0, 1, 7
 ABSOLUTE = 1
 
 
-def dump(folder: str, clock: int, ticks: int, flags: int, *times: int, held_as: int = 9) -> None:
+def dump(folder: str, clock: int, ticks: int, flags: int, *times: int, file_id: int = 9) -> None:
     timer = Message()
     for number, value in zip((1, 4, 5, 6, 7, 8, 9, 10), (9, clock, ticks, flags, *times), strict=True):
         timer.put_integer(number, value)
@@ -19,9 +19,9 @@ def dump(folder: str, clock: int, ticks: int, flags: int, *times: int, held_as: 
     entry.put_integer(2, 9)
     entry.put_message(12, timer)
     images.store(folder, "files.img", "files", [entry])
-    held = Message()
-    held.put_integer(1, held_as)
-    images.store(folder, "fdinfo-2.img", "fdinfo", [held])
+    entry = Message()
+    entry.put_integer(1, file_id)
+    images.store(folder, "fdinfo-2.img", "fdinfo", [entry])
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_a_timer(
 
 def test_one_that_no_process_holds_can_not_be_restored(tmp_path: object) -> None:
     """It is on its way through a Unix socket."""
-    dump(str(tmp_path), MONOTONIC, 0, 0, 0, 5, 0, 20, held_as=8)
+    dump(str(tmp_path), MONOTONIC, 0, 0, 0, 5, 0, 20, file_id=8)
     with pytest.raises(NotRestorable, match="on its way through a Unix socket"):
         timers.apply(str(tmp_path))

@@ -30,7 +30,7 @@ def names(folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("held", "named"),
+    ("dumped", "expected"),
     [
         ("/etc/app/..2026_11_22_10_00_00.123456789/a.conf", "/etc/app/..data/a.conf"),
         ("/etc/app/..2026/below/a.conf", "/etc/app/..data/below/a.conf"),
@@ -42,11 +42,11 @@ def names(folder: str) -> list[str]:
         ("/srv/..2026/a.conf", "/srv/..2026/a.conf"),
     ],
 )
-def test_a_name(tmp_path: object, held: str, named: str) -> None:
+def test_a_name(tmp_path: object, dumped: str, expected: str) -> None:
     folder = str(tmp_path)
-    dump(folder, "/usr/bin/sh", held)
-    assert volume_paths.name_by_link(folder, ["/etc/app", "/etc/other"]) == (held != named)
-    assert names(folder) == ["/usr/bin/sh", named]
+    dump(folder, "/usr/bin/sh", dumped)
+    assert volume_paths.name_by_link(folder, ["/etc/app", "/etc/other"]) == (dumped != expected)
+    assert names(folder) == ["/usr/bin/sh", expected]
 
 
 def test_nothing_is_read_where_there_is_no_such_volume(tmp_path: object) -> None:
@@ -94,7 +94,7 @@ def test_a_watch_is_laid_by_the_link_too(tmp_path: object, kind: int, fields: tu
     assert entry.octets(fields[-1]) == b"/etc/app/..data/a"
 
 
-def test_what_is_held_of_an_older_moment_is_found_again_in_the_new_pod(tmp_path: object) -> None:
+def test_what_is_open_of_an_older_moment_is_found_again_in_the_new_pod(tmp_path: object) -> None:
     """Not made and removed at the new pod's link, as CRIU does with removed files."""
     folder = str(tmp_path)
     dump(folder, "/usr/bin/sh", "/run/token/..2026/token", "/tmp/removed")

@@ -56,7 +56,7 @@ names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=Tru
 
 
 @given(names, names, st.lists(st.integers(1, 3), min_size=16, max_size=16))
-def test_a_map_is_a_whole_one_to_one_map_to_gpus_that_serve(
+def test_a_map_is_a_complete_one_to_one_map_to_gpus_that_serve(
     old: list[str], new: list[str], sizes: list[int]
 ) -> None:
     memory = dict(zip("abcdefgh", sizes, strict=False))

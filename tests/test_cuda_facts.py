@@ -35,7 +35,7 @@ def nvml(driver: str, script: Script) -> None:
     script.say(*NODE)
 
 
-def test_a_node_is_read_whole() -> None:
+def test_all_of_a_node_is_read() -> None:
     gpu = Gpu(A, H100, 85899345920, "9.0", False)
     other = Gpu(B, H100, 85899345920, "9.0", True)
     devices = (facts.Device(0, 3, gpu), facts.Device(1, 1, other))

@@ -57,7 +57,7 @@ def cgroup(folder: Path, version: int, limit: int | None, usage: int, cache: int
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_every_limit_above_counts_and_unused_cache_is_room(version: int, tmp_path: Path) -> None:
+def test_every_limit_above_counts_and_unused_cache_is_headroom(version: int, tmp_path: Path) -> None:
     pod = tmp_path / "pod"
     cgroup(tmp_path, version, None, 1, 0)
     cgroup(pod, version, 1000 * MIB, 900 * MIB, 50 * MIB)

@@ -248,13 +248,13 @@ def test_no_worker_outlives_its_group(
 
 
 def test_a_worker_holds_none_of_our_descriptors(driver: str, target: Start) -> None:
-    given, taken = os.pipe()
+    reading, taken = os.pipe()
     os.set_inheritable(taken, True)
     with library(driver) as group:
         group.attach([target().pid])
         os.close(taken)
-        assert os.read(given, 1) == b""  # blocks while anyone else holds the other end
-    os.close(given)
+        assert os.read(reading, 1) == b""  # blocks while anyone else holds the other end
+    os.close(reading)
 
 
 def test_cuinit_is_called_where_the_driver_asks_for_it(driver: str, script: Script, target: Start) -> None:
@@ -281,7 +281,7 @@ def gpus(*uuids: str) -> list[str]:
     return [f'gpu {index} {uuid} {index} "Card" 1 0 9.0 -' for index, uuid in enumerate(uuids)]
 
 
-def test_a_device_map_reaches_the_driver_whole(
+def test_a_device_map_reaches_the_driver_completely(
     group: process_group.ProcessGroup, script: Script, target: Start
 ) -> None:
     pid = target().pid

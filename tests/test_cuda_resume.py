@@ -67,7 +67,7 @@ def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, rest
         assert call.endswith("others-running=0")
 
 
-def test_processes_that_run_already_are_held_too(driver: str, script: Script, restored: Start) -> None:
+def test_processes_that_run_already_are_stopped_too(driver: str, script: Script, restored: Start) -> None:
     process = restored()
     os.kill(process.pid, signal.SIGCONT)
     assert counts_on(process)
@@ -106,7 +106,7 @@ def test_an_end_without_go_kills(driver: str, restored: Start) -> None:
     assert not process.alive()
 
 
-def test_a_killed_runtime_takes_the_held_processes_with_it(driver: str, restored: Start) -> None:
+def test_a_killed_runtime_takes_the_stopped_processes_with_it(driver: str, restored: Start) -> None:
     process = restored()
     before = process.counters()
     runtime = subprocess.Popen(
@@ -147,7 +147,7 @@ def test_a_restored_cuda_process_that_is_missing_is_an_error(driver: str, restor
         back.bring_back([process.pid], [process.pid, 999999], (), 20)
 
 
-def test_a_held_process_gets_its_signals_after_go(driver: str, restored: Start) -> None:
+def test_a_stopped_process_gets_its_signals_after_go(driver: str, restored: Start) -> None:
     process = restored()
     with opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20)
@@ -178,11 +178,11 @@ def test_a_thread_that_is_traced_already_is_reported(restored: Start) -> None:
     assert "is it being traced?" in str(failed[0])
 
 
-def test_a_process_that_is_gone_can_not_be_held(restored: Start) -> None:
+def test_a_process_that_is_gone_can_not_be_stopped(restored: Start) -> None:
     process = restored()
     process.end()
-    with pytest.raises(CudaError, match="is gone"), ptrace_hold.Hold() as held:
-        held.seize(process.pid, 1)
+    with pytest.raises(CudaError, match="is gone"), ptrace_hold.Hold() as hold:
+        hold.seize(process.pid, 1)
 
 
 def test_a_capture_finds_only_running_cuda(driver: str, script: Script, target: Start, plain: int) -> None:
@@ -210,7 +210,7 @@ def test_processes_are_found_by_what_they_map(target: Start, plain: int) -> None
 
 
 def test_a_killed_capture_leaves_a_running_container(driver: str, script: Script, target: Start) -> None:
-    processes_held = [target(), target()]
+    processes_with_cuda = [target(), target()]
     capture = subprocess.Popen(
         [
             sys.executable,
@@ -219,7 +219,7 @@ def test_a_killed_capture_leaves_a_running_container(driver: str, script: Script
             "s = suspend.Suspension('driver', sys.argv[1]); s.find([int(p) for p in sys.argv[2:]])\n"
             "s.suspend(5, 5); print('away', flush=True); time.sleep(60)",
             f"{driver}/libcuda.so.1",
-            *(str(process.pid) for process in processes_held),
+            *(str(process.pid) for process in processes_with_cuda),
         ],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": "shim"},
@@ -229,7 +229,7 @@ def test_a_killed_capture_leaves_a_running_container(driver: str, script: Script
     capture.kill()
     capture.wait(timeout=60)
     capture.stdout.close()
-    assert_running(driver, [process.pid for process in processes_held])
+    assert_running(driver, [process.pid for process in processes_with_cuda])
 
 
 def test_an_interrupted_capture_lets_the_call_end_and_gives_cuda_back(

@@ -12,7 +12,7 @@ import pytest
 
 from glowplug.cuda import processes, sharing
 
-APART = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
+ALONE = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
 HOLD = "import sys; file = open(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
 
 
@@ -40,7 +40,7 @@ def test_a_driver_that_restores_it_is_let_do_so(ipc_file: str, monkeypatch: pyte
     [
         ("libnccl.so.2", {}, [{0}, {1}], True),
         ("libnccl.so.2", {"NCCL_P2P_DISABLE": "1"}, [{0}, {1}], True),
-        ("libnccl.so.2", APART, [{0}, {1}], False),
+        ("libnccl.so.2", ALONE, [{0}, {1}], False),
         ("libother.so.2", {}, [{0}, {1}], False),
         ("libnccl.so.2", {}, [{0}, {0}], False),
         ("libnccl.so.2", {}, [{0, 1}], False),
@@ -55,20 +55,20 @@ def test_nccl_counts_where_processes_sit_on_different_gpus(
     path = tmp_path / library
     path.write_bytes(b"")
     command = [sys.executable, "-c", HOLD, str(path)]
-    held = [
+    started = [
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}
         )
         for _ in devices
     ]
     try:
-        for process in held:
+        for process in started:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        found = sharing.by_nccl({process.pid: own for process, own in zip(held, devices, strict=True)}, {})
+        found = sharing.by_nccl({process.pid: own for process, own in zip(started, devices, strict=True)}, {})
     finally:
-        for process in held:
+        for process in started:
             process.communicate(timeout=60)
-    assert [one.pid for one in found] == ([process.pid for process in held] if named else [])
+    assert [one.pid for one in found] == ([process.pid for process in started] if named else [])
 
 
 def test_the_containers_environment_counts_where_the_process_has_written_over_its_own(
@@ -78,5 +78,5 @@ def test_the_containers_environment_counts_where_the_process_has_written_over_it
     monkeypatch.setattr(sharing, "objects", lambda pid: {"/usr/lib/libnccl.so.2"})
     pids = {os.getpid(): {0}, os.getppid(): {1}}
     assert len(sharing.by_nccl(pids, {})) == 2
-    assert len(sharing.by_nccl(pids, {**APART, "NCCL_P2P_DISABLE": "0"})) == 2
-    assert sharing.by_nccl(pids, APART) == []
+    assert len(sharing.by_nccl(pids, {**ALONE, "NCCL_P2P_DISABLE": "0"})) == 2
+    assert sharing.by_nccl(pids, ALONE) == []

@@ -11,7 +11,7 @@ import pytest
 from glowplug.cuda import undumpable
 
 
-def test_a_held_object_is_named_with_its_process_and_why() -> None:
+def test_an_open_object_is_named_with_its_process_and_why() -> None:
     fd = os.open("/dev/fuse", os.O_RDONLY) if os.path.exists("/dev/fuse") else None
     if fd is None:
         pytest.skip("no /dev/fuse here")

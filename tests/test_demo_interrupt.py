@@ -106,7 +106,7 @@ def test_an_interrupted_wait_ends_the_program_that_was_waited_for(tmp_path: obje
 
 
 def test_a_signal_while_a_program_is_being_started_ends_that_program_too(tmp_path: object) -> None:
-    """It runs already, and whoever starts it knows nothing of it yet."""
+    """It runs already, and its starter has not noticed yet."""
     note = f"{tmp_path}/pid"
     body = f"""
         import os, signal, subprocess

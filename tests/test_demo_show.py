@@ -37,7 +37,7 @@ def printed(*, terminal: bool, encoding: str = "utf-8", figures: Figures = FIGUR
 
 
 def test_the_table_and_the_json_agree() -> None:
-    """7.9251 is 7.93 in a table, and 7.925 in milliseconds, which is 7.92 to whoever rounds that."""
+    """7.9251 is 7.93 in a table, and 7.925 in milliseconds, which would round to 7.92."""
     cold = Start(7.9251, ["text"], "t", "cold:no-checkpoint", "", COLD_PHASES)
     figures = Figures(cold, RESTORE, 90_000_000)
     assert f"{figures.as_json()['cold_s']:.2f} s" in printed(terminal=False, figures=figures)

@@ -97,7 +97,7 @@ other = libc.semget(0, 2, 0o1600)
 address = libc.shmat(shm, None, 0)
 libc.msgsnd(msg, b"\\1" + bytes(7) + b"text", ctypes.c_size_t(4), 0)
 """
-HELD = {
+CHANGES = {
     "libc.semctl(sem, 1, 16, 3)": "holds: was 0 0, is 0 3",
     "ctypes.memmove(address, b'other', 5)": "holds: was ",
     "libc.msgrcv(msg, ctypes.create_string_buffer(64), ctypes.c_size_t(8), ctypes.c_long(0), 0), "
@@ -107,7 +107,7 @@ HELD = {
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes an IPC namespace")
-@pytest.mark.parametrize(("change", "said"), HELD.items())
+@pytest.mark.parametrize(("change", "said"), CHANGES.items())
 def test_what_an_object_of_ipc_holds(child: subprocess.Popen[str], change: str, said: str) -> None:
     do(child, f"exec({IPC!r})")
     before = facts(child.pid)

@@ -10,8 +10,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("runt
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE_PATH = re.compile(r"`((?:shim|tests|integration|hack|docs|runtime_config|\.ci)/[\w./-]+)`")
-ROOMS = "|".join(sorted(path.parent.name for path in ROOT.glob("shim/glowplug/*/__init__.py")))
-ROOM_PATH = re.compile(rf"`((?:{ROOMS})/[a-z0-9_/]*(?:\.py|/))`")
+PACKAGES = "|".join(sorted(path.parent.name for path in ROOT.glob("shim/glowplug/*/__init__.py")))
+PACKAGE_PATH = re.compile(rf"`((?:{PACKAGES})/[a-z0-9_/]*(?:\.py|/))`")
 
 
 def anchors(page: Path) -> set[str]:
@@ -36,5 +36,5 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_are_there(page: Path) -> None:
     text = page.read_text()
-    named = [*CODE_PATH.findall(text), *(f"shim/glowplug/{path}" for path in ROOM_PATH.findall(text))]
+    named = [*CODE_PATH.findall(text), *(f"shim/glowplug/{path}" for path in PACKAGE_PATH.findall(text))]
     assert [path for path in named if not (ROOT / path).exists()] == []

@@ -24,7 +24,7 @@ def test_weights_and_a_cache_fit_on_a_gpu_of_80_gb() -> None:
         ("8b", "keep", 20, 128, ""),
     ],
 )
-def test_a_shape_that_this_machine_has_no_room_for_is_refused_at_once(
+def test_a_shape_that_this_machine_has_no_memory_for_is_refused_at_once(
     shape: str, weights: str, free_gb: int, memory_gb: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = os.statvfs("/")
@@ -33,10 +33,10 @@ def test_a_shape_that_this_machine_has_no_room_for_is_refused_at_once(
     monkeypatch.setattr(os, "sysconf", lambda name: (memory_gb << 30) // 4096 if "PAGES" in name else 4096)
     chosen = Options(shape=shape, weights=weights)
     if not said:
-        engines.require_room(chosen)
+        engines.require_space(chosen)
         return
     with pytest.raises(Failed, match=said):
-        engines.require_room(chosen)
+        engines.require_space(chosen)
 
 
 class AnsweringPod:

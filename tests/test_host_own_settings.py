@@ -11,7 +11,7 @@ from glowplug.host.remote_calls import Thread
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not thread_probe.can_call(), reason="not on this machine's processor"),
+    pytest.mark.skipif(not thread_probe.can_call(), reason="not on this machine's CPU"),
 ]
 
 BEGIN = """
@@ -49,7 +49,7 @@ def begun(program: str) -> subprocess.Popen[str]:
     assert made.stdout is not None
     if made.stdout.readline() != "ready\n":
         end(made)
-        pytest.skip("this kernel or processor has no such setting")
+        pytest.skip("this kernel or CPU has no such setting")
     return made
 
 
@@ -76,7 +76,7 @@ def test_a_plain_process_has_none_that_differ() -> None:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_one_that_has_it_is_seen_and_another_is_given_it(name: str) -> None:
+def test_one_that_has_it_is_seen_and_another_gets_it(name: str) -> None:
     made = begun(MADE[name])
     try:
         has = read(made.pid)

@@ -26,7 +26,7 @@ for line in sys.stdin:
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not thread_probe.can_call(), reason="not on this machine's processor"),
+    pytest.mark.skipif(not thread_probe.can_call(), reason="not on this machine's CPU"),
 ]
 
 

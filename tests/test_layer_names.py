@@ -24,19 +24,19 @@ def test_a_file_that_was_copied_up_is_found_by_the_number_that_the_container_see
     with made:
         os.mkdir(f"{made.merged}/below")
         os.link(f"{made.merged}/of the image", f"{made.merged}/below/kept")
-        with open(f"{made.merged}/of the image", "a") as held:
-            held.write("changed")
+        with open(f"{made.merged}/of the image", "a") as opened:
+            opened.write("changed")
             os.unlink(f"{made.merged}/of the image")
-            facts = os.fstat(held.fileno())
+            facts = os.fstat(opened.fileno())
             wanted = facts.st_dev, facts.st_ino
             assert names.of_inodes(made.upper, made.merged, {wanted}) == {wanted: "below/kept"}
             assert os.lstat(f"{made.upper}/below/kept").st_ino != wanted[1]
 
 
 def test_a_file_without_a_name_is_not_found(made: Overlay) -> None:
-    with made, open(f"{made.merged}/new", "w") as held:
+    with made, open(f"{made.merged}/new", "w") as opened:
         os.unlink(f"{made.merged}/new")
-        facts = os.fstat(held.fileno())
+        facts = os.fstat(opened.fileno())
         assert names.of_inodes(made.upper, made.merged, {(facts.st_dev, facts.st_ino)}) == {}
 
 

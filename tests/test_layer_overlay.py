@@ -150,12 +150,12 @@ def test_busy_rootfs_stays_mounted(tmp_path: object, mounted: list[str]) -> None
     mounted.append(made.merged)
     made.mount()
     before = mountinfo_lines(made.merged)
-    held = os.open(made.merged, os.O_RDONLY)
+    opened = os.open(made.merged, os.O_RDONLY)
     try:
         with pytest.raises(LayerError, match="still uses it"):
             overlay.unmount(overlay.find(made.merged))
     finally:
-        os.close(held)
+        os.close(opened)
     assert mountinfo_lines(made.merged) == before
     with open(f"{made.merged}/still works", "w") as file:
         file.write("x")

@@ -24,7 +24,7 @@ for fd in range(3, 20):
     except FileNotFoundError: pass
 gone = open("unlinked", "w+b"); os.unlink("unlinked")
 os.makedirs("sub/dir"); nested = open("sub/dir/nested", "wb")
-held = os.open("sub/dir", os.O_RDONLY)
+descriptor = os.open("sub/dir", os.O_RDONLY)
 open("not held", "w").close()
 os.makedirs("empty"); directory = os.open("empty", os.O_RDONLY)
 odd = open(b"odd \\xff\\n", "wb")
@@ -87,9 +87,9 @@ def holder(pods: Pods) -> Iterator[int]:
 
 
 def test_finds_what_is_open_or_mapped(pods: Pods, holder: int) -> None:
-    held = shm.open_files([holder], pods.old, destination=pods.old)
+    copied = shm.open_files([holder], pods.old, destination=pods.old)
     odd = os.fsdecode(b"odd \xff\n")
-    assert held == {"opened", "sem.mapped", "sub/dir", "sub/dir/nested", "empty", odd}
+    assert copied == {"opened", "sem.mapped", "sub/dir", "sub/dir/nested", "empty", odd}
     assert shm.open_files([holder], pods.new, destination=pods.old) == set()
 
 
@@ -106,14 +106,14 @@ def test_a_process_that_is_gone_is_an_error(pods: Pods) -> None:
         shm.open_files([process.pid], pods.old)
 
 
-def test_held_files_come_back(pods: Pods) -> None:
-    held = fill(pods.old)
+def test_open_files_come_back(pods: Pods) -> None:
+    copied = fill(pods.old)
     wanted = listing(pods.old)
-    size = shm.capture(pods.old, held, pods.dest)
+    size = shm.capture(pods.old, copied, pods.dest)
     assert 1 << 20 <= size < 2 << 20
     shm.apply(pods.dest, pods.new, pods.record)
     found = listing(pods.new)
-    names = {b"sub", b"sub/dir", *map(os.fsencode, held)}
+    names = {b"sub", b"sub/dir", *map(os.fsencode, copied)}
     assert {name: found[name] for name in names} == {name: wanted[name] for name in names}
     assert found.keys() == names | {b"."}
     assert os.lstat(f"{pods.new}/sparse").st_blocks * 512 < 1 << 20
@@ -148,8 +148,8 @@ def test_undo_leaves_a_directory_that_others_use(pods: Pods) -> None:
 
 @pytest.mark.parametrize("difference", ["content", "size", "mode", "owner", "kind"])
 def test_another_file_of_that_name_is_kept(pods: Pods, difference: str) -> None:
-    held = fill(pods.old)
-    shm.capture(pods.old, held, pods.dest)
+    copied = fill(pods.old)
+    shm.capture(pods.old, copied, pods.dest)
     subprocess.run(["cp", "-a", f"{pods.old}/big", f"{pods.new}/big"], check=True)
     match difference:
         case "content":

@@ -137,7 +137,7 @@ def test_killed_undo_is_undone_again(snapshot: Snapshot) -> None:
 
 @pytest.mark.usefixtures("alone")
 def test_killed_finish_never_brings_half_of_the_old_back(snapshot: Snapshot) -> None:
-    """After a finish the layer stays, or the old directory comes back whole."""
+    """After a finish the layer stays, or the old directory comes back intact."""
     before = listing(snapshot.upper, times=False)
     snapshot.apply()
     applied = listing(snapshot.upper, times=False)
@@ -259,7 +259,7 @@ def test_full_disk_for_a_capture(snapshot: Snapshot, tmp_path: object) -> None:
         syscalls.umount2(small, 0)
 
 
-def test_no_room_for_the_record(snapshot: Snapshot, tmp_path: object) -> None:
+def test_no_space_for_the_record(snapshot: Snapshot, tmp_path: object) -> None:
     before = snapshot.state()
     small = f"{tmp_path}/small"
     os.mkdir(small)

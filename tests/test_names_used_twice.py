@@ -1,8 +1,8 @@
 """Names in a directory that a pod can write are looked up once, and what they lead to is changed by descriptor.
 
 Where the runtime of a pod makes a file and then changes it by its name, a process of the pod can put a link under that
-name in between, and root changes a file of the node. So no call in these rooms follows the last part of a name that it
-changes. The calls are found in the source; what is no such name stands in `OURS`, with the reason.
+name in between, and root changes a file of the node. So no call in these packages follows the last part of a name that
+it changes. The calls are found in the source; what is no such name is in `OURS`, with the reason.
 """
 
 import ast
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "shim/glowplug"
-ROOMS = ("layer", "restore", "capture")
+PACKAGES = ("layer", "restore", "capture")
 
 FOLLOW_BY_DEFAULT = ("chmod", "chown", "utime", "setxattr", "getxattr", "removexattr", "listxattr", "link")
 FOLLOW_ALWAYS = ("lchflags", "truncate", "mkfifo", "chflags", "pathconf", "statvfs", "startfile")
@@ -27,9 +27,9 @@ OURS = {
 
 
 def calls() -> Iterator[tuple[str, str, ast.Call, dict[str, str]]]:
-    """Every call in the rooms: file, function around it, call, and the module's own constants by name."""
-    for room in ROOMS:
-        for path in sorted((SOURCE / room).rglob("*.py")):
+    """Every call in the packages: file, function around it, call, and the module's own constants by name."""
+    for package in PACKAGES:
+        for path in sorted((SOURCE / package).rglob("*.py")):
             tree = ast.parse(path.read_text())
             constants = {
                 target.id: ast.unparse(node.value)

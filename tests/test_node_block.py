@@ -64,5 +64,5 @@ def test_a_form_that_is_not_understood_is_refused() -> None:
         (["/x/[a-z].toml"], None),
     ],
 )
-def test_a_directory_that_is_imported_whole_is_found(listed: list[str], found: str | None) -> None:
+def test_an_imported_directory_is_found(listed: list[str], found: str | None) -> None:
     assert imports.directory(listed, "/etc/containerd/config.toml") == found

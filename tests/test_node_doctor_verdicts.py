@@ -259,8 +259,8 @@ def test_small_pages_are_fixed_where_they_are() -> None:
     """Of a process's own memory, of shared memory, or of both."""
     small, shared = "always madvise [never]\n", "always advise [never]\n"
     fixes = [
-        memory.judge_huge_pages(*given).fix
-        for given in ((small, None), ("[madvise]", shared), (small, shared))
+        memory.judge_huge_pages(*setting).fix
+        for setting in ((small, None), ("[madvise]", shared), (small, shared))
     ]
     private, other, both = (
         [word.rpartition("/")[2] for word in fix.replace(";", " ").split() if "/" in word] for fix in fixes

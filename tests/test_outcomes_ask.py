@@ -18,7 +18,7 @@ SHORT_S = 0.3
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A listener that takes nobody by itself, with room for one caller that waits."""
+    """A listener that takes nobody on its own, with space for one caller that waits."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(paths.agent_socket())

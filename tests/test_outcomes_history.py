@@ -66,22 +66,22 @@ def test_a_journal_that_can_t_be_written_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_in_the_middle_of_a_record_has_none_of_it_twice(tmp_path: Path) -> None:
-    """What was written in part is taken back: it is written again once there is room."""
+    """What was written in part is taken back: it is written again once there is space."""
     history, journal = History(str(tmp_path)), tmp_path / "history.jsonl"
     start("c1", "restored")
     history.take_in()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    whole = journal.read_bytes()
+    complete = journal.read_bytes()
     start("c2", "restored")
     start("c3", "restored")
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) * 5 // 2, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(complete) * 5 // 2, before[1]))
         history.take_in()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert journal.read_bytes() == whole
+    assert journal.read_bytes() == complete
     history.take_in()
     found = [json.loads(line)["container_id"] for line in journal.read_text().splitlines() if line]
     assert found == ["c1", "c2", "c3"]

@@ -6,7 +6,7 @@ from glowplug.outcomes import outcome
 from glowplug.outcomes.outcome import Outcome
 
 
-def whole() -> Outcome:
+def complete() -> Outcome:
     made = Outcome("fallback:memory", "short")
     made.left_behind, made.checkpoint = "a mount", "abc"
     made.unread_bytes, made.memory_bytes, made.total_s = 0, 0, 1.25
@@ -16,7 +16,7 @@ def whole() -> Outcome:
 
 def test_a_record_has_the_fields_that_there_are() -> None:
     assert Outcome("cold:no-checkpoint").to_json() == {"outcome": "cold:no-checkpoint"}
-    assert whole().to_json() == {
+    assert complete().to_json() == {
         "outcome": "fallback:memory",
         "detail": "short",
         "left_behind": "a mount",
@@ -29,9 +29,9 @@ def test_a_record_has_the_fields_that_there_are() -> None:
 
 
 def test_what_was_noted_is_read_back() -> None:
-    found = outcome.from_json(whole().to_json())
+    found = outcome.from_json(complete().to_json())
     assert found is not None
-    assert found.to_json() == whole().to_json()
+    assert found.to_json() == complete().to_json()
 
 
 @pytest.mark.parametrize("slug", [None, 7, ["cold:x"]])

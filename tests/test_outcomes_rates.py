@@ -17,18 +17,16 @@ def restored(written: float, unread: float, seconds: float, **other: object) -> 
 
 
 def test_nothing_is_known_of_a_node_that_restored_nothing() -> None:
-    assert Rates([]).measured() == NodeRates(processors=HERE)
+    assert Rates([]).measured() == NodeRates(cores=HERE)
 
 
 def test_memory_from_the_page_cache_says_the_fill_rate() -> None:
-    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(
-        read=None, fill=2 * GB, processors=HERE
-    )
+    assert Rates([restored(4 * GB, 0, 2)] * 3).measured() == NodeRates(read=None, fill=2 * GB, cores=HERE)
 
 
 def test_files_from_the_disk_say_the_read_rate() -> None:
     assert Rates([restored(4 * GB, 3 * GB, 2)] * 3).measured() == NodeRates(
-        read=1.5 * GB, fill=None, processors=HERE
+        read=1.5 * GB, fill=None, cores=HERE
     )
 
 
@@ -45,8 +43,8 @@ def test_the_last_restores_count() -> None:
 
 
 def test_too_few_restores_and_old_ones_say_nothing() -> None:
-    assert Rates([restored(GB, 0, 1)] * 2).measured() == NodeRates(processors=HERE)
-    assert Rates([restored(GB, 0, 1, time=NOW - 90_000)] * 16).measured() == NodeRates(processors=HERE)
+    assert Rates([restored(GB, 0, 1)] * 2).measured() == NodeRates(cores=HERE)
+    assert Rates([restored(GB, 0, 1, time=NOW - 90_000)] * 16).measured() == NodeRates(cores=HERE)
 
 
 def test_what_says_nothing_counts_for_nothing() -> None:
@@ -61,4 +59,4 @@ def test_what_says_nothing_counts_for_nothing() -> None:
             {},
         ]
     )
-    assert rates.measured() == NodeRates(processors=HERE)
+    assert rates.measured() == NodeRates(cores=HERE)

@@ -1,4 +1,4 @@
-"""Whatever stands in a record, nobody who reads it fails: a record costs no other one."""
+"""Whatever is in a record, nobody who reads it fails: a record costs no other one."""
 
 import json
 import logging

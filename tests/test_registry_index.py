@@ -91,7 +91,7 @@ def test_nothing_is_written_through_a_link_of_the_tree() -> None:
         entry(path="layer/tree/a", type="symlink", target="/etc"),
         entry(path="layer/tree/a/passwd", type="file"),
     ]
-    with pytest.raises(RegistryMiss, match="directory does not stand before it"):
+    with pytest.raises(RegistryMiss, match="directory does not come before it"):
         index.loads(json.dumps(plain).encode())
 
 

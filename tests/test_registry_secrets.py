@@ -75,7 +75,7 @@ def test_each_reference_is_read_for_its_namespace(config: Config, tmp_path: Path
         ]
 
 
-def test_what_a_process_was_given_lies_in_its_memory_alone(config: Config, tmp_path: Path) -> None:
+def test_secrets_of_a_process_are_in_its_memory_alone(config: Config, tmp_path: Path) -> None:
     with api_server.serving() as server:
         filled(server, tmp_path)
         with kubernetes_secrets.registry(with_kubeconfig(config, server, tmp_path), "models") as settings:

@@ -30,7 +30,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "registry.md"
             "[registry]\nca = 'ca.pem'",
             "registry.ca: expected an absolute path, or secret:NAMESPACE/NAME/KEY, got 'ca.pem'",
         ),
-        ("[registry]\nparallel = 0", "registry.parallel: expected a whole number from 1 to 64, got 0"),
+        ("[registry]\nparallel = 0", "registry.parallel: expected an integer from 1 to 64, got 0"),
         ("[registry]\nmirrors = ['mirror']", "registry.mirrors: expected a list of https://HOST[:PORT]"),
         (
             "[registry]\nserve = 'host:1'",

@@ -113,7 +113,7 @@ def test_every_tampering_is_a_miss_with_a_reason_or_changes_nothing(
 
 
 def _tamper(registry: MemoryTransport, data: st.DataObject) -> None:
-    """One change of one thing: of what a blob or a manifest is, or of which one stands under a name."""
+    """One change of one thing: of a blob, of a manifest, or of what a name leads to."""
     table = data.draw(st.sampled_from([registry.blobs, registry.manifests]), label="table")
     name = data.draw(st.sampled_from(sorted(table)), label="what")
     content = table[name]

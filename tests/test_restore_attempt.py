@@ -46,7 +46,7 @@ def test_one_whose_runtime_died_is_adopted_once() -> None:
     assert attempt.adopt("c1", 0) is None
 
 
-def test_whoever_waits_for_one_that_is_finished_meanwhile_gets_none() -> None:
+def test_a_wait_for_one_that_is_finished_meanwhile_gets_none() -> None:
     """As the script does while the agent's sweep is at it."""
     begun = attempt.begin(FACTS)
     found: list[attempt.Attempt | None] = []
@@ -57,7 +57,7 @@ def test_whoever_waits_for_one_that_is_finished_meanwhile_gets_none() -> None:
     assert found == [None]
 
 
-def test_whoever_waits_for_one_that_is_let_go_gets_it() -> None:
+def test_a_wait_for_one_that_is_let_go_gets_it() -> None:
     begun = attempt.begin(FACTS)
     found: list[attempt.Attempt | None] = []
     waiting = threading.Thread(target=lambda: found.append(attempt.adopt("c1", 30)))
@@ -91,8 +91,8 @@ def test_a_second_one_of_the_same_container_is_refused() -> None:
     begun.finish()
 
 
-def test_it_is_there_whole_or_not_at_all() -> None:
-    """Whoever looks while many begin and end sees no half of one."""
+def test_it_is_there_completely_or_not_at_all() -> None:
+    """A look while many begin and end sees no half of one."""
     done = threading.Event()
     seen: list[Facts] = []
 

@@ -52,7 +52,7 @@ def test_one_that_waits_for_a_dead_child_is_ended() -> None:
 
 
 def test_one_whose_child_has_ended_and_that_is_at_work_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As runc on a node whose disk or processors keep it from its end: CRIU has done its work."""
+    """As runc on a node whose disk or cores keep it from its end: CRIU has done its work."""
     monkeypatch.setattr(child, "BEREFT_S", 0.1)
     program = (
         "import os, time\nos.fork() or os._exit(0)\nend = time.monotonic() + 2\n"
@@ -62,7 +62,7 @@ def test_one_whose_child_has_ended_and_that_is_at_work_is_left_alone(monkeypatch
 
 
 def test_it_is_written_down_before_it_begins(tmp_path: Path) -> None:
-    """So that whoever takes a restore back finds runc, which is in no cgroup of the container's."""
+    """So that a take-back finds runc, which is in no cgroup of the container's."""
     record = str(tmp_path / "runc")
     program = f"read numbers <{record}; echo $$ >{tmp_path}/own"
     assert child.run(["/bin/sh", "-c", program], WAIT_S, record=record) == 0

@@ -13,7 +13,7 @@ from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore import health
 
-# A first process with a child that ends when reported: by itself, or by a signal, and waited for or not.
+# A first process with a child that ends when reported: on its own, or by a signal, and waited for or not.
 PARENT = """
 import os, sys
 read, write = os.pipe()

@@ -80,7 +80,7 @@ def test_pipes_of_the_container_belong_to_its_user() -> None:
         os.close(fd)
 
 
-def test_stdio_that_can_not_be_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdio_whose_owner_can_not_change_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 

@@ -38,11 +38,11 @@ def test_what_it_says_is_heard() -> None:
 def test_a_step_that_failed_is_named() -> None:
     def work(reporter: Reporter) -> int:
         reporter.step("layer")
-        reporter.end(done(detail="no room"))
+        reporter.end(done(detail="no space"))
         return 1
 
     failure = run(work)[1]
-    assert failure is not None and (failure.stage, failure.detail) == ("layer", "no room")
+    assert failure is not None and (failure.stage, failure.detail) == ("layer", "no space")
 
 
 def test_one_that_is_late_is_killed_in_whatever_it_does() -> None:

@@ -1,4 +1,4 @@
-"""What becomes of an attempt that its runtime left, by what is there: undone, or brought to its end."""
+"""An attempt that its runtime left is undone or completed, by what is there."""
 
 import json
 import logging
@@ -29,8 +29,8 @@ class Left:
         self.pid_file = self.bundle / "init.pid"
         self.bundle.mkdir()
         known = {"root": str(self.root), "bundle": str(self.bundle), "pid_file": str(self.pid_file)}
-        given = {"id": "c1", "runc": "/bin/true", "start": {"pod": "web"}, **known, **facts}
-        self.attempt = attempt.begin(Facts(**given))
+        all_facts = {"id": "c1", "runc": "/bin/true", "start": {"pod": "web"}, **known, **facts}
+        self.attempt = attempt.begin(Facts(**all_facts))
         self.state = self.root / "c1"
 
     def in_runc(self) -> None:
@@ -87,7 +87,7 @@ def test_one_that_was_let_go_and_lives_has_come_about(left: Left) -> None:
 
 
 @pytest.mark.parametrize("lacks", ["process", "state", "marker", "create"])
-def test_one_that_was_let_go_and_is_not_whole_is_undone(left: Left, lacks: str) -> None:
+def test_one_that_was_let_go_and_is_incomplete_is_undone(left: Left, lacks: str) -> None:
     running = process()
     left.in_runc()
     left.attempt.open(running.pid)
@@ -161,8 +161,8 @@ def test_what_the_runtime_said_of_its_failure_is_the_outcome(left: Left) -> None
     )
 
 
-def test_how_the_rootfs_was_mounted_is_known_whole_or_not_at_all(left: Left) -> None:
-    """Whoever writes it may be killed at any moment, and an attempt that can't be taken back refuses every create."""
+def test_how_the_rootfs_was_mounted_is_known_completely_or_not_at_all(left: Left) -> None:
+    """Its writer may be killed at any moment, and an attempt that can't be taken back refuses every create."""
     for number in range(40):
         with suppress(FileNotFoundError):
             os.unlink(left.attempt.rootfs_record)

@@ -43,7 +43,7 @@ def read(name: str) -> Any:
 
 
 def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """As Helm merges values: tables key by key, anything else whole."""
+    """As Helm merges values: tables key by key, anything else as it is."""
     found = copy.deepcopy(base)
     for key, value in other.items():
         both = isinstance(value, dict) and isinstance(found.get(key), dict)

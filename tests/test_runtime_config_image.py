@@ -104,7 +104,7 @@ class Leases:
     """One Lease of the API, with its rule: who writes has seen the latest version."""
 
     def __init__(self) -> None:
-        self.held: dict[str, Any] = {}
+        self.lease: dict[str, Any] = {}
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -116,25 +116,25 @@ class Leases:
                 pass
 
             def do_GET(self) -> None:
-                self._answer(200 if leases.held else 404)
+                self._answer(200 if leases.lease else 404)
 
             def do_POST(self) -> None:
-                self._write(not leases.held, 201)
+                self._write(not leases.lease, 201)
 
             def do_PUT(self) -> None:
                 self._write(True, 200)
 
             def _write(self, can: bool, status: int) -> None:
                 sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                version = leases.held.get("metadata", {}).get("resourceVersion")
+                version = leases.lease.get("metadata", {}).get("resourceVersion")
                 can = can and sent["metadata"].get("resourceVersion") == version
                 if can:
                     sent["metadata"]["resourceVersion"] = str(int(version or 0) + 1)
-                    leases.held = sent
+                    leases.lease = sent
                 self._answer(status if can else 409)
 
             def _answer(self, status: int) -> None:
-                body = json.dumps(leases.held).encode()
+                body = json.dumps(leases.lease).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -220,7 +220,7 @@ def test_what_a_pod_before_this_one_began_is_waited_for(installer: Installer) ->
 def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike[str]) -> None:
     """`put` is what the node's shell does with standard input: here it is a real one."""
     script = open(f"{IMAGE}/on-node").read()  # noqa: SIM115
-    assert f"HANDED_ON={FROM_SECRET} " in script
+    assert f"PASSED_ON={FROM_SECRET} " in script
     functions = script[script.index("put() {") : script.index("uninstall() {")]
     account = f"{tmp_path}/account"
     os.makedirs(account)
@@ -237,7 +237,7 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
         binary.write(KEY)
     names = {"SETTINGS": "config.toml", "ACCESS": "access", "ACCOUNT": "account", "CONFIG": "config.json"}
     names |= {"KEYS": "keys", "NODE_KEYS": "node/keys"}
-    env = {name: f"{tmp_path}/{path}" for name, path in names.items()} | {"HANDED_ON": FROM_SECRET}
+    env = {name: f"{tmp_path}/{path}" for name, path in names.items()} | {"PASSED_ON": FROM_SECRET}
     env |= {"PREFIX": "/opt/glowplug", "NODE_NAME": "n1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     env |= {"KUBERNETES_SERVICE_PORT": "443", "PATH": os.environ["PATH"]}
     steps = (
@@ -289,7 +289,7 @@ def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
             with turn("give", "n1") as giving:
                 assert giving.wait(60) == 0
             assert second.wait(60) == 0
-    assert leases.held["spec"]["holderIdentity"] == "n2"
+    assert leases.lease["spec"]["holderIdentity"] == "n2"
 
 
 def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:

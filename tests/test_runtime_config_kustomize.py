@@ -1,4 +1,4 @@
-"""Kustomize's files: whole, valid, equal to the chart, and what kubectl makes of them is what they say."""
+"""Kustomize's files: complete, valid, equal to the chart, and what kubectl makes of them is what they say."""
 
 import json
 import os

@@ -171,7 +171,7 @@ def test_what_does_not_hinder_runc_refuses_nothing(
 def test_another_container_s_damaged_attempt_costs_no_start(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what is wrong with it stands in the outcome."""
+    """And what is wrong with it is in the outcome."""
 
     def fail(*_: object, **__: object) -> None:
         raise KeyError("version")

@@ -1,6 +1,6 @@
 """What runs in the runtime's Python has the standard library and Glowplug alone: that Python sees no other packages.
 
-An import that fails there does not show: the script takes over, and runc starts, or checkpoints, by itself.
+An import that fails there does not show: the script takes over, and runc starts, or checkpoints, on its own.
 """
 
 import ast

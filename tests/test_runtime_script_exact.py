@@ -1,4 +1,4 @@
-"""glowplug-runtime hands on exactly what it was given: environment, signals, descriptors, directory; by any shell.
+"""glowplug-runtime passes on exactly what it gets: environment, signals, descriptors, directory; by any shell.
 
 runc is played by a program that writes down how it was called, in C: an interpreter would change some of it.
 """
@@ -59,7 +59,7 @@ class Caller:
     def __init__(self, directory: Path, recorder: Path, shell: str) -> None:
         self.directory = directory
         self.record = directory / "record"
-        self.given = [b"RECORD=" + os.fsencode(self.record), b"GLOWPLUG_RUNC=" + os.fsencode(recorder)]
+        self.variables = [b"RECORD=" + os.fsencode(self.record), b"GLOWPLUG_RUNC=" + os.fsencode(recorder)]
         first = SCRIPT.read_text().partition("\n")[0]
         program, argument = first.removeprefix("#!").split(" ", 1)
         self.begin = [program, argument.replace("/bin/sh", shell, 1), str(SCRIPT)]
@@ -68,7 +68,7 @@ class Caller:
         """setup: statements for the process that becomes the script; they see `os`, `signal` and `sys`."""
         self.record.unlink(missing_ok=True)
         words = [*self.begin, *arguments]
-        environment = [*env, *self.given]
+        environment = [*env, *self.variables]
         program = (
             "import ctypes, os, signal, sys\n"
             f"words = {[os.fsencode(word) for word in words]!r}\nenv = {environment!r}\n{setup}\n"
@@ -153,27 +153,27 @@ OURS_AND_THE_SHELLS = (
 def test_variables_of_any_name_arrive_as_they_were(call: Caller, value: bytes) -> None:
     env = [PATH, *(name.encode() + b"=" + value for name in OURS_AND_THE_SHELLS)]
     seen = call("--root", "/r", "state", "x", env=env)
-    assert sorted(seen.environment) == sorted([*env, *call.given])
+    assert sorted(seen.environment) == sorted([*env, *call.variables])
     assert (seen.arguments, seen.stderr) == ([b"--root", b"/r", b"state", b"x"], b"")
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_one_that_is_not_there_is_not_made(call: Caller, part: int) -> None:
     env = [PATH, *(name.encode() + b"=/odd value" for name in OURS_AND_THE_SHELLS[part::4])]
-    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.given])
+    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.variables])
 
 
 def test_nothing_at_all_is_added(call: Caller) -> None:
-    assert sorted(call("state", "x", env=[PATH]).environment) == sorted([PATH, *call.given])
+    assert sorted(call("state", "x", env=[PATH]).environment) == sorted([PATH, *call.variables])
 
 
 @pytest.mark.parametrize("path", [b"/nowhere", b"", b":", b"relative"])
 def test_a_PATH_without_programs_does_no_harm(call: Caller, path: bytes) -> None:
     env = [b"PATH=" + path, b"PWD=/where the caller was", b"OLDPWD=/before"]
-    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.given])
+    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.variables])
 
 
-def test_of_a_variable_that_is_given_twice_the_first_arrives(call: Caller) -> None:
+def test_of_a_variable_that_is_set_twice_the_first_arrives(call: Caller) -> None:
     """As runc itself would read it (Go's os.Getenv, C's getenv)."""
     seen = call("state", "x", env=[PATH, b"PWD=/a", b"PWD=/b"])
     assert [entry for entry in seen.environment if entry.startswith(b"PWD=")][:1] == [b"PWD=/a"]
@@ -249,28 +249,28 @@ def test_a_working_directory_that_is_gone_is_nobody_s_business(
     call: Caller, tmp_path: Path, verb: list[str], env: list[bytes]
 ) -> None:
     setup = "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
-    given = [PATH, b"GLOWPLUG_RUN_DIR=" + os.fsencode(tmp_path / "run"), *env]
-    seen = call(*verb, env=given, setup=setup)
+    added = [PATH, b"GLOWPLUG_RUN_DIR=" + os.fsencode(tmp_path / "run"), *env]
+    seen = call(*verb, env=added, setup=setup)
     assert (seen.status, seen.stderr) == (0, b"")
-    assert sorted(seen.environment) == sorted([*given, *call.given])
+    assert sorted(seen.environment) == sorted([*added, *call.variables])
 
 
 @pytest.mark.parametrize("kilobytes", [16, 120, 1000])
 def test_a_large_environment_arrives(call: Caller, kilobytes: int) -> None:
     env = [PATH, b"PWD=/", *(b"LARGE_%d=" % at + b"x" * 1000 for at in range(kilobytes))]
-    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.given])
+    assert sorted(call("state", "x", env=env).environment) == sorted([*env, *call.variables])
 
 
 def test_the_script_without_its_first_line_reaches_runc_too(recorder: Path, tmp_path: Path) -> None:
     for shell in ("sh", "bash", str(BUSYBOX)):
         if not shutil.which(shell):
             continue
-        given = {
+        added = {
             "RECORD": str(tmp_path / "record"),
             "GLOWPLUG_RUNC": str(recorder),
             "PATH": os.environ["PATH"],
         }
-        env = {**given, "PWD": "/elsewhere", "PPID": "none", "IFS": "x", "_": "/x", "OLDPWD": "/nowhere"}
+        env = {**added, "PWD": "/elsewhere", "PPID": "none", "IFS": "x", "_": "/x", "OLDPWD": "/nowhere"}
         words = [shell, *(["sh"] if shell == str(BUSYBOX) else []), str(SCRIPT)]
         subprocess.run([*words, "state", "a b"], env=env, check=True, timeout=60)
         seen = Recorded(tmp_path / "record", 0, b"")
@@ -308,6 +308,6 @@ def test_runc_is_never_the_script_itself(tmp_path: Path) -> None:
     assert answer(f"{tmp_path}/ours:{other}", tmp_path / "ours/runc") == f"{other}/runc --version"
 
 
-def test_the_first_line_is_one_that_the_kernel_takes_whole() -> None:
+def test_the_first_line_is_one_that_the_kernel_takes() -> None:
     """It reads 256 bytes of a program (BINPRM_BUF_SIZE), and cuts without a word what is longer."""
     assert len(SCRIPT.read_bytes().partition(b"\n")[0]) < 255

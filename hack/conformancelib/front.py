@@ -27,7 +27,7 @@ ANNOTATIONS = {
 
 
 class Command:
-    """A command line of runc, taken apart: global options, verb, and the verb's options and words."""
+    """A command line of runc in its parts: global options, verb, and the verb's options and words."""
 
     def __init__(self, arguments: list[str]) -> None:
         at = 0

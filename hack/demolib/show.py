@@ -85,8 +85,8 @@ def timeline(figures: Figures, width: int, ascii_only: bool = False) -> Group:
     starts = (("cold", figures.cold, COLD), ("restore", figures.restore, RESTORE))
     lines = [Text("from the StartContainer call to the first correct answer", style="bold")]
     for name, start, style in starts:
-        whole = Phase(name, 0.0, start.seconds)
-        lines.append(_line(whole, longest, style, width, ascii_only))
+        total = Phase(name, 0.0, start.seconds)
+        lines.append(_line(total, longest, style, width, ascii_only))
     for name, start, style in starts:
         lines += [Text(), Text(f"{name}, phase by phase", style="bold")]
         for phase in worth_a_line(start):

@@ -31,7 +31,7 @@ ANSWERS_WITHIN_S = 180.0
 # What says to the agent, with --auto, which container to capture, and when: with its first question behind it.
 ANNOTATIONS = {"glowplug.dev/containers": CONTAINER, "glowplug.dev/ready": "log:^answered in "}
 CAPTURES_WITHIN_S = 120.0
-ASKED_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 60.0
 POLL_S = 0.005
 
 
@@ -146,7 +146,7 @@ def _last_line(container: Container) -> str:
 
 def _asked(ip: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     """The server's answer. Raises OSError while it does not listen, Broken for another status than 200."""
-    connection = http.client.HTTPConnection(ip, PORT, timeout=ASKED_WITHIN_S)
+    connection = http.client.HTTPConnection(ip, PORT, timeout=ANSWER_WITHIN_S)
     with closing(connection):
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -188,7 +188,7 @@ def _outcome(node: Node, container: str) -> dict[str, Any]:
 def _records(node: Node, container: str | None) -> list[dict[str, Any]]:
     """The agent's history, or of one container, the oldest first."""
     with socket.socket(socket.AF_UNIX) as agent:
-        agent.settimeout(ASKED_WITHIN_S)
+        agent.settimeout(ANSWER_WITHIN_S)
         agent.connect(node.agent_socket)
         agent.sendall(json.dumps({"op": "history", "container": container}).encode() + b"\n")
         with agent.makefile() as answer:

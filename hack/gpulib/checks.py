@@ -148,7 +148,7 @@ def failed_restore(setup: Setup) -> dict[str, Any]:
 
 
 def another_gpu(setup: Setup) -> dict[str, Any]:
-    """(e) Captured in a container that was given one GPU, restored in one that is given another."""
+    """(e) Captured in a container with one GPU assigned, restored in one with another."""
     if len(setup.gpus) < 2:
         raise Failed(f"expected two GPUs, got {len(setup.gpus)}")
     pod, cold = _start(setup, setup.workload("tokens2", "tokens.py", gpu=0), "/tokens", "cold:")
@@ -237,7 +237,7 @@ def _start(setup: Setup, workload: Workload, path: str, outcome: str | tuple[str
     if not str(found["outcome"]).startswith(outcome):
         raise Failed(f"expected the outcome {outcome}, got {found['outcome']}: {found.get('detail')}")
     if found["outcome"] == "restored":
-        setup.require_held(pod.pid)
+        setup.require_ptrace_hold(pod.pid)
     return pod, seconds
 
 

@@ -18,7 +18,7 @@ from hack.gpulib import cri, engine_images, netns, spec
 from hack.gpulib import engine_questions as questions
 from hack.gpulib.engine_images import CACHE, LOOPBACK
 from hack.gpulib.pods import WORKLOADS, Failed
-from hack.gpulib.setup import HANDED_THROUGH, Setup
+from hack.gpulib.setup import PASSED_THROUGH, Setup
 from integration.captured import records
 from integration.kubelet import PodDirectory
 from integration.node import Node
@@ -116,13 +116,13 @@ class Place:
         if self.setup.fake:
             env = {"ENGINE_WEIGHTS": self.chosen.weights, "ENGINE_GPUS": str(len(gpus))}
             made = self.setup.workload("engine", "engine.py", gpus=gpus, env=env)
-            given, args, env = made.devices, made.args, made.env
+            assigned, args, env = made.devices, made.args, made.env
             mounts = [
                 Mount(container_path=one["destination"], host_path=one["source"], readonly=True)
                 for one in made.mounts
             ]
         else:
-            given = [spec.device(path) for path in spec.nvidia_nodes(gpus)]
+            assigned = [spec.device(path) for path in spec.nvidia_nodes(gpus)]
             args, env = self._args(len(gpus)), self._env(len(gpus))
             mounts = [Mount(container_path="/weights", host_path=self.model, readonly=True)]
         directory = PodDirectory(self.node, pod.spec.uid)
@@ -139,7 +139,7 @@ class Place:
             "image": self._image,
             "command": tuple(args),
             "env": {**env, "CASE": os.path.basename(self.node.names.state)},
-            "devices": tuple(self._device(one) for one in given),
+            "devices": tuple(self._device(one) for one in assigned),
             "mounts": tuple(mounts),
         }
 
@@ -158,10 +158,10 @@ class Place:
         return [*serve, *chosen.more]
 
     def _env(self, gpus: int) -> dict[str, str]:
-        handed = {name: os.environ[name] for name in HANDED_THROUGH if name in os.environ}
+        passed = {name: os.environ[name] for name in PASSED_THROUGH if name in os.environ}
         several = SEVERAL_GPUS if gpus > 1 else {}
         ours = {**CACHES, **ENV, **several, "PY": sys.executable, "PYTHONPATH": LOOPBACK}
-        return {**handed, **ours, **self.chosen.env}
+        return {**passed, **ours, **self.chosen.env}
 
     def _device(self, entry: dict[str, Any]) -> Device:
         path = entry["path"]

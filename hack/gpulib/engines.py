@@ -290,7 +290,7 @@ def _model(chosen: Options, pack: str) -> str:
     folder = f"{chosen.models}/{size}"
     if os.path.exists(f"{folder}/config.json"):
         return folder
-    require_room(chosen)
+    require_space(chosen)
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, f"{pack}/mkmodel.py", folder, size],
@@ -304,8 +304,8 @@ def _model(chosen: Options, pack: str) -> str:
     return folder
 
 
-def require_room(chosen: Options) -> None:
-    """Raises Failed where the weights, and what of them a checkpoint holds, are more than this machine has room for."""
+def require_space(chosen: Options) -> None:
+    """Raises Failed where this machine has no space for the weights and for what a checkpoint holds of them."""
     weights = WEIGHTS_GB[chosen.shape] * 1e9
     found = os.statvfs(chosen.models)
     free = found.f_bavail * found.f_frsize

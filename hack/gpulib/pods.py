@@ -153,7 +153,7 @@ class Node:
         return found
 
     def outcome(self, container: str) -> dict[str, Any]:
-        """What became of a container's create, by the record that the runtime left."""
+        """The outcome of a container's create, by the record that the runtime left."""
 
         def found() -> dict[str, Any]:
             folder = f"{self.state}/run/outcomes"
@@ -257,7 +257,7 @@ class Pod:
         return self._node.outcome(self.id)
 
     def remove(self) -> None:
-        """Kill the container, delete it, and take its pod apart."""
+        """Kill the container, delete it, and remove its pod."""
         self._node.forget(self)
         if os.path.isdir(f"{self._node.runc_root}/{self.id}"):
             subprocess.run(
@@ -298,7 +298,7 @@ class Pod:
         pod = {"io.kubernetes.pod.namespace": NAMESPACE, "io.kubernetes.pod.name": self.name}
         own = {"io.cri-containerd.kind": "container", "io.kubernetes.container.name": self.workload.name}
         node.daemon.containers[self.id] = Known(self.id, config, pod | own, overlay)
-        # The pod's sysctls stand in its sandbox's spec: there are none.
+        # The pod's sysctls are in its sandbox's spec: there are none.
         node.daemon.containers[self._sandbox_id] = Known(
             self._sandbox_id, config, {**pod, "io.cri-containerd.kind": "sandbox"}, overlay
         )

@@ -16,8 +16,8 @@ from hack.gpulib.pods import Failed, Node, Workload
 if TYPE_CHECKING:
     from hack.gpulib.engines import Options
 
-# Handed through to a container where they are set: how this host finds NVIDIA's libraries and PyTorch.
-HANDED_THROUGH = (
+# Passed through to a container where they are set: how this host finds NVIDIA's libraries and PyTorch.
+PASSED_THROUGH = (
     "LD_LIBRARY_PATH",
     "NCCL_NVLS_ENABLE",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST",
@@ -48,7 +48,7 @@ class Setup:
         env: dict[str, str] | None = None,
         mounts: list[dict[str, Any]] | None = None,
     ) -> Workload:
-        """A program of workloads/ in a container that is given one GPU, or those with the device nodes `gpus`."""
+        """A program of workloads/ in a container with one GPU, or those with the device nodes `gpus`."""
         paths = [self.gpus[gpu]] if gpus is None else gpus
         return workload(paths, self.fake, name, program, env=env, mounts=mounts)
 
@@ -58,7 +58,7 @@ class Setup:
             script.write(fake_script())
             script.write("fail restore any 2\n" if failing else "")
 
-    def require_held(self, pid: int) -> None:
+    def require_ptrace_hold(self, pid: int) -> None:
         """With the fake driver: no thread but the driver's own ran at the CUDA restore of a restored pod.
 
         pid: the pod's first process. Raises Failed.
@@ -94,34 +94,34 @@ def workload(
     env: dict[str, str] | None = None,
     mounts: list[dict[str, Any]] | None = None,
 ) -> Workload:
-    """A program of workloads/ in a container that is given the GPUs with these device nodes. `fake`: the fake driver's
+    """A program of workloads/ in a container with the GPUs of these device nodes. `fake`: the fake driver's
     folder, or "".
     """
     if fake:
         devices = [spec.device(path, (195, FAKE_GPUS.index(path))) for path in gpus]
-        given = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
+        variables = {"CHECK_FAKE_DRIVER": "/fake/libcuda.so.1"}
         more = [spec.bind(fake, "/fake")]
     else:
         devices = [spec.device(path) for path in spec.nvidia_nodes(gpus)]
-        given = {name: os.environ[name] for name in HANDED_THROUGH if name in os.environ}
+        variables = {name: os.environ[name] for name in PASSED_THROUGH if name in os.environ}
         more = []
     python = os.path.realpath(sys.executable) if fake else sys.executable
     return Workload(
         name=name,
         args=[python, f"/check/{program}"],
         devices=devices,
-        env={**given, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+        env={**variables, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
         mounts=[*more, *(mounts or [])],
     )
 
 
 def fake_script() -> str:
-    """Two H100, as far as anybody asks; a container could open those that it is given."""
+    """Two H100 for all questions; a container could open those assigned to it."""
     gpus = (
         f'gpu {minor} {uuid} {minor} "NVIDIA H100 80GB HBM3" 85520809984 1000000 9.0 -\n'
         for minor, uuid in enumerate(FAKE_UUIDS)
     )
-    return "driver 580.159.04\ncuda 13000\napart\n" + "".join(gpus)
+    return "driver 580.159.04\ncuda 13000\nisolated\n" + "".join(gpus)
 
 
 def build_fake(folder: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Caches that share a registry, and what stands in it: what the tests of this folder work on."""
+"""Caches that share a registry, and what is in it: what the tests of this folder work on."""
 
 import os
 import signal

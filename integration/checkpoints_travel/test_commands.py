@@ -78,8 +78,8 @@ def shipped(path: str) -> list[str]:
 
 def made_here(node: Node, **fields: object) -> str:
     """A checkpoint that this machine could restore, as far as a node without a pod can report."""
-    given = replace(checkpoint_made.RESOURCES, gpus=(), cuda_libraries=())
-    needs = requirements.require(facts.read(_criu()), given)
+    resources = replace(checkpoint_made.RESOURCES, gpus=(), cuda_libraries=())
+    needs = requirements.require(facts.read(_criu()), resources)
     return node.made(memory(1), requirements=needs, **fields)
 
 

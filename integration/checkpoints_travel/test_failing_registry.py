@@ -83,10 +83,10 @@ def test_a_token_that_expires_is_fetched_anew(a: Node, through: Proxy, registry:
             return "expire"
         return None
 
-    given = registry.tokens.given
+    issued = registry.tokens.issued
     through.reset(plan)
     assert not a.push(checkpoint).was_there
-    assert expired and registry.tokens.given >= given + len(expired)
+    assert expired and registry.tokens.issued >= issued + len(expired)
 
 
 def test_a_pull_s_token_that_expires_is_fetched_anew(
@@ -104,11 +104,11 @@ def test_a_pull_s_token_that_expires_is_fetched_anew(
             return "expire"
         return None
 
-    given = registry.tokens.given
+    issued = registry.tokens.issued
     through.reset(plan)
     assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint
     assert len(expired) == len(packs) > 2
-    assert registry.tokens.given >= given + len(packs)
+    assert registry.tokens.issued >= issued + len(packs)
 
 
 def test_a_login_that_ends_half_way_is_gone_on_with_by_the_next(a: Node, b: Node, through: Proxy) -> None:

@@ -25,7 +25,7 @@ from integration.waiting import wait_until
 def test_a_push_that_is_killed_at_any_request_leaves_nothing_half_published(
     a: Node, b: Node, through: Proxy
 ) -> None:
-    """Whoever finds the tag at any of these moments finds a whole, signed artifact; the next push ends it."""
+    """At any of these moments the tag leads to a complete, signed artifact; the next push completes it."""
     checkpoint = a.made(memory(2))
     manifest = manifests.loads(a.store.manifest(checkpoint))
     tag = names.host_tag(manifest.key.digest, names.host_class(manifest.requirements))
@@ -147,7 +147,7 @@ def test_a_full_disk_publishes_nothing_and_is_gone_on_with(a: Node, tmp_path: Pa
         small = Node(disk / "cache", a.settings)
         with pytest.raises(CacheError):
             small.pull(pushed.tags[1])
-        small.store.limits = replace(small.store.limits, min_free=-(1 << 40))  # as if there had been room
+        small.store.limits = replace(small.store.limits, min_free=-(1 << 40))  # as if there had been space
         with pytest.raises(CacheError, match="No space left on device"):
             small.pull(pushed.tags[1])
         assert small.store.ids() == []

@@ -110,11 +110,11 @@ def test_it_answers_to_get_and_head_and_nothing_else(a: Node, b: Node, nodes: No
     with in_process(a):
         connection = connected(b, a)
         assert answered(connection, "GET", "/v2/") == (200, b"{}")
-        status, whole = answered(connection, "GET", f"{place}/blobs/{pack.digest}")
-        assert status == 200 and names.digest(whole) == pack.digest
+        status, everything = answered(connection, "GET", f"{place}/blobs/{pack.digest}")
+        assert status == 200 and names.digest(everything) == pack.digest
         part = answered(connection, "GET", f"{place}/blobs/{pack.digest}", Range="bytes=100-199")
-        assert part == (206, whole[100:200])
-        for wrong in ("bytes=9-1", f"bytes={len(whole)}-", "bytes=-5", "lines=1-2"):
+        assert part == (206, everything[100:200])
+        for wrong in ("bytes=9-1", f"bytes={len(everything)}-", "bytes=-5", "lines=1-2"):
             assert answered(connection, "GET", f"{place}/blobs/{pack.digest}", Range=wrong) == (416, b"")
         assert answered(connection, "HEAD", f"{place}/manifests/{pushed.tags[2]}") == (200, b"")
         for method in ("PUT", "POST", "PATCH", "DELETE"):
@@ -147,7 +147,7 @@ def test_who_has_no_certificate_of_the_fleet_hears_nothing(
 
 
 def test_only_what_may_leave_is_served(a: Node, b: Node, nodes: Nodes) -> None:
-    """By the node's policy, the pod's, and only while it is whole and there."""
+    """By the node's policy, the pod's, and only while it is intact and there."""
     nodes.asks(b, nodes.serves(a))
     pushed = a.push(a.made(memory()))
     path = f"/v2/{a.settings.path(NAMESPACE)}/manifests/{pushed.digest}"
@@ -231,7 +231,7 @@ def test_a_pack_that_it_has_in_part_comes_from_the_registry(
     assert not asked & new_packs
 
 
-def test_connections_are_bounded_and_given_back(
+def test_connections_are_bounded_and_returned(
     a: Node, b: Node, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peer_server, "CONNECTIONS_OF_ONE", 2)

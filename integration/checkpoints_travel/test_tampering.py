@@ -113,7 +113,7 @@ def another_tag(scene: Scene) -> None:
 
 
 def another_tenant(scene: Scene) -> None:
-    """Another namespace's artifact, whole and signed, into this one's repository."""
+    """Another namespace's artifact, complete and signed, into this one's repository."""
     with opened.repository(scene.a.settings, "other") as other:
         checkpoint = scene.a.made(memory(), namespace="other")
         done = pushes.push(scene.a.store, other, scene.a.settings, checkpoint)

@@ -144,7 +144,7 @@ def test_without_waiting_the_second_pod_is_restored(
 def test_what_needs_another_kernel_is_not_pulled_and_explained(
     a: Node, other: Node, pods: Pods, other_pods: Pods, settings: RegistrySettings, registry: Registry
 ) -> None:
-    """A's checkpoint says that it was captured on another kernel: its manifest is pushed so, whole and signed."""
+    """A's checkpoint says that it was captured on another kernel: its manifest is pushed so, complete and signed."""
     environment = env()
     first = started(pods, environment, annotated(registry="off"))
     store = Store(a.names.cache)

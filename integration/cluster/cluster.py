@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 COMES_WITHIN_S = 240.0
 LOOKS_EVERY_S = 0.25
-"""A look is a kubectl: without a pause, two of them would take a processor from the cluster that is waited for."""
+"""A look is a kubectl: without a pause, two of them would take a CPU from the cluster that is waited for."""
 Thing = Mapping[str, Any]
 CAPTURED = "glowplug.dev/captured"
 _GET = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"

@@ -21,7 +21,7 @@ class InstallerImage:
         self._process = process
 
     def archive(self) -> str:
-        """Its path, once it is whole. Raises AssertionError with the log's end."""
+        """Its path, once it is complete. Raises AssertionError with the log's end."""
         status = self._process.wait(MADE_WITHIN_S)
         with open(self._log) as file:
             assert status == 0, file.read()[-2000:]

@@ -192,7 +192,7 @@ def test_a_node_is_warm_before_its_first_pod(
 
 
 def pushes(cluster: Cluster) -> list[str]:
-    """What became of them on the first node."""
+    """Their outcomes on the first node."""
     lines = cluster.run("cat", "/var/lib/glowplug/history.jsonl").stdout.splitlines()
     return [one["result"] for one in map(json.loads, lines) if one.get("op") == "push"]
 
@@ -258,7 +258,7 @@ def test_the_daemonset_takes_it_off_again(cluster: Cluster, n2: Machine, registr
         return len(pods) == 1 and is_ready(pods[0])
 
     wait_until(watches, COMES_WITHIN_S, "the pod that stays")
-    # The token is the agent's, which is no more: the pod that stays hands it on to nobody.
+    # The token is the agent's, which is no more: the pod that stays passes it on to nobody.
     assert n2.run("test", "-e", "/run/glowplug-access", check=False).returncode == 1
     cluster.kubectl("delete", "daemonset", "--all", "-n", SYSTEM)
     assert cluster.labels()["glowplug.dev/handler"] == "true"

@@ -55,7 +55,7 @@ def test_hooks_probes_and_the_end(cluster: Cluster, namespace: str) -> None:
 
 
 def test_logs_are_rotated_and_copies_arrive(cluster: Cluster, namespace: str) -> None:
-    """The kubelet has the runtime open a new file: what a restored container writes then stands there."""
+    """The kubelet has the runtime open a new file: what a restored container writes then is there."""
     pod = restored_one(cluster, namespace, pod_template("app", [server()]))
     name, folder = pod["metadata"]["name"], log_on_node(cluster, pod)
     cluster.ask(pod, "/flood")

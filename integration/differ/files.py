@@ -20,7 +20,7 @@ NOT_KEPT = ("mnt_id", "ino", "eventfd-id", "it_value", "NSpid")
 INOTIFY = ("wd:", "mask:", "ignored_mask:")
 ASKED = {"signal": 11, "lease": 1025, "pipe-size": 1032, "seals": 1034}
 """What fcntl(2) answers with a number: F_GETSIG, F_GETLEASE, F_GETPIPE_SZ, F_GET_SEALS."""
-O_LARGEFILE = 0o100000  # the kernel adds it where it opens by itself
+O_LARGEFILE = 0o100000  # the kernel adds it where it opens on its own
 F_GETOWN_EX, F_GET_RW_HINT, KCMP_FILE = 16, 1035, 0
 _KCMP = {"x86_64": 312, "aarch64": 272}[platform.machine()]
 _libc = ctypes.CDLL(None, use_errno=True)

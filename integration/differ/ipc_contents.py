@@ -1,6 +1,6 @@
 """Prints what the System V objects of its own IPC namespace hold: values of semaphores, digests of memory and messages.
 
-A program by itself, for nsenter(1). Nothing is taken out: memory is attached for reading, messages are copied
+A program on its own, for nsenter(1). Nothing is taken out: memory is attached for reading, messages are copied
 (MSG_COPY).
 """
 

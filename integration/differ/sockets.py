@@ -37,7 +37,7 @@ NOT_ASKED = {
     ("IP", 41), ("IP", 48), ("IPV6", 48), ("IPV6", 64), ("IPV6", 65), ("IPV6", 68), ("IPV6", 69),
     ("TCP", 19), ("TCP", 20), ("TCP", 21), ("TCP", 22), ("TCP", 29), *(("TCP", at) for at in range(38, 43)),
 }  # fmt: skip
-_ROOM = 65536  # SO_GET_FILTER counts in instructions of 8 bytes
+_BUFFER = 65536  # SO_GET_FILTER counts in instructions of 8 bytes
 _ASKED_WITH = 4096
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -106,7 +106,7 @@ def _has(kind: socket_state.Kind, level: str) -> bool:
 
 def _asked(fd: int, level: int, option: int) -> bytes | None:
     """None where there is no such option, or none to be read."""
-    buffer, length = ctypes.create_string_buffer(_ROOM), ctypes.c_uint(_ASKED_WITH)
+    buffer, length = ctypes.create_string_buffer(_BUFFER), ctypes.c_uint(_ASKED_WITH)
     if _libc.getsockopt(fd, level, option, buffer, ctypes.byref(length)):
         return None
     return buffer.raw[: length.value * (8 if (level, option) == (socket.SOL_SOCKET, 26) else 1)]

@@ -45,7 +45,7 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(node.agent_socket)
         listener.listen()
-        held = []
+        connections = []
 
         def serve() -> None:
             try:
@@ -53,7 +53,7 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
                     connection, _ = listener.accept()
                     connection.recv(65536)
                     if answer is None:
-                        held.append(connection)
+                        connections.append(connection)
                         continue
                     with connection:
                         connection.sendall(answer)
@@ -66,7 +66,7 @@ def impostor(node: Node, answer: bytes | None) -> Iterator[None]:
             yield
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            for connection in held:
+            for connection in connections:
                 connection.close()
             os.unlink(node.agent_socket)
 

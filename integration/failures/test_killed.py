@@ -1,4 +1,4 @@
-"""Whoever is killed, whenever: the container runs, and nothing is left."""
+"""Any process killed at any moment: the container runs, and nothing is left."""
 
 import os
 import random
@@ -54,7 +54,7 @@ def test_criu_hangs_with_half_a_tree(
 
 @pytest.mark.parametrize("turn", range(6))
 def test_a_kill_at_a_random_moment(node: Node, good: Captured, pods: Pods, turn: int) -> None:
-    """Whoever of runc and CRIU is there at that moment. A kill that came too late leaves a restored container."""
+    """Either of runc and CRIU, as it is there at that moment. A kill that came too late leaves a restored container."""
     chance = random.Random(turn)
     _, container = good.again(pods)
     starter = threading.Thread(target=container.start)

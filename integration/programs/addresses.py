@@ -66,7 +66,7 @@ def _give_itself(address):
         fcntl.ioctl(asked, SIOCSIFADDR, where)
 
 
-def given_to_itself():
+def own_address():
     _give_itself("10.250.9.9")
     one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     one.bind(("10.250.9.9", 5005))

@@ -64,10 +64,10 @@ def messages():
             assert libc.msgsnd(number, struct.pack("l5s", kind, text), 5, NO_WAIT) == 0
 
     def check():
-        room = ctypes.create_string_buffer(64)
+        buffer = ctypes.create_string_buffer(64)
         found = []
-        while libc.msgrcv(number, room, 56, ctypes.c_long(0), NO_WAIT) == 5:
-            found.append((struct.unpack_from("l", room)[0], room.raw[8:13]))
+        while libc.msgrcv(number, buffer, 56, ctypes.c_long(0), NO_WAIT) == 5:
+            found.append((struct.unpack_from("l", buffer)[0], buffer.raw[8:13]))
         put()
         assert found == [(7, b"first"), (8, b"other"), (7, b"third")], found
 

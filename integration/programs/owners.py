@@ -4,7 +4,7 @@ import os
 import socket
 
 
-def given_away():
+def owned_by_nobody():
     """A pipe and a socket: the pipe is opened by name as its owner may."""
     reader, writer = os.pipe()
     listener = socket.create_server(("127.0.0.1", 0))

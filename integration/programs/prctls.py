@@ -86,7 +86,7 @@ def _begun(begin):
 
 
 def _same(begun, least):
-    """A check that each says what it said at first, of those that this kernel and processor have."""
+    """A check that each says what it said at first, of those that this kernel and CPU have."""
     found = {}
     for name, (question, answer) in begun.items():
         was = os.read(answer, 32)

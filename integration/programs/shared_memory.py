@@ -67,7 +67,7 @@ def _mapped(fd, size=4096):
     return memory
 
 
-def held_by_name():
+def mapped_by_name():
     fd = os.open("/dev/shm/held", os.O_CREAT | os.O_RDWR, 0o600)
     os.ftruncate(fd, 4096)
     memory = _mapped(fd)
@@ -80,7 +80,7 @@ def held_by_name():
     return check
 
 
-def held_and_removed():
+def mapped_and_removed():
     """By two processes, as NCCL's segments are."""
     fd = os.open("/dev/shm/removed", os.O_CREAT | os.O_RDWR, 0o600)
     os.ftruncate(fd, 4096)

@@ -14,9 +14,9 @@ def session_keyring():
     """Of the container's own, another one in each."""
 
     def look():
-        room = ctypes.create_string_buffer(256)
-        assert libc.syscall(KEYCTL, DESCRIBE, SESSION, room, 256) > 0, "there is none"
-        kind, _, _, permissions, name = room.value.decode().split(";", 4)
+        buffer = ctypes.create_string_buffer(256)
+        assert libc.syscall(KEYCTL, DESCRIBE, SESSION, buffer, 256) > 0, "there is none"
+        kind, _, _, permissions, name = buffer.value.decode().split(";", 4)
         assert kind == "keyring" and name.startswith("_ses."), name
         assert int(permissions, 16) & 0x80000, "processes that are exec'd can't join it"
         return name

@@ -7,7 +7,7 @@ WORKLOAD_WORK       rounds of real computing before it serves (a hundred thousan
 WORKLOAD_MEMORY_MB  random memory to hold, in MiB
 WORKLOAD_LOG_MS     write a numbered line to stdout and to stderr every so many milliseconds
 WORKLOAD_OUTSIDE    host:port for the feature `tcp_outside`
-WORKLOAD_HOLD       path for the feature `held`
+WORKLOAD_FILE       path for the feature `open_file`
 WORKLOAD_PORT       the HTTP server's, on 0.0.0.0, and the one behind it on :: (8000)
 WORKLOAD_TERM_CODE  exit code after SIGTERM (0)
 

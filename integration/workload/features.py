@@ -14,7 +14,7 @@ FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "tcp_own_address": connections.tcp_own_address,
     "tcp_outside": connections.tcp_outside,
     "descriptors": files.descriptors,
-    "held": files.held,
+    "open_file": files.open_file,
     "inotify": files.inotify,
     "layer": files.layer,
     "memfd": files.memfd,

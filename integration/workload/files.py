@@ -72,9 +72,9 @@ def _xattrs(path: str) -> list[str]:
     return sorted(os.listxattr(path, follow_symlinks=False))
 
 
-def held() -> Callable[[], object]:
-    """The file WORKLOAD_HOLD open for appending; a try says how long it is."""
-    file = open(os.environ["WORKLOAD_HOLD"], "ab")  # noqa: SIM115
+def open_file() -> Callable[[], object]:
+    """The file WORKLOAD_FILE open for appending; a try says how long it is."""
+    file = open(os.environ["WORKLOAD_FILE"], "ab")  # noqa: SIM115
     return lambda: {"bytes": os.fstat(file.fileno()).st_size}
 
 
@@ -158,9 +158,9 @@ def descriptors() -> Callable[[], object]:
 
     def take() -> object:
         ready = sorted(fd for fd, _ in poll.poll(PATIENCE_MS / 1000))
-        value, held = os.eventfd_read(event), os.read(reading, 64)
+        value, message = os.eventfd_read(event), os.read(reading, 64)
         os.eventfd_write(event, value)
-        os.write(writing, held)
-        return {"ready": ready == sorted([event, reading]), "event": value, "pipe": held.decode()}
+        os.write(writing, message)
+        return {"ready": ready == sorted([event, reading]), "event": value, "pipe": message.decode()}
 
     return take

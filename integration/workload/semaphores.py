@@ -47,8 +47,8 @@ def named() -> Callable[[], object]:
     """A semaphore of sem_open without sem_unlink, at 2."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.sem_open.restype = ctypes.c_void_p
-    held = ctypes.c_void_p(libc.sem_open(b"/workload", os.O_CREAT, 0o600, 3))
-    libc.sem_wait(held)
+    opened = ctypes.c_void_p(libc.sem_open(b"/workload", os.O_CREAT, 0o600, 3))
+    libc.sem_wait(opened)
 
     def value(semaphore: ctypes.c_void_p) -> int:
         found = ctypes.c_int()
@@ -56,16 +56,16 @@ def named() -> Callable[[], object]:
         return found.value
 
     return lambda: {
-        "held": value(held),
+        "opened": value(opened),
         "by_name": value(ctypes.c_void_p(libc.sem_open(b"/workload", 0))),
     }
 
 
 def segment() -> Callable[[], object]:
     """multiprocessing's SharedMemory, and a mapped file that lost the name it was opened by, in each directory."""
-    held = shared_memory.SharedMemory(name="workload-segment", create=True, size=SIZE)
-    assert held.buf is not None
-    buffer = held.buf
+    opened = shared_memory.SharedMemory(name="workload-segment", create=True, size=SIZE)
+    assert opened.buf is not None
+    buffer = opened.buf
     buffer[:16] = secrets.token_bytes(16)
     renamed = {directory: _renamed(directory) for directory in DIRECTORIES if os.path.isdir(directory)}
 
@@ -77,7 +77,7 @@ def segment() -> Callable[[], object]:
                 same[directory] = file.read(16) == memory[:16]
         listed = [name for directory in renamed for name in os.listdir(directory)]
         return {
-            "name": held.name,  # kept: its end would take the buffer away
+            "name": opened.name,  # kept: its end would take the buffer away
             "token": bytes(buffer[:16]).hex(),
             "same": same,
             "left": [x for x in listed if "link_remap" in x],

@@ -27,7 +27,7 @@ class _ServerV6(_Server):
 
 
 def serve(state: Callable[[], object], token: str) -> None:
-    """For ever."""
+    """Never returns."""
     kept: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):

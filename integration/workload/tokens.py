@@ -1,4 +1,4 @@
-"""Random tokens, drawn once: whoever has the same ones later is the same process, or a restored one."""
+"""Random tokens, drawn once: a process that has the same ones later is the same, or a restored one."""
 
 import hashlib
 import os
@@ -23,16 +23,16 @@ class Tokens:
         return {
             "memory": self.memory,
             "layer": self.errors.get("layer") or _read(LAYER_FILE),
-            "shm": self.errors.get("shm") or self._read_held(),
+            "shm": self.errors.get("shm") or self._read_open(),
             "ballast": hashlib.sha256(self.ballast).hexdigest(),
         }
 
-    def _read_held(self) -> str:
+    def _read_open(self) -> str:
         if self._shm is None:
             return ""
         self._shm.seek(0)
-        held = self._shm.read()
-        return held if held == _read(SHM_FILE) else f"held {held}, by name {_read(SHM_FILE)}"
+        opened = self._shm.read()
+        return opened if opened == _read(SHM_FILE) else f"open {opened}, by name {_read(SHM_FILE)}"
 
 
 def draw(ballast_mb: int) -> Tokens:

@@ -27,7 +27,7 @@ class Config:
     """Every key with its default (docs/config.md). Paths are absolute; sizes in bytes; times in seconds."""
 
     cache: str = paths.CACHE_ROOT
-    """Where checkpoints lie: one file system with room, root only."""
+    """Where checkpoints lie: one file system with enough space, root only."""
     criu: str = "/usr/sbin/criu"
     """CRIU, 4.1 or newer."""
     runc: str = "/usr/sbin/runc"
@@ -48,7 +48,7 @@ class Config:
     restore_deadline_s: float = 60.0
     """At most 60: what is not restored by then starts cold."""
     mode: str = "on"
-    """on; observe: nothing is restored or captured by itself, what would have been is recorded; off."""
+    """on; observe: nothing is restored or captured automatically, what would have been is recorded; off."""
     capture: str = "ready"
     """Of pods that say nothing with glowplug.dev/capture: ready, any-time, never or once-and-exit."""
     capture_default_scope: str = "gpu"
@@ -69,7 +69,7 @@ class Config:
     log_format: str = "logfmt"
     """Of the agent's log, on standard error: logfmt or json."""
     metrics_listen: str = ""
-    """Where the agent serves Prometheus metrics, such as 127.0.0.1:9464; "": nowhere. Whoever reaches it may read."""
+    """Where the agent serves Prometheus metrics to anybody, such as 127.0.0.1:9464; "": nowhere."""
     kubernetes: str = "auto"
     """Events, annotations and node labels: auto (where the agent runs in a pod with a service account), off, or
     the path of a kubeconfig."""
@@ -215,7 +215,7 @@ _TABLES: Mapping[str, Callable[[object], Iterable[str]]] = {
     "presets": presets.problems,
 }
 
-_TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_TYPES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
 def _rule_of_type(default: object) -> Rule:

@@ -1,7 +1,7 @@
 """How inference servers are put to sleep before a capture and woken after it: a table of presets; no I/O.
 
 A preset is a port, a path that says that the server serves, and requests in their order. It is the engine's own API
-that parks it: what an answer has to be stands beside each request, so that a server that only says 200 is not taken
+that parks it: each request says what its answer has to be, so that a server that only says 200 is not taken
 for one that sleeps. Another engine is another row of PRESETS; a pod can do the same by hooks of its own.
 """
 

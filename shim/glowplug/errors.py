@@ -1,7 +1,7 @@
 """Every error that Glowplug raises on purpose.
 
 A message says what was wanted, what was found, and what to do; it never holds an env value or a secret.
-One class per room, so that a caller can say whose failure it was.
+One class per package, so that a caller can say whose failure it was.
 """
 
 
@@ -18,11 +18,11 @@ class ManifestError(GlowplugError):
 
 
 class CacheError(GlowplugError):
-    """The store can't do what was asked: no room, no such checkpoint, in use."""
+    """The store can't do what was asked: no space, no such checkpoint, in use."""
 
 
 class NoSpace(CacheError):
-    """The cache has no room for it at this moment."""
+    """The cache has no space for it at this moment."""
 
 
 class DamagedCheckpoint(CacheError):

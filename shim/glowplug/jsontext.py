@@ -36,7 +36,7 @@ try:
         except StopIteration:
             raise ValueError("no JSON") from None
         if end != len(stripped):
-            raise ValueError("something stands behind the JSON value")
+            raise ValueError("there is text after the JSON value")
         return value
 
     def dumps(value: object) -> str:

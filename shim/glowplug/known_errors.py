@@ -252,7 +252,7 @@ PARTS = {
         "infect.c",
     ),
     "the images": ("image.c", "protobuf.c", "pagemap-cache.c", "img-streamer.c"),
-    "this node's kernel or processor": (
+    "this node's kernel or CPU": (
         "kerndat.c",
         "cpu.c",
         "vdso.c",

@@ -14,8 +14,8 @@ from glowplug.capture import namespaces
 
 
 def test_labels_are_bounded_and_fit() -> None:
-    held = [("models", f"image-{number}") for number in range(500)] * 2
-    labels = node_labels.wanted(True, "580.159.04", held)
+    images = [("models", f"image-{number}") for number in range(500)] * 2
+    labels = node_labels.wanted(True, "580.159.04", images)
     assert len(labels) == node_labels.LONGEST + 3
     assert node_labels.workload("models", "image-0") in labels
     assert node_labels.workload("models", "image-499") not in labels

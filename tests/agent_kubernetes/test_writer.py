@@ -81,9 +81,7 @@ def test_no_rights_are_said_once_and_cost_nothing_else(
     assert "the-agent-s-own-token" not in caplog.text
 
 
-def test_a_right_that_is_not_given_is_not_asked_for_at_every_start(
-    server: ApiServer, reported: Reported
-) -> None:
+def test_a_missing_right_is_not_requested_at_every_start(server: ApiServer, reported: Reported) -> None:
     """With a kubelet's own rights no pod can be annotated; all else is written."""
     until(lambda: ROUNDS_END in server.requests)
     server.pod("web", gate=CAPTURED)

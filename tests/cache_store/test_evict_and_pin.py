@@ -1,4 +1,4 @@
-"""Room, pins, quarantine, early exits and eviction."""
+"""Space, pins, quarantine, early exits and eviction."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from glowplug.errors import CacheError
 def test_a_capture_that_cannot_fit_is_refused_with_the_numbers_and_evicts_nothing(store: Store) -> None:
     name = published(store)
     store.limits = Limits(max_bytes=10 << 20)
-    with pytest.raises(CacheError, match=r"no room for 32505856 bytes: size limit 10485760 bytes, \d+ "):
+    with pytest.raises(CacheError, match=r"no space for 32505856 bytes: size limit 10485760 bytes, \d+ "):
         store.draft(30 << 20)
     assert store.ids() == [name]
     assert leftovers(store) == []
@@ -43,7 +43,7 @@ def test_the_least_recently_used_goes_for_a_new_one_pins_and_leases_stay(store: 
     lease.release(descriptor)
 
 
-def test_room_promised_to_one_capture_is_not_given_to_another(store: Store) -> None:
+def test_space_promised_to_one_capture_is_not_promised_to_another(store: Store) -> None:
     store.limits = Limits(max_bytes=10 << 20)
     with store.draft(6 << 20), pytest.raises(CacheError, match=r"7340032 bytes in captures under way"):
         Store(store.root, store.limits).draft(6 << 20)
@@ -57,7 +57,7 @@ def test_a_capture_that_grew_past_its_promise_is_refused_at_the_end(store: Store
         manifest = fill(opened)
         write(opened.path, {"memory/more": b"m" * (3 << 20)})
         manifest = manifest_of(opened.path)
-        with pytest.raises(CacheError, match="no room for"):
+        with pytest.raises(CacheError, match="no space for"):
             store.publish(opened, manifest)
     assert store.ids() == []
     assert leftovers(store) == []
@@ -82,9 +82,9 @@ def test_quarantine_keeps_reason_and_log_and_ends_by_the_back_off(store: Store, 
     row = store.rows()[0]
     assert row.quarantine == "criu: failed"
     assert row.quarantined_until == clock.seconds + 600
-    held = Store(store.root).state(name).quarantine
-    assert held is not None
-    assert held.log_tail == tuple(f"line {number}" for number in range(30, 50))
+    current = Store(store.root).state(name).quarantine
+    assert current is not None
+    assert current.log_tail == tuple(f"line {number}" for number in range(30, 50))
     assert store.verify(name) == []
     assert store.manifest(name) == before
     clock.seconds += 601
@@ -95,11 +95,11 @@ def test_the_back_off_doubles_and_in_the_end_waits_for_a_person(store: Store, cl
     name = published(store)
     pauses: list[float] = []
     while len(pauses) < 10:
-        held = store.quarantine(name, "again").quarantine
-        assert held is not None
-        if held.until is None:
+        current = store.quarantine(name, "again").quarantine
+        assert current is not None
+        if current.until is None:
             break
-        pauses.append(held.until - clock.seconds)
+        pauses.append(current.until - clock.seconds)
     assert pauses == [600, 1200, 2400, 4800, 9600]
     clock.seconds += 10**9
     assert store.rows()[0].quarantine == "again"
@@ -122,9 +122,9 @@ def test_early_exits_in_a_row_quarantine_it_one_that_lives_starts_the_count_anew
     store.proved(name)
     store.early_exit(name)
     assert store.early_exit(name).quarantine is None
-    held = store.early_exit(name).quarantine
-    assert held is not None
-    assert held.reason == "3 restored containers in a row exited early"
+    current = store.early_exit(name).quarantine
+    assert current is not None
+    assert current.reason == "3 restored containers in a row exited early"
 
 
 @pytest.mark.parametrize(

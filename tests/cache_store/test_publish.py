@@ -1,4 +1,4 @@
-"""The store as its callers meet it: publish whole or not at all, find, keep, quarantined, remove."""
+"""The store as its callers meet it: publish completely or not at all, find, keep, quarantined, remove."""
 
 import errno
 import json

@@ -315,7 +315,7 @@ int cuCheckpointProcessRestore(int pid, const struct restore_args *args)
 	if (!zeroed(args->reserved, sizeof args->reserved))
 		return CUDA_ERROR_INVALID_VALUE;
 	/* The real driver wants every device that the process could open in the map, or no map. */
-	int could_open_all = !script_nth("apart", 0, line, 16);
+	int could_open_all = !script_nth("isolated", 0, line, 16);
 	for (int n = 0; could_open_all && args->count && script_nth("gpu", n, line, 16); n++) {
 		uuid_bytes(line[2], uuid);
 		if (!mapped(args->pairs, args->count, uuid))

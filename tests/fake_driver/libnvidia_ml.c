@@ -135,14 +135,14 @@ int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *pending)
 static int list(const char *keyword, void *device, unsigned *count, struct process *out)
 {
 	char line[GPU_WORDS][256], index[256];
-	unsigned found = 0, room = *count;
+	unsigned found = 0, capacity = *count;
 	int result = gpu(device, line);
 	if (result)
 		return result;
 	snprintf(index, sizeof index, "%s", line[INDEX]);
 	for (int n = 0; script_nth(keyword, n, line, GPU_WORDS); n++)
 		if (!strcmp(line[1], index)) {
-			if (found < room) {
+			if (found < capacity) {
 				memset(&out[found], 0, sizeof out[found]);
 				out[found].pid = (unsigned)atoi(line[2]);
 				out[found].used = strcmp(line[3], "n/a") ? strtoull(line[3], NULL, 10) : ~0ULL;
@@ -150,7 +150,7 @@ static int list(const char *keyword, void *device, unsigned *count, struct proce
 			found++;
 		}
 	*count = found;
-	return found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
+	return found > capacity ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *out)

@@ -174,7 +174,7 @@ def test_nothing_outside_is_reached_through_symlinks(round_: Round, tmp_path: ob
     assert os.listdir(f"{tmp_path}/outside") == []
 
 
-def test_what_the_new_upper_directory_held_is_merged(round_: Round) -> None:
+def test_what_the_new_upper_directory_has_is_merged(round_: Round) -> None:
     """The captured entry wins; a mount point that only the new container has stays."""
 
     def work(root: str) -> None:

@@ -21,7 +21,7 @@ from multiprocessing import shared_memory
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import held
+import device_state
 
 WEIGHTS = [11, 22, 33]
 MODEL = "/weights"
@@ -35,15 +35,15 @@ class Core:
     def __init__(self) -> None:
         self.away: set[str] = set()
         self.weights = list(WEIGHTS)
-        self.device = held.hold()
+        self.device = device_state.allocate()
         self.steps = 0
 
-    def call(self, method: str, given: Any) -> Any:
+    def call(self, method: str, argument: Any) -> Any:
         if method == "sleep":
             self.away = {"weights", "kv_cache"}
-            self.weights = [0] * len(WEIGHTS) if given == 2 else self.weights
+            self.weights = [0] * len(WEIGHTS) if argument == 2 else self.weights
         elif method == "wake":
-            self.away -= set(given or self.away)
+            self.away -= set(argument or self.away)
         elif method == "reload":
             if "weights" in self.away:
                 return {"error": "CUDA error: an illegal memory access was encountered"}
@@ -90,9 +90,9 @@ class Engine:
         self._lock = threading.Lock()
         self._cores = [Remote() for _ in range(gpus)]
 
-    def call(self, method: str, given: Any = None) -> Any:
+    def call(self, method: str, argument: Any = None) -> Any:
         with self._lock:
-            answers = [one.call(method, given) for one in self._cores]
+            answers = [one.call(method, argument) for one in self._cores]
         tokens = [str(one["token"]) for one in answers if "token" in one]
         assert all({**one, "token": ""} == {**answers[0], "token": ""} for one in answers)
         return {**answers[0], **({"token": "-".join(tokens)} if tokens else {})}
@@ -109,13 +109,13 @@ class Remote:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(1)
-            given = (path, self._memory.name, self._shared)
-            self._process = spawn.Process(target=core, args=given, daemon=True)
+            argument = (path, self._memory.name, self._shared)
+            self._process = spawn.Process(target=core, args=argument, daemon=True)
             self._process.start()
             self._lines = listener.accept()[0].makefile("rw")
 
-    def call(self, method: str, given: Any) -> Any:
-        self._lines.write(json.dumps([method, given]) + "\n")
+    def call(self, method: str, argument: Any) -> Any:
+        self._lines.write(json.dumps([method, argument]) + "\n")
         self._lines.flush()
         return json.loads(self._lines.readline())
 

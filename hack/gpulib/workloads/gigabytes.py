@@ -76,10 +76,10 @@ class OnFake:
 def main() -> None:
     kind, size = sys.argv[1], int(float(sys.argv[2]) * (1 << 30)) // mmap.PAGESIZE * mmap.PAGESIZE
     library = os.environ.get("CHECK_FAKE_DRIVER")
-    held = OnFake(library, kind, size) if library else OnTorch(kind, size)
+    memory = OnFake(library, kind, size) if library else OnTorch(kind, size)
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
-        print(json.dumps(held.digest()), flush=True)
+        print(json.dumps(memory.digest()), flush=True)
 
 
 if __name__ == "__main__":

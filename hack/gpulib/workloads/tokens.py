@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-import held
+import device_state
 import serving
 
 FILE = "/root/token"
@@ -16,7 +16,7 @@ def main() -> None:
     memory = os.urandom(16).hex()
     with open(FILE, "w") as file:
         file.write(os.urandom(16).hex())
-    device = held.hold()
+    device = device_state.allocate()
     lock = threading.Lock()
 
     def tokens() -> dict[str, object]:

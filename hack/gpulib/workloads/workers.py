@@ -6,14 +6,14 @@ import multiprocessing
 import os
 from multiprocessing.connection import Connection
 
-import held
+import device_state
 import serving
 
 
 def work(asked: Connection) -> None:
     """Answer `tokens` and `step` until the parent is gone."""
     memory = os.urandom(16).hex()
-    device = held.hold()
+    device = device_state.allocate()
     while True:
         try:
             question = asked.recv()

@@ -31,7 +31,7 @@ REPAIRS_WITHIN_S = 300.0
 
 FIRST_REST_S = 10.0
 LONGEST_REST_S = 600.0
-"""Between two repairs of one handler: whoever rewrites the file again and again is not fought every few seconds."""
+"""Between two repairs of one handler, so that a program which keeps rewriting the file is not fought all the time."""
 
 CALM_AFTER_S = 1800.0
 """A handler that stayed so long is repaired at once the next time."""

@@ -20,7 +20,7 @@ log = logging.getLogger("glowplug.agent")
 
 EARLY_EXIT_S = 10.0
 PROVED_S = 600.0
-"""A restored container that ran for so long was whole; one whose pod started it again sooner may not have been."""
+"""A restored container that ran for so long was intact; one whose pod started it again sooner may not have been."""
 
 RESTARTED = "container-restart"
 """The reason of a cold start that says: an earlier one in this pod was a restore, and has ended."""
@@ -106,7 +106,7 @@ def _judge(store: Store, history: History, checkpoint: str, record: Record) -> d
 def _judge_earlier(store: Store, history: History, record: Record) -> tuple[str, dict[str, object]]:
     """A pod that starts a container again soon after it was restored: its checkpoint may hang, or crash late.
 
-    Whoever was stopped by a liveness probe counts, too: that is how a process that hangs ends. (checkpoint, why it is
+    One stopped by a liveness probe counts, too: that is how a process that hangs ends. (checkpoint, why it is
     quarantined or nothing). Raises CacheError.
     """
     outcome, reason = kind(record)

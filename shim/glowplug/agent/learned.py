@@ -1,4 +1,4 @@
-"""What is learned of each workload from what became of its captures and restores; one back-off for all of it.
+"""What is learned of each workload from the outcomes of its captures and restores; one back-off for all of it.
 
 A workload is what its pods have in common, whatever else differs between them (Judgement.workload): so captures that
 no later pod could use are seen. Kept in one small file beside the cache, root's alone: counts, times and hashes.

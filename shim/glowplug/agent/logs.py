@@ -1,6 +1,6 @@
 """The agent's log: one line per event on standard error, as logfmt or JSON, for journald and for people.
 
-What belongs to an event stands in fields of its own: `log.info("start", extra=fields({"pod": "web", …}))`.
+What belongs to an event is in fields of its own: `log.info("start", extra=fields({"pod": "web", …}))`.
 """
 
 import json

@@ -213,7 +213,7 @@ def _note_node_name(setting: str) -> None:
 
 
 def _note_seccomp(runc: str) -> None:
-    """For whoever writes a seccomp rule into a container's spec: not where that would keep it from starting."""
+    """Whether a seccomp rule may be added to a container's spec: not where that would keep it from starting."""
     is_known = knows_seccomp(runc)
     seccomp.note(is_known)
     if not is_known:

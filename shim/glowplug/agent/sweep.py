@@ -37,9 +37,9 @@ def run(store: Store) -> None:
 def take_back_one(facts: attempt.Facts) -> None:
     """One that nobody waits for any more. Whatever is wrong with it is no reason against the next."""
     try:
-        became = take_back.take_back_abandoned(facts, wait_s=0.0)
-        if became is not None:
-            log.info("an unfinished restore of container %s: %s", facts.id, became)
+        result = take_back.take_back_abandoned(facts, wait_s=0.0)
+        if result is not None:
+            log.info("an unfinished restore of container %s: %s", facts.id, result)
     except TimeoutError:
         return  # somebody is at it
     except Exception as error:

@@ -1,7 +1,7 @@
 """The few calls of the Kubernetes API that the agent makes, through the official client.
 
 The only module that imports it: the client is an extra of its own (glowplug[kubernetes]). What each call needs
-of RBAC stands in docs/observability.md.
+of RBAC is in docs/observability.md.
 """
 
 import base64

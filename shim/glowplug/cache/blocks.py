@@ -22,7 +22,7 @@ from glowplug.errors import CacheError
 BLOCK = 64 << 20
 """Bytes. 16 threads find work in 1 GB, and 100 GB have a list of 100 KB. Another size is another algorithm."""
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = 1 << 20  # bytes; stays in a processor's cache until it is hashed
+_READ = 1 << 20  # bytes; stays in a CPU's cache until it is hashed
 _VERSION = 1
 
 

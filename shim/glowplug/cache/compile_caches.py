@@ -9,7 +9,7 @@ from glowplug.cache.evict import Item
 from glowplug.errors import CacheError
 
 PREFIX = "compile/"
-"""Begins the id of one where it stands beside checkpoints."""
+"""The id's prefix where it is listed beside checkpoints."""
 
 _BLOCK = 512
 

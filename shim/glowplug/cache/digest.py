@@ -1,7 +1,7 @@
 """What lies in a draft: the manifest's "files", with a kind, a size and a digest each. On the agent's side.
 
 The digest's algorithm says who checks it: blake2b, which the standard library has, at every restore (the
-images that CRIU acts on, other rooms' small files); blake3 when a checkpoint enters the cache and on
+images that CRIU acts on, other packages' small files); blake3 when a checkpoint enters the cache and on
 `glowplug verify`, by blocks where a file has more than one.
 """
 
@@ -15,7 +15,7 @@ from glowplug.cache.tree_digest import digest_tree
 from glowplug.errors import CacheError
 
 IMAGE_LIMIT = 64 << 20  # bytes; larger files among the images are data (ghost files), counted as pages
-SMALL = 256 << 10  # bytes; other rooms' files up to here are checked at every restore
+SMALL = 256 << 10  # bytes; other packages' files up to here are checked at every restore
 
 _KINDS = {"images": "image", "memory": "memory", "layer": "layer", "shm": "shm", "volumes": "layer"}
 

@@ -1,4 +1,4 @@
-"""Drafts: checkpoints being written, each with room reserved and a lock that says whether its writer lives.
+"""Drafts: checkpoints being written, each with space reserved and a lock that says whether its writer lives.
 
 drafts/<name>.lock exists, locked, before drafts/<name>/ does: a directory whose lock nobody holds is dead. One whose
 name begins with KEPT can be written on by another process (a pull that was killed) and is dead a day later.

@@ -164,7 +164,7 @@ def _no_space(items: list[Item], limits: Limits, space: Space, size: int) -> str
     kept = [checkpoint for checkpoint in items if not checkpoint.may_go]
     limit = "none" if limits.max_bytes is None else f"{limits.max_bytes} bytes"
     return (
-        f"no room for {size} bytes: size limit {limit}, {_total(items)} bytes in {len(items)} checkpoints "
+        f"no space for {size} bytes: size limit {limit}, {_total(items)} bytes in {len(items)} checkpoints "
         f"({_total(kept)} bytes in {len(kept)} pinned or in use), {space.drafts} bytes in captures under way; "
         f"{space.free} bytes free on the file system, {space.promised} of them promised, {limits.min_free} "
         "to stay free; unpin or remove checkpoints, or raise the limit"

@@ -70,7 +70,7 @@ _CUDA_NODE = re.compile(
     re.IGNORECASE,
 )
 
-# What the layer room says of a tree that is not the one captured.
+# What the layer package says of a tree that is not the one captured.
 _DAMAGED = re.compile(r"\bthe captured tree .* is damaged")
 
 # No program, no log, no error in it: it was not there, did not start, or was killed.

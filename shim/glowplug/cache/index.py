@@ -18,7 +18,7 @@ from glowplug.cache import check, facts, layout
 from glowplug.errors import CacheError
 
 AHEAD_S = 300.0
-"""Two clocks of one moment, or one that is being set, may be so far apart."""
+"""Two clocks of one moment, or one that is being set, may differ by so much."""
 
 _YEAR_10000 = 253_402_300_800  # seconds since the epoch; datetime ends before it
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole: everything that its manifest says, read in full, and nothing else.
+"""Whether a checkpoint is intact: everything that its manifest says, read in full, and nothing else.
 
 When a checkpoint enters the cache, and for `glowplug verify`.
 """

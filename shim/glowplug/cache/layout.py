@@ -4,9 +4,9 @@
     drafts/<name>/        being written; drafts/<name>.lock is locked for as long as its writer lives
     trash/<name>/         taken out of checkpoints/, being deleted
     state/<id>.json       what changes about a checkpoint: pin, quarantine, early exits; under state/lock
-    leases/<id>.lock      locked (flock) by whoever uses the checkpoint; its mtime is the last use
+    leases/<id>.lock      locked (flock) while the checkpoint is used; its mtime is the last use
     compile/<name>        a compile cache in one file (pack.py), published by rename; its mtime is the last use
-    lock                  held (flock) for a moment by whoever changes the store
+    lock                  locked (flock) for a moment during each change of the store
     salt                  key of the keyed hashes in manifests
 
 Hot: the runtime imports this. Standard library only.

@@ -28,7 +28,7 @@ MODE = 0o777
 
 
 class Directory:
-    """A directory that has to be there; a parent stands before what is below it."""
+    """A directory that has to be there; a parent comes before what is below it."""
 
     __slots__ = ("gid", "mode", "path", "uid")
 

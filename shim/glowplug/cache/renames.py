@@ -12,7 +12,7 @@ from glowplug.errors import CacheError
 
 
 def commit(root: str, opened: Draft, checkpoint_id: str) -> None:
-    """Publishes a draft that is whole and on the disk. Raises CacheError, OSError."""
+    """Publishes a draft that is complete and on the disk. Raises CacheError, OSError."""
     descriptor = lease.lock(root, checkpoint_id, fcntl.LOCK_SH)
     if descriptor is None:
         raise CacheError(f"checkpoint {checkpoint_id} is being removed; try again")

@@ -1,4 +1,4 @@
-"""The store's ground: its directories, private to the one who runs, and its salt."""
+"""The store's root directory: its directories, private to the one who runs, and its salt."""
 
 import os
 import secrets

@@ -1,7 +1,7 @@
-"""The store: checkpoints come in whole, are found, kept, quarantined and removed. On the agent's side.
+"""The store: checkpoints come in complete, are found, kept, quarantined and removed. On the agent's side.
 
 Many readers and one writer at a time, across processes and threads; whatever dies wherever, what lies in
-checkpoints/ is whole, and sweep() takes the rest away. Every failure is a CacheError.
+checkpoints/ is complete, and sweep() takes the rest away. Every failure is a CacheError.
 """
 
 import os
@@ -112,7 +112,7 @@ class Store:
         return self._row(entry)
 
     def verify(self, checkpoint_id: str) -> list[str]:
-        """What is wrong with the checkpoint, read in full, one line each; nothing when it is whole.
+        """What is wrong with the checkpoint, read in full, one line each; nothing when it is intact.
 
         Raises UnknownDigest where that can't be known: a newer Glowplug wrote it.
         """
@@ -135,7 +135,7 @@ class Store:
     # -- what comes in --
 
     def draft(self, bytes_needed: int) -> Draft:
-        """Room for a checkpoint of that size, least recently used ones evicted for it, and where to write it.
+        """Space for a checkpoint of that size, least recently used ones evicted for it, and where to write it.
 
         Raises CacheError with the numbers, and evicts nothing, when it can't fit.
         """
@@ -147,7 +147,7 @@ class Store:
                 return draft.create(self.root, size)
 
     def resume(self, name: str, bytes_needed: int) -> Draft:
-        """The draft of that name, with what a killed writer left in it, and room for the rest of those bytes.
+        """The draft of that name, with what a killed writer left in it, and space for the rest of those bytes.
 
         `name` begins with draft.KEPT. Raises CacheError: it can't fit, or is being written by another process.
         """
@@ -167,7 +167,7 @@ class Store:
         """Makes the draft a checkpoint, once all of it is as its manifest says and on the disk; its id.
 
         Where the store has it already, the draft is dropped. Raises DamagedCheckpoint when the draft is not
-        whole, CacheError when it does not fit or can't be written; it is still there then, to be abandoned.
+        intact, CacheError when it does not fit or can't be written; it is still there then, to be abandoned.
         """
         checkpoint_id = check.checkpoint_id(manifest)
         facts.require(manifest)
@@ -354,7 +354,7 @@ class Store:
     def _items(self) -> Iterator[evict.Item]:
         for item in self._unspared():
             if compile_caches.is_compile_cache(item.id):
-                yield item  # an open file is read to its end, whoever takes its name away
+                yield item  # an open file is read to its end, even when its name is removed
                 continue
             found = self.state(item.id)
             yield replace(
@@ -380,7 +380,7 @@ class Store:
 
 @contextmanager
 def _reported(what: str) -> Iterator[None]:
-    """What the system refuses is an error of this room, with what was being done."""
+    """What the system refuses is an error of this package, with what was being done."""
     try:
         yield
     except OSError as error:

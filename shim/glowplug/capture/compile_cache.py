@@ -28,7 +28,7 @@ MOST_DEPTH = 40
 """Of directories below the root; what lies deeper is left out."""
 _MOST_NAMES = 4 * MOST_FILES
 _INDEX_BYTES = 512
-"""Room for a file's line in the index."""
+"""Space for a file's line in the index."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOATIME | os.O_CLOEXEC
 _PASSWD_BYTES = 1 << 20
 _METACOPY = "trusted.overlay.metacopy"

@@ -1,6 +1,6 @@
 """The GPU side of a capture: what is checked before anything is touched, and CUDA taken away and given back.
 
-Imported only for a container that is given GPUs.
+Imported only for a container with GPUs.
 """
 
 import os
@@ -25,7 +25,7 @@ RESUME_S = 180.0
 class Gpu:
     """A container's GPUs and CUDA processes. A context: its end brings back what away() could not.
 
-    `gpus`: that it is given. `pids`: its CUDA processes here; `namespace_pids`: in its own PID namespace.
+    `gpus`: assigned to it. `pids`: its CUDA processes here; `namespace_pids`: in its own PID namespace.
     `device_bytes`: their device memory. `seconds`: how long away() took on each side of the dump.
     """
 

@@ -1,4 +1,4 @@
-"""A container that we froze is thawed, whatever becomes of us.
+"""A container that we froze is thawed, even if we are killed.
 
 Before the freeze a child is started that waits for the end of a pipe. After "done", it goes quietly; when the
 pipe just ends, because we were killed or did not get that far, it waits for CRIU to be finished with the tasks

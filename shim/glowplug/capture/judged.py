@@ -56,7 +56,7 @@ def judge(
 
 
 def keep(judgement: Judgement) -> None:
-    """Write it down, whole or not at all. Raises OSError."""
+    """Write it down, completely or not at all. Raises OSError."""
     path = paths.judgement(judgement.container)
     os.makedirs(paths.judgements(), 0o700, exist_ok=True)
     aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"

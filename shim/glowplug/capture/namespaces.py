@@ -1,7 +1,7 @@
 """The uids of Kubernetes' namespaces, as this node's agent last read them; for rule 7.2 of docs/matching.md.
 
 A namespace that was deleted and made again has its name, and is another. The agent writes them down where it may list
-namespaces, and whoever makes a key reads them there, so that all make the same one. On a node whose agent may not,
+namespaces, and each maker of a key reads them there, so that all make the same one. On a node whose agent may not,
 nobody says.
 """
 
@@ -36,7 +36,7 @@ def known(within_s: float) -> dict[str, str]:
 
 
 def note(uids: Mapping[str, str]) -> None:
-    """Write them down, whole or not at all. Raises OSError."""
+    """Write them down, completely or not at all. Raises OSError."""
     aside = f"{paths.namespaces()}.new"
     os.makedirs(paths.RUN_DIR, 0o700, exist_ok=True)
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:

@@ -1,7 +1,7 @@
 """The names of this node, which are noise in a container's variables (docs/matching.md, rule 3.2).
 
 Its host name and its name in Kubernetes may be two (`--hostname-override`, a cloud's). The second one the agent knows,
-by its configuration or by NODE_NAME; it writes it down, so that whoever makes a key makes the same one.
+by its configuration or by NODE_NAME; it writes it down, so that all that make a key make the same one.
 """
 
 import os

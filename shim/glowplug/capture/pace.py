@@ -30,7 +30,7 @@ def require_worth(request: Request, needed: int, pause_s: float) -> None:
             f"the container would be paused for about {pause_s:.2f} s ({needed / 1e6:.0f} MB), "
             f"and its pod allows {request.max_pause_s:g} s",
         )
-    rates = worth.NodeRates(processors=len(os.sched_getaffinity(0)))
+    rates = worth.NodeRates(cores=len(os.sched_getaffinity(0)))
     restore = worth.predict(needed, 0, request.cold_start_s, rates, 0)
     if request.cold_start_s is not None and not restore.is_worth_it:
         raise CaptureRefused(

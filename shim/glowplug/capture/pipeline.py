@@ -127,7 +127,7 @@ def _salt(work: Work) -> bytes:
 
 
 def look_at_gpu(work: Work) -> None:
-    """Of a container that is given GPUs: what no dump can take, its CUDA processes, room for their memory."""
+    """Of a container with GPUs: what no dump can take, its CUDA processes, headheadroom for their memory."""
     assert work.subject is not None
     if asks_for_gpu(work.subject.bundle):
         from glowplug.capture.gpu import Gpu  # and with it NVML
@@ -136,7 +136,7 @@ def look_at_gpu(work: Work) -> None:
 
 
 def make_space(work: Work) -> None:
-    """Room in the cache, refused with the numbers; the pause predicted."""
+    """Space in the cache, refused with the numbers; the pause predicted."""
     assert work.subject is not None and work.found is not None
     travelling = volumes.carried_by(work.subject.bundle, work.found)
     needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(travelling)
@@ -240,7 +240,7 @@ def publish(work: Work) -> None:
 
 
 def keep_compile_cache(work: Work) -> None:
-    """Where its pod asks for it; the checkpoint is published whatever becomes of that."""
+    """Where its pod asks for it; the checkpoint is published whatever its result."""
     assert work.subject is not None and work.found is not None
     found = work.subject
     container = compile_cache.Container(found.bundle, found.init, found.upper)

@@ -1,4 +1,4 @@
-"""What a container is given by its pod on this node: the limits of its spec and those of the pod around it."""
+"""What its pod assigns to a container on this node: the limits of its spec and those of the pod around it."""
 
 from collections.abc import Iterable
 

@@ -14,7 +14,7 @@ POLL_S = 0.05
 
 
 def stop(containerd: Containerd, record: ContainerRecord, init: int) -> None:
-    """`init`: its first process (host pid). One that comes to an end by itself meanwhile has ended.
+    """`init`: its first process (host pid). One that comes to an end on its own meanwhile has ended.
 
     Raises ContainerdError.
     """

@@ -97,7 +97,7 @@ def run(work: "Work") -> str:
 
 
 def _is_known(work: "Work") -> bool:
-    """Whether the cache has a checkpoint of this workload that nothing is held against."""
+    """Whether the cache has a checkpoint of this workload that nothing speaks against."""
     assert work.found is not None
     now = work.store.now()
     return any(

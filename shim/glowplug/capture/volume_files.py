@@ -4,7 +4,7 @@ A tenant may have put anything there: links out of the volume, FIFOs, devices, a
 answer. So every path is resolved beneath the root, only regular files are opened, never so that it could block or have
 an effect, and a budget bounds files, bytes and time. What goes beyond is `Unreadable`, with a phrase that says why.
 
-A system call on a dead file server may still not return: whoever calls this for one runs it in a process that can be
+A system call on a dead file server may still not return: call this for one in a process that can be
 killed (`readers`).
 """
 

@@ -101,7 +101,7 @@ def directories(env: Mapping[str, str], home: str, more: tuple[str, ...]) -> tup
 
 
 def name(salt: bytes, namespace: str, key_digest: str, row: HostRequirements) -> str | None:
-    """Under which they are kept: a keyed hash. None where something that counts is not known: nothing is given then."""
+    """Under which they are kept: a keyed hash. None where something significant is unknown."""
     plain = {fact: value for fact, value in asdict(row).items() if fact in HOST}
     if not key_digest or any(value is None for fact, value in plain.items() if fact not in _UNKNOWN_IS_FINE):
         return None

@@ -1,6 +1,6 @@
 """What a checkpoint and a container must agree on beyond the digest of their keys, rule by rule.
 
-A condition is a fact of which a difference counts in some cases only, so that hashing it would part pods that belong
+A condition is a fact of which a difference matters in some cases only, so that hashing it would part pods that belong
 together. All are keyed hashes; their names are shown.
 
     service_links   prefix → its group: where both have a service, it must be the same (rule 3.4)

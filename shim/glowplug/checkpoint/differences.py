@@ -15,7 +15,7 @@ _HASHED = ("args", "env", "extras", "hooks", "settings", "other")
 def differences(captured: Parts, wanted: WorkloadKey) -> list[Reason]:
     """Why the captured key is not the expected one, in the order of `key.PARTS`.
 
-    Empty only when both are equal and the expected key is whole. Hashes made with another salt say nothing
+    Empty only when both are equal and the expected key is complete. Hashes made with another salt say nothing
     about the values behind them: then the salt is the reason, and parts that are hashes are left out. Parts made by
     rules of another version say nothing at all: then the version is the reason (rule 2.1).
     """

@@ -19,7 +19,14 @@ SNAPSHOTTER = "overlayfs"
 
 _RESTORE_VALUES = ("", "on", "off", "observe")
 COMPILE_CACHE = "glowplug.dev/compile-cache"
-_NEVER_WARM = ("sandbox", "not-cri", "bad-annotation", "not-selected", "user-namespace", "joined-namespace")
+_NO_COMPILE_CACHE = (
+    "sandbox",
+    "not-cri",
+    "bad-annotation",
+    "not-selected",
+    "user-namespace",
+    "joined-namespace",
+)
 _HOOKS_THAT_RUN = ("prestart", "createRuntime", "poststop")
 _NVIDIA_LEGACY_HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
 _LAYER_HOOK_PROGRAMS = ("nvidia-cdi-hook", "nvidia-ctk")
@@ -44,7 +51,7 @@ def may_use_compile_cache(facts: BundleFacts, against: list[tuple[str, str]]) ->
     `glowplug.dev/compile-cache`): not where nobody can say whose it is, or its files have other owners than here.
     """
     asks = any(name.startswith(COMPILE_CACHE) for name in facts.annotations)
-    return asks and not any(slug in _NEVER_WARM for slug, _ in against)
+    return asks and not any(slug in _NO_COMPILE_CACHE for slug, _ in against)
 
 
 def _is_turned_off(facts: BundleFacts) -> bool:
@@ -142,7 +149,7 @@ RULES = (
     ),
     (
         "nvidia-hook",
-        "NVIDIA's libraries are mounted by a hook and stand in no spec; give the GPU through CDI instead",
+        "NVIDIA's libraries are mounted by a hook and are in no spec; give the GPU through CDI instead",
         _is_mounted_by_hook,
     ),
     (

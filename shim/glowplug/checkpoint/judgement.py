@@ -1,6 +1,6 @@
 """What was decided about a container at its create, from the bundle that runc gets; and its JSON form. Pure.
 
-A judgement is made once. Whoever acts on the container later (a restore, a capture, a hook) takes the answers from
+A judgement is made once. What acts on the container later (a restore, a capture, a hook) takes the answers from
 it: what the node would answer at that later moment may be of other files than the process has read. It holds no
 secret: specs and the key's values are keyed hashes.
 """
@@ -79,7 +79,7 @@ class Judgement:
     """`spec`: keyed hash of the spec that was judged; `edited`: of the one that we put in its place, "" for none.
 
     `against`: every (slug, sentence) of the rules that it breaks; empty: eligible. `workload`: what its pods have in
-    common, a keyed hash under which outcomes are learned. `chosen`: whether the agent captures it by itself at all.
+    common, a keyed hash under which outcomes are learned. `chosen`: whether the agent captures it automatically at all.
     `files`: what was found out about the files of its mounts.
     """
 

@@ -6,7 +6,7 @@ JSON, and holds names and public facts as they are; what may be a secret (the va
 content of a mounted file) only as a keyed hash, whose key is the node's or cluster's salt. Order that means nothing
 is sorted away; noise is replaced by placeholders; what is ignored on request stays, by name.
 
-Beside the digest stand `conditions`: facts of which a difference counts in some cases only, so that they can't be
+Beside the digest there are `conditions`: facts of which a difference matters in some cases only, so that they can't be
 hashed. `conditions.compare` holds theirs against a container's.
 """
 
@@ -36,7 +36,7 @@ class WorkloadKey:
     """`digest` is 64 hexadecimal digits, or "" when a part is unknown: such a key is equal to no other.
 
     `unknown` says which: part name → what could not be known. `conditions` belong to the key and not to its digest:
-    whoever keeps a key keeps them with it.
+    they are stored with a key.
     """
 
     digest: str
@@ -115,7 +115,7 @@ def workload_key(
     `chain_id`: the snapshot parent of its root file system ("" when not known). `mount_identity`: the answers to
     `mounts.mount_questions` by destination. `salt`: the node's or cluster's secret, SALT_BYTES or more. `stdin`: what
     no config.json says, whether somebody may write to the container's (None: not known). `sandbox_sysctl`: those of
-    the pod, which stand in its sandbox's spec alone (None: not known). `extras`: further facts of content by name,
+    the pod, which are in its sandbox's spec alone (None: not known). `extras`: further facts of content by name,
     such as a digest of the weights (None: not known). `account_uid`, `namespace_uid`: of the service account and the
     Kubernetes namespace ("": nobody says). `volume_states`: the answers to `mounts.state_questions`. `fillings`: of
     emptyDirs that others have filled, with what (None: not known); one that is not in it was empty.
@@ -309,7 +309,7 @@ def _device(path: str, device: Device) -> Value:
 
 
 def _sysctl(inputs: _Inputs) -> Value:
-    """Rule 6.1: the pod's, which stand in its sandbox's spec, and the container's own where there are any."""
+    """Rule 6.1: the pod's, which are in its sandbox's spec, and the container's own where there are any."""
     if inputs.sandbox_sysctl is None:
         inputs.unknown["sysctl"] = "the sysctls of the pod"
     return {**(inputs.sandbox_sysctl or {}), **inputs.bundle.sysctl}

@@ -89,7 +89,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The workload key of the capture, whole (`key.WorkloadKey` without unknown parts)."""
+    """The workload key of the capture, complete (`key.WorkloadKey` without unknown parts)."""
 
     digest: str
     parts: workload.Parts
@@ -117,7 +117,7 @@ class Manifest:
     measured: Measured
     layer: Layer
     settings: Mapping[str, str]
-    gpus: tuple[Gpu, ...] = ()  # that the container was given, in NVML's order
+    gpus: tuple[Gpu, ...] = ()  # assigned to the container, in NVML's order
 
 
 def dumps(manifest: Manifest) -> bytes:
@@ -170,7 +170,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("an entry stands twice")
+        raise ValueError("an entry appears twice")
     return found
 
 

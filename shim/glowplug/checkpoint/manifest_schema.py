@@ -119,7 +119,7 @@ MEASURED = _record(
 )
 LAYER = _record("the writable layer", files=_integer(), bytes=_integer(), deleted=_integer("whiteouts"))
 GPU = _record(
-    "one GPU that the container was given (NVML); another of its kind may serve a restore",
+    "one GPU that was assigned to the container (NVML); another of its kind may serve a restore",
     uuid=_text(),
     product=_text(),
     memory_bytes=_integer(),

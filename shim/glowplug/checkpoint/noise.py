@@ -4,7 +4,7 @@ Noise comes from facts about this one pod, recognised by value, never by a varia
 rules 3.1 to 3.6). How sure a value must be depends on how easily it could mean something else:
 
     a long uid                                          anywhere in a value, however its dashes are written
-    an address of the pod                               anywhere, where it stands on its own; also as it is written
+    an address of the pod                               anywhere, where it is on its own; also as it is written
                                                         in names: 10-1-2-3
     a name made by a machine (name-7d9f8c6b5d-x2k4q)    anywhere, also with something joined to it by a dash; and the
                                                         name of its owner, where a machine made that too
@@ -186,7 +186,7 @@ def _workflow_nodes(name: str) -> list[str]:
 
 
 def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
-    """The value with noise replaced by placeholders; `name` is the variable or flag that it stands behind.
+    """The value with noise replaced by placeholders; `name` is the variable or flag before it.
 
     A placeholder holds a NUL, which no variable or argument can: nobody can write one.
     """
@@ -207,7 +207,7 @@ def by_value(sandbox: SandboxFacts, name: str, value: str) -> str:
 def _in_json(sandbox: SandboxFacts, name: str, value: str) -> str | None:
     """An object or list with the noise of each text in it replaced; None for what is none, or is written unusually.
 
-    A text stands behind its own field and behind the one around it: {"node": {"name": "worker-1"}}.
+    A text follows its own field and the one around it: {"node": {"name": "worker-1"}}.
     """
     text = value.strip()
     if text[:1] not in ("{", "[") or _NUL in text:
@@ -280,7 +280,7 @@ def shown(value: str) -> str | None:
 
 
 def in_args(sandbox: SandboxFacts, args: Iterable[str]) -> list[str]:
-    """The arguments with noise replaced: each whole, behind its own "=", or behind the flag before it."""
+    """The arguments with noise replaced: each as a whole, behind its own "=", or behind the flag before it."""
     found, before = [], ""
     for arg in args:
         flag, equals, value = arg.partition("=")
@@ -299,7 +299,7 @@ def _full_value(sandbox: SandboxFacts, name: str, value: str) -> str | None:
     return None
 
 
-# An attribute in a longer value, its own value whole: k8s.node.name=worker-1 among others (OpenTelemetry),
+# An attribute in a longer value, its own value as a whole: k8s.node.name=worker-1 among others (OpenTelemetry),
 # kube_node:worker-1 (Datadog), "nodeName": "worker-1" in JSON (Linkerd), also with its quotes escaped, node: worker-1
 # in YAML, -Dnode.name=worker-1, --node-name worker-1 in a script, ?node=worker-1
 _PAIR = re.compile(

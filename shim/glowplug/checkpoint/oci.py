@@ -79,17 +79,17 @@ def flag(where: str, value: object) -> bool:
 
 def _number(where: str, value: object) -> int:
     if type(value) is not int:
-        raise wrong(where, "a whole number", value)
+        raise wrong(where, "an integer", value)
     return value
 
 
 def number_or_zero(where: str, value: object) -> int:
-    """A whole number; 0 when absent."""
+    """An integer; 0 when absent."""
     return 0 if value is None else _number(where, value)
 
 
 def number_or_none(where: str, value: object) -> int | None:
-    """A whole number; None when absent."""
+    """An integer; None when absent."""
     return None if value is None else _number(where, value)
 
 
@@ -119,7 +119,7 @@ def texts(where: str, value: object) -> tuple[str, ...]:
 
 
 def sorted_numbers(where: str, value: object) -> tuple[int, ...]:
-    """A set of whole numbers, sorted."""
+    """A set of integers, sorted."""
     return tuple(sorted({_number(where, item) for item in _items(where, value)}))
 
 

@@ -34,7 +34,7 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU that the container is given (NVML). Its UUID is no requirement: another may serve."""
+    """One GPU assigned to the container (NVML). Its UUID is no requirement: another may serve."""
 
     uuid: str
     product: str
@@ -45,7 +45,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class ContainerResources:
-    """What the container is given by its pod. None: not known."""
+    """What the pod assigns to the container. None: not known."""
 
     memory_limit: int | None = None  # bytes, or UNLIMITED
     cpu_limit: int | None = None  # thousandths of a CPU, or UNLIMITED
@@ -89,7 +89,7 @@ def container_resources(
     pod_memory: int = UNLIMITED,
     pod_cpu: int = UNLIMITED,
 ) -> ContainerResources:
-    """The limits that the bundle and the pod set, and the GPUs that the caller found to be given to the container.
+    """The limits that the bundle and the pod set, and the GPUs that the caller found assigned to the container.
 
     `gpus` None means not known; a container that asks for none by spec has none whatever NVML says. `pod_memory` in
     bytes, `pod_cpu` in thousandths: of the pod's cgroup, for all of its containers together (rule 8.3).
@@ -114,7 +114,7 @@ def asks_for_gpu(bundle: BundleFacts) -> bool:
 
 
 def require(host: HostFacts, resources: ContainerResources) -> HostRequirements:
-    """The row of a node and of what a container is given there: at capture its needs, later what it finds."""
+    """The row of a node and of what is assigned to a container there: at capture its needs, later what it finds."""
     gpus = resources.gpus
     return HostRequirements(
         arch=host.arch,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 Group = dict[str, str]  # variable → value
 
 _HOST = "_SERVICE_HOST"
-_NAMED_PORT = "_SERVICE_PORT_"
+_PORT_BY_NAME = "_SERVICE_PORT_"
 _PREFIX = re.compile(r"[A-Z0-9_]+")
 _UPPER = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP"}
 _PROTOCOLS = tuple(f"_{protocol}" for protocol in _UPPER.values())
@@ -81,7 +81,7 @@ def _add_more(env: Mapping[str, str], found: dict[str, Group]) -> set[str]:
                 wrong.add(prefix)
             found[prefix] |= link
     for name in rest:
-        prefixes = [prefix for prefix in _before(name, _NAMED_PORT) if prefix in found]
+        prefixes = [prefix for prefix in _before(name, _PORT_BY_NAME) if prefix in found]
         theirs = [prefix for prefix in prefixes if env[name] in _ports(found[prefix])]
         for prefix in theirs:
             found[prefix][name] = env[name]

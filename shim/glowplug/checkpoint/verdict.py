@@ -1,7 +1,7 @@
 """The verdict: whether a checkpoint fits a container here and now, with every reason why it does not.
 
 Four questions in turn: may this pod use it, is it the same workload, does the node give what it needs, and is
-there room and time now. `judge` asks them all, so that `explain` can show every reason at once; a fact that
+there space and time now. `judge` asks them all, so that `explain` can show every reason at once; a fact that
 is not known is a reason. `choose` picks among several.
 """
 

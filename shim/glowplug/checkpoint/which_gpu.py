@@ -1,4 +1,4 @@
-"""Which GPU a container was given, replaced wherever it is written: any GPU of one product will do (rule 5.2).
+"""Which GPU was assigned to a container, replaced wherever it is written: any GPU of one product will do (rule 5.2).
 
 How many there are counts in the key (`key._devices`), of which product in the host requirements. All of this holds
 only for a container that has NVIDIA's device nodes: a PCI address elsewhere may be a network card's.
@@ -7,7 +7,7 @@ only for a container that has NVIDIA's device nodes: a PCI address elsewhere may
 import re
 from collections.abc import Iterable
 
-WHICH = "\0gpu\0"  # a NUL stands in no path, variable or argument, so nobody can write it
+WHICH = "\0gpu\0"  # a NUL is in no path, variable or argument, so nobody can write it
 
 _QUALIFIED = r"(?:[a-z0-9.-]+/gpu=)?"  # a CDI name, as toolkits in CDI mode write it
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -3,7 +3,7 @@
 This is about speed, not about trust: what is not known here never lets a wrong checkpoint through, so it does
 not refuse either. A cold start that was never measured counts as slower than any restore, or the first
 checkpoint would never be used; a rate that was never measured counts as the lowest seen on real machines, for
-each processor that works at it, which the deadline is still held against.
+each core that works at it, with which the deadline is still compared.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from glowplug.checkpoint.reason import Reason
 DEADLINE_S = 60.0  # of a restore, inside the kubelet's two minutes
 FIXED_S = 0.3  # runc and CRIU without memory: 0.25 to 0.28 s measured for a shell
 UNMEASURED_READ = 200e6  # bytes per second, a slow network disk
-UNMEASURED_FILL = 800e6  # bytes per second and processor, first touch of a virtual machine's memory
-FILLING = 16  # processors at most that fill memory (criu/fill.py)
+UNMEASURED_FILL = 800e6  # bytes per second and core, first touch of a virtual machine's memory
+FILLING = 16  # cores at most that fill memory (criu/fill.py)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRates:
-    """Measured on this node, in bytes per second; None: not measured yet. `processors`: how many it has."""
+    """Measured on this node, in bytes per second; None: not measured yet. `cores`: how many it has."""
 
     read: float | None = None  # checkpoint files that the page cache does not hold
     fill: float | None = None  # memory of a process
-    processors: int = 1
+    cores: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def predict(
     """
     share = 1 + max(0, restores_running)
     read = unread_bytes / _rate(rates.read, UNMEASURED_READ)
-    fill = memory_bytes / _rate(rates.fill, UNMEASURED_FILL * min(rates.processors, FILLING))
+    fill = memory_bytes / _rate(rates.fill, UNMEASURED_FILL * min(rates.cores, FILLING))
     return Prediction(FIXED_S + (read + fill) * share, cold_s, deadline_s, unread_bytes)
 
 

@@ -44,7 +44,7 @@ def capture(
 
 
 def _run(settings: Config, request: Request, report: Report) -> Result:
-    """The capture, put on record; one that was refused is no event but for whoever asked. Raises GlowplugError."""
+    """The capture, put on record; one that was refused is an event for the caller only. Raises GlowplugError."""
     from glowplug.capture import pipeline
     from glowplug.outcomes import capture_outcome
 

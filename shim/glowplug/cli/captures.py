@@ -1,4 +1,4 @@
-"""The history's captures: what became of each, the agent's and those of `glowplug capture`."""
+"""The history's captures: the result of each, the agent's and those of `glowplug capture`."""
 
 from collections.abc import Iterable
 

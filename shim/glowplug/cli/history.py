@@ -1,4 +1,4 @@
-"""`glowplug history`: what became of every start on this node, and of every capture."""
+"""`glowplug history`: the outcome of every start on this node, and of every capture."""
 
 from dataclasses import asdict
 

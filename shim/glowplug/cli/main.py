@@ -39,7 +39,7 @@ _FILES = (
     "warm",
 )
 COMMANDS = {name: name for name in _FILES} | {"config": "config_check", "list": "list"}
-"""Of each command the file that it stands in; its function there has the command's name."""
+"""Each command's file; its function there has the command's name."""
 
 _FUNCTIONS = {"list": "list_checkpoints"}
 

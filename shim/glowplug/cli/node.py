@@ -100,7 +100,7 @@ def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any)
 def repair(prefix: str, handler: str, wait_s: float) -> None:
     """Restore the handler as it was installed, after another program rewrote containerd's configuration.
 
-    The agent does this by itself within seconds.
+    The agent does this on its own within seconds.
     """
     from glowplug.node.install import repair as repaired
 

@@ -7,7 +7,7 @@ from glowplug.cache.store import Store
 from glowplug.config import Config, limits
 from glowplug.errors import UsageError
 
-_NAMED = 3  # ids named in one message
+_SHOWN = 3  # ids shown in one message
 
 
 def store(settings: Config) -> Store:
@@ -27,10 +27,10 @@ def one(found: Store, prefix: str) -> str:
     if not ids:
         raise UsageError(f"no checkpoint has an id that begins with {wanted}: see `glowplug list`")
     if len(ids) > 1:
-        more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
         raise UsageError(
             f"expected one checkpoint, got {len(ids)} whose id begins with {wanted} "
-            f"({', '.join(ids[:_NAMED])}{more}): type more of it"
+            f"({', '.join(ids[:_SHOWN])}{more}): type more of it"
         )
     return ids[0]
 

@@ -54,7 +54,7 @@ def find(starts: list[Start], wanted: str) -> Start:
 
 
 def _write(file: str, text: str) -> None:
-    """Whole, or not at all; through no link that somebody else may have laid there. Raises UsageError."""
+    """Completely or not at all; through no link that somebody else may have laid there. Raises UsageError."""
     aside = f"{file}.{os.getpid()}.new"
     try:
         made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

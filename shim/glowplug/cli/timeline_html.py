@@ -7,10 +7,10 @@ from glowplug.cli.bars import Phase
 from glowplug.outcomes.starts import Start
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2026; --soft: #68707c; --line: #d8dce2; --ground: #fff;
+:root { color-scheme: light dark; --ink: #1c2026; --soft: #68707c; --line: #d8dce2; --paper: #fff;
   --restored: #2e8b57; --cold: #3b6fb6; --fallback: #c77d0a; --rest: #9aa2ad; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #98a1ad; --line: #363c45; --ground: #15181c; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--ground);
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #98a1ad; --line: #363c45; --paper: #15181c; } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.25rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 .outcome { display: inline-block; padding: .1rem .6rem; border-radius: .3rem; color: #fff; font-weight: 600; }
@@ -36,7 +36,7 @@ def page(start: Start) -> str:
     facts = "".join(
         f"<dt>{escape(name.strip())}</dt><dd>{escape(value.strip())}</dd>\n"
         for name, _, value in (line.partition(":") for line in about)
-        if name.strip() != "outcome"  # it stands above
+        if name.strip() != "outcome"  # it is above
     )
     return f"""<!doctype html>
 <html lang="en">

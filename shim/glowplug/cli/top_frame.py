@@ -29,10 +29,10 @@ LINES_BUSY = 3
 """Around what is under way."""
 
 NARROW = 72
-"""Columns; with fewer there is no room for how long a start took, and how fast."""
+"""Columns; with fewer there is no space for how long a start took, and how fast."""
 
 RESTS = 4
-"""Times as long as the history took to read, which a long one does: whoever looks takes no processor from the pods."""
+"""Times as long as the history took to read, which a long one does: the display takes no CPU from the pods."""
 
 BAR_COLUMNS = 30
 DAY_S = 86_400.0

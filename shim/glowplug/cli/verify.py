@@ -70,7 +70,7 @@ def _report(checkpoint: str, problems: list[str], unknown: str | None) -> None:
         screen.line(f"{checkpoint}  not verified, left as it is: a newer Glowplug wrote it ({unknown})")
         return
     if not problems:
-        screen.line(f"{checkpoint}  whole")
+        screen.line(f"{checkpoint}  intact")
         return
     screen.line(f"{checkpoint}  damaged, quarantined: no pod starts from it")
     for problem in problems:

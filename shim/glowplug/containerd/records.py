@@ -48,7 +48,7 @@ class CriMetadata:
 
     `image_ref` is the digest of the image's config. `image_digest` (index or manifest) and `image_name` are
     empty before containerd 2.4. `log_path` is absolute, or empty where there is no log. `annotations` are
-    the kubelet's (io.kubernetes.container.…) only. Env values stand in that JSON too, and are left there.
+    the kubelet's (io.kubernetes.container.…) only. Env values are in that JSON too, and are left there.
     """
 
     container_name: str
@@ -78,7 +78,7 @@ class RuncOptions:
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
     """One container. `created_at`: Unix time in seconds. `spec`: the OCI spec, which holds env values;
-    `spec_text`: its JSON, byte for byte what stands in the bundle's config.json.
+    `spec_text`: its JSON, byte for byte what is in the bundle's config.json.
 
     `pod` is None for what CRI did not make, and `cri` also for a sandbox. `runc` is None for another runtime
     than io.containerd.runc.v2.

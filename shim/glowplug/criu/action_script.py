@@ -1,9 +1,9 @@
 """Hold a restored tree at the last moment before it runs, without any process noticing.
 
-CRIU runs its action script at `pre-resume`, when all is restored and every task still stands in a ptrace
+CRIU runs its action script at `pre-resume`, when all is restored and every task is still in a ptrace
 stop (criu/cr-restore.c). The script here notifies us, and returns when we let it: no signal is sent, no parent
 sees a child stopped. Should we die in between, the script kills the tree, which must not run half made; but where
-the record of the opening is there, it lets the tree run, so that this file alone says what became of it.
+the record of the opening is there, it lets the tree run, so that this file alone says how it ended.
 
 Used by the runtime: standard library only.
 """
@@ -72,7 +72,7 @@ class Gate:
         self.close()
 
     def wait(self, until: float, over: Callable[[], bool]) -> int | None:
-        """Wait for the tree to stand at the gate: its first process, as seen here.
+        """Wait for the tree to reach the gate: its first process, as seen here.
 
         until: time.monotonic() at which to give up with CriuError. over: whether the restore has ended; then
         None, for it failed before it got here.

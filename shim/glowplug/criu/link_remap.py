@@ -24,7 +24,7 @@ _OF_FILE = 1 << 6 | 1 << 7  # VMA_FILE_PRIVATE, VMA_FILE_SHARED (criu/include/im
 def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, int]]]:
     """(path in the container, (st_dev, st_ino) of the file) for each link that the images ask for.
 
-    pids: host pids of the dumped processes, still frozen. A file is looked up through whoever holds it: by a
+    pids: host pids of the dumped processes, still frozen. A file is looked up through a process that has it: by a
     descriptor, a mapping (all that is left of a POSIX semaphore: checkpoint-restore/criu#2980), or as the program
     that runs. The inode is as seen inside the container: look for another name with it where the file lies, and
     hard-link that to the path.

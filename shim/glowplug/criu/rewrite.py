@@ -46,7 +46,7 @@ class _Object:
 
     pagemap: str
     windows: tuple[tuple[int, int, Mapping], ...]
-    """Ranges of the pagemap's addresses, and the mapping through which each is written; sorted, apart."""
+    """Ranges of the pagemap's addresses, and the mapping through which each is written; sorted, disjoint."""
 
 
 def take_out(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) -> Taken:

@@ -29,7 +29,7 @@ LEAST = 128 << 20
 FEWEST_PROCESSORS = 2
 """A container that is limited to less is filled faster from outside of its cgroup."""
 THREADS = 6
-"""For one object, at most: they wait for each other at its locks. 16 GiB on 16 processors came at 5.5 GB/s with 4, at
+"""For one object, at most: they wait for each other at its locks. 16 GiB on 16 cores came at 5.5 GB/s with 4, at
 5.8 with 8, and at 5.7 with 16, which took twice the CPU time of 8."""
 _SETTING = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _AROUND = 64 << 10  # bytes that the kernel maps at one read fault (fault_around_bytes)

@@ -11,7 +11,7 @@ from glowplug.criu.images import Message
 from glowplug.errors import NotRestorable
 
 _FILE_ID, _FILE_TIMER = 2, 12
-_HELD_ID = 1
+_TIMER_ID = 1
 _CLOCK, _TICKS, _SET_FLAGS = 4, 5, 6
 _VALUE_S, _VALUE_NS, _INTERVAL_S, _INTERVAL_NS = 7, 8, 9, 10
 
@@ -41,7 +41,7 @@ def apply(images_dir: str) -> int:
 def _require_owner(images_dir: str, entries: list[Message]) -> None:
     """CRIU sets a timerfd by the descriptor of a process that holds it; one in a socket's queue has none."""
     owned = {
-        entry.integer(_HELD_ID)
+        entry.integer(_TIMER_ID)
         for _, name in images.names(images_dir, "fdinfo")
         for entry in images.load(images_dir, name, "fdinfo")
     }

@@ -1,6 +1,6 @@
 """Unix sockets in CRIU's images by the names that they have now, not by those that they were bound to.
 
-The kernel keeps the name of the bind(2), and CRIU binds a socket to that again, whatever became of the file since.
+The kernel keeps the name of the bind(2), and CRIU binds a socket to that again, even if the file has changed since.
 Supervisord and HAProxy bind under a temporary name and rename or link it to the final one: clients of that would
 find a file without a socket behind it. Field numbers: images/sk-unix.proto, fdinfo.proto.
 """

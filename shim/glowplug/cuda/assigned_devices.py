@@ -1,8 +1,8 @@
-"""Which GPUs a container is given, read from its spec. Pure; never assumed.
+"""Which GPUs are assigned to a container, read from its spec. Pure; never assumed.
 
 The device nodes of the final spec are what runc makes and what the device cgroup allows: CDI, a device
 plugin and the NVIDIA runtime in CDI mode all end there. NVIDIA_VISIBLE_DEVICES says what was asked for, not
-what was given (CUDA base images carry `all`), and the legacy hook's nodes stand in no spec: with nodes
+what was assigned (CUDA base images carry `all`), and the legacy hook's nodes are in no spec: with nodes
 missing, nothing is known.
 """
 
@@ -22,7 +22,7 @@ _GPU_NODE = re.compile(r"/dev/nvidia([0-9]+)")
 
 
 def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, ...]:
-    """Those of the node's `devices` that the container is given, by index; none where it asks for none.
+    """Those of the node's `devices` that are assigned to the container, by index; none where it asks for none.
 
     Raises HostError when that can't be known: a GPU asked for that is in no device node, or a node of no
     known GPU.

@@ -16,7 +16,7 @@ from glowplug.errors import CudaError
 
 
 def device_map(old: Sequence[Gpu], new: Sequence[Gpu], cuda: int) -> Pairs:
-    """The pairs for a restore of what was captured on `old` in a pod that is given `new`; () when they are
+    """The pairs for a restore of what was captured on `old` in a pod with `new` assigned; () when they are
     the same.
 
     cuda: the driver's CUDA version (13000). Raises CudaError when there is no map.

@@ -1,6 +1,6 @@
 """NVIDIA device nodes of a restored container brought in line with the new spec, before its CUDA restore.
 
-A restored /dev is the dumped one: with nvidia0 in a container that was given nvidia1, the driver's restore
+A restored /dev is the dumped one: with nvidia0 in a container with nvidia1 assigned, the driver's restore
 fails (`operation not supported`). uvm's major number differs from boot to boot too. Names come from the
 container, so they are opened beneath its root by openat2(2) with RESOLVE_IN_ROOT. What the spec mounts from the
 host, a node or all of /dev, is the new spec's already, and not the container's own: it is left alone.

@@ -1,6 +1,6 @@
 """What NVML says of this node's GPUs. Agent's side only: imports pynvml.
 
-NVML lists every GPU of the node whatever a container was given; which of them it was given is `given`'s to
+NVML lists every GPU of the node, whatever is assigned to a container; which of them that is, is `assigned_devices`' to
 say.
 """
 

@@ -1,4 +1,4 @@
-"""Whether node and container have room for the device memory that a CUDA checkpoint puts into host memory.
+"""Whether node and container have headroom for the device memory that a CUDA checkpoint puts into host memory.
 
 The driver copies device memory into anonymous memory of the process itself, so it counts against the
 container's memory limit and every limit above it; past one, the kernel kills the workload that was to be

@@ -25,7 +25,7 @@ _START = 20.0
 """Seconds that a worker may take to load libcuda; cuInit on a busy 8-GPU host has taken several."""
 _SOUND = ("running", "locked", "checkpointed")
 _DIES = 0.5
-"""Seconds that a killed worker is given to die."""
+"""Seconds that a killed worker has to die."""
 _LOCK_MARGIN = 5.0
 """Seconds past a lock's own timeout in which the driver must have answered."""
 

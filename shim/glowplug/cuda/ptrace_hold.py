@@ -181,7 +181,7 @@ def _await_stop(tid: int, deadline: float) -> int:
 
 
 def _signal_of(status: int) -> int:
-    """The signal to hand on after a stop: none for ptrace's own stops and for the SIGSTOP that CRIU sent."""
+    """The signal to deliver after a stop: none for ptrace's own stops and for the SIGSTOP that CRIU sent."""
     if status >> 16 == PTRACE_EVENT_STOP:
         return 0
     number = os.WSTOPSIG(status)

@@ -56,7 +56,7 @@ def by_nccl(devices: Mapping[int, set[int]], env: Mapping[str, str]) -> list[Und
         if own != everywhere
         and _is_old(pid)
         and any(_NCCL in what for what in objects(pid))
-        and not _is_kept_apart(pid, env)
+        and not _has_sharing_disabled(pid, env)
     ]
 
 
@@ -65,7 +65,7 @@ def _is_old(pid: int) -> bool:
     return not major.isdigit() or int(major) < IPC_DRIVER
 
 
-def _is_kept_apart(pid: int, env: Mapping[str, str]) -> bool:
+def _has_sharing_disabled(pid: int, env: Mapping[str, str]) -> bool:
     """By the spec, which is what the container was asked to be, or by what the process itself was started with.
 
     The spec goes first: setproctitle(3), which vLLM's workers call, writes over /proc/PID/environ.

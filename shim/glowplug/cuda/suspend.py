@@ -30,7 +30,7 @@ class Suspension:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Dismiss the workers; what suspend() took and resume() did not give back, the rescue gives back
+        """End the workers; what suspend() took and resume() did not give back, the rescue gives back
         now.
         """
         self._group.__exit__()

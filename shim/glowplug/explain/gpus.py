@@ -1,6 +1,6 @@
-"""Which GPUs a container that is being created is given, and how a checkpoint's GPUs map to them.
+"""Which GPUs are assigned to a container that is being created, and how a checkpoint's GPUs map to them.
 
-NVML is asked, and imported, only for a container that is given a GPU.
+NVML is asked, and imported, only for a container with a GPU.
 """
 
 from glowplug.checkpoint.bundle import BundleFacts

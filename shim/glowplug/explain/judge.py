@@ -116,7 +116,7 @@ class Judge:
         except (ManifestError, CacheError):
             if self._store.index.get(entry.id) is None:
                 return None
-            return _unusable(entry, Reason("manifest", "to be whole", "damaged", "no-checkpoint"))
+            return _unusable(entry, Reason("manifest", "intact", "damaged", "no-checkpoint"))
         own = replace(
             now,
             quarantined=self._store.state(entry.id).quarantined(time.time()) is not None,

@@ -45,7 +45,7 @@ class Volume:
 class ManifestContainer:
     """One container of a manifest. None: the image or a reference decides. Bytes, thousandths of a CPU.
 
-    `env`: variables whose value stands there; `undetermined_env`: those whose value does not; `has_env_from`: more
+    `env`: variables whose value is there; `undetermined_env`: those whose value is not; `has_env_from`: more
     come from ConfigMaps or Secrets. `host`: namespaces that the pod shares with the node. Values may be
     secret: never shown.
     """

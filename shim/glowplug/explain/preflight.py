@@ -1,4 +1,4 @@
-"""A manifest's container held against a checkpoint before there is a container: what differs, what is undetermined.
+"""A manifest's container compared with a checkpoint before there is a container: what differs, what is undetermined.
 
 Never a match: the image's layers, mounted files, variables by reference and the node's state at that moment
 are known at the start only. What the manifest does say is compared by the core's own key and tables.
@@ -109,7 +109,7 @@ def _bundle(wanted: ManifestContainer) -> bundle.BundleFacts:
 
 
 def _row(kept: Manifest, wanted: ManifestContainer, host: HostFacts) -> requirements.HostRequirements:
-    """This node with the manifest's limits; of GPUs their number, the rest stands in no manifest."""
+    """This node with the manifest's limits; of GPUs their number, the rest is in no manifest."""
     row = requirements.require(host, ContainerResources(wanted.memory_limit, wanted.cpu_limit, None, None))
     libraries = () if wanted.gpus == 0 else None
     return replace(row, gpu_count=wanted.gpus, cuda_libraries=libraries)
@@ -138,7 +138,7 @@ def _name(image: str) -> str:
 
 
 def _expect_args(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) -> Iterator[str]:
-    """With a command all of them stand in the manifest; without one the image's entrypoint comes first."""
+    """With a command all of them are in the manifest; without one the image's entrypoint comes first."""
     captured, own_args = parts.get("args"), own["args"]
     if not isinstance(captured, list) or not isinstance(own_args, list):
         return

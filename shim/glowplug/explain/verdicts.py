@@ -1,6 +1,6 @@
-"""A container's spec held against every checkpoint that its namespace may use, on this node, at this moment.
+"""A container's spec compared with every checkpoint that its namespace may use, on this node, at this moment.
 
-What the agent answers at a start is made by the same room (explain/judge.py) from the same facts.
+What the agent answers at a start is made by the same package (explain/judge.py) from the same facts.
 """
 
 from collections.abc import Iterable, Mapping

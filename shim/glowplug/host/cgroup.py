@@ -118,7 +118,7 @@ def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
 
 
 def _kill_at_once(directory: str) -> None:
-    """All of a group and the groups below it, whoever forks meanwhile (`cgroup.kill`; v2 of Linux 5.14)."""
+    """All of a group and the groups below it, also when they fork meanwhile (`cgroup.kill`; v2 of Linux 5.14)."""
     path = f"{directory}/cgroup.kill"
     if os.path.exists(path):
         try:
@@ -146,8 +146,8 @@ def _describe(pids: set[int]) -> str:
 def remove(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
     """Remove these empty cgroups, the deepest first. Raises OSError where one can't be removed by the deadline.
 
-    v2 lists no process whose first thread has ended, and is busy until the last has: the one that takes a large
-    memory apart, or a driver's state.
+    v2 lists no process whose first thread has ended, and is busy until the last has, which frees large memory or a
+    driver's state.
     """
     until = time.monotonic() + deadline_s
     for directory in directories:

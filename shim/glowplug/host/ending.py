@@ -2,7 +2,7 @@
 
 Its process is made to call exit_group(2) itself, as a debugger would (ptrace(2)): stopped, its next instruction
 replaced by that call, let go. No handler of its own runs, and nothing that it buffers is written. The kernel
-then ends what else is in its PID namespace. Run as a program, `python -IS ending.py PID`, so that whoever asks
+then ends what else is in its PID namespace. Run as a program, `python -IS ending.py PID`, so that the caller
 is no debugger of anybody's: that ties processes to threads.
 """
 

@@ -147,7 +147,7 @@ class _Answers:
             self._thread.call(MUNMAP, self._page, PAGE)
 
     def ask(self, one: Setting) -> int | None:
-        """None where this kernel or processor has no such setting."""
+        """None where this kernel or CPU has no such setting."""
         arguments = [self._buffer() if word == "*" else int(word) for word in one.ask]
         result = self._thread.call(*arguments)
         if result < 0:

@@ -1,4 +1,4 @@
-"""What /proc says of a process or thread, for whoever asks: proc_pid_status(5), proc_pid_task(5), proc_pid_comm(5).
+"""What /proc says of a process or thread, for all callers: proc_pid_status(5), proc_pid_task(5), proc_pid_comm(5).
 
 Each file of /proc/PID that several parts need is read here. A number may be a process's or a thread's.
 Used by the runtime: standard library only.

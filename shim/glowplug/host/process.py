@@ -1,4 +1,4 @@
-"""What a process may do and what it is held by, as the kernel says it (proc_pidproc.status(5), proc_pid_limits(5)).
+"""What a process may do and what limits it, as the kernel says it (proc_pidproc.status(5), proc_pid_limits(5)).
 
 One reader for both ends: a capture writes these facts into the manifest, a restore compares them.
 Standard library only.

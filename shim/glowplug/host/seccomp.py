@@ -1,6 +1,6 @@
 """Whether the node's runc knows seccomp: one built without it refuses every spec that has a profile.
 
-The agent looks once, when it starts, and leaves a note in the run directory; whoever edits a spec reads that. Without
+The agent looks once, when it starts, and leaves a note in the run directory; what edits a spec reads that. Without
 a note runc knows it, as every distribution's does. HOT: the runtime imports this at every create.
 """
 

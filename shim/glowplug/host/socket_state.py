@@ -22,7 +22,7 @@ TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN = 1, 7, 10
 _INET = (_socket.AF_INET, _socket.AF_INET6)
 
 # Level → option → name. Integers that getsockopt gives as setsockopt takes them (linux/tcp.h, in.h, in6.h, udp.h,
-# asm-generic/_socket.h). Left out: what CRIU restores (criu/sockets.c, sk-inet.c), what the kernel adapts by itself
+# asm-generic/_socket.h). Left out: what CRIU restores (criu/sockets.c, sk-inet.c), what the kernel adapts on its own
 # (TCP_QUICKACK, TCP_MAXSEG), and what can be set once only and before bind(2).
 _SOCKET = {
     5: "SO_DONTROUTE", 6: "SO_BROADCAST", 9: "SO_KEEPALIVE", 10: "SO_OOBINLINE", 11: "SO_NO_CHECK",

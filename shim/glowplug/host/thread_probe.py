@@ -1,6 +1,6 @@
 """What threads of a container can say of themselves alone: a Landlock domain, settings of prctl(2).
 
-Run as a program, `python -IS thread_probe.py INIT TID…`, so that whoever asks is nobody's debugger. Prints a JSON
+Run as a program, `python -IS thread_probe.py INIT TID…`, so that the caller is nobody's debugger. Prints a JSON
 object for each thread of which there is something to say. x86-64 only.
 
 It must not be killed: a thread that works for it at that moment would go on with registers that are not its own, and
@@ -30,7 +30,7 @@ from glowplug.host.remote_calls import Thread, can_call, instruction
 DONE_WITHIN_S = 60.0
 ENDS_WITHIN_S = 10.0
 """Once it was asked to stop. One whose thread is paused meanwhile ends when that thread goes on."""
-MOST_ASK, FEWEST_ASKED = 8, 16
+MOST_PROCESSES, FEWEST_THREADS = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 
 __all__ = ["Found", "Probed", "ask", "ask_again", "can_call"]
@@ -155,8 +155,8 @@ def _by_process(threads: list[int], helpers: landlock_probe.Helpers | None) -> l
 
 def _side_by_side(questions: list[_Question], usual: dict[str, int]) -> None:
     """Each by one of several processes. Raises OSError where one of those failed."""
-    processors = max(2, len(os.sched_getaffinity(0)))
-    number = max(1, min(MOST_ASK, processors, len(questions) // FEWEST_ASKED))
+    cores = max(2, len(os.sched_getaffinity(0)))
+    number = max(1, min(MOST_PROCESSES, cores, len(questions) // FEWEST_THREADS))
     sys.stdout.flush()
     children = [_asking(questions[at::number], usual) for at in range(1, number)]
     for one in questions[::number]:
@@ -183,7 +183,7 @@ def _asking(questions: list[_Question], usual: dict[str, int]) -> int:
 
 
 def _answered(question: _Question, is_first: bool, usual: dict[str, int]) -> bool:
-    """Whether it is still there, and what it says printed: at once and whole, beside what the others print.
+    """Whether it is still there, and what it says printed: at once and completely, beside what the others print.
 
     Raises InterruptedError where this process was asked to stop.
     """

@@ -134,7 +134,7 @@ class _Worker:
             self._process.wait(within_s)
 
     def status(self) -> int | None:
-        """Of one that has ended by itself, or is about to; None: it still runs."""
+        """Of one that has ended on its own, or is about to; None: it still runs."""
         if self.is_at_end:
             self.wait(ENDS_WITHIN_S)
         return self._process.poll()

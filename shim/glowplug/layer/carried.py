@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def capture(directory: str, dest: str, limit: int) -> tree.Summary:
     """Copy a directory whose users are frozen to the new directory `dest`.
 
-    LayerError when it takes more than `limit` bytes on disk, or can't be copied whole; then there is no
+    LayerError when it takes more than `limit` bytes on disk, or can't be copied completely; then there is no
     `dest`.
     """
     try:

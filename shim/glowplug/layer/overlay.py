@@ -82,7 +82,7 @@ class OverlayMount:
         _refuse_index(settings, found.target)
 
     def recipe(self) -> Recipe:
-        """All that `mount_again` needs, as JSON holds it: for whoever has to, should we die meanwhile."""
+        """All that `mount_again` needs, as JSON: for the process that has to, should we die meanwhile."""
         return {
             "source": self.source,
             "target": self.target,

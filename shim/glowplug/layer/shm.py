@@ -4,7 +4,7 @@ The tmpfs belongs to the pod's sandbox and is bound into the container, so CRIU 
 never dumps them (a POSIX semaphore is a mapped file here too). Unlinked files are CRIU's: it keeps them in
 its images as ghosts. The new pod's /dev/shm may hold files of its other containers: none is touched.
 
-Pages of an applied file are charged to the memory cgroup of whoever calls `apply`.
+Pages of an applied file are charged to the memory cgroup of the caller of `apply`.
 """
 
 import errno
@@ -53,7 +53,7 @@ def all_files(shm_dir: str) -> set[str]:
 def capture(shm_dir: str, names: Collection[str], dest: str) -> int:
     """Copy the held files, and the directories they lie in, to the new directory `dest`.
 
-    Returns the bytes they take. LayerError when they can't be copied whole; then there is no `dest`.
+    Returns the bytes they take. LayerError when they can't be copied completely; then there is no `dest`.
     """
     replica = Replica()
     done = False

@@ -1,7 +1,7 @@
 """Putting a new directory in another's place in one step, and taking it back after any interruption.
 
 The new directory is built beside the old one, on the same file system, and the two change names
-(RENAME_EXCHANGE). So the old directory is never written to: whatever happens, it is whole, and undoing is
+(RENAME_EXCHANGE). So the old directory is never written to: whatever happens, it is intact, and undoing is
 changing names back. Overlayfs finds its upper directory by path, and without an index remembers no inode of
 it, so an exchanged upper directory mounts as before.
 
@@ -9,7 +9,7 @@ The directory beside bears the old one's name and SUFFIX. Beside an upper direct
 directory of this one snapshot, which goes with the snapshot, all at once (it removes the tree, and counts
 usage below `fs` alone): nothing outlives the container even if nobody undoes anything.
 
-A record, written whole before the first change, names the old directory's inode. At every moment the record
+A record, written completely before the first change, names the old directory's inode. At every moment the record
 and the inode say which of both directories is the old one; no step needs to be noted when it is done.
 """
 

@@ -9,7 +9,7 @@ it and put in its place at once (see `swap`); an undo record makes that safe aga
 What the upper directory held before (mount points made by others) is merged: it is copied first, and the
 captured entry wins where both have one.
 
-Durability (fsync, syncfs) is the caller's: a draft is synced as a whole before it is published.
+Durability (fsync, syncfs) is the caller's: all of a draft is synced before it is published.
 """
 
 import os
@@ -39,7 +39,7 @@ class Summary:
 def capture(upper: str, dest: str) -> Summary:
     """Copy an upper directory whose container is frozen to the new directory `dest`.
 
-    LayerError when it can't be copied whole; then there is no `dest`.
+    LayerError when it can't be copied completely; then there is no `dest`.
     """
     replica = Replica()
     done = False

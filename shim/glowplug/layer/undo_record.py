@@ -1,6 +1,6 @@
 """Undo records: small JSON files that say how a directory was before we changed it.
 
-Written whole, by rename, before the first change; so a record that is there is complete, and where none is
+Written by rename, before the first change; so a record that is there is complete, and where none is
 there, nothing was changed.
 """
 

@@ -123,7 +123,7 @@ def parse(dump: str) -> Effective:
 
 
 def differences(before: Effective, after: Effective, handler: str) -> list[str]:
-    """Dotted names of what differs between the two, `handler` and the list of imports apart."""
+    """Dotted names of what differs between the two, except `handler` and the list of imports."""
     return sorted(_differing(_without(before, handler), _without(after, handler)))
 
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and all of them taken back when a later step fails."""
+"""Files written completely or not at all, and all of them taken back when a later step fails."""
 
 import contextlib
 import errno
@@ -116,7 +116,7 @@ def refused(verb: str, path: str, error: OSError) -> NodeError:
         )
     if error.errno == errno.EBUSY:  # of rename(2): a mount point
         return NodeError(
-            f"can't {verb} {path}: the file is mounted by itself, so no new one can take its place, and a change to it "
+            f"can't {verb} {path}: the file is a mount point, so no new one can take its place, and a change to it "
             "would be lost or read-only: unmount it, or change what is mounted there"
         )
     return NodeError(f"can't {verb} {path}: {error.strerror}")

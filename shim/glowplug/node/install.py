@@ -109,7 +109,7 @@ def _install(place: Place, runtime: str | None, base: str | None) -> list[str]:
         if not any(changed) and previous == wanted.chain.program:
             lines += ["containerd has it already, and was not restarted"]
         else:
-            lines += put_in_force(place, wanted.main, written, address, previous, wanted.chain.program)
+            lines += activate(place, wanted.main, written, address, previous, wanted.chain.program)
         written.keep()
     return lines + _hints(wanted)
 
@@ -177,7 +177,7 @@ def locked(config: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def put_in_force(
+def activate(
     place: Place,
     main: MainFile,
     written: Transaction,
@@ -286,7 +286,7 @@ def _hints(wanted: DesiredHandler) -> list[str]:
         if b"{{" in wanted.main.edited_text:
             hints += [
                 "it is a template, and no TOML: NVIDIA's toolkit fails where its CONTAINERD_CONFIG names this file; "
-                f"leave that to {maker}, which finds NVIDIA's runtime by itself"
+                f"leave that to {maker}, which finds NVIDIA's runtime on its own"
             ]
         return hints
     nvidia = [

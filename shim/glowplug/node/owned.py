@@ -1,6 +1,6 @@
 """Our handler in a file that has lost our marks: known by its program, taken out by its tables.
 
-Whoever loads containerd's configuration with a TOML library and saves it again keeps tables and loses comments:
+A program that loads containerd's configuration with a TOML library and saves it keeps tables and loses comments:
 NVIDIA's toolkit does so at each start of its pod. A handler is ours when its BinaryName is glowplug-runtime, or a
 script in front of it, and lies in our prefix.
 """

@@ -8,7 +8,7 @@ from glowplug.errors import ContainerdError, NodeError
 from glowplug.node import block, effective, files, main_file, plan, verify
 from glowplug.node.effective import Effective
 from glowplug.node.files import Transaction
-from glowplug.node.install import Place, locked, put_in_force, running
+from glowplug.node.install import Place, activate, locked, running
 from glowplug.node.main_file import MainFile
 
 
@@ -33,7 +33,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
             _try(place, was)
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
         if taken:
-            lines += put_in_force(place, main, written, address, previous, None)
+            lines += activate(place, main, written, address, previous, None)
         if not pods:
             lines += [f"removed {path}" for path in _chain_files(place) if written.remove(path)]
         written.keep()

@@ -1,4 +1,4 @@
-"""What became of a capture, put where outcomes are: into the spool, whoever captured.
+"""Records the outcomes of captures in the spool, whether the agent or a command captured.
 
 From there it reaches the history, the log, the metrics, and the pod's readiness gate (agent/ingest.py).
 """

@@ -164,7 +164,7 @@ def read(directory: str) -> list[Record]:
     """What is known of every start, the oldest first, without an agent: the spool and the journal.
 
     Both are files of root's, so this is the same whether an agent runs or not. A record that is taken in at
-    this moment stands in both: it counts once. Raises OSError.
+    this moment is in both: it counts once. Raises OSError.
     """
     spooled = [record for path in _spooled() if (record := _parse(path)) is not None]
     found = [*_read(f"{directory}/history.jsonl.1"), *_read(f"{directory}/history.jsonl")]

@@ -1,4 +1,4 @@
-"""What became of one start, as far as its runtime knows.
+"""The outcome of one start, as far as its runtime knows.
 
 HOT: standard library only.
 """

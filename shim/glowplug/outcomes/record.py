@@ -1,7 +1,7 @@
 """A record of the history, read with care: what a field is, or that there is none.
 
 Records come from the runtime (outcomes/report.py) and from captures (outcomes/capture_outcome.py); one that is not
-whole, of another version or damaged, must not cost its reader more than that field.
+complete, of another version or damaged, must not cost its reader more than that field.
 
 A record with "outcome" is a start; one with "event" is what its name says: `exit` of a restored container,
 `capture`, `quarantine`.

@@ -17,7 +17,7 @@ _ENTRY_BYTES = 20  # of a directory of tmpfs per name in it (BOGO_DIRENT_SIZE); 
 
 
 def append(record: dict[str, object]) -> bool:
-    """Put one record into the spool, whole or not at all. False where it can't be."""
+    """Put one record into the spool, completely or not at all. False where it can't be."""
     now = time.time()
     text = jsontext.dumps({"format": FORMAT, "time": round(now, 3), **record})
     name = f"{paths.spool()}/{now:.6f}-{os.getpid()}"
@@ -44,7 +44,7 @@ def _make_space() -> None:
 
 
 def _drop(path: str) -> None:
-    """What could not be written whole: on a full disk nothing takes it away later."""
+    """What could not be written completely: on a full disk nothing takes it away later."""
     try:
         os.unlink(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The history as starts: what became of each, and how long a restored container ran."""
+"""The history as starts: the outcome of each, and how long a restored container ran."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ class Start:
     """One start. `time`: seconds since the epoch, when it was over; durations in seconds; "" and None: unknown.
 
     `memory_bytes`: large memory that was written besides CRIU's; `memory_rate`: bytes per second of that.
-    `ran_s`: from the restore to the container's end, for a restored container that ended. `hook`: what became of the
+    `ran_s`: from the restore to the container's end, for a restored container that ended. `hook`: the result of the
     one after the restore, "done" or "failed: …". `compile_cache`: what its start was given, and what was kept.
     """
 

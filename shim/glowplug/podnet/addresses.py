@@ -30,7 +30,7 @@ def of_process(pid: int | str, most: int | None = None) -> tuple[str, ...]:
 
 
 def _ipv4(pid: int | str) -> Iterator[ipaddress.IPv4Address]:
-    """Each address stands over a line "/32 host LOCAL" in the forwarding table, more than once."""
+    """Each address precedes a line "/32 host LOCAL" in the forwarding table, more than once."""
     address = ""
     with open(f"/proc/{pid}/net/fib_trie") as lines:
         for line in lines:

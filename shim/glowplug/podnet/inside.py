@@ -1,7 +1,7 @@
 """TCP connections inside a pod's network namespace, made by a process that is outside of it.
 
 A socket belongs to the namespace of the thread that made it (network_namespaces(7)) and stays there. So a
-thread of its own moves into the pod's namespace, makes the socket, and ends; whoever uses it stays outside.
+thread of its own moves into the pod's namespace, makes the socket, and ends; the caller stays outside.
 """
 
 import ctypes

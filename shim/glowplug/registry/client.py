@@ -193,7 +193,7 @@ class Repository:
     def push_blob(self, content: Body, digest: str) -> bool:
         """Uploads a blob unless it is there; whether it was uploaded. Raises RegistryError.
 
-        An upload that broke off is begun anew: registries do not say what became of it.
+        An upload that broke off is begun anew: registries do not say how it ended.
         """
         for tries_left in reversed(range(_UPLOADS)):
             if self.has_blob(digest):

@@ -1,7 +1,7 @@
 """The config of an artifact: what a node may know of a checkpoint before a blob of it is pulled. No I/O.
 
 It says whose the checkpoint is, of which workload, what it needs of a host, how large it is, and for whom the content
-key is wrapped. Names of pods and nodes, variables, processes and files stand in the encrypted index alone.
+key is wrapped. Names of pods and nodes, variables, processes and files are in the encrypted index alone.
 """
 
 import json

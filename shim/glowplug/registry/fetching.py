@@ -12,7 +12,7 @@ from glowplug.registry.oci import Descriptor
 from glowplug.registry.seal import Pieces
 
 _WORTH_ALL = 0.5
-"""A pack of which at least so much is needed is fetched whole: by its digest, from a mirror perhaps."""
+"""A pack of which at least so much is needed is fetched completely: by its digest, from a mirror perhaps."""
 _GAP = 256 << 10
 """Bytes between two chunks that are fetched for nothing: less than another request costs."""
 

@@ -98,7 +98,7 @@ def dumps(found: Index) -> bytes:
 
 
 def loads(data: bytes) -> Index:
-    """The index, every rule of it held. Raises RegistryMiss."""
+    """The index, every rule of it checked. Raises RegistryMiss."""
     try:
         plain = json.loads(data)
         version = plain["version"]
@@ -151,7 +151,7 @@ def _chunk(id: object, key: object, length: object, pack: object, offset: object
 
 def _number(value: object) -> int:
     if type(value) is not int or abs(value) >= 1 << 62:
-        raise ValueError("no whole number")
+        raise ValueError("no integer")
     return value
 
 
@@ -217,7 +217,7 @@ def _require_streams(found: Index) -> None:
 
 
 def _require_places(found: Index) -> None:
-    """Each path is plain and stands once, its parent before it; links lead to earlier files."""
+    """Each path is plain and appears once, its parent before it; links lead to earlier files."""
     seen: dict[str, Entry] = {}
     for entry in found.entries:
         path = entry.path
@@ -226,10 +226,10 @@ def _require_places(found: Index) -> None:
             or len(path.encode(errors="surrogateescape")) > LONGEST_PATH
             or path in seen
         ):
-            raise ValueError("a path that is none, or stands twice")
+            raise ValueError("a path that is none, or appears twice")
         parent, _, _ = path.rpartition("/")
         if parent and (parent not in seen or seen[parent].type != DIRECTORY):
-            raise ValueError("a path whose directory does not stand before it")
+            raise ValueError("a path whose directory does not come before it")
         if path.partition("/")[0] not in _PLACES and path != layout.BLOCKS:
             raise ValueError("a path outside of a checkpoint's places")
         if not is_in_tree(path) and entry.type not in (FILE, DIRECTORY):
@@ -237,7 +237,7 @@ def _require_places(found: Index) -> None:
         if entry.link and (
             entry.link not in seen or seen[entry.link].type != entry.type or seen[entry.link].link
         ):
-            raise ValueError("a hard link to what does not stand before it")
+            raise ValueError("a hard link to what does not come before it")
         if entry.link and (entry.type == DIRECTORY or not (is_in_tree(path) and is_in_tree(entry.link))):
             raise ValueError("a hard link of what has none")
         seen[path] = entry

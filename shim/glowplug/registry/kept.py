@@ -1,7 +1,7 @@
 """What this node keeps of an artifact beside the checkpoint, so that it can serve it to other nodes.
 
-`registry/kept/CHECKPOINT/` in the cache, whole or absent: the manifest, its signatures, and the small blobs, each as
-it stands in the registry; and the index in the open, for a node that pushed need not have a key that opens its own.
+`registry/kept/CHECKPOINT/` in the cache, complete or absent: the manifest, its signatures, and the small blobs, each as
+it is in the registry; and the index in the open, for a node that pushed need not have a key that opens its own.
 Packs are not kept: they are made anew from the checkpoint's files (rebuilding.py). That is a thousandth of its size.
 """
 

@@ -48,7 +48,7 @@ def by_key(
 
 
 def by_tag(repository: Repository, settings: RegistrySettings, cache: str, namespace: str, tag: str) -> Found:
-    """What stands under a tag, or a digest of a manifest. Raises RegistryMiss, RegistryError."""
+    """What a tag, or a digest of a manifest, leads to. Raises RegistryMiss, RegistryError."""
     data = repository.manifest(tag)
     if data is None:
         raise RegistryMiss("not-found", f"the registry has no {repository.path}:{tag}")
@@ -81,7 +81,7 @@ def require_fit(found: Found, fits: Fits) -> None:
 
 
 def on(row: HostRequirements) -> Fits:
-    """For a container: the row of the node and of what the container is given."""
+    """For a container: the row of the node and of what is assigned to the container."""
     return lambda needs: compare(needs, row)
 
 

@@ -47,7 +47,7 @@ class Artifact:
 
     @property
     def tags(self) -> tuple[str, str, str]:
-        """The tags that it may stand under: its own, its workload's for a class of hosts, its workload's."""
+        """The tags that may lead to it: its own, its workload's for a class of hosts, its workload's."""
         key = self.annotations[names.KEY]
         return (
             names.checkpoint_tag(self.annotations[names.CHECKPOINT]),

@@ -31,7 +31,7 @@ class Packer:
         self._packs: list[Descriptor | Future[tuple[Descriptor, bool]]] = []
         self._current = -1
         self.sent = 0
-        """Bytes of packs that the registry did not have; whole once `finish` has returned."""
+        """Bytes of packs that the registry did not have; complete once `finish` has returned."""
 
     def existing(self, pack: Descriptor) -> int | None:
         """The number of a pack that the registry should have; None where it has it no more. Raises RegistryError."""

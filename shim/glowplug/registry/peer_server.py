@@ -224,7 +224,7 @@ _BYTES = "application/octet-stream"
 
 @contextlib.contextmanager
 def _ended_after(seconds: float, connection: socket.socket) -> Iterator[None]:
-    """Whoever reads from the connection or writes to it meets the end then."""
+    """A read from the connection or a write to it ends then."""
     end = threading.Timer(seconds, _hang_up, (connection,))
     end.daemon = True
     end.start()

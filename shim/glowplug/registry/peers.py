@@ -15,14 +15,14 @@ from glowplug.registry.credentials import Credentials
 from glowplug.registry.settings import RegistrySettings
 from glowplug.registry.transport import Tls, Transport
 
-ASKED = 8
+MAX_PEERS = 8
 _PORT = 443
 _TIMEOUT_S = 5.0
 _MISSING = frozenset((404,))
 
 
 def transports(settings: RegistrySettings) -> list[Transport]:
-    """To at most ASKED of the nodes that the configuration names; a name that leads nowhere is left out."""
+    """To at most MAX_PEERS of the nodes that the configuration names; a name that leads nowhere is left out."""
     places = sorted({place for peer in settings.peers for place in _places(peer)})
     tls = Tls(settings.peer_ca, settings.certificate, settings.key)
     return [
@@ -36,7 +36,7 @@ def transports(settings: RegistrySettings) -> list[Transport]:
             name=name,
             redirects=False,
         )
-        for base, name in random.sample(places, min(ASKED, len(places)))
+        for base, name in random.sample(places, min(MAX_PEERS, len(places)))
     ]
 
 

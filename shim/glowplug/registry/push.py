@@ -1,7 +1,7 @@
 """A checkpoint of this node's cache into a registry.
 
-Blobs first, then the manifest by its digest, its signature, what it was built from, and its tags last: whoever finds a
-tag finds a whole and signed artifact behind it, wherever a push was killed. A push that is begun again finds the
+Blobs first, then the manifest by its digest, its signature, what it was built from, and its tags last: behind a
+tag there is always a complete, signed artifact, wherever a push was killed. A push that is begun again finds the
 packs that are there; chunks that the artifact before has are not sent again.
 """
 
@@ -191,7 +191,7 @@ def _require_fit(store: Store, checkpoint: str, manifest: Manifest) -> None:
 
 
 def _signed(repository: Repository, manifest: Manifest, signer: PrivateKey) -> tuple[str, Artifact] | None:
-    """What stands under the tag now, if we signed it: digest and artifact."""
+    """What the tag leads to now, if we signed it: digest and artifact."""
     tag = names.host_tag(manifest.key.digest, names.host_class(manifest.requirements))
     data = repository.manifest(tag)
     if data is None:
@@ -219,7 +219,7 @@ def _known(
     before: tuple[str, Artifact] | None,
     kind: str,
 ) -> Known:
-    """The chunks of the artifact that stands under the tag, where this node can read it and encrypts as it does."""
+    """The chunks of the artifact that the tag leads to, where this node can read it and encrypts as it does."""
     if before is None or before[1].index.type != kind:
         return {}
     digest, artifact = before

@@ -6,7 +6,7 @@ Each chunk is one zstd frame, encrypted with AES-256-GCM under a key of its own:
 
 One key encrypts one message, which a zero nonce is sound for; the same frame in the same namespace gives the same
 bytes, so that they are stored once, and in another namespace others, so that nobody learns from them what another
-tenant has. The keys stand in the index. That is encrypted under a random content key with a random nonce,
+tenant has. The keys are in the index. That is encrypted under a random content key with a random nonce,
 and the content key is wrapped for each recipient:
 
     KEK = HKDF-SHA-256(X25519(ephemeral, recipient), salt = ephemeral public key + recipient's, info)

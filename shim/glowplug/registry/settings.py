@@ -58,7 +58,7 @@ class RegistrySettings:
     identities: Paths = field(default_factory=dict)
     """Private X25519 keys (PEM) that read what is pulled, by namespace."""
     plain: bool = False
-    """Push without encryption: whoever can read the registry can read the memory of the process."""
+    """Push without encryption: everybody who can read the registry can read the memory of the process."""
     policy: str = "off"
     """Of pods that say nothing with glowplug.dev/registry: off, push, pull or both."""
     parallel: int = 4
@@ -119,7 +119,7 @@ _RULES: Mapping[str, Rule] = {
     ),
     "serve_bytes_per_s": (lambda value: type(value) is int and value >= 0, "0 or more bytes"),
     "policy": (POLICIES.__contains__, f"one of {', '.join(POLICIES)}"),
-    "parallel": (lambda value: type(value) is int and 0 < value <= 64, "a whole number from 1 to 64"),
+    "parallel": (lambda value: type(value) is int and 0 < value <= 64, "an integer from 1 to 64"),
     "max_age_s": (lambda value: type(value) in (int, float) and value >= 0, "0 or more seconds"),
     "plain": (lambda value: isinstance(value, bool), "true or false"),
     "tls": (lambda value: isinstance(value, bool), "true or false"),

@@ -37,7 +37,7 @@ Body = bytes | Sequence[bytes]
 
 
 class Sink(Protocol):
-    """Takes a blob in pieces, from `at` to `end`; whoever fails goes on at `at`."""
+    """Takes a blob in pieces, from `at` to `end`; after a failure it goes on at `at`."""
 
     at: int
     end: int

@@ -1,7 +1,7 @@
 """One try to restore one container: a directory that says, by place, everything that has to be taken back.
 
-It appears whole (rename) before the first change, and is gone when nothing is left to be done. While it is there,
-nobody runs `runc create` for that container: whoever wants to, takes it back first (take_back.py).
+It appears complete (rename) before the first change, and is gone when nothing is left to be done. While it is there,
+nobody runs `runc create` for that container: it is taken back first (take_back.py).
 
     journal.json     whose attempt it is: `Facts`
     lock             flocked by the runtime and by the process that restores; free when both have ended
@@ -10,7 +10,7 @@ nobody runs `runc create` for that container: whoever wants to, takes it back fi
     reported         the outcome has been recorded
     opened           the tree is let go: number and start of its first process. Up to here all is undone
     done             all is well: what is left is only to tidy up. From here on nothing is undone
-    *.json           undo records of the layer room, and how the rootfs was mounted
+    *.json           undo records of the layer package, and how the rootfs was mounted
 
 Used by the runtime: standard library only.
 """
@@ -91,7 +91,7 @@ class Facts:
 
 
 class Attempt:
-    """An attempt and its lock, which whoever has this object holds (-1: not held)."""
+    """An attempt and its lock, held by the owner of this object (-1: not held)."""
 
     __slots__ = ("facts", "lock")
 
@@ -115,12 +115,12 @@ class Attempt:
         return f"{self.directory}/rootfs.json"
 
     def note_rootfs(self, recipe: "Mapping[str, object]") -> None:
-        """Whole, or not at all: one who is killed meanwhile has changed nothing yet. Raises OSError."""
+        """Completely or not at all: one that is killed meanwhile has changed nothing yet. Raises OSError."""
         _write(self.rootfs_record, json.dumps(recipe))
 
     @property
     def layer_record(self) -> str:
-        """Where the layer room says what it changed, for the undo."""
+        """Where the layer package says what it changed, for the undo."""
         return f"{self.directory}/layer.json"
 
     @property
@@ -174,10 +174,10 @@ class Attempt:
         """Whether the restore succeeded; only tidying is left."""
         return os.path.lexists(f"{self.directory}/done")
 
-    def note_failure(self, became: Outcome) -> None:
+    def note_failure(self, failed: Outcome) -> None:
         """What the outcome will say, once it is taken back. One that can't be written is not the start's business."""
         try:
-            _write(f"{self.directory}/failed.json", json.dumps(became.to_json()))
+            _write(f"{self.directory}/failed.json", json.dumps(failed.to_json()))
         except OSError:
             return
 
@@ -304,7 +304,7 @@ def note_process(path: str) -> None:
 
 
 def read_process(path: str) -> tuple[int, int] | None:
-    """Number and start of a process; None where nothing (whole) was written."""
+    """Number and start of a process; None where nothing (complete) was written."""
     try:
         with open(path) as file:
             pid, started = json.load(file)
@@ -340,7 +340,7 @@ def _text(fields: "dict[str, object]", name: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """Whole or not at all."""
+    """Completely or not at all."""
     aside = f"{path}.new"
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
         file.write(text)

@@ -1,7 +1,7 @@
 """Work done by a child of ours in the pod's memory cgroup, so that what it writes into the pod's tmpfs is the pod's.
 
-Pages of a tmpfs are charged to the group of whoever writes them first. The runtime is in containerd's: gigabytes of a
-pod's /dev/shm there would count against the limit of containerd's unit, and not against the pod's.
+Pages of a tmpfs are charged to the group of the process that writes them first. The runtime is in containerd's:
+gigabytes of a pod's /dev/shm would count against the limit of containerd's unit, and not against the pod's.
 
 Used by the runtime: standard library only.
 """

@@ -51,7 +51,7 @@ def run(
     `stdio`: the child's first three descriptors, by default /dev/null. `meanwhile`: called once while the
     program runs, with a function that says whether it has ended. `record`: where its number is written down before
     the program begins, for `attempt.read_process`. `any_cpu`: it may run on every CPU of its cpuset, whatever the
-    affinity of whoever called us. However this ends, the child is dead or reaped. Raises RuncError when there is no
+    affinity of our caller. However this ends, the child is dead or reaped. Raises RuncError when there is no
     such program, TimedOut when it is late. Call it from the main thread: the kernel ties the death signal to the
     thread that forked.
     """

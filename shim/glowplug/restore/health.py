@@ -20,7 +20,7 @@ def check(
 ) -> None:
     """Raises CriuError naming the first difference: the process, and the two values.
 
-    tree: pid in the container → pid here, of a tree of which nothing has run yet; so whoever is lacking or dead was
+    tree: pid in the container → pid here, of a tree of which nothing has run yet; so a missing or dead one was
     not restored.
     """
     if not captured:

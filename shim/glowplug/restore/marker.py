@@ -32,7 +32,7 @@ def boot_time_s() -> float:
 
 
 def write(runc_root: str, container: str, checkpoint: str, bundle: str) -> None:
-    """Put it there, whole or not at all. Raises OSError."""
+    """Put it there, completely or not at all. Raises OSError."""
     path = paths.marker(runc_root, container)
     said = {"checkpoint": checkpoint, "bundle": os.path.abspath(bundle), "boot_s": round(boot_time_s(), 3)}
     aside = f"{path}.new"

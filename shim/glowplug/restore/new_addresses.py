@@ -49,7 +49,7 @@ def _network(spec: dict[str, object]) -> str:
 
 
 def of_pod(spec: dict[str, object]) -> list[str]:
-    """All of the new pod's, for whoever only wants to know them; none where they can't be known."""
+    """All of the new pod's, for information; none where they can't be known."""
     try:
         return [str(address) for address in _of_pod(spec)]
     except (CriuError, OSError):

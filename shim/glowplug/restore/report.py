@@ -1,4 +1,4 @@
-"""The outcome of an attempt, recorded once, by whoever brings it to its end.
+"""The outcome of an attempt, recorded once, when it ends.
 
 Used by the runtime: standard library only.
 """
@@ -8,8 +8,8 @@ from glowplug.outcomes.outcome import Outcome
 from glowplug.restore.attempt import Attempt
 
 
-def once(ended: Attempt, became: Outcome) -> None:
+def once(ended: Attempt, outcome: Outcome) -> None:
     """A runtime that is killed right here may make two of it, never none. A trial is no start, and has no outcome."""
     if not ended.is_reported and not ended.facts.trial:
-        spool.append({"container_id": ended.id, **ended.facts.start, **became.to_json()})
+        spool.append({"container_id": ended.id, **ended.facts.start, **outcome.to_json()})
         ended.note_reported()

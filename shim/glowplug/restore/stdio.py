@@ -1,7 +1,7 @@
 """The container's stdin, stdout and stderr, as `runc restore` gets them for the restored processes.
 
 A runc that fails prints its last words to its stderr, whatever `--log` says, and that is the container's: they
-would stand in the container's log. So it gets the same pipe opened for reading, where a write is an error that
+would be in the container's log. So it gets the same pipe opened for reading, where a write is an error that
 it does not mind. The restored processes get theirs for writing: CRIU opens an inherited pipe anew with the flags
 of the captured descriptor (criu/pipes.c, reopen_pipe).
 """

@@ -298,11 +298,11 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
 
         raise CriuError(known_errors.explained(said, sources=config.log_sources(log, 12)))
     if not gate.was_opened:
-        raise CriuError("the restored tree did not stand at the gate: its script was killed")
+        raise CriuError("the restored tree did not reach the gate: its script was killed")
 
 
 def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """While the tree stands at the gate: large mappings are written from the extents, and it is checked, signalled and
+    """While the tree waits at the gate: large mappings are written from the extents, and it is checked, signalled and
     let go. One that stays stopped is let go too, and stopped by CRIU."""
     init = gate.wait(work.until, is_over)
     if init is None:

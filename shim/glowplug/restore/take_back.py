@@ -1,4 +1,4 @@
-"""One way for every attempt that its runtime left: taken back, or, where its tree was let go whole, brought to its end.
+"""One way for every attempt that its runtime left: taken back, or, where all of its tree was let go, completed.
 
 The rule that this serves: nobody runs `runc create` for a container while there is an attempt of it. The script
 takes back its own, whatever ended its Python; our `delete` and the agent's sweep those of scripts that are gone, too.
@@ -43,12 +43,12 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
             left.finish()
         return RESTORED
     remaining = undo.undo(left, deadline_s, create_follows=create_follows)
-    became = left.failure() or Outcome("fallback:killed", "the runtime was killed during the restore")
+    outcome = left.failure() or Outcome("fallback:killed", "the runtime was killed during the restore")
     if remaining:
-        became.detail = f"{became.detail}; left behind: {'; '.join(remaining)}"
+        outcome.detail = f"{outcome.detail}; left behind: {'; '.join(remaining)}"
     if create_follows and left.facts.compile_cache:
-        became.compile_cache = give_compile_cache.give(left.facts.compile_cache, left.facts.rootfs)
-    report.once(left, became)
+        outcome.compile_cache = give_compile_cache.give(left.facts.compile_cache, left.facts.rootfs)
+    report.once(left, outcome)
     left.finish()
     return UNDONE
 
@@ -70,8 +70,8 @@ def take_back_abandoned(facts: Facts, wait_s: float) -> str | None:
 
 
 def _runs_complete(left: Attempt) -> bool:
-    """Whether its tree was let go, lives, and is known to runc: then the create has come about, whoever was killed in
-    the last milliseconds of it. CRIU has to be gone; it ends as soon as it has let go of the tree."""
+    """Whether its tree was let go, lives, and is known to runc: then the create has succeeded, even if the runtime was
+    killed in its last milliseconds. CRIU has to be gone; it ends as soon as it has let go of the tree."""
     opened = left.opened()
     if opened is None or not process_life.is_running(*opened):
         return False

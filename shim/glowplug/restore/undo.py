@@ -22,7 +22,7 @@ from glowplug.restore.attempt import Attempt
 BUSY_S = 1.0
 RUNC_DIES_S = 10.0
 DIES_S = 30.0
-"""Memory of hundreds of gigabytes is taken apart for longer than anything else here takes."""
+"""Memory of hundreds of gigabytes is freed for longer than anything else here takes."""
 
 
 class StillThere(HostError):
@@ -151,11 +151,13 @@ def _try(
 
 def _remove(path: str) -> None:
     if not removal.remove_tree(path):
-        raise HostError(f"{path} can't be removed whole: something in it is mounted, or can't be removed")
+        raise HostError(
+            f"{path} can't be removed completely: something in it is mounted, or can't be removed"
+        )
 
 
 def _unmount(rootfs: str) -> None:
-    """Everything that is mounted there. One that is busy, by whoever is still on the way out, is detached."""
+    """Everything that is mounted there. One that is busy because a process is still ending is detached."""
     until = time.monotonic() + BUSY_S
     while unmount.is_mounted(rootfs):
         late = time.monotonic() > until

@@ -1,6 +1,6 @@
 """runc's command line, read: global options, verb, and the verb's own (runc(8), runc-create(8)).
 
-HOT. What is not understood raises `Unknown`, and the caller hands the whole command to runc.
+HOT. What is not understood raises `Unknown`, and the caller passes the command to runc as it is.
 """
 
 ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+,-."

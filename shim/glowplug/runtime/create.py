@@ -35,12 +35,12 @@ def run(runc: str, command: Command) -> int:
     against: list[tuple[str, str]] | None = None
     try:
         against = eligible.ineligible(facts)
-        status, became = _start(runc, command, spec, facts, against, began)
+        status, outcome = _start(runc, command, spec, facts, against, began)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
-        status, became = RUNC, Outcome("cold:internal-error", f"{type(error).__name__}: {error}")
-    if became is not None:
-        became.total_s = round(time.monotonic() - began, 4)
-        report.append({**report.names(command.container, facts), **became.to_json()})
+        status, outcome = RUNC, Outcome("cold:internal-error", f"{type(error).__name__}: {error}")
+    if outcome is not None:
+        outcome.total_s = round(time.monotonic() - began, 4)
+        report.append({**report.names(command.container, facts), **outcome.to_json()})
     if status == RUNC and against == []:
         _edit(command.bundle, spec)
     return status
@@ -96,7 +96,7 @@ def _match(
     if not _is_placed(command, facts.cgroups_path):
         return Outcome(
             "cold:relative-cgroup",
-            "linux.cgroupsPath is relative: the cgroup is below that of whoever calls runc",
+            "linux.cgroupsPath is relative: the cgroup is below that of runc's caller",
         )
     try:
         answer = ask.plan(question, lambda: _be_ready(command.container))

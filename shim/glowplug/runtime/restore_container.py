@@ -19,7 +19,7 @@ from glowplug.runtime.status import DONE, RUNC
 CONTAINER_STDIO = (7, 8, 9)
 DEADLINE_S = 60.0
 GRACE_S = 5.0
-"""So much later than we kill it the process that restores would give up by itself."""
+"""So much later than we kill it the process that restores would give up on its own."""
 
 
 def run(
@@ -48,38 +48,38 @@ def run(
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
     work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until + GRACE_S, new_keyring)
-    became = Outcome("restored")
-    became.left_behind = left_behind
-    became.phases = {"resolve": resolved_s}
+    outcome = Outcome("restored")
+    outcome.left_behind = left_behind
+    outcome.phases = {"resolve": resolved_s}
     try:
-        return _restore(trial, plan, work, until, began, became), None
+        return _restore(trial, plan, work, until, began, outcome), None
     except Exception as error:  # noqa: BLE001 - promise 1: whatever it was, the script takes back what is there
-        became.slug, became.detail = "fallback:internal-error", f"{type(error).__name__}: {error}"
-        trial.note_failure(became)
+        outcome.slug, outcome.detail = "fallback:internal-error", f"{type(error).__name__}: {error}"
+        trial.note_failure(outcome)
         return RUNC, None
 
 
 def _restore(
-    trial: attempt.Attempt, plan: Plan, work: steps.Work, until: float, began: float, became: Outcome
+    trial: attempt.Attempt, plan: Plan, work: steps.Work, until: float, began: float, outcome: Outcome
 ) -> int:
     def restore(reporter: Reporter) -> int:
         return pipeline.run(work, reporter)
 
     result, failure = supervised.run(restore, until)
-    became.checkpoint, became.unread_bytes = plan.checkpoint, plan.unread_bytes
-    became.phases |= result.phases
+    outcome.checkpoint, outcome.unread_bytes = plan.checkpoint, plan.unread_bytes
+    outcome.phases |= result.phases
     if failure is not None:
-        became.slug, became.detail = f"fallback:{failure.stage}", failure.detail
-        became.total_s = _since(began)
-        trial.note_failure(became)
+        outcome.slug, outcome.detail = f"fallback:{failure.stage}", failure.detail
+        outcome.total_s = _since(began)
+        trial.note_failure(outcome)
         return RUNC
     trial.complete()
     keep = time.monotonic()
     remaining = tidy.tidy(trial)
-    became.phases["commit"] = _since(keep)
-    became.memory_bytes = result.memory_bytes
-    became.total_s = _since(began)
-    report.once(trial, became)
+    outcome.phases["commit"] = _since(keep)
+    outcome.memory_bytes = result.memory_bytes
+    outcome.total_s = _since(began)
+    report.once(trial, outcome)
     if not remaining:
         trial.finish()
     return DONE

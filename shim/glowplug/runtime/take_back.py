@@ -29,7 +29,7 @@ def run(runc: str, command: Command) -> int:
             return _ended_without(command)
         if not left.facts.bundle:
             left.facts = _facts_of(runc, command)
-        became = take_back.take_back(left, create_follows=command.verb == "create")
+        result = take_back.take_back(left, create_follows=command.verb == "create")
     except (GlowplugError, OSError, ValueError) as error:
         why = f"an interrupted restore of this container can't be taken back: {error}"
         if left is not None:
@@ -37,7 +37,7 @@ def run(runc: str, command: Command) -> int:
             left.release()
         reports.report_to_containerd(command.options.get("log"), why)
         return REFUSED
-    return DONE if became == take_back.RESTORED else RUNC
+    return DONE if result == take_back.RESTORED else RUNC
 
 
 def _ended_without(command: Command) -> int:

@@ -99,7 +99,7 @@ def ask(question: Canary, running: Running, until: float) -> Answer:
 
 
 def answer(said: object) -> Answer:
-    """What counts of a server's answer. Raises ValueError for one that holds nothing to compare."""
+    """What is compared of a server's answer. Raises ValueError for one that holds nothing to compare."""
     exact: list[object] = []
     numbers: list[float] = []
     _generated(said, exact, numbers)

@@ -69,7 +69,7 @@ def begin(container: str, facts: Facts) -> Journal:
 
 
 def _made(directory: str) -> int:
-    """The directory with its lock. Whoever looks for abandoned ones holds a lock for a moment too."""
+    """The directory with its lock. A look for abandoned ones locks it for a moment, too."""
     tries = 20
     while True:
         tries -= 1

@@ -17,7 +17,7 @@ from glowplug.errors import ContainerdError
 from glowplug.layer import beneath
 from glowplug.podnet import http
 
-ASKED_WITHIN_S = 5.0
+ANSWER_WITHIN_S = 5.0
 SOONEST_S = 0.1
 SOONEST_EXEC_S = 1.0
 LATEST_S = 1.0
@@ -60,7 +60,7 @@ def _tcp(running: Running, wanted: Ready, until: float) -> bool:
 
 def _exec(running: Running, wanted: Ready, cri: Cri) -> bool:
     try:
-        done = cri.exec_sync(running.id, wanted.command, int(ASKED_WITHIN_S), EXEC_GRACE_S)
+        done = cri.exec_sync(running.id, wanted.command, int(ANSWER_WITHIN_S), EXEC_GRACE_S)
     except ContainerdError:
         return False
     return done.exit_code == 0

@@ -17,7 +17,7 @@ UNDONE = 143
 @dataclass(frozen=True, slots=True)
 class Task:
     """`request`: names and bounds. `runc_root`: runc's --root for the container. `hook_timeout_s`: for each hook.
-    `gpu`: whether it is given one. `end`: end the container with status 0 once it is captured. `canary`: what it is
+    `gpu`: whether it has one assigned. `end`: end the container with status 0 once it is captured. `canary`: what it is
     asked before.
     """
 

@@ -31,7 +31,7 @@ ENGINE = ("auto", "libcuda.so.1", "cuda-checkpoint")  # as a capture has them (c
 
 
 def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> bool:
-    """Undo what is left of it. False while its dump still runs: it has to end by itself first.
+    """Undo what is left of it. False while its dump still runs: it has to end on its own first.
 
     Raises GlowplugError or OSError where something can't be done; the journal stays then.
     """
@@ -59,7 +59,7 @@ def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> 
 
 
 def _dump_works(container: str) -> bool:
-    """Whether `runc checkpoint` of this capture runs: its pid stands in the scratch directory."""
+    """Whether `runc checkpoint` of this capture runs: its pid is in the scratch directory."""
     try:
         with open(f"{paths.capture_scratch(container)}/dump.pid") as file:
             return container in proc.command_line(int(file.read()))

@@ -105,7 +105,7 @@ def run(task: Task) -> dict[str, object]:
 def _captured_before(task: Task) -> str | None:
     """What there is of this very container, in words: captured by a process that an earlier agent had begun.
 
-    Asked with the journal's lock held. Before that, whoever looks may be overtaken by a capture that ends meanwhile.
+    Asked with the journal's lock held. Before that, a capture may end between the look and the act.
     """
     known = judged.of(task.running.id)
     if known is None or not known.key.digest:
@@ -165,7 +165,7 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
 def _hooked(
     task: Task, journal: Journal, containerd: Containerd, cri: Cri, errors: list[str]
 ) -> Iterator[Callable[[], None]]:
-    """The hook before; and, whatever became of that and of the capture, the one after, once: where the body calls what
+    """The hook before; and, however that and the capture ended, the one after, once: where the body calls what
     it gets here, or at its end. `errors`: what that one met."""
     after = asdict(task.after) if task.after else None
     journal.step("before-capture", after=after)

@@ -81,7 +81,7 @@ class Writer(threading.Thread):
             self._count("dropped")
 
     def hurry(self) -> None:
-        """The rounds are due now, those apart that were refused."""
+        """The rounds are due now, except those that were refused."""
         with self._changed:
             for one in self._rounds:
                 one.rests_until = one.rests_until if one.is_refused else 0.0

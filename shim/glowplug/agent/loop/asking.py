@@ -3,7 +3,7 @@
 import time
 
 from glowplug.agent.captures import ready
-from glowplug.agent.captures.ready import ASKED_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
+from glowplug.agent.captures.ready import ANSWER_WITHIN_S, LATEST_S, SOONEST_EXEC_S, SOONEST_S
 from glowplug.agent.loop.parts import Parts
 from glowplug.agent.loop.row import Case, Row
 
@@ -25,7 +25,7 @@ def is_ready(parts: Parts, row: Row, case: Case) -> bool:
         if started is not None and began - started < SEEN_AT_ONCE_S:
             case.last_no = began
     case.is_probed = True
-    answer = case.ask(min(case.until, began + ASKED_WITHIN_S))
+    answer = case.ask(min(case.until, began + ANSWER_WITHIN_S))
     now = time.monotonic()
     row.slow = now - began > SLOW_S
     if not answer:

@@ -23,7 +23,7 @@ from glowplug.registry import fleet
 
 NOT_YET_S = 2.0
 """Until a container that should run, and does not, is looked at again."""
-GIVEN_UP_AFTER_S = 30.0
+UNTIL_LISTED_S = 30.0
 """Then it is left to the list."""
 
 
@@ -63,7 +63,7 @@ def consider(parts: Parts, row: Row) -> Next:
         return FINISHED
     running = look_up(parts.containerd, record, candidate.facts)
     if running is None:
-        late = row.started is None or time.time() - row.started > GIVEN_UP_AFTER_S
+        late = row.started is None or time.time() - row.started > UNTIL_LISTED_S
         return Next(State.CREATED, NEVER if late else NOT_YET_S)
     return _case(parts, row, replace(candidate, started=_started(row, running)), running)
 

@@ -1,6 +1,6 @@
 """Threads for what may take long or never come back, such as a question to a tenant's server or file system.
 
-A thread that is stuck is not counted: after OVERDUE_S another one takes its place, up to `most`. So whoever hangs
+A thread that is stuck is not counted: after OVERDUE_S another one takes its place, up to `most`. So a call that hangs
 holds up nobody, and a pool that is full of hanging work is no reason for the rest of the agent to wait.
 """
 

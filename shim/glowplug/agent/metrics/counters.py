@@ -28,7 +28,7 @@ STAGES = (*steps.NAMES, "memory", "deadline", "killed", "cleanup")
 
 WRITES = ("written", "failed", "dropped")
 WAKINGS = ("done", "none", "failed")
-"""What becomes of a write to Kubernetes."""
+"""The results of a write to Kubernetes."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 OTHER = "other"
@@ -45,9 +45,7 @@ class Metrics:
         self._reasons = Slugs(("", "no-checkpoint", "no-agent", "early-exit", *STAGES))
         self._phases = Slugs(PHASES)
         self._info = self._gauge("glowplug_agent_info", "Always 1; the versions in use.", sorted(versions))
-        self._starts = self._counter(
-            "glowplug_starts_total", "Starts by what became of them.", ("outcome", "reason")
-        )
+        self._starts = self._counter("glowplug_starts_total", "Starts by outcome.", ("outcome", "reason"))
         self._start_seconds = self._histogram(
             "glowplug_start_seconds", "From the call of create to its outcome.", ("outcome",), SECONDS
         )
@@ -66,12 +64,10 @@ class Metrics:
         self._quarantines = self._counter(
             "glowplug_quarantines_total", "Checkpoints quarantined, by what they failed in.", ("stage",)
         )
-        self._captures = self._counter(
-            "glowplug_captures_total", "Captures by what became of them.", ("result",)
-        )
+        self._captures = self._counter("glowplug_captures_total", "Captures by result.", ("result",))
         self._wakings = self._counter(
             "glowplug_wakings_total",
-            "Restored containers by what became of the hook after the restore.",
+            "Restored containers by the result of the hook after the restore.",
             ("result",),
         )
         self._captured_bytes = self._counter("glowplug_captured_bytes_total", "Size of the checkpoints made.")

@@ -28,7 +28,7 @@ PATH = "/metrics"
 WAITS_S = 2.0
 """For a client's next byte."""
 DONE_WITHIN_S = 5.0
-"""For all of a request and its answer: whoever is slow holds up the others, and a stop, no longer than that."""
+"""For all of a request and its answer: a slow client delays the others, and a stop, no longer than that."""
 
 _FREEBIND = (socket.IPPROTO_IP, 15)  # IP_FREEBIND, uapi/linux/in.h
 _FREEBIND_6 = (socket.IPPROTO_IPV6, 78)  # IPV6_FREEBIND, uapi/linux/in6.h
@@ -87,7 +87,7 @@ class MetricsServer(WSGIServer):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """Whoever reads from it or writes to it meets the end."""
+    """A read from it or a write to it ends."""
     with contextlib.suppress(OSError):  # it is closed already
         connection.shutdown(socket.SHUT_RDWR)
 

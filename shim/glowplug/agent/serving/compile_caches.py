@@ -40,7 +40,7 @@ class CompileCaches:
         return compile_caches.find(self._store.root, name) if name else None
 
     def keep(self, containerd: Containerd, candidate: Candidate, init: int, key_digest: str) -> None:
-        """Of a container that runs; what became of it is put on record.
+        """Of a container that runs; its outcome is recorded.
 
         Where another one of its workload has left its own since this one began, those are as good: of a burst of pods
         one does the work.

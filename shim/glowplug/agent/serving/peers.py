@@ -12,7 +12,7 @@ from glowplug.config import Config
 log = logging.getLogger("glowplug.agent")
 
 AGAIN_S = (1.0, 5.0, 30.0)
-"""After it ended by itself; the last one again and again."""
+"""After it ended on its own; the last one again and again."""
 STOPS_WITHIN_S = 5.0
 
 

@@ -92,7 +92,7 @@ class RegistryWork:
     ) -> Miss | None:
         """A start found no checkpoint here: looks into the registry for the next one, or for this.
 
-        None where the registry has nothing to say about it. `row`: the host, and what the container is given.
+        None where the registry has nothing to say about it. `row`: the host, and what is assigned to the container.
         """
         namespace = facts.sandbox_namespace
         if (

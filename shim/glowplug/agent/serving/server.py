@@ -47,7 +47,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         os.unlink(paths.agent_socket())
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever has stopped waiting for an answer is no event of ours; an answer that can't be made is."""
+        """A caller that stopped waiting is no event; an answer that can't be made is."""
         if not isinstance(sys.exception(), OSError):
             log.exception("a question can't be answered")
 

@@ -88,7 +88,7 @@ def _judged(pid: int, thread: int) -> Refusal | None:
     if _core_cookie(thread):
         return Refusal(
             "core-scheduling",
-            f"{shown(pid)} shares a processor's core with its own kind alone (PR_SCHED_CORE), which a restore "
+            f"{shown(pid)} shares a CPU core with its own kind alone (PR_SCHED_CORE), which a restore "
             "can't set again: have it do without",
         )
     return None

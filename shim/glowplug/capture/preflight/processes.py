@@ -69,14 +69,14 @@ def leaderless(tree: Tree) -> Iterator[Refusal]:
             )
 
 
-def apart(tree: Tree) -> Iterator[Refusal]:
+def unshared_threads(tree: Tree) -> Iterator[Refusal]:
     """CRIU takes for granted that all threads of a process share its working directory, descriptors and namespaces."""
     for pid in tree.pids:
         threads = [thread for thread in proc.tasks(pid) if thread != pid]
         own = next((what for thread in threads if (what := _own(pid, thread))), "")
         if own:
             yield Refusal(
-                "thread-apart",
+                "thread-unshared",
                 f"{shown(pid)} has a thread with {own} of its own (unshare(2)), which would come back with those of "
                 "the process: have it do without",
             )

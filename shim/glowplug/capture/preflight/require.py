@@ -20,7 +20,7 @@ from glowplug.errors import CaptureRefused
 CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     processes.traced,
     processes.stuck,
-    processes.apart,
+    processes.unshared_threads,
     processes.leaderless,
     memory.special,
     memory.programs,

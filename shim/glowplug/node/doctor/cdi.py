@@ -18,7 +18,7 @@ from glowplug.node.doctor.programs import version_numbers
 SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")  # containerd's own default
 KIND = "nvidia.com/gpu"
 ON_SINCE = (2, 0)
-"""First containerd that has CDI on by itself."""
+"""First containerd that enables CDI by default."""
 NVIDIA_CONFIG = "/etc/nvidia-container-runtime/config.toml"
 CHAINED = "nvidia-container-runtime"
 CDI_MODES = ("cdi", "jit-cdi")

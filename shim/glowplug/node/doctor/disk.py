@@ -1,4 +1,4 @@
-"""The disk of the cache: room, and how fast it is, measured with a file that is gone afterwards."""
+"""The disk of the cache: space, and how fast it is, measured with a file that is gone afterwards."""
 
 import fcntl
 import mmap
@@ -68,7 +68,7 @@ def compile_caches(probes: Probes) -> Finding:
 
 
 def speed(probes: Probes) -> Finding:
-    """HostError: no room to measure; OSError: the disk failed."""
+    """HostError: no space to measure; OSError: the disk failed."""
     settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)

@@ -10,7 +10,7 @@ or on a node with GPUs nothing that has one."""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`found` stands in a table, so it is short. `want` and `fix` are empty where all is well.
+    """`found` is in a table, so it is short. `want` and `fix` are empty where all is well.
 
     `fix`: a command to type where there is one, else what to do in a few words.
     """

@@ -95,7 +95,7 @@ def cgroups(_: Probes) -> Finding:
 
 
 def judge_cgroups(version: int, mounted: list[str]) -> Finding:
-    """`mounted`: where hierarchies are. v2 has a freezer by itself since Linux 5.2, v1 as a controller."""
+    """`mounted`: where hierarchies are. v2 has a built-in freezer since Linux 5.2, v1 as a controller."""
     if version == 2 or any("freezer" in os.path.basename(point).split(",") for point in mounted):
         return ok(f"v{version}")
     return wrong(

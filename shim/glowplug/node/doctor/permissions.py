@@ -57,7 +57,7 @@ def programs(probes: Probes) -> Finding:
 
 
 def judge_programs(found: Mapping[str, os.stat_result]) -> Finding:
-    """Whoever may write a program, or a directory above it, is root on this node.
+    """A user who may write a program, or a directory above it, is root on this node.
 
     A sticky directory (/tmp) lets nobody replace what is another's.
     """

@@ -21,7 +21,7 @@ OF_THE_POD = {"network": "net", "ipc": "ipc", "uts": "uts"}
 
 
 class _Stood(Exception):
-    """All of it has stood at the gate, and was what it should be."""
+    """All of it reached the gate, and was what it should be."""
 
 
 class Trial(steps.Work):
@@ -60,7 +60,7 @@ def volumes(work: steps.Work) -> None:
 
 
 def criu(work: steps.Work) -> None:
-    """`runc restore`, which is killed with its tree once that has stood at the gate."""
+    """`runc restore`, which is killed with its tree once that has reached the gate."""
     with contextlib.suppress(_Stood):
         steps.run_runc(work, _at_gate)
 

@@ -36,7 +36,7 @@ def of(plain: Mapping[str, Any]) -> Task:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`stage` and `detail` of what failed, "" where all of it stood at the gate and was what it should be."""
+    """`stage` and `detail` of what failed, "" where all of it reached the gate and was what it should be."""
 
     stage: str = ""
     detail: str = ""

@@ -7,7 +7,7 @@ import os
 
 
 class OnTorch:
-    """A random tensor and a counter on the device, and a ballast of `gib` GiB where there is room for it."""
+    """A random tensor and a counter on the device, and a ballast of `gib` GiB where there is space for it."""
 
     def __init__(self, gib: float) -> None:
         import torch
@@ -57,7 +57,7 @@ class OnFake:
         return "fake"
 
 
-def hold() -> OnTorch | OnFake:
+def allocate() -> OnTorch | OnFake:
     """By the environment: CHECK_FAKE_DRIVER names the fake's library, CHECK_BALLAST_GIB the ballast."""
     library = os.environ.get("CHECK_FAKE_DRIVER")
     return OnFake(library) if library else OnTorch(float(os.environ.get("CHECK_BALLAST_GIB", "0")))
