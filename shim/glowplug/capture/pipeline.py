@@ -127,7 +127,7 @@ def _salt(work: Work) -> bytes:
 
 
 def look_at_gpu(work: Work) -> None:
-    """Of a container with GPUs: what no dump can take, its CUDA processes, headheadroom for their memory."""
+    """Of a container with GPUs: what no dump can take, its CUDA processes, headroom for their memory."""
     assert work.subject is not None
     if asks_for_gpu(work.subject.bundle):
         from glowplug.capture.gpu import Gpu  # and with it NVML
