@@ -36,11 +36,17 @@ def work(draft: Path, annotations: dict[str, str] | None = None, *, known: bool 
     )
     return SimpleNamespace(
         subject=SimpleNamespace(bundle=facts(annotations or {}), record=SimpleNamespace(id="c")),
-        draft=SimpleNamespace(path=str(draft)),
-        found=SimpleNamespace(namespace="default", key=SimpleNamespace(digest="k")),
+        draft=str(draft),
+        taken=SimpleNamespace(
+            judgement=SimpleNamespace(namespace="default", key=SimpleNamespace(digest="k"))
+        ),
         store=store,
         config=SimpleNamespace(trial="first"),
     )
+
+
+def tried(made: Any) -> str:
+    return trial.run(made, made.subject, made.draft, made.taken)
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer | Exception], None
             return answer
 
         monkeypatch.setattr(trial, "_tried", tried)
-        monkeypatch.setattr(trial, "_task", lambda work: None)
+        monkeypatch.setattr(trial, "_task", lambda *_: None)
 
     return say
 
@@ -99,7 +105,7 @@ def test_first_means_that_the_cache_has_none_that_could_be_used(
     said: str,
 ) -> None:
     ends(Answer())
-    assert trial.run(work(tmp_path, annotations, known=known, quarantined=quarantined)) == said
+    assert tried(work(tmp_path, annotations, known=known, quarantined=quarantined)) == said
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_the_checkpoint_s_own_fault_is_not_published(
 ) -> None:
     ends(answer)
     with pytest.raises(NotRestorable, match=f"failed in the step {answer.stage}: "):
-        trial.run(work(tmp_path))
+        tried(work(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -135,19 +141,19 @@ def test_a_trial_that_could_not_be_made_is_said_and_is_no_verdict(
     tmp_path: Path, ends: Callable[[Answer | Exception], None], answer: Answer | Exception
 ) -> None:
     ends(answer)
-    assert trial.run(work(tmp_path)).startswith(f"{trial.SKIPPED}: it c")
+    assert tried(work(tmp_path)).startswith(f"{trial.SKIPPED}: it c")
 
 
 def test_it_costs_no_more_than_the_node_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glowplug.host.memory.available", lambda: 100_000_000)
-    assert "MB of memory, more than a half of the 100 MB" in trial.run(work(tmp_path, ALWAYS))
+    assert "MB of memory, more than a half of the 100 MB" in tried(work(tmp_path, ALWAYS))
     monkeypatch.setattr("glowplug.host.memory.available", lambda: None)
-    assert "of memory" in trial.run(work(tmp_path, ALWAYS))
+    assert "of memory" in tried(work(tmp_path, ALWAYS))
     monkeypatch.undo()
     (tmp_path / "layer").mkdir()
     (tmp_path / "layer" / "file").write_bytes(b"x" * 8192)
     monkeypatch.setattr(trial, "COPIED_BYTES", 4096)
-    assert "it would copy" in trial.run(work(tmp_path, ALWAYS))
+    assert "it would copy" in tried(work(tmp_path, ALWAYS))
 
 
 @pytest.mark.parametrize("container", [False, True])
@@ -159,7 +165,7 @@ def test_an_agent_that_gave_up_privileges_makes_none_that_it_would_fail(
     ends(Answer())
     made = work(tmp_path)
     made.subject.bundle = facts({}, noNewPrivileges=container)
-    said = trial.run(made)
+    said = tried(made)
     assert (
         said == trial.PASSED
         if container

@@ -14,16 +14,18 @@ from glowplug.host import facts
 from glowplug.host.process import Credentials
 
 if TYPE_CHECKING:
-    from glowplug.capture.work import Work
+    from glowplug.capture.gpu import Gpu
+    from glowplug.capture.work import Found, Frozen, Work
 
 SHARE = "glowplug.dev/share"
 
 
-def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
+def manifest(
+    work: "Work", found: "Found", taken: "Frozen", gpu: "Gpu | None", files: Mapping[str, FileEntry]
+) -> Manifest:
     """All that is known of the capture. Raises HostError."""
-    assert work.subject is not None and work.found is not None and work.layer is not None
-    bundle = work.subject.bundle
-    gpus, cuda = (work.gpu.gpus, work.gpu.namespace_pids) if work.gpu else ((), ())
+    bundle, key = found.subject.bundle, taken.judgement.key
+    gpus, cuda = (gpu.gpus, gpu.namespace_pids) if gpu else ((), ())
     listed = {
         path: File(str(file["kind"]), int(file["size"]), str(file["digest"])) for path, file in files.items()
     }
@@ -35,28 +37,26 @@ def manifest(work: "Work", files: Mapping[str, FileEntry]) -> Manifest:
         node=os.uname().nodename,
         shared=bundle.annotations.get(SHARE) == "cluster",
         image_name=bundle.image_name,
-        key=Key(work.found.key.digest, work.found.key.parts, work.found.key.conditions),
-        requirements=row(work),
-        processes=tuple(_process(found, cuda) for found in work.processes),
+        key=Key(key.digest, key.parts, key.conditions),
+        requirements=row(found, gpu),
+        processes=tuple(_process(one, cuda) for one in taken.processes),
         files=listed,
-        sizes=_sizes(listed, work.gpu.device_bytes if work.gpu else 0),
+        sizes=_sizes(listed, gpu.device_bytes if gpu else 0),
         measured=Measured(
             cold_start_s=work.request.cold_start_s,
             pause_s=work.result.pause_s,
             dump_s=work.result.phases["dump"],
         ),
-        layer=Layer(files=work.layer.entries, bytes=work.layer.bytes, deleted=0),
+        layer=Layer(files=taken.layer.entries, bytes=taken.layer.bytes, deleted=0),
         settings=settings.shown(bundle),
         gpus=gpus,
     )
 
 
-def row(work: "Work") -> HostRequirements:
+def row(found: "Found", gpu: "Gpu | None") -> HostRequirements:
     """What the container needs of a node: what it has here. Raises HostError."""
-    assert work.subject is not None
-    host = facts.read(".".join(str(number) for number in work.criu_version))
-    gpus = work.gpu.gpus if work.gpu else ()
-    return requirements.require(host, resources.of(work.subject.bundle, gpus))
+    host = facts.read(".".join(str(number) for number in found.criu_version))
+    return requirements.require(host, resources.of(found.subject.bundle, gpu.gpus if gpu else ()))
 
 
 def _process(found: Credentials, cuda: tuple[int, ...]) -> Process:

@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from glowplug import paths, presets
 from glowplug.cache import digest
@@ -41,7 +42,7 @@ from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.capture.timing import measured
-from glowplug.capture.work import CANARY, Work
+from glowplug.capture.work import CANARY, Drafted, Found, Frozen, Work
 from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.judgement import Judgement
 from glowplug.checkpoint.manifest import Manifest
@@ -56,6 +57,9 @@ from glowplug.layer import shm
 from glowplug.podnet import interfaces
 from glowplug.registry import fleet
 
+if TYPE_CHECKING:
+    from glowplug.capture.gpu import Gpu  # and with it NVML
+
 
 def run(config: Config, request: Request, report: Report, probed: Probed | None = None) -> Result:
     """Capture; the result of it. `probed`: by `look`. Raises UsageError (nothing was touched) or another GlowplugError.
@@ -64,12 +68,32 @@ def run(config: Config, request: Request, report: Report, probed: Probed | None 
     """
     with ExitStack() as opened, _terminable():
         work = _begin(config, request, report, opened)
-        work.probed = probed
-        for name, step in STEPS:
-            report(name, "")
-            with measured(work.result.phases, name):
-                step(work)
+        with _step(work, "find"):
+            found = find(work, probed)
+        with _step(work, "gpu"):
+            gpu = look_at_gpu(work, found)
+        with _step(work, "space"):
+            drafted = make_space(work, found, gpu)
+        with _step(work, "freeze"):
+            taken = freeze(work, found, drafted, gpu)
+        with _step(work, "rewrite"):
+            rewrite_images(work, found, drafted, taken)
+        with _step(work, "trial"):
+            try_it(work, found, drafted, taken)
+        with _step(work, "publish"):
+            publish(work, found, drafted, taken, gpu)
+        with _step(work, "compile-cache"):
+            keep_compile_cache(work, found, taken, gpu)
+        with _step(work, "stop"):
+            stop(work, found)
         return work.result
+
+
+@contextmanager
+def _step(work: Work, name: str) -> Iterator[None]:
+    work.report(name, "")
+    with measured(work.result.phases, name):
+        yield
 
 
 def look(config: Config, request: Request, *, is_engine: bool) -> Probed | None:
@@ -97,21 +121,19 @@ def _begin(config: Config, request: Request, report: Report, opened: ExitStack) 
     return Work(config, request, containerd, Store(config.cache, limits(config)), report, opened)
 
 
-def find(work: Work) -> None:
+def find(work: Work, probed: Probed | None) -> Found:
     """The container, and that it may be captured."""
-    work.criu_version = program.version(work.config.criu)
-    found = subject.find(work.config, work.containerd, work.request)
-    work.open.enter_context(subject.alone(found.record.id))
-    work.found = _judged(work, found)
-    looked_at = Tree(found.pids, f"/proc/{found.init}/root", before=work.probed)
+    criu_version = program.version(work.config.criu)
+    container = subject.find(work.config, work.containerd, work.request)
+    work.open.enter_context(subject.alone(container.record.id))
+    judgement = _judged(work, container)
+    looked_at = Tree(container.pids, f"/proc/{container.init}/root", before=probed)
     work.result.notes = preflight.require(looked_at)
-    work.own_settings = looked_at.own_settings
-    work.ids = real_user.of(found.pids)
-    work.subject = found
-    work.result.container_id = found.record.id
-    work.result.namespace = found.bundle.sandbox_namespace
-    work.result.pod = found.bundle.sandbox_name
-    work.result.container = found.bundle.container_name
+    work.result.container_id = container.record.id
+    work.result.namespace = container.bundle.sandbox_namespace
+    work.result.pod = container.bundle.sandbox_name
+    work.result.container = container.bundle.container_name
+    return Found(container, judgement, criu_version, looked_at.own_settings, real_user.of(container.pids))
 
 
 def _judged(work: Work, found: Subject) -> Judgement:
@@ -126,77 +148,77 @@ def _salt(work: Work) -> bytes:
     return fleet.salt(work.config.registry, work.store)
 
 
-def look_at_gpu(work: Work) -> None:
+def look_at_gpu(work: Work, found: Found) -> "Gpu | None":
     """Of a container with GPUs: what no dump can take, its CUDA processes, headroom for their memory."""
-    assert work.subject is not None
-    if asks_for_gpu(work.subject.bundle):
-        from glowplug.capture.gpu import Gpu  # and with it NVML
+    if not asks_for_gpu(found.subject.bundle):
+        return None
+    from glowplug.capture.gpu import Gpu  # and with it NVML
 
-        work.gpu = work.open.enter_context(Gpu(work.subject))
+    return work.open.enter_context(Gpu(found.subject))
 
 
-def make_space(work: Work) -> None:
+def make_space(work: Work, found: Found, gpu: "Gpu | None") -> Drafted:
     """Space in the cache, refused with the numbers; the pause predicted."""
-    assert work.subject is not None and work.found is not None
-    travelling = volumes.carried_by(work.subject.bundle, work.found)
-    needed = work.subject.memory_bytes + work.subject.layer_bytes + volumes.bytes_of(travelling)
-    needed += work.gpu.device_bytes if work.gpu else 0
+    container = found.subject
+    travelling = volumes.carried_by(container.bundle, found.judgement)
+    needed = container.memory_bytes + container.layer_bytes + volumes.bytes_of(travelling)
+    needed += gpu.device_bytes if gpu else 0
     work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
     pace.require_worth(work.request, needed, work.result.predicted_pause_s)
     work.report(
         "space",
         f"{needed / 1e6:.0f} MB; the container will be paused for about {work.result.predicted_pause_s:.1f} s",
     )
-    work.draft = work.open.enter_context(work.store.draft(needed))
-    work.scratch = work.open.enter_context(_scratch(work.subject.record.id))
-    work.watched = watches.paths(work.subject.pids)
-    work.addresses = interfaces.places(interfaces.read(f"/proc/{work.subject.init}/ns/net"))
+    return Drafted(
+        work.open.enter_context(work.store.draft(needed)),
+        work.open.enter_context(_scratch(container.record.id)),
+        watches.paths(container.pids),
+        interfaces.places(interfaces.read(f"/proc/{container.init}/ns/net")),
+    )
 
 
-def freeze(work: Work) -> None:
+def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Frozen:
     """Dump, writable layer, shared memory, credentials: one moment of the container."""
-    assert work.subject is not None and work.draft is not None and work.found is not None
-    found, into = work.subject, work.draft.path
-    runc = Runc(work.config.runc, identity.runc_root(work.config, found.record), work.config.criu)
+    container, into = found.subject, drafted.draft.path
+    runc = Runc(work.config.runc, identity.runc_root(work.config, container.record), work.config.criu)
     phases = work.result.phases
     began = time.monotonic()
     with (
-        work.gpu.away(runc, found.record.id) if work.gpu else nullcontext(),
-        frozen.frozen(runc, found.record.id, work.scratch, phases) as guard,
+        gpu.away(runc, container.record.id) if gpu else nullcontext(),
+        frozen.frozen(runc, container.record.id, drafted.scratch, phases) as guard,
     ):
         with measured(phases, "freeze.check"):
-            subject.require_none_written(found, work.found)
-            work.found = identity.when_frozen(work.found, found.record, found.bundle, _salt(work))
-            work.processes = [process.credentials(pid) for pid in found.pids]
-            external = hook_mounts.find(found)
+            subject.require_none_written(container, found.judgement)
+            judgement = identity.when_frozen(found.judgement, container.record, container.bundle, _salt(work))
+            processes = [process.credentials(pid) for pid in container.pids]
+            external = hook_mounts.find(container)
         with measured(phases, "dump"):
             frozen.dump(
                 runc,
-                found.record.id,
+                container.record.id,
                 f"{into}/images",
-                work.scratch,
+                drafted.scratch,
                 guard,
-                work.watched,
-                work.ids,
+                drafted.watched,
+                found.ids,
                 work.request.max_pause_s,
                 external,
             )
-        hook_mounts.keep(found, external, f"{into}/images")
+        hook_mounts.keep(container, external, f"{into}/images")
         _refuse_longer_pause(work, began)
         with measured(phases, "freeze.state"):
-            work.unix_names = unix_names.find(found.pids, f"/proc/{found.init}/root")
-            work.state = state.read(
-                found.pids, work.unix_names, found.bundle.oom_score_adj, work.own_settings
-            )
+            names = unix_names.find(container.pids, f"/proc/{container.init}/root")
+            kept = state.read(container.pids, names, container.bundle.oom_score_adj, found.own_settings)
         with measured(phases, "freeze.files"):
-            travelling = volumes.carried_by(found.bundle, work.found)
-            wanted = links.of(found, f"{into}/images", travelling)
-            work.layer = layer.capture(found, into, wanted.get(links.LAYER, []))
+            travelling = volumes.carried_by(container.bundle, judgement)
+            wanted = links.of(container, f"{into}/images", travelling)
+            written = layer.capture(container, into, wanted.get(links.LAYER, []))
             _refuse_longer_pause(work, began)
-            shared.capture(work.containerd, found, into, wanted.get(shm.DESTINATION, []))
+            shared.capture(work.containerd, container, into, wanted.get(shm.DESTINATION, []))
             volumes.capture(travelling, into, wanted)
     work.result.pause_s = round(time.monotonic() - began, 4)
-    phases |= work.gpu.seconds if work.gpu else {}
+    phases |= gpu.seconds if gpu else {}
+    return Frozen(judgement, processes, names, kept, written)
 
 
 def _refuse_longer_pause(work: Work, began: float) -> None:
@@ -210,63 +232,50 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
         )
 
 
-def rewrite_images(work: Work) -> None:
+def rewrite_images(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
-    assert work.draft is not None and work.subject is not None and work.found is not None
-    rewritten, own = volumes.rewritten(work.subject.bundle), volumes.staying(work.subject.bundle, work.found)
-    fixups.apply(f"{work.draft.path}/images", rewritten, own, work.unix_names.now, work.addresses)
+    bundle, into = found.subject.bundle, drafted.draft.path
+    rewritten, own = volumes.rewritten(bundle), volumes.staying(bundle, taken.judgement)
+    fixups.apply(f"{into}/images", rewritten, own, taken.unix_names.now, drafted.addresses)
     if work.request.canary:
-        with open(f"{work.draft.path}/{CANARY}", "w") as file:
+        with open(f"{into}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
-    state.write(work.state, f"{work.draft.path}/images")
-    rewrite.take_out(f"{work.draft.path}/images", f"{work.draft.path}/memory")
+    state.write(taken.state, f"{into}/images")
+    rewrite.take_out(f"{into}/images", f"{into}/memory")
 
 
-def try_it(work: Work) -> None:
+def try_it(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:
     """The checkpoint restored where nobody sees it, and held at the gate: what can't be restored is not published."""
-    work.result.trial = trial.run(work)
+    work.result.trial = trial.run(work, found.subject, drafted.draft.path, taken)
     work.report("trial", work.result.trial)
 
 
-def publish(work: Work) -> None:
+def publish(work: Work, found: Found, drafted: Drafted, taken: Frozen, gpu: "Gpu | None") -> None:
     """Digests, manifest, and the rename that makes it a checkpoint."""
-    assert work.draft is not None
-    files = digest.digest_files(work.draft.path)
-    manifest: Manifest = describe.manifest(work, files)
+    files = digest.digest_files(drafted.draft.path)
+    manifest: Manifest = describe.manifest(work, found, taken, gpu, files)
     work.result.bytes = sum(file.size for file in manifest.files.values())
-    work.result.checkpoint = work.store.publish(work.draft, manifests.dumps(manifest))
+    work.result.checkpoint = work.store.publish(drafted.draft, manifests.dumps(manifest))
     with open(paths.published(), "w"):
         pass  # a cold start that was decided before this counts no longer
 
 
-def keep_compile_cache(work: Work) -> None:
+def keep_compile_cache(work: Work, found: Found, taken: Frozen, gpu: "Gpu | None") -> None:
     """Where its pod asks for it; the checkpoint is published whatever its result."""
-    assert work.subject is not None and work.found is not None
-    found = work.subject
-    container = compile_cache.Container(found.bundle, found.init, found.upper)
+    container = found.subject
     work.result.compile_cache = compile_cache.keep(
-        work.store, _salt(work), work.found.key.digest, lambda: describe.row(work), container
+        work.store,
+        _salt(work),
+        taken.judgement.key.digest,
+        lambda: describe.row(found, gpu),
+        compile_cache.Container(container.bundle, container.init, container.upper),
     )
 
 
-def stop(work: Work) -> None:
+def stop(work: Work, found: Found) -> None:
     """With --stop: the container ends."""
-    assert work.subject is not None
     if work.request.stop:
-        stopping.stop(work.containerd, work.subject.record, work.subject.init)
-
-
-STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
-    ("find", find),
-    ("gpu", look_at_gpu),
-    ("space", make_space),
-    ("freeze", freeze),
-    ("rewrite", rewrite_images),
-    ("trial", try_it),
-    ("publish", publish),
-    ("compile-cache", keep_compile_cache),
-    ("stop", stop),
-)
+        stopping.stop(work.containerd, found.subject.record, found.subject.init)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What CRIU does not keep of processes, read at the capture and set again at the gate of a restore (restore/state.py).
 
-It lies beside the images as state.json. Only what differs from what a restored process has anyway is in it.
+Its form is checkpoint/process_state.py.
 """
 
 import contextlib
@@ -9,11 +9,16 @@ import os
 from collections.abc import Mapping
 
 from glowplug.capture.unix_names import Names
+from glowplug.checkpoint.process_state import (
+    OwnerState,
+    ProcessState,
+    SocketState,
+    State,
+    ThreadState,
+    TimerState,
+)
 from glowplug.host import descriptors, proc, process, scheduling, socket_state, sysv, timerfds
-
-NAME = "state.json"
-
-State = dict[str, object]
+from glowplug.restore.state import NAME
 
 
 def read(
@@ -29,18 +34,16 @@ def read(
     known = socket_state.known_groups(pids[0])
     return {
         "memory_policy": scheduling.memory_policy(pids[0]),
-        "processes": [
-            {"pid": inner[pid], **found} for pid in pids if (found := _process(pid, cpus, oom_score_adj))
-        ],
+        "processes": [_process(pid, inner[pid], cpus, oom_score_adj) for pid in pids],
         "sockets": [
-            {"pid": inner[one.pid], "fd": one.number, **found}
+            socket
             for one in descriptors.sockets(pids)
-            if (found := _socket(one, known))
+            if (socket := _socket(one, inner[one.pid], known)) is not None
         ],
         "timers": [
-            {"pid": inner[one.pid], "fd": one.number, **due}
+            timer
             for one in descriptors.of(pids)
-            if one.target == "anon_inode:[timerfd]" and (due := timerfds.due(one.pid, one.number))
+            if one.target == "anon_inode:[timerfd]" and (timer := _timer(one, inner[one.pid])) is not None
         ],
         "owners": _owners(pids, inner),
         "unix_links": names.others,
@@ -60,13 +63,13 @@ def write(state: State, images_dir: str) -> None:
         json.dump(state, file)
 
 
-def _owners(pids: list[int], inner: dict[int, int]) -> list[State]:
+def _owners(pids: list[int], inner: dict[int, int]) -> list[OwnerState]:
     """Whose pipes and sockets are, where that is not root, as whom CRIU makes them all.
 
     A pipe is asked for its owner when it is opened by /proc/PID/fd, a socket when another is bound to its address with
     SO_REUSEPORT.
     """
-    seen, found = set(), list[State]()
+    seen, found = set(), list[OwnerState]()
     for one in descriptors.of(pids):
         if not one.inode or one.inode in seen:
             continue
@@ -78,21 +81,20 @@ def _owners(pids: list[int], inner: dict[int, int]) -> list[State]:
     return found
 
 
-def _process(pid: int, cpus: set[int], oom_score_adj: int | None) -> State:
-    found: State = {"core_filter": scheduling.core_filter(pid)}
+def _process(pid: int, inside: int, cpus: set[int], oom_score_adj: int | None) -> ProcessState:
+    found: ProcessState = {"pid": inside, "core_filter": scheduling.core_filter(pid)}
     own = process.oom_score_adj(pid)
     if oom_score_adj is not None and own != oom_score_adj:
         found["oom_score_adj"] = own
-    threads = []
-    for thread in proc.tasks(pid):
-        reported = _thread(thread, cpus)
-        if reported:
-            threads.append({"tid": proc.number_inside(thread), **reported})
-    return found | ({"threads": threads} if threads else {})
+    threads = [_thread(thread, cpus) for thread in proc.tasks(pid)]
+    differing = [thread for thread in threads if len(thread) > 1]
+    if differing:
+        found["threads"] = differing
+    return found
 
 
-def _thread(thread: int, cpus: set[int]) -> State:
-    found: State = {}
+def _thread(thread: int, cpus: set[int]) -> ThreadState:
+    found: ThreadState = {"tid": proc.number_inside(thread)}
     affinity = os.sched_getaffinity(thread)
     if affinity < cpus:
         found["cpus"] = sorted(affinity)
@@ -111,18 +113,37 @@ def _level_was_set(thread: int, priority: int) -> bool:
     return priority >> 13 == 2 and priority & 0x7 != level
 
 
-def _socket(one: descriptors.Descriptor, known: list[tuple[str, int, str]]) -> State:
+def _socket(
+    one: descriptors.Descriptor, inside: int, known: list[tuple[str, int, str]]
+) -> SocketState | None:
+    """None where there is nothing to set again."""
     try:
         with descriptors.borrowed(one.pid, one.number) as fd:
             of = socket_state.kind(fd)
-            found: State = {
-                "options": socket_state.options(fd, of) | socket_state.changed_by_criu(fd, of),
-                "congestion": socket_state.congestion(fd, of),
-                "groups": socket_state.groups(fd, of, known),
-                "multicast_interface": socket_state.multicast_interface(fd, of),
-                "has_unacknowledged": socket_state.has_unacknowledged(fd, of),
-            }
+            options = socket_state.options(fd, of) | socket_state.changed_by_criu(fd, of)
+            congestion = socket_state.congestion(fd, of)
+            groups = socket_state.groups(fd, of, known)
+            interface = socket_state.multicast_interface(fd, of)
+            has_unacknowledged = socket_state.has_unacknowledged(fd, of)
     except OSError:
-        return {}
-    found = {name: value for name, value in found.items() if value}
-    return {"kind": list(of), **found} if found else {}
+        return None
+    found: SocketState = {"pid": inside, "fd": one.number, "kind": list(of)}
+    if options:
+        found["options"] = options
+    if congestion:
+        found["congestion"] = congestion
+    if groups:
+        found["groups"] = groups
+    if interface:
+        found["multicast_interface"] = interface
+    if has_unacknowledged:
+        found["has_unacknowledged"] = True
+    return found if len(found) > 3 else None
+
+
+def _timer(one: descriptors.Descriptor, inside: int) -> TimerState | None:
+    due = timerfds.due(one.pid, one.number)
+    if due is None:
+        return None
+    flags, at_ns, interval_ns = due
+    return {"pid": inside, "fd": one.number, "flags": flags, "at_ns": at_ns, "interval_ns": interval_ns}

@@ -28,7 +28,7 @@ from glowplug.restore.trial.task import Answer, Task
 
 if TYPE_CHECKING:
     from glowplug.capture.subject import Subject
-    from glowplug.capture.work import Work
+    from glowplug.capture.work import Frozen, Work
     from glowplug.containerd.client import Containerd
 
 TRIAL = "trial"
@@ -73,17 +73,16 @@ def policy_of(facts: BundleFacts, default: str) -> Policy:
         raise UsageError(f"{used}: expected one of {error}") from None
 
 
-def run(work: "Work") -> str:
+def run(work: "Work", container: "Subject", draft: str, taken: "Frozen") -> str:
     """PASSED; `SKIPPED: why`; "" where none was asked for. Raises NotRestorable."""
-    assert work.subject is not None and work.draft is not None and work.found is not None
-    wanted = policy_of(work.subject.bundle, work.config.trial)
-    if wanted == "never" or (wanted == "first" and _is_known(work)):
+    wanted = policy_of(container.bundle, work.config.trial)
+    if wanted == "never" or (wanted == "first" and _is_known(work, taken)):
         return ""
-    why = _objection(work.subject, work.draft.path)
+    why = _objection(container, draft)
     if why:
         return f"{SKIPPED}: {why}"
     try:
-        answer = _tried(_task(work), work.subject.record.id)
+        answer = _tried(_task(work, container, draft, taken), container.record.id)
     except (GlowplugError, OSError) as error:
         return f"{SKIPPED}: it could not be made: {error}"
     if not answer.stage:
@@ -96,13 +95,12 @@ def run(work: "Work") -> str:
     return f"{SKIPPED}: it came to no end in the step {answer.stage}: {answer.detail}"
 
 
-def _is_known(work: "Work") -> bool:
+def _is_known(work: "Work", taken: "Frozen") -> bool:
     """Whether the cache has a checkpoint of this workload that nothing speaks against."""
-    assert work.found is not None
     now = work.store.now()
     return any(
         not work.store.state(entry.id).quarantined(now)
-        for entry in work.store.index.find(work.found.namespace, work.found.key.digest)
+        for entry in work.store.index.find(taken.judgement.namespace, taken.judgement.key.digest)
     )
 
 
@@ -142,15 +140,13 @@ def _free_bytes(directory: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _task(work: "Work") -> Task:
+def _task(work: "Work", subject: "Subject", draft: str, taken: "Frozen") -> Task:
     """Raises ContainerdError, LayerError."""
-    assert work.subject is not None and work.draft is not None
-    subject = work.subject
     mounted = overlay.of_upper(subject.upper)
     return Task(
         container=subject.record.id,
         cache=work.config.cache,
-        draft=work.draft.path,
+        draft=draft,
         spec=dict(subject.spec),
         runc=work.config.runc,
         criu=work.config.criu,
@@ -159,7 +155,7 @@ def _task(work: "Work") -> Task:
         features=tuple(sorted(mounted.features)) if mounted else (),
         is_shared=mounted is not None and mounted.is_shared,
         shm=subject.shm,
-        processes=tuple(one.to_json() for one in work.processes),
+        processes=tuple(one.to_json() for one in taken.processes),
         deadline_s=work.config.restore_deadline_s,
     )
 

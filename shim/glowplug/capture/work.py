@@ -1,9 +1,8 @@
-"""A capture under way: what its steps know, and leave for one another."""
+"""A capture under way: what each of its steps leaves for the next ones."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from glowplug.cache.draft import Draft
 from glowplug.cache.store import Store
@@ -12,14 +11,11 @@ from glowplug.capture.request import Report, Request, Result
 from glowplug.capture.subject import Subject
 from glowplug.capture.unix_names import Names
 from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.process_state import State
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.host.process import Credentials
-from glowplug.host.thread_probe import Probed
 from glowplug.layer import tree
-
-if TYPE_CHECKING:
-    from glowplug.capture.gpu import Gpu  # and with it NVML
 
 CANARY = "images/canary.json"
 """What the workload answered before its capture, beside CRIU's images: its digest is checked with theirs."""
@@ -27,7 +23,7 @@ CANARY = "images/canary.json"
 
 @dataclass(slots=True)
 class Work:
-    """A capture under way: what each step leaves for the next ones."""
+    """What all steps of a capture have."""
 
     config: Config
     request: Request
@@ -36,18 +32,35 @@ class Work:
     report: Report
     open: ExitStack
     result: Result = field(default_factory=Result)
-    criu_version: tuple[int, int, int] = (0, 0, 0)
-    subject: Subject | None = None
-    found: Judgement | None = None
-    draft: Draft | None = None
-    scratch: str = ""
-    ids: Ids | None = None
-    watched: tuple[str, ...] = ()
-    unix_names: Names = field(default_factory=Names)
-    addresses: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    state: dict[str, object] = field(default_factory=dict)
-    probed: Probed | None = None
-    own_settings: Mapping[int, dict[str, int]] = field(default_factory=dict)
-    processes: list[Credentials] = field(default_factory=list)
-    layer: tree.Summary | None = None
-    gpu: "Gpu | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The container, as it was found: it may be captured. `judgement`: of its start."""
+
+    subject: Subject
+    judgement: Judgement
+    criu_version: tuple[int, int, int]
+    own_settings: Mapping[int, dict[str, int]]
+    ids: Ids | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """Where its checkpoint is written, and what was looked up before the pause."""
+
+    draft: Draft
+    scratch: str
+    watched: tuple[str, ...]
+    addresses: Mapping[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What was read of the paused container. `judgement`: with its volumes as they were then."""
+
+    judgement: Judgement
+    processes: list[Credentials]
+    unix_names: Names
+    state: State
+    layer: tree.Summary

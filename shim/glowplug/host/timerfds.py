@@ -18,8 +18,9 @@ class _Spec(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns")]
 
 
-def due(pid: int, number: int) -> dict[str, int] | None:
-    """Of an absolute timer of the wall clock that runs: when it fires next, and how it was set; None of any other.
+def due(pid: int, number: int) -> tuple[int, int, int] | None:
+    """Of an absolute timer of the wall clock that runs: timerfd_settime(2)'s flags, when it fires next, and its
+    interval, both in nanoseconds; None of any other.
 
     What has fired and was not read yet counts as another: CRIU keeps that.
     """
@@ -35,15 +36,13 @@ def due(pid: int, number: int) -> dict[str, int] | None:
     except (OSError, KeyError, ValueError):
         return None
     left = left_s * _S + left_ns
-    return (
-        {"flags": flags, "at_ns": now + left, "interval_ns": interval_s * _S + interval_ns} if left else None
-    )
+    return (flags, now + left, interval_s * _S + interval_ns) if left else None
 
 
-def arm(fd: int, timer: dict[str, int]) -> None:
+def arm(fd: int, flags: int, at_ns: int, interval_ns: int) -> None:
     """Set a copy of the restored one's descriptor; one that is overdue fires at once. Raises OSError."""
-    spec = _Spec(*divmod(timer["interval_ns"], _S), *divmod(timer["at_ns"], _S))
-    if _libc.timerfd_settime(fd, timer["flags"], ctypes.byref(spec), None):
+    spec = _Spec(*divmod(interval_ns, _S), *divmod(at_ns, _S))
+    if _libc.timerfd_settime(fd, flags, ctypes.byref(spec), None):
         number = ctypes.get_errno()
         raise OSError(number, f"a timerfd can't be set: {os.strerror(number)}")
 

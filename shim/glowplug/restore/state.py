@@ -18,9 +18,19 @@ from glowplug.layer import beneath
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypeVar
 
-    State = dict[str, Any]
+    from glowplug.checkpoint.process_state import (
+        DescriptorState,
+        OwnerState,
+        ProcessState,
+        SocketState,
+        State,
+        ThreadState,
+        TimerState,
+    )
+
+    Kind = TypeVar("Kind", bound=DescriptorState)
 
 NAME = "state.json"
 
@@ -29,7 +39,7 @@ def read(checkpoint: str) -> State:
     """Of a checkpoint's directory; empty for one of an older Glowplug. Raises CriuError."""
     try:
         with open(f"{checkpoint}/images/{NAME}", encoding="ascii") as file:
-            found = json.load(file)
+            found: State = json.load(file)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -42,7 +52,7 @@ def read(checkpoint: str) -> State:
 def inherit(state: State) -> None:
     """Before CRIU: this process's memory policy, which the restored ones have from it. A node without those memory
     nodes has none to give."""
-    policy = state.get("memory_policy")
+    policy = state.get("memory_policy", "")
     if policy:
         try:
             scheduling.set_own_memory_policy(policy)
@@ -53,15 +63,15 @@ def inherit(state: State) -> None:
 def apply(state: State, tree: dict[int, int], root: str) -> None:
     """On the held tree: pid in the container → pid here. root: its root directory. Raises CriuError."""
     try:
-        for one in state.get("processes", ()):
-            if one["pid"] in tree:
-                _process(one, tree[one["pid"]])
-        for one in state.get("sockets", ()):
-            _on_copy(one, tree, _socket)
-        for one in state.get("timers", ()):
-            _on_copy(one, tree, _timer)
-        for one in state.get("owners", ()):
-            _on_copy(one, tree, _owner)
+        for process_state in state.get("processes", ()):
+            if process_state["pid"] in tree:
+                _process(process_state, tree[process_state["pid"]])
+        for socket in state.get("sockets", ()):
+            _on_copy(socket, tree, _socket)
+        for timer in state.get("timers", ()):
+            _on_copy(timer, tree, _timer)
+        for owner in state.get("owners", ()):
+            _on_copy(owner, tree, _owner)
         for name, other in state.get("unix_links", ()):
             _link_again(root, name, other)
         if state.get("removed_memory"):
@@ -85,18 +95,18 @@ def own_oom_score_adj(state: State, tree: dict[int, int]) -> None:
                 ) from error
 
 
-def _process(one: State, pid: int) -> None:
+def _process(one: ProcessState, pid: int) -> None:
     wanted = one.get("core_filter")
     if wanted and scheduling.core_filter(pid) != wanted:
         scheduling.set_core_filter(pid, wanted)
-    if one.get("threads"):
+    if "threads" in one:
         threads = {proc.number_inside(thread): thread for thread in proc.tasks(pid)}
         for reported in one["threads"]:
             if reported["tid"] in threads:
                 _thread(reported, threads[reported["tid"]])
 
 
-def _thread(reported: State, thread: int) -> None:
+def _thread(reported: ThreadState, thread: int) -> None:
     if "cpus" in reported and set(reported["cpus"]) <= scheduling.allowed_cpus(thread):
         os.sched_setaffinity(thread, reported["cpus"])
     if "io_priority" in reported:
@@ -105,14 +115,14 @@ def _thread(reported: State, thread: int) -> None:
         scheduling.set_timer_slack(thread, reported["timer_slack_ns"])
 
 
-def _socket(one: State, fd: int) -> None:
+def _socket(one: SocketState, fd: int) -> None:
     of = socket_state.kind(fd)
     if list(of) != one["kind"]:
         raise ValueError(
             f"descriptor {one['fd']} of process {one['pid']} came back as another kind of socket"
         )
     refused = socket_state.set_options(fd, of, one.get("options", {}))
-    if one.get("congestion") and not socket_state.set_congestion(fd, one["congestion"]):
+    if "congestion" in one and not socket_state.set_congestion(fd, one["congestion"]):
         refused.append("TCP_CONGESTION")
     if refused and not _is_closed(fd):
         raise ValueError(f"process {one['pid']}, descriptor {one['fd']}: {', '.join(refused)} can't be set")
@@ -123,9 +133,9 @@ def _socket(one: State, fd: int) -> None:
         socket_state.measure_segments_anew(fd, of)
     if one.get("has_unacknowledged"):  # see criu/tcp_queues.py
         socket_state.try_again_soon(fd)
-    for group in one.get("groups", ()):
-        socket_state.join(fd, (group[0], group[1], group[2], group[3]))
-    if one.get("multicast_interface"):
+    for interface, group, mode, sources in one.get("groups", ()):
+        socket_state.join(fd, (interface, group, mode, sources))
+    if "multicast_interface" in one:
         socket_state.set_multicast_interface(fd, of, one["multicast_interface"])
 
 
@@ -134,16 +144,16 @@ def _is_closed(fd: int) -> bool:
     return socket_state.tcp_state(fd) == socket_state.TCP_CLOSE
 
 
-def _owner(one: State, fd: int) -> None:
+def _owner(one: OwnerState, fd: int) -> None:
     if stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK):
         os.fchown(fd, one["uid"], one["gid"])
 
 
-def _timer(one: State, fd: int) -> None:
-    timerfds.arm(fd, one)
+def _timer(one: TimerState, fd: int) -> None:
+    timerfds.arm(fd, one["flags"], one["at_ns"], one["interval_ns"])
 
 
-def _on_copy(one: State, tree: dict[int, int], do: Callable[[State, int], None]) -> None:
+def _on_copy(one: Kind, tree: dict[int, int], do: Callable[[Kind, int], None]) -> None:
     if one["pid"] not in tree:
         return
     with descriptors.borrowed(tree[one["pid"]], one["fd"]) as fd:
