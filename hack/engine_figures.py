@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 DOCS = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/docs"
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 250, 90, 22, 8, 50
+WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 900, 290, 90, 22, 8, 50
 COLOURS = {"cold, empty caches": "#9aa4b2", "cold, warm caches": "#c3cad4", "restored": "#e4572e"}
 NAMES = {"vllm": "vLLM", "sglang": "SGLang"}
 
