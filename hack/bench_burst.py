@@ -3,6 +3,10 @@
 Pods whose sandboxes run get their container made and started, several at once, under the handlers `runc` and
 `glowplug` in turns. StartContainer's medians, in milliseconds. By default as many at once as there are cores:
 with more of them the starts wait for each other, and each millisecond of CPU time counts several times.
+
+With --restored: bursts of pods of a captured workload instead, each made and started as a kubelet does it. How long
+each start took until it had its checkpoint (the restore's phase `resolve`: the agent's answer, or what a restore
+imports meanwhile, whichever takes longer), and its outcome.
 """
 
 import json
@@ -10,16 +14,19 @@ import os
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
 from integration import images
-from integration.captured import records
+from integration.captured import Captured, captured, records
 from integration.node import Node
-from integration.pods import Pod, Pods
+from integration.pods import Pod, Pods, generated_name
+from integration.waiting import wait_until
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -28,9 +35,20 @@ CORES = len(os.sched_getaffinity(0))
 @click.option("--pods", "count", default=50, show_default=True, type=click.IntRange(2), help="In a burst.")
 @click.option("--at-once", default=CORES, show_default=True, type=click.IntRange(1), help="Starts at a time.")
 @click.option("--turns", default=2, show_default=True, type=click.IntRange(1), help="Bursts of each handler.")
+@click.option(
+    "--restored", is_flag=True, help="Of a captured workload: so many turns of so many pods at once."
+)
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
-def main(count: int, at_once: int, turns: int, file: str | None) -> None:
+def main(count: int, at_once: int, turns: int, restored: bool, file: str | None) -> None:
     """StartContainer of cold pods in a burst, against plain runc."""
+    figures = _restored(at_once, turns) if restored else _cold(count, at_once, turns)
+    print(json.dumps(figures))
+    if file:
+        with open(file, "w") as opened:
+            json.dump(figures, opened)
+
+
+def _cold(count: int, at_once: int, turns: int) -> dict[str, object]:
     found: dict[str, list[float]] = {"runc": [], "glowplug": []}
     with Node() as node:
         node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
@@ -51,7 +69,10 @@ def main(count: int, at_once: int, turns: int, file: str | None) -> None:
         outcomes = Counter(str(record["outcome"]) for record in records(node) if "outcome" in record)
         peak_mib = _peak_kib(node.agent_pid or 0) / 1024
     medians = {handler: statistics.median(seconds) * 1000 for handler, seconds in found.items()}
-    figures = {
+    for handler, seconds in found.items():
+        p90 = statistics.quantiles(seconds, n=10)[8] * 1000
+        print(f"{handler:10} median {medians[handler]:6.1f} ms   p90 {p90:6.1f} ms   {len(seconds)} starts")
+    return {
         "pods": count,
         "at_once": at_once,
         "cores": CORES,
@@ -61,13 +82,53 @@ def main(count: int, at_once: int, turns: int, file: str | None) -> None:
         "outcomes": dict(outcomes),
         "agent_peak_mib": round(peak_mib, 1),
     }
-    for handler, seconds in found.items():
-        p90 = statistics.quantiles(seconds, n=10)[8] * 1000
-        print(f"{handler:10} median {medians[handler]:6.1f} ms   p90 {p90:6.1f} ms   {len(seconds)} starts")
-    print(json.dumps(figures))
-    if file:
-        with open(file, "w") as opened:
-            json.dump(figures, opened)
+
+
+def _restored(at_once: int, turns: int) -> dict[str, object]:
+    """One burst more than `turns`, of which the first is for warming up."""
+    starts: list[Mapping[str, Any]] = []
+    with Node(settings={"min_free_bytes": 0}) as node:
+        node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
+        pods = Pods(node)
+        made = captured(node, pods, name=generated_name("burst"))
+        node.start_agent()
+        for turn in range(turns + 1):
+            with ThreadPoolExecutor(at_once) as starters:
+                ids = list(starters.map(lambda _: _made_and_started(pods, made), range(at_once)))
+            if turn:
+                starts += [_outcome(node, container) for container in ids]
+            pods.remove_all()
+    waited = sorted(start["phases"]["resolve"] * 1000 for start in starts if start["outcome"] == "restored")
+    outcomes = Counter(str(start["outcome"]) for start in starts)
+    if not waited:
+        raise click.ClickException(f"expected restored starts, got {dict(outcomes)}")
+    return {
+        "at_once": at_once,
+        "starts": len(starts),
+        "cores": CORES,
+        "outcomes": dict(outcomes),
+        "resolve_p50_ms": round(statistics.median(waited), 1),
+        "resolve_max_ms": round(waited[-1], 1),
+    }
+
+
+def _made_and_started(pods: Pods, made: Captured) -> str:
+    """The container's id."""
+    pod = pods.run(name=generated_name("burst"))
+    container = pod.container(**made.fields, mounts=made.mounts(pod))
+    container.start()
+    return container.id
+
+
+def _outcome(node: Node, container: str) -> Mapping[str, Any]:
+    """The record of its start, once the agent has it."""
+
+    def found() -> Mapping[str, Any] | None:
+        return next((one for one in records(node, container) if "outcome" in one), None)
+
+    record = wait_until(found, 30, f"the outcome of {container}")
+    assert record is not None
+    return record
 
 
 def _start(pod: Pod) -> float:
