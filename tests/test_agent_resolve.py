@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,9 +12,12 @@ from tests import checkpoint_made as made
 from glowplug import paths
 from glowplug.agent.learned import Learned
 from glowplug.agent.serving.resolve import Resolver
+from glowplug.cache.digest import digest_files
+from glowplug.cache.state import FOREVER
 from glowplug.cache.store import Store
 from glowplug.checkpoint import bundle
 from glowplug.checkpoint import judgement as judgements
+from glowplug.checkpoint import manifest as manifests
 from glowplug.checkpoint.key import RULES_VERSION
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
@@ -73,3 +77,82 @@ def test_where_there_is_one_of_these_rules_they_are_not_the_reason(
     publish(store, RULES_VERSION - 1)
     publish(store, RULES_VERSION)
     assert answer(store, monkeypatch)["slug"] == "no-checkpoint"
+
+
+class Read:
+    """A checkpoint that serves the container, an agent, and how often the page cache was asked about it."""
+
+    def __init__(self, store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        spec = made.spec()
+        self.facts = bundle.read(spec)
+        self.record = cast(ContainerRecord, SimpleNamespace(id="c1", snapshotter="overlayfs"))
+        key = made.key_of(spec)
+        judged = judgements.make("c1", self.facts, key, (), spec="", edited="", salt=made.SALT)
+        monkeypatch.setattr(Resolver, "judgement", lambda *_: judged)
+        monkeypatch.setattr("glowplug.explain.judge._unread", self.ask_page_cache)
+        monkeypatch.setattr("glowplug.capture.resources.of", lambda _spec, _gpus: made.RESOURCES)
+        monkeypatch.setattr("glowplug.explain.gpus.map_to", lambda _manifest, _gpus: "")
+        rootfs = SimpleNamespace(options=(f"upperdir={directory}/7/fs",))
+        containerd = SimpleNamespace(
+            container=lambda _id: self.record, rootfs_mounts=lambda _record: (rootfs,)
+        )
+        config = Config(cache=store.root)
+        self.asked = self.unread = 0
+        self.spec = spec
+        self.bundle = str(directory)
+        (directory / "config.json").write_text(json.dumps(spec))
+        monkeypatch.setattr("glowplug.host.memory.available", lambda: 64 << 30)
+        with store.draft(1 << 16) as draft:
+            cache_made.write(draft.path)
+            files = {
+                path: manifests.File(str(one["kind"]), int(one["size"]), str(one["digest"]))
+                for path, one in digest_files(draft.path).items()
+            }
+            whole = made.manifest_of(key, namespace=self.facts.sandbox_namespace, files=files)
+            self.checkpoint = store.publish(draft, manifests.dumps(whole))
+        self.resolver = Resolver(
+            config, cast(Containerd, containerd), store, History(store.root), made.HOST, Learned(store.root)
+        )
+
+    def ask_page_cache(self, _path: str, _manifest: object) -> int:
+        self.asked += 1
+        return self.unread
+
+    def prepare(self) -> dict[str, object]:
+        return self.resolver.prepare(self.record, self.spec, self.facts)
+
+    def start(self) -> dict[str, object]:
+        return self.resolver.answer({"op": "resolve", "container": "c1", "bundle": self.bundle})
+
+
+@pytest.fixture
+def read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    return Read(store, tmp_path, monkeypatch)
+
+
+def test_what_is_read_when_the_container_is_made_is_not_read_again_at_its_start(read: Read) -> None:
+    prepared = read.prepare()
+    assert prepared["verdict"] == "match", prepared
+    assert (read.start(), read.asked) == (prepared, 1)
+    assert (read.start(), read.asked) == (prepared, 2)
+
+
+def test_what_the_disk_still_had_is_asked_about_again(read: Read) -> None:
+    read.unread = 4096
+    read.prepare()
+    read.unread = 0
+    read.start()
+    assert read.asked == 2
+
+
+def test_a_checkpoint_that_is_quarantined_between_the_two_serves_nobody(read: Read, store: Store) -> None:
+    read.prepare()
+    store.quarantine(read.checkpoint, "it failed", until=FOREVER)
+    answer = read.start()
+    assert (answer["verdict"], answer["slug"]) == ("miss", "quarantined")
+
+
+def test_nor_does_one_that_is_removed(read: Read, store: Store) -> None:
+    read.prepare()
+    store.remove(read.checkpoint)
+    assert read.start()["slug"] == "no-checkpoint"

@@ -65,14 +65,17 @@ class Judge:
         record: ContainerRecord | None,
         spec: BundleFacts,
         key: WorkloadKey,
+        unread: dict[str, int] | None = None,
     ) -> list[Candidate]:
         """The verdict on each. Checkpoints that vanish meanwhile are left out.
 
-        `record` None: the container is not there yet, so the disk of its writable layer is not known either.
+        `record` None: the container is not there yet, so the disk of its writable layer is not known either. `unread`:
+        by checkpoint, how many bytes of it were not in the page cache a moment ago; what is read anew goes there.
         """
         limits = resources.of(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace, self.accepts(spec))
-        judged = (self._judged(entry, key, limits, now) for entry in entries)
+        known = {} if unread is None else unread
+        judged = (self._judged(entry, key, limits, now, known) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
 
     def manifest(self, checkpoint: str) -> Manifest:
@@ -105,7 +108,12 @@ class Judge:
         )
 
     def _judged(
-        self, entry: Entry, key: WorkloadKey, limits: requirements.ContainerResources, now: Now
+        self,
+        entry: Entry,
+        key: WorkloadKey,
+        limits: requirements.ContainerResources,
+        now: Now,
+        unread: dict[str, int],
     ) -> Candidate | None:
         try:
             manifest = self.manifest(entry.id)
@@ -121,8 +129,10 @@ class Judge:
             now,
             quarantined=self._store.state(entry.id).quarantined(time.time()) is not None,
             complete=_is_complete(path, manifest),
-            unread_bytes=_unread(path, manifest),
+            unread_bytes=unread[entry.id] if entry.id in unread else _unread(path, manifest),
         )
+        if own.unread_bytes is not None:
+            unread[entry.id] = own.unread_bytes
         created = manifest.created if entry.made(time.time()) else ""  # sorts before all others
         return Candidate(entry.id, created, verdict.judge(manifest, key, self._host, limits, own))
 

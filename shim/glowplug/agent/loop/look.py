@@ -37,7 +37,7 @@ def look(parts: Parts, row: Row) -> Next:
         return FOREIGN
     if row.made and row.started is None:
         row.record = record
-        prepare.prepare(record, parts.resolver.judge, parts.read_ahead, parts.config.capture_default_scope)
+        prepare.prepare(record, parts.resolver.prepare, parts.read_ahead, parts.config.capture_default_scope)
         if row.started is not None:
             prepare.forget(row.id)  # it was started meanwhile, without
     if record.is_sandbox or bundle.read(dict(record.spec)).container_type != "container":

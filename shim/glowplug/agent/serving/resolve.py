@@ -11,6 +11,7 @@ from glowplug import presets
 from glowplug.agent import ingest
 from glowplug.agent.learned import Learned
 from glowplug.agent.serving.compile_caches import CompileCaches
+from glowplug.agent.serving.readings import Readings, Unread
 from glowplug.agent.serving.registry_work import RegistryWork
 from glowplug.agent.serving.renewals import Renewals
 from glowplug.cache.store import Store
@@ -64,6 +65,7 @@ class Resolver:
         history.reporters.append(rates.report)
         self.verdicts = Judge(config, containerd, store, host, rates)
         self._renewals = Renewals()
+        self._readings = Readings()
         self._salt = fleet.salt(config.registry, store)
         self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
         store.index.all()  # read now what else the first question would wait for
@@ -75,7 +77,13 @@ class Resolver:
         if not isinstance(container, str) or not isinstance(directory, str):
             raise UsageError("expected container and bundle as text")
         spec = judged.spec_in(directory)
-        return self.judge(self._containerd.container(container), spec, bundle.read(spec))
+        unread = self._readings.take(container)
+        return self.judge(self._containerd.container(container), spec, bundle.read(spec), unread)
+
+    def prepare(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
+        """`judge`, for a container that was made just now: what it reads serves the start that follows."""
+        with self._readings.begin(record.id) as unread:
+            return self.judge(record, config, spec, unread)
 
     def judgement(
         self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts
@@ -100,18 +108,31 @@ class Resolver:
             )
         return made
 
-    def judge(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
-        """The answer for a container that is about to be started. `config`: what `spec` was read from.
+    def judge(
+        self,
+        record: ContainerRecord,
+        config: Mapping[str, Any],
+        spec: bundle.BundleFacts,
+        unread: Unread | None = None,
+    ) -> Answer:
+        """The answer for a container that is about to be started. `config`: what `spec` was read from. `unread`: as
+        Judge.candidates has it.
 
         `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
         """
-        answer = self._judge(record, config, spec)
+        answer = self._judge(record, config, spec, unread)
         if answer["verdict"] == "wait" or not self.compile_caches.is_requested(spec):
             return answer
         pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer
 
-    def _judge(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
+    def _judge(
+        self,
+        record: ContainerRecord,
+        config: Mapping[str, Any],
+        spec: bundle.BundleFacts,
+        unread: Unread | None,
+    ) -> Answer:
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         ingest.take_in(self._store, self._history)
@@ -127,7 +148,7 @@ class Resolver:
         entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
         if not entries:
             return self._missed(record, spec, found, self._no_checkpoint(spec, found))
-        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key)
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key, unread)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)
