@@ -1,12 +1,14 @@
 """What is written into a pod's tmpfs is written by a child in the pod's memory group; its failures are ours."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from glowplug.errors import LayerError
-from glowplug.host import cgroup
+from glowplug.host import cgroup, cgroup_fork, proc
 from glowplug.restore import charged
 from glowplug.restore.attempt import Attempt, Facts
 
@@ -51,3 +53,61 @@ def test_on_v1_it_is_the_pod_s_on_v2_the_container_s(monkeypatch: pytest.MonkeyP
     found = cgroup.memory_groups("/kubepods/pod1/c1", systemd=False)
     assert found == ["/sys/fs/cgroup/kubepods/pod1/c1" if unified else "/sys/fs/cgroup/memory/kubepods/pod1"]
     assert cgroup.memory_groups("", systemd=False) == []
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[str]:
+    """A group of the unified hierarchy."""
+    mounted = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    root = str(tmp_path / "unified") if mounted else "/sys/fs/cgroup"
+    if mounted:
+        os.mkdir(root)
+        subprocess.run(["mount", "-t", "cgroup2", "none", root], check=True)
+    directory = f"{root}/glowplug-charged-{os.getpid()}"
+    try:
+        os.mkdir(directory)
+        yield directory
+    finally:
+        os.rmdir(directory)
+        if mounted:
+            subprocess.run(["umount", root], check=True)
+
+
+def test_on_v2_the_child_is_in_the_group_from_the_beginning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str
+) -> None:
+    monkeypatch.setattr(cgroup, "version", lambda: 2)
+    monkeypatch.setattr(cgroup, "memory_groups", lambda _path, _systemd: [group])
+    monkeypatch.setattr(charged, "enter", lambda *_: pytest.fail("it entered the group later"))
+    charged.in_pod(NOWHERE, lambda: note_groups(tmp_path / "in"))
+    assert f"'/{os.path.basename(group)}'" in (tmp_path / "in").read_text()
+    with pytest.raises(LayerError, match="no space"):
+        charged.in_pod(NOWHERE, lambda: fail("no space"))
+
+
+def note_groups(path: Path) -> None:
+    path.write_text(str(proc.cgroups(os.getpid())))
+
+
+def fail(said: str) -> None:
+    raise LayerError(said)
+
+
+def test_where_no_child_can_be_made_in_it_one_enters_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str
+) -> None:
+    def too_old(directory: str) -> int:
+        raise OSError(38, "Function not implemented", directory)
+
+    monkeypatch.setattr(cgroup, "version", lambda: 2)
+    monkeypatch.setattr(cgroup, "memory_groups", lambda _path, _systemd: [group])
+    monkeypatch.setattr(cgroup_fork, "fork_into", too_old)
+    charged.in_pod(NOWHERE, lambda: note_groups(tmp_path / "in"))
+    assert f"'/{os.path.basename(group)}'" in (tmp_path / "in").read_text()
+
+
+def test_a_group_that_is_not_there_is_an_error_and_no_child(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        cgroup_fork.fork_into(str(tmp_path / "none"))
+    with pytest.raises(OSError, match=str(tmp_path)):
+        cgroup_fork.fork_into(str(tmp_path))
