@@ -5,7 +5,7 @@ import os
 import pytest
 
 from glowplug.cache.fault import STAGES, Fault, first_error, whose
-from glowplug.restore.steps import NAMES
+from glowplug.restore.stages import NAMES
 
 CHECKPOINTS_OWN = [
     "(00.010)      1: Error (criu/files-reg.c:2175): File opt/model.bin has bad size 7 (expect 9)",

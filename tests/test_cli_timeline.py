@@ -9,7 +9,7 @@ import pytest
 from tests.cli_made import Node
 
 from glowplug.cli import bars, phases
-from glowplug.restore import steps
+from glowplug.restore import stages
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
 
@@ -38,7 +38,7 @@ def restored(node: Node, **fields: object) -> None:
 
 def test_each_step_and_its_parts_have_a_place() -> None:
     names = phases.order()
-    assert [name for name in names if name in steps.NAMES] == list(steps.NAMES)
+    assert [name for name in names if name in stages.NAMES] == list(stages.NAMES)
     assert names.index("memory") == names.index("criu") + 1
     assert phases.in_order(["new-step", "commit", "resolve"]) == ["resolve", "commit", "new-step"]
 

@@ -8,7 +8,7 @@ from tests import test_checkpoint_docs
 
 from glowplug.cache import fault
 from glowplug.checkpoint import eligible, key, verdict
-from glowplug.restore import steps
+from glowplug.restore import stages
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "docs", "troubleshooting.md")
 # In a restore's table of steps, but never the stage of a failure by themselves.
@@ -23,8 +23,8 @@ def outcomes() -> set[str]:
     for path in ("runtime/create.py", "outcomes/ask.py", "agent/serving/resolve.py", "agent/learned.py"):
         with open(f"{test_checkpoint_docs.SOURCES}/{path}") as file:
             cold |= set(re.findall(r'(?:NoAnswer\(\s*"|_miss\(\s*"|"cold:)([a-z-]+)"', file.read()))
-    stages = {*fault.STAGES, *steps.NAMES} - NEVER_ALONE
-    return {f"cold:{slug}" for slug in cold} | {f"fallback:{stage}" for stage in stages}
+    names = {*fault.STAGES, *stages.NAMES} - NEVER_ALONE
+    return {f"cold:{slug}" for slug in cold} | {f"fallback:{stage}" for stage in names}
 
 
 def named() -> set[str]:

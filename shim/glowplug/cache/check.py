@@ -7,11 +7,10 @@ the images that CRIU acts on.
 Hot: the runtime imports this. Standard library only.
 """
 
-import hashlib
 import os
 import stat
-import threading
 
+from glowplug import blake2
 from glowplug.cache import facts, layout
 from glowplug.errors import DamagedCheckpoint
 
@@ -22,7 +21,7 @@ _MOST_THREADS = 8
 
 def checkpoint_id(manifest: bytes) -> str:
     """The name that a manifest's bytes give: the first 32 hexadecimal digits of their blake2b-256."""
-    return hashlib.blake2b(manifest, digest_size=32).hexdigest()[: layout.ID_LENGTH]
+    return blake2.new(manifest, digest_size=32).hexdigest()[: layout.ID_LENGTH]
 
 
 def check(root: str, checkpoint_id: str) -> dict[str, object]:
@@ -88,6 +87,8 @@ def _check_digest(directory: str, path: str, digest: str) -> None:
 
 def _check_digests_at_once(directory: str, small: list[tuple[str, str]]) -> None:
     """By several threads: one hashes 0.6 GB/s, and an engine on two GPUs has 480 MB of such files."""
+    import threading  # few have so much
+
     waiting = iter(small)  # a list's iterator gives each file to one thread
     failed: list[Exception] = []
 
@@ -152,7 +153,7 @@ def _check_owner(path: str, found: os.stat_result) -> os.stat_result:
 
 def blake2b(directory: str, path: str) -> str:
     """The blake2b-256 of a file's content, in hexadecimal. Raises DamagedCheckpoint when it can't be read."""
-    state = hashlib.blake2b(digest_size=32)
+    state = blake2.new(digest_size=32)
     try:
         descriptor = os.open(f"{directory}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb", 0) as file:

@@ -6,9 +6,9 @@ of a newer version that keeps these is stored, leased, verified and evicted like
 Hot: the runtime imports this. Standard library only.
 """
 
-import json
 import os
 
+from glowplug import jsontext
 from glowplug.cache import layout
 from glowplug.errors import CacheError, DamagedCheckpoint, UnknownDigest
 
@@ -45,7 +45,7 @@ def parse(manifest: bytes) -> dict[str, object]:
     if len(manifest) > MANIFEST_LIMIT:
         raise CacheError(f"manifest: longer than {MANIFEST_LIMIT} bytes")
     try:
-        parsed = json.loads(manifest)
+        parsed = jsontext.loads(manifest)
     except (ValueError, RecursionError) as error:
         raise CacheError(f"manifest: not JSON ({type(error).__name__})") from error
     if not isinstance(parsed, dict):

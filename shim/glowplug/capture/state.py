@@ -18,7 +18,7 @@ from glowplug.checkpoint.process_state import (
     TimerState,
 )
 from glowplug.host import descriptors, proc, process, scheduling, socket_state, sysv, timerfds
-from glowplug.restore.state import NAME
+from glowplug.restore.captured_state import NAME
 
 
 def read(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from glowplug.cli.bars import Phase
 from glowplug.outcomes.starts import Start
-from glowplug.restore import steps
+from glowplug.restore import stages
 
 _WITHIN = {"criu": ("memory",), "cuda": ("cuda_attach", "cuda_hold", "cuda_restore", "cuda_unlock")}
 """Parts of a step that are measured on their own; the step's own seconds are what is left of it."""
@@ -17,7 +17,7 @@ HAND_OVER = "hand-over"
 def order() -> list[str]:
     """The question to the agent, then the steps of a restore, each with its parts behind it."""
     names = ["resolve"]
-    for name in steps.NAMES:
+    for name in stages.NAMES:
         names += [name, *_WITHIN.get(name, ())]
     return names
 

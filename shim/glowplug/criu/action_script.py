@@ -8,13 +8,17 @@ the record of the opening is there, it lets the tree run, so that this file alon
 Used by the runtime: standard library only.
 """
 
+from __future__ import annotations
+
 import os
 import select
-import shlex
 import time
-from collections.abc import Callable
 
 from glowplug.errors import CriuError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCRIPT_NAME = "gate.sh"
 _SCRIPT = """\
@@ -56,16 +60,16 @@ class Gate:
             ) as file:
                 file.write(
                     _SCRIPT.format(
-                        paused=shlex.quote(self._paused_path),
-                        go=shlex.quote(self._go_path),
-                        opened=shlex.quote(opened),
+                        paused=_quoted(self._paused_path),
+                        go=_quoted(self._go_path),
+                        opened=_quoted(opened),
                     )
                 )
         except OSError as error:
             self.close()
             raise CriuError(f"the gate for a restore can't be made: {error.strerror}") from error
 
-    def __enter__(self) -> "Gate":
+    def __enter__(self) -> Gate:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,3 +115,8 @@ class Gate:
             if fd >= 0:
                 os.close(fd)
         self._paused = self._go = -1
+
+
+def _quoted(path: str) -> str:
+    """A word of a shell; `shlex` would import regular expressions for it."""
+    return "'" + path.replace("'", "'\\''") + "'"

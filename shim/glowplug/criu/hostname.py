@@ -4,9 +4,9 @@ CRIU writes the dumped names into the UTS namespace that it joins, which is the 
 whose pod has another name gets a changed utsns image (images/utsns.proto), in a view of the images.
 """
 
+import _thread
 import ctypes
 import os
-import threading
 
 from glowplug.criu import images
 from glowplug.errors import CriuError
@@ -34,10 +34,13 @@ def names(uts: str) -> tuple[str, str]:
                 found.append((os.uname().nodename, file.read().rstrip("\n")))
         except OSError as error:
             failed.append(error)
+        finally:
+            looked.release()
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
+    looked = _thread.allocate_lock()
+    looked.acquire()
+    _thread.start_new_thread(look, ())  # the module `threading` is longer in coming than all of this
+    looked.acquire()
     if not found:
         raise CriuError(f"the host name of the pod's UTS namespace can't be read: {failed[0].strerror}")
     return found[0]

@@ -9,13 +9,12 @@ host, a node or all of /dev, is the new spec's already, and not the container's 
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from glowplug.errors import CudaError
 from glowplug.host.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
-_NODE = re.compile(r"nvidia([0-9]+|ctl|-modeset|-uvm|-uvm-tools)")
+_SHARED_NODES = ("nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools")
 
 Node = tuple[int, int, int, int, int]
 """major, minor, permission bits, uid, gid."""
@@ -28,7 +27,7 @@ def wanted_nodes(spec: dict[str, object]) -> dict[str, Node]:
     devices = linux.get("devices") if isinstance(linux, dict) else None
     for device in devices or ():
         folder, _, name = device["path"].rpartition("/")
-        if folder == "/dev" and _NODE.fullmatch(name) and device.get("type") in ("c", "u"):
+        if folder == "/dev" and _is_nvidias(name) and device.get("type") in ("c", "u"):
             mode = device.get("fileMode")
             nodes[name] = (
                 device["major"],
@@ -91,6 +90,11 @@ def align(pid: int, spec: dict[str, object]) -> list[str]:
     return sorted({*wrong, *missing})
 
 
+def _is_nvidias(name: str) -> bool:
+    number = name.removeprefix("nvidia")
+    return name in _SHARED_NODES or (number != name and number.isascii() and number.isdigit())
+
+
 def _open_dev(pid: int) -> int:
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -103,7 +107,7 @@ def _open_dev(pid: int) -> int:
 def _present(folder: int) -> dict[str, tuple[int, int]]:
     nodes = {}
     for name in os.listdir(folder):
-        if not _NODE.fullmatch(name):
+        if not _is_nvidias(name):
             continue
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         device = (

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
-from collections.abc import Callable
 
 from glowplug.cuda import uuids
 from glowplug.errors import CudaError
+from glowplug.host import process_life
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
 _TICK = 0.02
@@ -98,7 +101,7 @@ class _Worker:
         if self.busy and not kill:
             return
         if not os.waitpid(self.pid, os.WNOHANG)[0]:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, process_life.SIGKILL)
         deadline = time.monotonic() + _DIES
         while time.monotonic() < deadline:
             try:

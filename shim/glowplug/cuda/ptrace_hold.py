@@ -13,11 +13,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import signal
 import time
 
 from glowplug.errors import CudaError
-from glowplug.host import proc, ptrace
+from glowplug.host import proc, process_life, ptrace
 from glowplug.host.ptrace import (
     PTRACE_CONT,
     PTRACE_DETACH,
@@ -31,7 +30,7 @@ from glowplug.host.ptrace import (
 )
 
 _SIGSET_SIZE = 8
-_ALL_BUT_SIGTRAP = ~(1 << (signal.SIGTRAP - 1)) & 0xFFFFFFFFFFFFFFFF
+_ALL_BUT_SIGTRAP = ~(1 << (process_life.SIGTRAP - 1)) & 0xFFFFFFFFFFFFFFFF
 
 
 class Hold:
@@ -66,7 +65,9 @@ class Hold:
                 self._seize_thread(tid, deadline)
         if not proc.tasks(pid):
             raise CudaError(f"process {pid} is gone, whose threads were to be held")
-        os.kill(pid, signal.SIGCONT)  # or the restore thread would go back into the group stop that CRIU left
+        os.kill(
+            pid, process_life.SIGCONT
+        )  # or the restore thread would go back into the group stop that CRIU left
 
     def let_run(self, tid: int) -> None:
         """Let one held thread run, with no signal but SIGTRAP delivered. Raises CudaError when it is not
@@ -128,7 +129,7 @@ class Hold:
         """Kill the held processes and take in their threads' deaths. False when some did not die in time."""
         for pid in self._pids:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, process_life.SIGKILL)
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + timeout
@@ -185,7 +186,7 @@ def _signal_of(status: int) -> int:
     if status >> 16 == PTRACE_EVENT_STOP:
         return 0
     number = os.WSTOPSIG(status)
-    return 0 if number in (signal.SIGSTOP, signal.SIGTRAP) else number
+    return 0 if number in (process_life.SIGSTOP, process_life.SIGTRAP) else number
 
 
 def _take_in(tids: set[int], deadline: float) -> set[int]:

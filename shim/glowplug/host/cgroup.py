@@ -7,11 +7,10 @@ Source: cgroups(7), the kernel's cgroup-v2.rst (`cgroup.kill`) and freezer-subsy
 
 import errno
 import os
-import signal
 import time
 
 from glowplug.errors import HostError
-from glowplug.host import proc
+from glowplug.host import proc, process_life
 
 KILL_DEADLINE_S = 10.0
 POLL_S = 0.01
@@ -104,7 +103,7 @@ def kill(directories: list[str], deadline_s: float = KILL_DEADLINE_S) -> None:
     while left := pids(directories):
         for pid in left:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, process_life.SIGKILL)
             except ProcessLookupError:
                 continue
         for directory in directories:

@@ -4,7 +4,6 @@ A killed restore leaves mounts below the directories that are removed after it. 
 node's. Standard library only: the runtime uses it.
 """
 
-import contextlib
 import errno
 import os
 
@@ -58,7 +57,8 @@ def _remove(parent: int, name: str, mount: int) -> bool:
 
 def _attempt(remove: "Callable[..., None]", name: str, parent: int) -> bool:
     """A file that is a mount point is busy, as a directory is."""
-    with contextlib.suppress(OSError):
+    try:
         remove(name, dir_fd=parent)
-        return True
-    return False
+    except OSError:
+        return False
+    return True

@@ -5,8 +5,9 @@ and only while it is empty. The directory of an image volume belongs to one cont
 image's files: it is replaced, by exchange (see `swap`).
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Collection, Iterable
 
 from glowplug.errors import LayerError
 from glowplug.layer import attributes, descent, swap, tree, undo_record
@@ -15,6 +16,7 @@ from glowplug.layer.replica import Replica
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 
@@ -108,7 +110,7 @@ def _fill(source: str, directory: str, record: str, build: swap.Build, links: It
             undo(record)
 
 
-def _empty(content: "dict[str, Any]") -> None:
+def _empty(content: dict[str, Any]) -> None:
     """Remove what was applied by name: another container of the pod may have put its own beside."""
     with Descent(content["directory"]) as place:
         for name in content["names"]:

@@ -1,12 +1,17 @@
 """A regular file's bytes, copied by the kernel: shared where the file system can, holes kept as holes."""
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
-from collections.abc import Iterator
 
 from glowplug.errors import LayerError
 from glowplug.layer.syscalls import clone_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Below the 2 GiB that one call moves at most, and small enough that a signal is seen soon.
 _STRETCH = 256 << 20

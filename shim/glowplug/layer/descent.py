@@ -6,12 +6,17 @@ So there is one descriptor at any depth: down by name with O_NOFOLLOW, up by "..
 on the way up must be the one that was left on the way down.
 """
 
+from __future__ import annotations
+
 import os
 import stat
-from collections.abc import Collection, Iterator
 
 from glowplug.errors import LayerError
 from glowplug.host import removal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,7 +37,7 @@ class Descent:
         self.names: list[str] = []
         self._above: list[tuple[int, int]] = []
 
-    def __enter__(self) -> "Descent":
+    def __enter__(self) -> Descent:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,14 +6,19 @@ Unix socket that it binds again (sk-unix.c, unlink_sk), and one left behind by a
 others, which a program may look for.
 """
 
-import hashlib
+from __future__ import annotations
+
 import os
 import stat
-from collections.abc import Collection
 
+from glowplug import blake2
 from glowplug.layer import attributes, descent
 from glowplug.layer.contents import FileCopier, allocated
 from glowplug.layer.descent import ENTER, LEAVE, Descent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOATIME | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,7 +42,7 @@ class Replica:
         self.entries = 0
         self.bytes = 0
         self.features: set[str] = set()
-        self._print = hashlib.blake2b(digest_size=16)
+        self._print = blake2.new(digest_size=16)
         self._files = FileCopier()
         self._links: dict[tuple[int, int], tuple[int, list[str]]] = {}
 

@@ -7,16 +7,21 @@ its images as ghosts. The new pod's /dev/shm may hold files of its other contain
 Pages of an applied file are charged to the memory cgroup of the caller of `apply`.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable
 
 from glowplug.errors import LayerError
 from glowplug.layer import contents, descent, undo_record
 from glowplug.layer.beneath import open_beneath, rmdir, unlink
 from glowplug.layer.descent import ENTER, ENTRY, LEAVE, Descent
 from glowplug.layer.replica import Replica
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 DESTINATION = "/dev/shm"
 

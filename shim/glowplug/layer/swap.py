@@ -13,16 +13,21 @@ A record, written completely before the first change, names the old directory's 
 and the inode say which of both directories is the old one; no step needs to be noted when it is done.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
 
 from glowplug.errors import LayerError
 from glowplug.layer import descent, undo_record
 from glowplug.layer.syscalls import AT_FDCWD, RENAME_EXCHANGE, renameat2
 
-SUFFIX = ".glowplug"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-Build = Callable[[str], None]
+    Build = Callable[[str], None]
+
+SUFFIX = ".glowplug"
 
 
 def replace(directory: str, record: str, build: Build) -> None:

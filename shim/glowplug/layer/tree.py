@@ -12,13 +12,18 @@ captured entry wins where both have one.
 Durability (fsync, syncfs) is the caller's: all of a draft is synced before it is published.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable
 
 from glowplug.errors import LayerError
 from glowplug.layer import contents, descent, overlay, swap, undo_record
 from glowplug.layer.descent import ENTER, LEAVE, Descent
 from glowplug.layer.replica import Replica
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _UUIDS = ("trusted.overlay.uuid", "user.overlay.uuid")
 

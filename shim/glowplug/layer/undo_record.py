@@ -4,9 +4,9 @@ Written by rename, before the first change; so a record that is there is complet
 there, nothing was changed.
 """
 
-import json
 import os
 
+from glowplug import jsontext
 from glowplug.errors import LayerError
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def write(path: str, content: "dict[str, Any]") -> None:
         raise LayerError(f"{path} records a change that was cut short: undo that first")
     try:
         with open(path + ".new", "w", encoding="ascii") as file:
-            json.dump({"version": _VERSION, **content}, file)
+            file.write(jsontext.dumps({"version": _VERSION, **content}))
         os.rename(path + ".new", path)
     except OSError:
         forget(path)
@@ -33,7 +33,9 @@ def read(path: str) -> "dict[str, Any] | None":
     """The record's content, or None when there is none."""
     try:
         with open(path, encoding="ascii") as file:
-            content: dict[str, Any] = json.load(file)
+            content = jsontext.loads(file.read())
+        if not isinstance(content, dict):
+            raise TypeError(f"expected an object, got {type(content).__name__}")
         version = content["version"]
     except FileNotFoundError:
         return None

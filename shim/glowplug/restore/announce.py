@@ -4,15 +4,19 @@ A process that goes on from a checkpoint has the random state, the tokens and th
 captured, and so have all others from the same checkpoint. The file has what is this start's own.
 """
 
-import json
-import os
-import signal
-import time
-from collections.abc import Iterable
+from __future__ import annotations
 
+import os
+import time
+
+from glowplug import jsontext
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS
 from glowplug.host import process
 from glowplug.layer import beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DIRECTORY = "/run/glowplug"
 NAME = "restored"
@@ -40,7 +44,7 @@ def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -
         aside = f"{NAME}.{content['generation']}"
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400, dir_fd=directory)
         with open(fd, "w") as file:
-            file.write(json.dumps(content) + "\n")
+            file.write(jsontext.dumps(content) + "\n")
             os.fchown(fd, *_user(spec))
             os.fchmod(fd, 0o400)
         os.rename(aside, NAME, src_dir_fd=directory, dst_dir_fd=directory)
@@ -63,6 +67,10 @@ def signal_of(spec: dict[str, object]) -> int | None:
         return None
     own = f"{SIGNAL}.{annotations.get(_CONTAINER_NAME)}"
     name = str(annotations.get(own, annotations.get(SIGNAL, ""))).strip()
+    if not name:
+        return None
+    import signal  # few ask for one
+
     found = signal.Signals.__members__.get(f"SIG{name.removeprefix('SIG')}")
     return None if found is None else int(found)
 

@@ -16,11 +16,10 @@ Used by the runtime: standard library only.
 """
 
 import fcntl
-import json
 import os
 import time
 
-from glowplug import paths
+from glowplug import jsontext, paths
 from glowplug.host import process_life
 from glowplug.outcomes import outcome
 from glowplug.outcomes.outcome import Outcome
@@ -116,7 +115,7 @@ class Attempt:
 
     def note_rootfs(self, recipe: "Mapping[str, object]") -> None:
         """Completely or not at all: one that is killed meanwhile has changed nothing yet. Raises OSError."""
-        _write(self.rootfs_record, json.dumps(recipe))
+        _write(self.rootfs_record, jsontext.dumps(recipe))
 
     @property
     def layer_record(self) -> str:
@@ -159,7 +158,7 @@ class Attempt:
 
     def open(self, init: int) -> None:
         """The tree of this first process (host pid) is let go. Raises OSError."""
-        _write(self.opened_record, json.dumps([init, process_life.start_time(init)]))
+        _write(self.opened_record, jsontext.dumps([init, process_life.start_time(init)]))
 
     def opened(self) -> tuple[int, int] | None:
         """The first process that was let go: its pid and start."""
@@ -177,7 +176,7 @@ class Attempt:
     def note_failure(self, failed: Outcome) -> None:
         """What the outcome will say, once it is taken back. One that can't be written is not the start's business."""
         try:
-            _write(f"{self.directory}/failed.json", json.dumps(failed.to_json()))
+            _write(f"{self.directory}/failed.json", jsontext.dumps(failed.to_json()))
         except OSError:
             return
 
@@ -229,7 +228,7 @@ def begin(facts: Facts) -> Attempt:
     try:
         lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _write(f"{directory}/{JOURNAL}", json.dumps(facts.to_json()))
+        _write(f"{directory}/{JOURNAL}", jsontext.dumps(facts.to_json()))
         os.rename(directory, paths.attempt(facts.id))
     except OSError:
         _remove(directory)
@@ -300,14 +299,17 @@ def remove_fragments() -> None:
 
 def note_process(path: str) -> None:
     """Write down who we are, for `read_process`. Raises OSError."""
-    _write(path, json.dumps([os.getpid(), process_life.start_time(os.getpid())]))
+    _write(path, jsontext.dumps([os.getpid(), process_life.start_time(os.getpid())]))
 
 
 def read_process(path: str) -> tuple[int, int] | None:
     """Number and start of a process; None where nothing (complete) was written."""
     try:
         with open(path) as file:
-            pid, started = json.load(file)
+            found = jsontext.loads(file.read())
+        if not isinstance(found, list):
+            return None
+        pid, started = found
         return int(pid), int(started)
     except (OSError, ValueError, TypeError):
         return None
@@ -326,7 +328,7 @@ def facts_of(directory: str) -> Facts | None:
 def _object(path: str) -> "dict[str, object] | None":
     try:
         with open(path) as file:
-            found = json.load(file)
+            found = jsontext.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

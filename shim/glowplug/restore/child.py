@@ -4,11 +4,10 @@ The process that restores may be killed at any moment. PR_SET_PDEATHSIG makes th
 restore goes on that nobody will ever see; CRIU then loses its connection to runc and ends.
 """
 
-import contextlib
+from __future__ import annotations
+
 import os
-import signal
 import time
-from collections.abc import Callable, Mapping
 
 from glowplug.errors import RuncError
 from glowplug.host import process, process_life
@@ -16,6 +15,7 @@ from glowplug.restore import attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
 POLL_S = 0.002
@@ -84,7 +84,7 @@ def _become(
     record: str,
     any_cpu: bool,
     parent: int,
-) -> "NoReturn":
+) -> NoReturn:
     """In the child: run the program."""
     try:
         process_life.die_with_parent(parent)
@@ -104,8 +104,10 @@ def _become(
 def run_anywhere() -> None:
     """Every CPU of the cpuset, as runc gives them to a container that it creates (tryResetCPUAffinity): restored
     processes inherit what runc has, and CRIU restores no affinity (checkpoint-restore/criu#1298)."""
-    with contextlib.suppress(OSError):
+    try:
         os.sched_setaffinity(0, range(os.sysconf("SC_NPROCESSORS_CONF")))
+    except OSError:
+        return
 
 
 class _Watch:
@@ -151,12 +153,20 @@ def kill(pid: int) -> None:
     CRIU ends when runc does, unless it hangs; and it is not always in the container's cgroup yet.
     """
     until = time.monotonic() + KILLED_WAIT_S
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):  # reaped a moment ago
-        os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(pid, process_life.SIGSTOP)
         below = process.tree(pid)[1:]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, process_life.SIGKILL)
         for one in below:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+            _kill_if_there(one)
         while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < until:
             time.sleep(POLL_S)
+    except (ProcessLookupError, ChildProcessError):
+        return  # reaped a moment ago
+
+
+def _kill_if_there(pid: int) -> None:
+    try:
+        os.kill(pid, process_life.SIGKILL)
+    except ProcessLookupError:
+        return

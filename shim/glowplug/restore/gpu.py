@@ -1,25 +1,26 @@
 """The GPU side of a restore. Imported by the runtime only where the checkpoint has CUDA."""
 
-import contextlib
+from __future__ import annotations
+
 import os
-import signal
-from collections.abc import Iterable
 
 from glowplug.cuda import devnodes, resume, uuids
-from glowplug.host import proc, process
+from glowplug.host import proc, process, process_life
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
-    def __init__(self, cuda_pids: list[int], device_map: str, stopped: Iterable[int] = ()) -> None:
+    def __init__(self, cuda_pids: list[int], device_map: str) -> None:
         """held: the processes that held CUDA, by their PIDs in the container. device_map: `old=new,…` or "".
-        stopped: those that a signal had stopped before the capture, likewise; they stay so.
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
         self._cuda_pids = cuda_pids
-        self._stopped = frozenset(stopped)
         self._pairs = uuids.from_text(device_map)
         self._resumption = resume.open_resumption(len(cuda_pids))
         self._tree: list[int] = []
@@ -30,16 +31,20 @@ class Gpu:
         devnodes.align(init, spec)
         self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
 
-    def go(self) -> None:
-        """Everybody runs. Raises CudaError.
+    def go(self, stopped: Collection[int] = ()) -> None:
+        """Everybody runs, but those that a signal had stopped before the capture (pids in the container). Raises
+        CudaError.
 
         The health check has seen all of them: one that is gone now was ended by another that runs already.
         """
         self._resumption.go()
         for pid in self._tree:
-            with contextlib.suppress(ProcessLookupError):
-                if proc.number_inside(pid) not in self._stopped:
-                    os.kill(pid, signal.SIGCONT)
+            if proc.number_inside(pid) in stopped:
+                continue
+            try:
+                os.kill(pid, process_life.SIGCONT)
+            except ProcessLookupError:
+                continue
 
     def close(self) -> None:
         """What is still held is killed, and the processes that make the driver's calls are let go."""

@@ -1,8 +1,8 @@
 """Files that a hook had mounted over files of /proc, as a capture kept them (capture/hook_mounts.py): made anew."""
 
-import base64
-import json
 import os
+
+from glowplug import jsontext
 
 NAME = "hook-mounts.json"
 
@@ -12,8 +12,12 @@ def made(checkpoint: str, directory: str) -> list[tuple[str, str]]:
     path = f"{checkpoint}/images/{NAME}"
     if not os.path.exists(path):
         return []
+    import base64  # few need it
+
     with open(path) as file:
-        kept = json.load(file)
+        kept = jsontext.loads(file.read())
+    if not isinstance(kept, dict):
+        raise ValueError(f"expected {NAME} to be an object, got {type(kept).__name__}")
     found = []
     for number, (point, what) in enumerate(sorted(kept.items())):
         source = f"{directory}/hook-mount-{number}"

@@ -1,11 +1,15 @@
 """The new pod's address for each of the old pod's that a captured socket is bound to."""
 
-import ipaddress
+from __future__ import annotations
+
 import os
 
-from glowplug.criu.image_fixups import ImageFixups
 from glowplug.errors import CriuError
 from glowplug.podnet import addresses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.criu.image_fixups import ImageFixups
 
 
 def instead_of(old: ImageFixups, spec: dict[str, object]) -> dict[str, str]:
@@ -22,6 +26,8 @@ def instead_of(old: ImageFixups, spec: dict[str, object]) -> dict[str, str]:
 
 
 def _instead(address: str, old: ImageFixups, new: dict[str, tuple[str, int]]) -> str:
+    import ipaddress  # few bind to an address of their pod
+
     version = ipaddress.ip_address(address).version
     there = [other for other in new if ipaddress.ip_address(other).version == version]
     place = old.places.get(address)
@@ -51,12 +57,12 @@ def _network(spec: dict[str, object]) -> str:
 def of_pod(spec: dict[str, object]) -> list[str]:
     """All of the new pod's, for information; none where they can't be known."""
     try:
-        return [str(address) for address in _of_pod(spec)]
+        return _of_pod(spec)
     except (CriuError, OSError):
         return []
 
 
-def _of_pod(spec: dict[str, object]) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _of_pod(spec: dict[str, object]) -> list[str]:
     """Of the network namespace that the spec joins, as its sandbox's process sees it; without link-local ones."""
     linux = spec.get("linux")
     namespaces = linux.get("namespaces") if isinstance(linux, dict) else None
@@ -64,6 +70,6 @@ def _of_pod(spec: dict[str, object]) -> list[ipaddress.IPv4Address | ipaddress.I
         if namespace.get("type") == "ipc":
             pause = addresses.process_of(str(namespace.get("path")))
             if pause is not None and os.path.isdir(f"/proc/{pause}"):
-                found = map(ipaddress.ip_address, addresses.of_process(pause))
-                return [address for address in found if not address.is_link_local]
+                found = addresses.of_process(pause)
+                return [address for address in found if not addresses.is_link_local(address)]
     raise CriuError("can't read the new pod's addresses: its sandbox has no process")

@@ -8,13 +8,11 @@ Used by the runtime: standard library only.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 
 from glowplug.errors import CriuError
-from glowplug.host import proc
-from glowplug.restore import state
+from glowplug.host import proc, process_life
+from glowplug.restore import captured_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 def is_needed(checkpoint: str) -> bool:
     """checkpoint: its directory. Raises CriuError."""
-    return bool(state.read(checkpoint).get("own_settings"))
+    return bool(captured_state.read(checkpoint).get("own_settings"))
 
 
 def apply(checkpoint: str, tree: dict[int, int]) -> None:
@@ -31,7 +29,7 @@ def apply(checkpoint: str, tree: dict[int, int]) -> None:
     from glowplug.host import own_settings  # and with it ptrace: few need it
     from glowplug.host.remote_calls import Thread
 
-    for one in state.read(checkpoint)["own_settings"]:
+    for one in captured_state.read(checkpoint)["own_settings"]:
         try:
             with Thread(_thread(tree[one["pid"]], one["tid"])) as thread:
                 own_settings.set_again(thread, one["settings"])
@@ -44,8 +42,10 @@ def go_on(tree: dict[int, int], stopped: Iterable[int]) -> None:
     left = set(stopped)
     for inside, pid in tree.items():
         if inside not in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            try:
+                os.kill(pid, process_life.SIGCONT)
+            except ProcessLookupError:
+                continue
 
 
 def _thread(pid: int, inside: int) -> int:

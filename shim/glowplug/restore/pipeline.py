@@ -1,13 +1,18 @@
 """Running the steps of a restore: each one timed and reported as it begins, the first failure named."""
 
+from __future__ import annotations
+
 import time
-from collections.abc import Callable, Iterable
 
 from glowplug.errors import GlowplugError
 from glowplug.restore import steps
 from glowplug.restore.result import Reporter, Result
 
-Steps = Iterable[tuple[str, Callable[[steps.Work], None]]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Steps = Iterable[tuple[str, Callable[[steps.Work], None]]]
 
 
 def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int:

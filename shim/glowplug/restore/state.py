@@ -7,7 +7,6 @@ all the same is the restore's failure. Docs: docs/edits.md.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 
@@ -31,33 +30,6 @@ if TYPE_CHECKING:
     )
 
     Kind = TypeVar("Kind", bound=DescriptorState)
-
-NAME = "state.json"
-
-
-def read(checkpoint: str) -> State:
-    """Of a checkpoint's directory; empty for one of an older Glowplug. Raises CriuError."""
-    try:
-        with open(f"{checkpoint}/images/{NAME}", encoding="ascii") as file:
-            found: State = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise CriuError(f"the state of the processes can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CriuError("the state of the processes can't be read: it is no JSON object")
-    return found
-
-
-def inherit(state: State) -> None:
-    """Before CRIU: this process's memory policy, which the restored ones have from it. A node without those memory
-    nodes has none to give."""
-    policy = state.get("memory_policy", "")
-    if policy:
-        try:
-            scheduling.set_own_memory_policy(policy)
-        except (OSError, ValueError):
-            return
 
 
 def apply(state: State, tree: dict[int, int], root: str) -> None:

@@ -8,24 +8,29 @@ of the captured descriptor (criu/pipes.c, reopen_pipe).
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 Stdio = tuple[int, int, int]
 
 
-@contextmanager
-def for_runc(own: Stdio) -> Iterator[Stdio]:
-    """The descriptors to start runc with; `own` are the container's as the runtime was given them."""
-    stdin, stdout, stderr = own
-    if not stat.S_ISFIFO(os.fstat(stderr).st_mode):
-        yield own  # a file or /dev/null: CRIU opens those by name
-        return
-    reading = os.open(f"/proc/self/fd/{stderr}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield stdin, stdout, reading
-    finally:
-        os.close(reading)
+class ForRunc:
+    """The descriptors to start runc with; `own` are the container's as the runtime was given them. A context."""
+
+    __slots__ = ("_own", "_reading")
+
+    def __init__(self, own: Stdio) -> None:
+        self._own = own
+        self._reading = -1
+
+    def __enter__(self) -> Stdio:
+        stdin, stdout, stderr = self._own
+        if not stat.S_ISFIFO(os.fstat(stderr).st_mode):
+            return self._own  # a file or /dev/null: CRIU opens those by name
+        self._reading = os.open(f"/proc/self/fd/{stderr}", os.O_RDONLY | os.O_CLOEXEC)
+        return stdin, stdout, self._reading
+
+    def __exit__(self, *_: object) -> None:
+        if self._reading >= 0:
+            os.close(self._reading)
 
 
 def give_to_user(own: Stdio, spec: dict[str, object]) -> None:
@@ -42,5 +47,7 @@ def give_to_user(own: Stdio, spec: dict[str, object]) -> None:
         there = os.fstat(fd)
         if there.st_uid == uid or (stat.S_ISCHR(there.st_mode) and there.st_rdev == null):
             continue
-        with suppress(OSError):
+        try:
             os.fchown(fd, uid, -1)
+        except OSError:
+            continue

@@ -4,42 +4,40 @@ All of them run in a process of their own (supervised.py). A step raises Glowplu
 which step it was, and that is the outcome's stage.
 """
 
-import contextlib
-import json
+from __future__ import annotations
+
 import os
 import time
-from collections.abc import Callable
 
-from glowplug import paths
+from glowplug import jsontext, paths
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
-from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images, sockets
+from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
 from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
-from glowplug.layer import carried, overlay, shm, tree
+from glowplug.layer import overlay, tree
 from glowplug.restore import (
     announce,
-    charged,
+    captured_state,
     child,
     health,
     hook_mounts,
     new_addresses,
     own_cgroup,
     own_settings,
-    progress,
-    state,
+    pod_files,
     stdio,
 )
-from glowplug.restore.at_gate import pass_through
-from glowplug.restore.at_gate import steps as at_gate
-from glowplug.restore.at_gate.restored_tree import RestoredTree
-from glowplug.restore.attempt import VARIABLE, Attempt
-from glowplug.restore.plan import Plan
+from glowplug.restore.attempt import VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from glowplug.restore.attempt import Attempt
     from glowplug.restore.gpu import Gpu
+    from glowplug.restore.plan import Plan
 
 
 class Work:
@@ -47,8 +45,9 @@ class Work:
 
     `stdio`: the container's own descriptors. `until`: the deadline in time.monotonic() seconds. `new_keyring`: the
     container gets a session keyring of its own. `processes` are there after `check`, `fixups` after `view`, `gpu` only
-    where there is CUDA. `begin_part` is called with the name of what begins inside a step and is a stage of its own;
-    `measured` gets its seconds.
+    where there is CUDA. `stopped_before` is there after `criu`: the processes, by their pids in the container, that a
+    signal had stopped before the capture; they stay so. `begin_part` is called with the name of what begins inside a
+    step and is a stage of its own; `measured` gets its seconds.
     """
 
     __slots__ = (
@@ -64,6 +63,7 @@ class Work:
         "processes",
         "spec",
         "stdio",
+        "stopped_before",
         "until",
     )
 
@@ -86,6 +86,7 @@ class Work:
         self.gpu: Gpu | None = None
         self.processes: list[process.Credentials] = []
         self.fixups: image_fixups.ImageFixups | None = None
+        self.stopped_before: list[int] = []
         self.begin_part: Callable[[str], None] = lambda name: None
         self.measured: dict[str, float] = {}
         self.memory_bytes = 0
@@ -122,20 +123,15 @@ def gpu(work: Work) -> None:
     if cuda_pids:
         from glowplug.restore.gpu import Gpu
 
-        work.gpu = Gpu(cuda_pids, work.plan.device_map, _stopped_before(work))
-
-
-def _stopped_before(work: Work) -> list[int]:
-    """Processes that a signal had stopped before the capture, by their numbers in the container: they stay so."""
-    from glowplug.criu import processes as dumped
-
-    return [one.pid for one in dumped.tree(f"{work.checkpoint}/images") if one.state == dumped.STOPPED]
+        work.gpu = Gpu(cuda_pids, work.plan.device_map)
 
 
 def layer(work: Work) -> None:
     """The writable layer into the upper directory of the new snapshot, with the overlay unmounted."""
     with open(f"{work.checkpoint}/layer/index.json") as file:
-        index = json.load(file)
+        index = jsontext.loads(file.read())
+    if not isinstance(index, dict):
+        raise LayerError("the list of what the layer has is no JSON object")
     mount = overlay.find(work.attempt.facts.rootfs)
     work.attempt.note_rootfs(mount.recipe())
     with overlay.Unmounted(mount):
@@ -151,43 +147,12 @@ def layer(work: Work) -> None:
 
 def shared_memory(work: Work) -> None:
     """The files of /dev/shm that were captured, into the tmpfs of the new pod."""
-    source = f"{work.checkpoint}/shm/tree"
-    if os.path.isdir(source):
-        with open(f"{work.checkpoint}/shm/index.json") as file:
-            links = json.load(file)["links"]
-        charged.in_pod(work.attempt, lambda: shm.apply(source, work.plan.shm, work.attempt.shm_record, links))
+    pod_files.shared_memory(work.attempt, work.checkpoint, work.plan.shm)
 
 
 def volumes(work: Work) -> None:
     """The volumes that travel with the container, into the directories that the new pod mounts there."""
-    index = f"{work.checkpoint}/volumes/index.json"
-    if not os.path.exists(index):
-        return
-    with open(index) as file:
-        listed = json.load(file)
-
-    def fill() -> None:
-        for number, volume in enumerate(listed):
-            carried.apply(
-                f"{work.checkpoint}/volumes/{number}/tree",
-                _source_of(work.spec, volume["destination"]),
-                work.attempt.volume_record(number),
-                replace=volume["replace"],
-                fingerprint=volume["fingerprint"],
-                links=volume["links"],
-            )
-
-    if listed:
-        charged.in_pod(work.attempt, fill)
-
-
-def _source_of(spec: dict[str, object], destination: str) -> str:
-    """What the new spec mounts there, a directory of the host."""
-    mounts = spec.get("mounts")
-    for mount in mounts if isinstance(mounts, list) else []:
-        if os.path.normpath(mount["destination"]) == destination:
-            return str(mount["source"])
-    raise LayerError(f"the new container has no volume at {destination}")
+    pod_files.volumes(work.attempt, work.checkpoint, work.spec)
 
 
 def announced(work: Work) -> None:
@@ -203,6 +168,8 @@ def view(work: Work) -> None:
     work.fixups = image_fixups.read(stored)
     addresses = new_addresses.instead_of(work.fixups, work.spec)
     if addresses:
+        from glowplug.criu import sockets  # few bind to an address of their pod
+
         sockets.rebind(stored, into, addresses)
     images.view(stored, into)
 
@@ -232,7 +199,7 @@ def spec(work: Work) -> None:
     root = copy.get("root")
     copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.facts.rootfs}
     with open(f"{work.bundle}/config.json", "w") as file:
-        json.dump(copy, file)
+        file.write(jsontext.dumps(copy))
 
 
 def _stays_stopped(work: Work) -> bool:
@@ -253,7 +220,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
     """`runc restore` to its end. `at_gate`: called once, with the gate and what says whether runc has ended, to wait
     for the tree and to let it go. Raises CriuError."""
     facts = work.attempt.facts
-    state.inherit(state.read(work.checkpoint))
+    captured_state.inherit(captured_state.read(work.checkpoint))
     criu_path = work.plan.criu
     if not os.access(criu_path, os.X_OK):
         raise CriuError(f"there is no CRIU at {criu_path}: no such program, install CRIU 4.1 or newer")
@@ -279,7 +246,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
         keyring.join(f"_ses.{work.attempt.id}")
     stdio.give_to_user(work.stdio, work.spec)
     with (
-        stdio.for_runc(work.stdio) as fds,
+        stdio.ForRunc(work.stdio) as fds,
         action_script.Gate(work.bundle, work.attempt.opened_record) as gate,
     ):
         status = child.run(
@@ -304,6 +271,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
 def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
     """While the tree waits at the gate: large mappings are written from the extents, and it is checked, signalled and
     let go. One that stays stopped is let go too, and stopped by CRIU."""
+    _prepare_for_the_gate(work)
     init = gate.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
@@ -319,12 +287,29 @@ def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) 
     gate.open()
 
 
+def _prepare_for_the_gate(work: Work) -> None:
+    """What can be done while CRIU works: imports take as long as the restore of a small tree."""
+    from glowplug.restore.at_gate import pass_through  # noqa: F401
+
+    if os.path.isdir(f"{work.checkpoint}/memory"):
+        from glowplug.criu import fill  # noqa: F401
+        from glowplug.restore import progress  # noqa: F401
+    if _stays_stopped(work):
+        from glowplug.criu import processes as dumped
+
+        tree = dumped.tree(f"{work.checkpoint}/images")
+        work.stopped_before = [one.pid for one in tree if one.state == dumped.STOPPED]
+
+
 def _write_memory(work: Work, members: dict[int, int]) -> None:
-    from glowplug.criu import fill  # it imports what small checkpoints have no use for
+    from glowplug.criu import fill
+    from glowplug.restore import progress
 
     def report(done: int, total: int) -> None:
-        with contextlib.suppress(OSError):  # a run directory that is full costs no restore
+        try:
             progress.report(work.attempt.progress, done, total)
+        except OSError:
+            return  # a run directory that is full costs no restore
 
     filled = fill.fill(f"{work.checkpoint}/memory", members, work.until, report)
     work.measured["memory"] = round(filled.seconds, 4)
@@ -332,6 +317,9 @@ def _write_memory(work: Work, members: dict[int, int]) -> None:
 
 
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
+    from glowplug.restore.at_gate import pass_through
+    from glowplug.restore.at_gate.restored_tree import RestoredTree
+
     restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.processes, init, members)
     pass_through.run(restored, work.begin_part, work.measured)
 
@@ -347,7 +335,7 @@ def settings(work: Work) -> None:
     if work.gpu is None:
         _pass(work, init, members)
         work.begin_part("resume")
-        own_settings.go_on(members, _stopped_before(work))
+        own_settings.go_on(members, work.stopped_before)
         work.attempt.open(init)
 
 
@@ -362,7 +350,7 @@ def cuda(work: Work) -> None:
         work.measured.update(work.gpu.seconds)
     _pass(work, init, process.members(init))
     work.begin_part("resume")
-    work.gpu.go()
+    work.gpu.go(work.stopped_before)
     work.attempt.open(init)
 
 
@@ -387,6 +375,3 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("settings", settings),
     ("cuda", cuda),
 )
-
-NAMES = (*(name for name, _ in STEPS), *(name for name, _ in at_gate.STEPS), "resume", "commit")
-"""Every stage of a restore that is measured or can fail, but for parts of `criu` and `cuda`."""

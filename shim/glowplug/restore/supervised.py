@@ -4,20 +4,24 @@ Nothing is thrown into code that runs, no step has to be interruptible, and what
 by place (take_back.py), whatever its end was. Used by the runtime: standard library only.
 """
 
+from __future__ import annotations
+
 import os
 import select
-import signal
 import time
-from collections.abc import Callable
 
 from glowplug.host import process_life
 from glowplug.restore import result
 from glowplug.restore.result import Reporter, Result
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Work = Callable[[Reporter], int]
+
 KILLED_WAIT_S = 5.0
 FAILED = 1
-
-Work = Callable[[Reporter], int]
 
 
 class Failure:
@@ -50,7 +54,7 @@ def run(work: Work, until: float) -> tuple[Result, Failure | None]:
     try:
         late = not _wait(pid, until - time.monotonic())
         if late:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, process_life.SIGKILL)
             _wait(pid, KILLED_WAIT_S)  # one stuck in the kernel: the take-back waits for its lock
         reaped, status = os.waitpid(pid, os.WNOHANG)
         said = result.read(_read_all(hear))

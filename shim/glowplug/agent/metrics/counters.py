@@ -13,17 +13,17 @@ from prometheus_client.process_collector import ProcessCollector
 
 from glowplug.outcomes import capture_outcome, record
 from glowplug.outcomes.record import Record
-from glowplug.restore import steps
+from glowplug.restore import stages
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 RATES = tuple(gigabytes * 1e9 for gigabytes in (0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 64))
 """Bytes per second."""
 
 PHASES = (
-    *("resolve", *steps.NAMES, "memory"),
+    *("resolve", *stages.NAMES, "memory"),
     *("cuda_attach", "cuda_hold", "cuda_restore", "cuda_unlock"),
 )
-STAGES = (*steps.NAMES, "memory", "deadline", "killed", "cleanup")
+STAGES = (*stages.NAMES, "memory", "deadline", "killed", "cleanup")
 """What a fallback names."""
 
 WRITES = ("written", "failed", "dropped")

@@ -8,7 +8,7 @@ Used by the runtime: standard library only.
 
 from collections.abc import Callable
 
-from glowplug.restore import announce, health, marker, state
+from glowplug.restore import announce, captured_state, health, marker, state
 from glowplug.restore.at_gate.restored_tree import RestoredTree
 
 Step = Callable[[RestoredTree], None]
@@ -16,7 +16,7 @@ Step = Callable[[RestoredTree], None]
 
 def kept(restored: RestoredTree) -> None:
     """What CRIU does not bring back: affinity, socket options, multicast groups and their like."""
-    state.apply(state.read(restored.checkpoint), restored.tree, f"/proc/{restored.init}/root")
+    state.apply(captured_state.read(restored.checkpoint), restored.tree, f"/proc/{restored.init}/root")
 
 
 def healthy(restored: RestoredTree) -> None:
@@ -27,7 +27,7 @@ def healthy(restored: RestoredTree) -> None:
 def oom_score(restored: RestoredTree) -> None:
     """oom_score_adj is the new pod's, but for processes that had one of their own."""
     health.set_oom_score_adj(restored.tree.values(), restored.spec)
-    state.own_oom_score_adj(state.read(restored.checkpoint), restored.tree)
+    state.own_oom_score_adj(captured_state.read(restored.checkpoint), restored.tree)
 
 
 def marker_file(restored: RestoredTree) -> None:

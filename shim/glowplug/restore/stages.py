@@ -1,0 +1,7 @@
+"""The stages of a restore by name: what its record measures, and where it can fail."""
+
+from glowplug.restore import steps
+from glowplug.restore.at_gate import steps as at_gate
+
+NAMES = (*(name for name, _ in steps.STEPS), *(name for name, _ in at_gate.STEPS), "resume", "commit")
+"""All that are measured or can fail, but for parts of `criu` and `cuda`."""
