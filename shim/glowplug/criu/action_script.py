@@ -1,9 +1,12 @@
-"""Hold a restored tree at the last moment before it runs, without any process noticing.
+"""Hold a restored tree at the last moment before it runs, without any process noticing; and say when it is made.
 
 CRIU runs its action script at `pre-resume`, when all is restored and every task is still in a ptrace
 stop (criu/cr-restore.c). The script here notifies us, and returns when we let it: no signal is sent, no parent
 sees a child stopped. Should we die in between, the script kills the tree, which must not run half made; but where
 the record of the opening is there, it lets the tree run, so that this file alone says how it ended.
+
+At `post-restore`, some stages earlier, every task has its memory and its threads and does nothing but wait for the
+others. The script notifies us of that, too, and CRIU goes on: whoever writes memory may begin.
 
 Used by the runtime: standard library only.
 """
@@ -23,8 +26,12 @@ if TYPE_CHECKING:
 SCRIPT_NAME = "gate.sh"
 _SCRIPT = """\
 #!/bin/sh
-[ "$CRTOOLS_SCRIPT_ACTION" = pre-resume ] || exit 0
-echo "$CRTOOLS_INIT_PID $$" >{paused}
+case $CRTOOLS_SCRIPT_ACTION in
+    post-restore) echo "made $CRTOOLS_INIT_PID" >{paused}; exit 0 ;;
+    pre-resume) ;;
+    *) exit 0 ;;
+esac
+echo "paused $CRTOOLS_INIT_PID $$" >{paused}
 read -r go <{go} || [ -e {opened} ] || kill -KILL "$CRTOOLS_INIT_PID"
 """
 _POLL_S = 0.05
@@ -50,6 +57,8 @@ class Gate:
         self._paused_path = os.path.join(directory, "gate.paused")
         self._go_path = os.path.join(directory, "gate.go")
         self._paused = self._go = -1
+        self._said: list[list[bytes]] = []
+        self._unfinished = b""
         try:
             os.mkfifo(self._paused_path, 0o600)
             os.mkfifo(self._go_path, 0o600)
@@ -75,26 +84,40 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def wait_made(self, until: float, over: Callable[[], bool]) -> int | None:
+        """Wait for the tree to have its memory and its threads, some of CRIU's stages before it stands at the gate: its
+        first process, as seen here. None where the restore has ended. `until`, `over`, CriuError: as of `wait`."""
+        words = self._hear(until, over)
+        if words is not None and words[0] != b"made":
+            self._said.insert(0, words)
+        return None if words is None else _number(words[1:2])
+
     def wait(self, until: float, over: Callable[[], bool]) -> int | None:
         """Wait for the tree to reach the gate: its first process, as seen here.
 
         until: time.monotonic() at which to give up with CriuError. over: whether the restore has ended; then
         None, for it failed before it got here.
         """
-        said = b""
-        while b"\n" not in said:
+        words = self._hear(until, over)
+        while words is not None and words[0] == b"made":
+            words = self._hear(until, over)
+        if words is None:
+            return None
+        self._script_pid = _number(words[2:])
+        return _number(words[1:2])
+
+    def _hear(self, until: float, over: Callable[[], bool]) -> list[bytes] | None:
+        """The words of the next line that the script wrote."""
+        while not self._said:
             left = until - time.monotonic()
             if left <= 0:
                 raise CriuError("CRIU did not bring the tree back in time")
             if select.select([self._paused], [], [], min(left, _POLL_S))[0]:
-                said += os.read(self._paused, 64)
+                *lines, self._unfinished = (self._unfinished + os.read(self._paused, 256)).split(b"\n")
+                self._said += [line.split() or [b""] for line in lines]
             elif over():
                 return None
-        words = said.partition(b"\n")[0].split()
-        if len(words) != 2 or not all(word.isdigit() for word in words):
-            raise CriuError("CRIU named no first process of the restored tree")
-        self._script_pid = int(words[1])
-        return int(words[0])
+        return self._said.pop(0)
 
     def require_paused(self) -> None:
         """Raises CriuError where the script is gone, killed by somebody: CRIU lets the tree run then."""
@@ -115,6 +138,12 @@ class Gate:
             if fd >= 0:
                 os.close(fd)
         self._paused = self._go = -1
+
+
+def _number(words: list[bytes]) -> int:
+    if len(words) != 1 or not words[0].isdigit():
+        raise CriuError("CRIU named no first process of the restored tree")
+    return int(words[0])
 
 
 def _quoted(path: str) -> str:

@@ -14,7 +14,7 @@ from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
-from glowplug.errors import CriuError, LayerError
+from glowplug.errors import CriuError, GlowplugError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
 from glowplug.restore import (
@@ -269,18 +269,16 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
 
 
 def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """While the tree waits at the gate: large mappings are written from the extents, and it is checked, signalled and
-    let go. One that stays stopped is let go too, and stopped by CRIU."""
+    """Large mappings are written from the extents as soon as the tree has them; at the gate it is checked, signalled
+    and let go. One that stays stopped is let go too, and stopped by CRIU."""
     _prepare_for_the_gate(work)
+    if os.path.isdir(f"{work.checkpoint}/memory"):
+        _fill(work, gate, is_over)
     init = gate.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
-    members = process.members(init)
-    if os.path.isdir(f"{work.checkpoint}/memory"):
-        work.begin_part("memory")
-        _write_memory(work, members)
     if not _stays_stopped(work):
-        _pass(work, init, members)
+        _pass(work, init, process.members(init))
         gate.require_paused()
         work.attempt.open(init)
     work.begin_part("criu")
@@ -299,6 +297,21 @@ def _prepare_for_the_gate(work: Work) -> None:
 
         tree = dumped.tree(f"{work.checkpoint}/images")
         work.stopped_before = [one.pid for one in tree if one.state == dumped.STOPPED]
+
+
+def _fill(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
+    """Write the memory while CRIU takes its last stages. Where a restore fails meanwhile, that is what is reported, and
+    not that its processes were gone."""
+    init = gate.wait_made(work.until, is_over)
+    if init is None:
+        return
+    work.begin_part("memory")
+    try:
+        _write_memory(work, process.members(init))
+    except GlowplugError:
+        if gate.wait(work.until, is_over) is not None:
+            raise
+    work.begin_part("criu")
 
 
 def _write_memory(work: Work, members: dict[int, int]) -> None:
