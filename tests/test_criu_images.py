@@ -140,6 +140,21 @@ def test_a_view_shows_own_files_first_and_stays_valid_by_descriptor(tmp_path: os
     assert not os.path.isabs(os.readlink(f"{into}/pages-1.img"))
 
 
+def test_the_links_of_a_view_lie_in_their_inodes(tmp_path: os.PathLike[str]) -> None:
+    """ext4 keeps up to 59 bytes there; each longer one takes a block, and an engine has a thousand."""
+    source, into = f"{tmp_path}/{'checkpoints' * 4}/images", f"{tmp_path}/views/1"
+    os.makedirs(source)
+    os.makedirs(into)
+    for number in range(3):
+        with open(f"{source}/core-{number}.img", "w") as file:
+            file.write(str(number))
+    images.view(source, into)
+    links = {name: os.readlink(f"{into}/{name}") for name in os.listdir(into)}
+    assert max(len(links[f"core-{number}.img"]) for number in range(3)) < 60
+    with open(f"{into}/core-2.img") as file:
+        assert file.read() == "2"
+
+
 def _bare(value: int) -> bytes:
     one = Message()
     one.put_integer(1, value)
