@@ -44,9 +44,9 @@ os.mkdir("/compiled")
 for number in range(int(os.environ["FILES"])):
     with open(f"/compiled/{number}", "wb") as file:
         file.write(os.urandom(10_000))
-held = open("/dev/shm/held", "wb")
-held.write(os.urandom(1 << 20))
-held.flush()
+file = open("/dev/shm/open", "wb")
+file.write(os.urandom(1 << 20))
+file.flush()
 runpy.run_module("integration.workload", run_name="__main__")
 """
 SIZES = {"PROCESSES": 3, "MIB": 256, "MAPPINGS": 500, "THREADS": 300, "FILES": 600}
@@ -95,8 +95,8 @@ class Version:
         """Medians, without the first start."""
         starts = self.starts[shape][1:]
         found = {name: round(statistics.median([one[name] for one in starts]), 4) for name in starts[0]}
-        whole = {name: found.pop(name) for name in ("start_s", "runtime_s")}
-        return {**whole, "phases": found}
+        totals = {name: found.pop(name) for name in ("start_s", "runtime_s")}
+        return {**totals, "phases": found}
 
 
 @click.command()

@@ -108,8 +108,8 @@ class Read:
                 path: manifests.File(str(one["kind"]), int(one["size"]), str(one["digest"]))
                 for path, one in digest_files(draft.path).items()
             }
-            whole = made.manifest_of(key, namespace=self.facts.sandbox_namespace, files=files)
-            self.checkpoint = store.publish(draft, manifests.dumps(whole))
+            complete = made.manifest_of(key, namespace=self.facts.sandbox_namespace, files=files)
+            self.checkpoint = store.publish(draft, manifests.dumps(complete))
         self.resolver = Resolver(
             config, cast(Containerd, containerd), store, History(store.root), made.HOST, Learned(store.root)
         )

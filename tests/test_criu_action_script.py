@@ -55,30 +55,30 @@ def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage:
 
 
 def test_it_says_when_the_tree_is_made_and_criu_goes_on(folder: str, tree: "subprocess.Popen[bytes]") -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        assert run(held, tree.pid, "post-restore").wait(20) == 0
-        assert held.wait_made(soon(), lambda: False) == tree.pid
-        script = run(held, tree.pid)
-        assert held.wait(soon(), lambda: False) == tree.pid
-        held.open()
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        assert run(gate, tree.pid, "post-restore").wait(20) == 0
+        assert gate.wait_made(soon(), lambda: False) == tree.pid
+        script = run(gate, tree.pid)
+        assert gate.wait(soon(), lambda: False) == tree.pid
+        gate.open()
         assert script.wait(20) == 0
 
 
 def test_a_tree_of_which_nobody_heard_before_it_stood_at_the_gate_is_made(
     folder: str, tree: "subprocess.Popen[bytes]"
 ) -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        script = run(held, tree.pid)
-        assert held.wait_made(soon(), lambda: False) == tree.pid
-        assert held.wait(soon(), lambda: False) == tree.pid
-        held.require_paused()
-        held.open()
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        script = run(gate, tree.pid)
+        assert gate.wait_made(soon(), lambda: False) == tree.pid
+        assert gate.wait(soon(), lambda: False) == tree.pid
+        gate.require_paused()
+        gate.open()
         assert script.wait(20) == 0
 
 
 def test_a_restore_that_ends_before_the_tree_is_made_has_none(folder: str) -> None:
-    with action_script.Gate(folder, f"{folder}/opened") as held:
-        assert held.wait_made(soon(), lambda: True) is None
+    with action_script.Gate(folder, f"{folder}/opened") as gate:
+        assert gate.wait_made(soon(), lambda: True) is None
 
 
 def test_a_gate_that_closes_unopened_ends_the_tree(folder: str, tree: "subprocess.Popen[bytes]") -> None:

@@ -1,8 +1,8 @@
 """What was read of checkpoints when a container was made, for its start a moment later.
 
 How much of a checkpoint is in the page cache takes the kernel some milliseconds per gigabyte to say, and nothing else
-of an answer grows with its size. Only what was in memory whole is kept, and for this one start: what was not may have
-been read meanwhile (prefetch.py). Where the kernel has dropped it since, the restore reads it again, within its
+of an answer grows with its size. Only what was completely in memory is kept, and for this one start: what was not may
+have been read meanwhile (prefetch.py). Where the kernel has dropped it since, the restore reads it again, within its
 deadline.
 """
 
@@ -50,7 +50,7 @@ class Readings:
             reading.at = self._clock()
 
     def take(self, container: str) -> Unread:
-        """What was whole in memory when it was made; empty the second time."""
+        """What was completely in memory when it was made; empty the second time."""
         with self._lock:
             reading = self._readings.pop(container, None)
         if reading is None or not reading.busy.acquire(timeout=WAIT_S):
