@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import socket
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from integration.waiting import wait_until
 
 BOOTSTRAP = Path(__file__).parent.parent / "hack/bootstrap-node.sh"
 
@@ -82,3 +87,49 @@ def test_another_python_is_another_version(tmp_path: Path) -> None:
     assert version("3.13") != first
     (tmp_path / "other-1-py3-none-any.whl").write_text("theirs, changed")
     assert version("3.11") != first
+
+
+LISTENS = """import socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+time.sleep(600)
+"""
+
+
+@contextmanager
+def containerd_of_k3s(address: Path, path: str) -> Iterator[None]:
+    """A process that listens there, with this PATH."""
+    process = subprocess.Popen([sys.executable, "-c", LISTENS, address], env={"PATH": path})
+
+    def answers() -> bool:
+        with socket.socket(socket.AF_UNIX) as caller, suppress(OSError):
+            caller.connect(str(address))
+            return True
+        return False
+
+    try:
+        wait_until(answers, 60, "a listener")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_settings_name_the_socket_and_the_runc_of_the_containerd_that_runs(tmp_path: Path) -> None:
+    """k3s and RKE2 bring a containerd of their own, and a runc that only its PATH names."""
+    own, address, config = tmp_path / "own", tmp_path / "k3s.sock", tmp_path / "config.toml"
+    own.mkdir()
+    (own / "runc").write_text("#!/bin/sh\n")
+    (own / "runc").chmod(0o755)
+    text = BOOTSTRAP.read_text().replace("/run/k3s/containerd/containerd.sock", str(address))
+    names = ("containerd_of", "containerd_socket", "containerd_path", "find_runc", "write_settings")
+    functions = [text[text.index(f"{name}() {{") :].partition("\n}\n")[0] + "\n}\n" for name in names]
+    script = f"CONFIG={config} PREFIX=/opt/glowplug SOCKET={tmp_path}/plain.sock\n{''.join(functions)}write_settings"
+    with containerd_of_k3s(address, f"{own}:/usr/bin:/bin"):
+        subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", script], check=True)
+    assert config.read_text().splitlines() == [
+        f'containerd_socket = "{address}"',
+        'criu = "/opt/glowplug/criu/bin/criu"',
+        f'runc = "{own}/runc"',
+    ]
