@@ -17,7 +17,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -131,14 +130,19 @@ def main(init: int, threads: list[int]) -> None:
     with landlock_probe.Helpers(init) if landlock_probe.is_on() else contextlib.nullcontext() as helpers:
         others: list[_Question] = []
         for questions in _by_process(list(dict.fromkeys(threads)), helpers):
-            for one in questions:  # the first that answers says what is the process's own
-                if _answered(one, True, usual):
-                    break
-            others += questions
+            others += _after_the_first(questions, usual)
         _side_by_side(others, usual)
 
 
-def _by_process(threads: list[int], helpers: landlock_probe.Helpers | None) -> list[Iterator[_Question]]:
+def _after_the_first(questions: list[_Question], usual: dict[str, int]) -> list[_Question]:
+    """The first thread of a process that answers says what is the process's own, too. Those that are left to ask."""
+    for at, one in enumerate(questions):
+        if _answered(one, True, usual):
+            return questions[at + 1 :]
+    return []
+
+
+def _by_process(threads: list[int], helpers: landlock_probe.Helpers | None) -> list[list[_Question]]:
     """What to ask the threads of each process."""
     of: dict[int, list[_Question]] = {}
     for thread in threads:
@@ -150,7 +154,7 @@ def _by_process(threads: list[int], helpers: landlock_probe.Helpers | None) -> l
         except (ProcessLookupError, FileNotFoundError):
             continue
         known.append(_Question(thread, call, helper))
-    return [iter(questions) for questions in of.values()]
+    return list(of.values())
 
 
 def _side_by_side(questions: list[_Question], usual: dict[str, int]) -> None:

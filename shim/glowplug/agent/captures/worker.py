@@ -179,7 +179,7 @@ def _hooked(
         journal.step("after-capture")
         if task.after:
             _after(task, containerd, cri, errors, is_asleep=is_asleep)
-        journal.step("reported", after=None)
+        journal.step("after-capture", after=None)  # it is done
 
     try:
         if task.before:
