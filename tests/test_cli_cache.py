@@ -228,12 +228,12 @@ def test_quarantine_is_listed_with_its_reason_and_cleared(node: Node) -> None:
     node.store.quarantine(checkpoint, "criu: it broke", ["(00.1) Error (x.c:1): broke"], until=FOREVER)
     lines = node.run("quarantine", "list").out.splitlines()
     assert len(lines) == 2
-    assert lines[1].split()[:4] == [checkpoint[:12], "models", "cleared", "1"]
+    assert lines[1].split()[:4] == [checkpoint[:12], "models", "manually", "cleared"]
     assert lines[1].endswith("criu: it broke")
     assert json.loads(node.run("quarantine", "list", "--json").out)[0]["log_tail"] == [
         "(00.1) Error (x.c:1): broke"
     ]
-    assert "criu: it broke (until cleared" in node.run("inspect", checkpoint).out
+    assert "criu: it broke (until manually cleared" in node.run("inspect", checkpoint).out
     assert node.run("quarantine", "clear", checkpoint, other).status == 0
     assert node.store.state(checkpoint).quarantine is None
     assert node.run("quarantine", "list").out == "no checkpoint is quarantined\n"

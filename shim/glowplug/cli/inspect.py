@@ -71,7 +71,7 @@ def _summary(row: Row, state: State, kept: Manifest | None, unreadable: str | No
         found.append(("unreadable", unreadable))
     if row.quarantine is not None:
         until = (
-            "until cleared"
+            "until manually cleared"
             if row.quarantined_until is None
             else f"until {screen.clock(row.quarantined_until)}"
         )

@@ -63,5 +63,5 @@ def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, str, str]:
-    until = "cleared" if row.quarantined_until is None else screen.clock(row.quarantined_until)
+    until = "manually cleared" if row.quarantined_until is None else screen.clock(row.quarantined_until)
     return screen.short(row.id), row.namespace or "?", until
