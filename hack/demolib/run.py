@@ -99,6 +99,8 @@ def _on(node: Node, display: Display, archive: str, auto: bool) -> Figures:
 
 def _keep(display: Display, node: Node) -> None:
     display.say("kept", f"{node.names.state}, its containerd at c.sock in it; hack/clean removes it")
+    variables = f"GLOWPLUG_CONFIG={node.names.config} GLOWPLUG_RUN_DIR={node.names.run_dir}"
+    display.say("to see it", f"export {variables}; .venv/bin/glowplug history")
 
 
 def _remove(display: Display, node: Node) -> list[str]:

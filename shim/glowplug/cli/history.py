@@ -50,7 +50,11 @@ def history(
     require_root("the history is root's")
     settings = config.load(path)
     if of_captures:
-        _show_captures(captures.of(records(settings.cache), namespace, pod)[-limit:], as_json)
+        captured = captures.of(records(settings.cache), namespace, pod)[-limit:]
+        if captured or as_json:
+            _show_captures(captured, as_json)
+        else:
+            screen.line(f"no capture{_of(namespace, pod)} is on record in {settings.cache}")
         return
     found = [
         start
@@ -60,7 +64,7 @@ def history(
     if as_json:
         screen.as_json([asdict(start) for start in found])
     elif not found:
-        screen.line("no start is on record" + _of(namespace, pod))
+        screen.line(f"no start{_of(namespace, pod)} is on record in {settings.cache}")
     else:
         rows = [_cells(start) for start in found]
         if detail:
@@ -87,10 +91,8 @@ def records(cache: str) -> list[Record]:
 def _show_captures(found: list[Record], as_json: bool) -> None:
     if as_json:
         screen.as_json(found)
-    elif found:
-        captures.show(found)
     else:
-        screen.line("no capture is on record")
+        captures.show(found)
 
 
 def _of(namespace: str | None, pod: str | None) -> str:
