@@ -1,7 +1,7 @@
 """What the handler `glowplug` costs cold pods that are started in a burst, against plain runc.
 
 Pods whose sandboxes run get their container made and started, several at once, under the handlers `runc` and
-`glowplug` in turns. StartContainer's medians, in milliseconds. By default as many at once as there are cores:
+`glowplug` alternating. StartContainer's medians, in milliseconds. By default as many at once as there are cores:
 with more of them the starts wait for each other, and each millisecond of CPU time counts several times.
 
 With --restored: bursts of pods of a captured workload instead, each made and started as a kubelet does it. How long

@@ -1,7 +1,7 @@
 """A CUDA process: stock `runc restore` and cuda-checkpoint against ours, on this machine.
 
 Two containers, each with one process: one holds device memory, the other pinned host memory, random data. Each
-is captured once, then restored in turns by stock parts, from CRIU's own images, and by ours, from memory
+is captured once, then restored alternating by stock parts, from CRIU's own images, and by ours, from memory
 extents; after each restore the process makes a digest of all that it holds, on the GPU. Seconds are those from
 the start of `runc restore` until every thread runs. Both are made at the same time, and restored one after the
 other, with the images in the page cache.

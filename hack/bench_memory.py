@@ -1,7 +1,7 @@
-"""Memory: stock `runc restore` against ours, in turns, on this machine.
+"""Memory: stock `runc restore` against ours, alternating, on this machine.
 
 For each size and kind of memory a container fills it with random pages and is captured once. Then it is
-restored by stock `runc restore` from CRIU's own images and by ours from memory extents, in turns, with a warm
+restored by stock `runc restore` from CRIU's own images and by ours from memory extents, alternating, with a warm
 and a cold page cache; after each restore the container hashes its memory. Seconds are those from the start of
 `runc restore` until the tree runs. A first pair of restores is not counted: a virtual machine's first touch
 of its own memory is slow.

@@ -1,6 +1,6 @@
 """What a pod of the handler `glowplug` takes besides its containers, against plain runc: for a RuntimeClass's overhead.
 
-The same pod under the handler `runc`, cold under `glowplug`, and restored, in turns. Counted are the processes
+The same pod under the handler `runc`, cold under `glowplug`, and restored, alternating. Counted are the processes
 beside the container's own (pause process and shim), their memory, and the memory of the container's cgroup: after
 the start, and the most that it ever was. Medians, in MiB. Memory of the agent is given once: it is the node's.
 """

@@ -1,6 +1,6 @@
 """Checkpoints pushed and pulled over loopback, against `oras push` and `oras pull` of a file of the same bytes.
 
-Both speak with Debian's docker-registry, in turns, each turn with a repository of its own; ours compresses, encrypts
+Both speak with Debian's docker-registry, alternating, each turn with a repository of its own; ours compresses, encrypts
 and signs on the way there; on the way back it verifies, decrypts, and has on the disk what it publishes. The bytes are
 random, so that no compression makes them less. And what a second checkpoint of one server adds: captured once more
 from the same process, after it has answered; from the server's second pod, which was restored from it; and from one

@@ -5,7 +5,7 @@ StartContainer; `runtime_s` is from `create`'s first line to its last, and `phas
 `start_s` is containerd, the shim, and the interpreter's own start. Medians, in seconds. The engine's shape: several
 processes, threads, mappings, memory, files in its layer and in /dev/shm.
 
-`--against DIR`: the same with the runtime and the agent of another checkout (with its own .venv), in turns, and the
+`--against DIR`: the same with the runtime and the agent of another checkout (with its own .venv), alternating, and the
 ratio of both.
 """
 

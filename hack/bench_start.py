@@ -1,7 +1,7 @@
 """What the handler `glowplug` costs where there is nothing to restore, against plain runc.
 
-StartContainer of the same container under the handlers `runc` and `glowplug`, in turns; and one verb that is
-passed through (`state`), called as the shim would, in turns. Medians, in milliseconds. The runtime is called with
+StartContainer of the same container under the handlers `runc` and `glowplug`, alternating; and one verb that is
+passed through (`state`), called as the shim would, alternating. Medians, in milliseconds. The runtime is called with
 containerd's environment: `--environment-kb` says how much larger than usual.
 """
 

@@ -248,7 +248,7 @@ require_settings() {
         fail "$CONFIG is not one of Glowplug $1 (see above): correct it, and run this again; what runs is left alone"
 }
 
-# Usage: switch_to NAME. Paths in $PREFIX/bin stay the same: running pods go on calling them. The version before
+# Usage: switch_to NAME. Paths in $PREFIX/bin stay the same: running pods continue calling them. The version before
 # stays too, for a restore that is under way; older ones go.
 switch_to() {
     local before name

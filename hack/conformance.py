@@ -1,8 +1,8 @@
 """runc's integration tests (bats) against plain runc and glowplug-runtime, side by side.
 
-In three ways, in turns: as the tests are; with the annotations that CRI gives a container, so that ours looks at each
-create; and with `run` made of create and start besides, the way containerd goes. A test that ends differently is run
-again on both sides, up to three times: what differs each time is the result.
+In three ways, alternating: as the tests are; with the annotations that CRI gives a container, so that ours looks at
+each create; and with `run` made of create and start besides, as containerd does. A test that ends differently is
+run again on both sides, up to three times: what differs each time is the result.
 """
 
 import contextlib

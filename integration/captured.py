@@ -44,7 +44,7 @@ class Captured:
         return pod, container
 
     def is_in(self, container: Container) -> bool:
-        """Whether the container goes on where the captured one was: all of its tokens are there."""
+        """Whether the container continues where the captured one was: all of its tokens are there."""
         return bool(container.state()["token"] == self.state["token"])
 
 
@@ -78,7 +78,7 @@ def captured(
     """Start a pod cold, capture it, remove it. Raises AssertionError when the capture fails.
 
     `before`, `after`: called with the container that runs, before and after the capture. `mounts`: its own and
-    those of each later pod. Its CASE is drawn anew where `env` has none, so that no checkpoint of another test
+    those of each later pod. Its CASE is drawn again where `env` has none, so that no checkpoint of another test
     is for it.
     """
     described = {"name": name, **(pod_fields or {})}

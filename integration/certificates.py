@@ -1,4 +1,4 @@
-"""Keys and certificates for tests, made anew: an authority, what it issues, keys to sign with and X25519 keys."""
+"""Keys and certificates, made for each run: an authority, what it issues, keys to sign with and X25519 keys."""
 
 import datetime
 import ipaddress

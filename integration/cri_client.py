@@ -168,7 +168,7 @@ class Cri(cri.Cri):
         self.connection.call(cri_methods.UPDATE_CONTAINER_RESOURCES, request)
 
     def reopen_container_log(self, container_id: str) -> None:
-        """Has containerd open the log file anew, after it was renamed."""
+        """Has containerd open the log file again, after it was renamed."""
         request = cri_pb2.ReopenContainerLogRequest(container_id=container_id)
         self.connection.call(cri_methods.REOPEN_CONTAINER_LOG, request)
 

@@ -1,7 +1,7 @@
 """A pod of the handler on a node that hack/bootstrap-node.sh made: cold, captured, restored. Run by hack/fresh-node.
 
 With the Glowplug that was installed, not the one of this repository; the images are made here and imported. Its
-argument is the cgroup that the pods' own ones lie in; the caller removes that.
+argument is the cgroup that the pods' own ones are in; the caller removes that.
 """
 
 import sys

@@ -149,7 +149,7 @@ ALL: dict[str, Hostile] = {
 
 
 def unblock(container: Container) -> None:
-    """Open the other end of its FIFOs, so that what waits for them goes on: a test leaves no stuck thread."""
+    """Open the other end of its FIFOs, so that what waits for them continues: a test leaves no stuck thread."""
     for mount in container.spec.mounts:
         path = f"{mount.host_path}/pipe"
         if os.path.exists(path):

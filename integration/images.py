@@ -158,7 +158,7 @@ def _dependencies(package: str) -> list[str]:
 
 
 class _Kept:
-    """One made thing in .build/images, anew when a file that it comes from changes; one maker at a time."""
+    """One made thing in .build/images, again when a file that it comes from changes; one maker at a time."""
 
     def __init__(self, name: str, sources: list[str]) -> None:
         self._name = name

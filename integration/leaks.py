@@ -26,7 +26,7 @@ class Holdings:
     def beyond(self, before: "Holdings") -> list[str]:
         """What is here and was not there before.
 
-        One socket more of a daemon is none: gRPC makes its connection anew when it pleases, at either look. A
+        One socket more of a daemon is none: gRPC makes its connection again when it pleases, at either look. A
         socket left at every start is seen by the tests that start many. Nor is one worker more. What another agent
         holds open can't be compared with what the one before did.
         """

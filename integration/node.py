@@ -162,7 +162,7 @@ class Node:
         wait_until(lambda: self._cri_knows(reference), STARTS_WITHIN_S, f"the image {reference} known to CRI")
 
     def write_settings(self, settings: Mapping[str, object]) -> None:
-        """Glowplug's config.toml anew: these keys besides the node's own. The runtime reads it each time."""
+        """Glowplug's config.toml again: these keys besides the node's own. The runtime reads it each time."""
         _write(self.names.config, glowplug_config(self.names, CRIU, settings))
 
     def containerd_pid(self) -> int:

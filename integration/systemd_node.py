@@ -101,7 +101,7 @@ def _require_scope(container: Container, what: str) -> None:
 
 
 def _repair() -> None:
-    """Somebody writes containerd's configuration anew, without the handler."""
+    """Somebody writes containerd's configuration again, without the handler."""
     with open(CONFIG) as file:
         before = file.read()
     shutil.copyfile(f"{CONFIG}.glowplug-original", CONFIG)  # the mode stays
@@ -129,7 +129,7 @@ def _newer(bundle: str) -> str:
 
 
 def _install(bundle: str) -> None:
-    """As the DaemonSet's pod does it (image/on-node), which is killed in the middle: the unit goes on to its end."""
+    """As the DaemonSet's pod does it (image/on-node), which is killed in the middle: the unit continues to its end."""
     before = os.readlink(CURRENT)
     words = ("systemd-run", "--quiet", "--wait", "--collect", f"--unit={SETUP}")
     script = ("sh", "-c", 'exec "$@" >"$0" 2>&1', SAID, "bash", "hack/bootstrap-node.sh", "--offline", bundle)

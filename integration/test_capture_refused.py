@@ -107,7 +107,7 @@ def holding(agent: Node, pods: Pods, mounts: tuple[Mount, ...], path: str) -> Co
 
 
 def test_a_file_open_for_writing_on_a_volume_that_does_not_travel(agent: Node, pods: Pods) -> None:
-    """The file would go on being another's to change."""
+    """The file would continue being another's to change."""
     shared = f"{agent.names.state}/shared"
     os.makedirs(shared, exist_ok=True)
     mounts = (Mount(container_path="/shared", host_path=shared),)

@@ -54,7 +54,7 @@ def test_memory_layer_and_shared_memory_are_the_captured_ones(twins: Twins) -> N
 
 
 def test_the_process_is_the_same_one(twins: Twins) -> None:
-    """All that a process can ask of itself, but for its host's name and the time."""
+    """All that a process can ask of itself, except for its host's name and the time."""
     facts = ("pid", "ids", "capabilities", "no_new_privs", "seccomp", "umask", "nofile", "cwd", "args", "env")
     for fact in facts:
         assert twins.first["process"][fact] == twins.before["process"][fact], fact

@@ -34,7 +34,7 @@ def limited(node: Node) -> Iterator[Captured]:
 
 
 def with_resources(limited: Captured, pods: Pods, resources: Resources) -> Container:
-    """A container like the captured one, but for its limits; started."""
+    """A container like the captured one, except for its limits; started."""
     container = pods.run(**limited.pod_fields).container(**{**limited.fields, "resources": resources})
     container.start()
     return container

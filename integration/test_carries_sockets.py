@@ -1,4 +1,4 @@
-"""Sockets: what has both ends in the container lives on, what listens goes on listening in the new pod."""
+"""Sockets: what has both ends in the container lives on, what listens continues listening in the new pod."""
 
 import contextlib
 import ipaddress

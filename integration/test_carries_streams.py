@@ -57,7 +57,7 @@ def test_a_log_goes_on_after_it_was_rotated(node: Node, spoken: Captured, pods: 
 
 
 def test_lines_written_all_the_time_are_neither_lost_nor_doubled(agent: Node, pods: Pods) -> None:
-    """By the captured container, which never notices, and by the restored one, which goes on in the middle."""
+    """By the captured container, which never notices, and by the restored one, which continues in the middle."""
     logs: list[Container] = []
     writer = captured(
         agent, pods, env={"WORKLOAD_LOG_MS": str(LOG_MS)}, before=logs.append, after=_waits_for_more
@@ -74,7 +74,7 @@ def test_lines_written_all_the_time_are_neither_lost_nor_doubled(agent: Node, po
 
 
 def _waits_for_more(container: Container) -> None:
-    """The captured container goes on writing."""
+    """The captured container continues writing."""
     last = said(container, "stdout", "out ")[-1]
     wait_until(lambda: said(container, "stdout", "out ")[-1] > last, 10, "another line")
 

@@ -1,4 +1,4 @@
-"""containerd's own checkpoints of a container of this handler, cold or restored: made, and the container goes on.
+"""containerd's own checkpoints of a container of this handler, cold or restored: made, and the container continues.
 
 They are runc's, through the handler's `checkpoint`; Glowplug's cache has no part in them.
 """

@@ -27,7 +27,7 @@ def plain(node: Node) -> Iterator[Captured]:
 
 
 def like(plain: Captured, pods: Pods, pod_fields: dict[str, Any], **fields: Any) -> Container:
-    """A container like the captured one, but for this, in a pod that differs by that; started."""
+    """A container like the captured one, except for this, in a pod that differs by that; started."""
     pod = pods.run(**{**plain.pod_fields, **pod_fields})
     container = pod.container(**{**plain.fields, **fields})
     container.start()

@@ -141,7 +141,7 @@ def test_another_namespace_s_checkpoints_are_never_named(agent: Node, web: Captu
 def test_a_bundle_is_reported_what_the_agent_would_answer(
     agent: Node, web: Captured, pods: Pods, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As it was made, and as it lies there after a cold start, which has edited it (docs/edits.md)."""
+    """As it was made, and as it is there after a cold start, which has edited it (docs/edits.md)."""
     monkeypatch.setattr(paths, "RUN_DIR", agent.names.run_dir)
     for model, matches in (("llama-3", True), ("another", False)):
         pod = pods.run(name=f"{model}-asked", namespace=NAMESPACE)
@@ -218,7 +218,7 @@ def test_a_planted_secret_is_found_nowhere_but_in_the_process_s_own_memory_and_f
     assert "mount /etc/secret" in shown[1]
     assert [text for text in shown if _holds(text.encode())] == []
 
-    # A cold start's spec lies with what was prepared for it until its outcome is taken in.
+    # A cold start's spec is with what was prepared for it until its outcome is taken in.
     wait_until(
         lambda: _files_with_it(agent, captured_as)[1] == [], 30, "no file but the checkpoint's holds it"
     )

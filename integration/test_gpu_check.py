@@ -32,7 +32,7 @@ def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
 
 
 def test_engines_on_two_gpus_and_in_turns_hold_on_the_fake_driver(tmp_path: Path) -> None:
-    """j: a core on each of two GPUs; k: restored on the GPU that it was not captured on; l: in turns."""
+    """j: a core on each of two GPUs; k: restored on the GPU that it was not captured on; l: alternating."""
     found = checked(tmp_path, "j,k,l", "--skip-empty", "--restores", "1")
     assert [found[name]["ok"] for name in "jkl"] == [True] * 3
 

@@ -12,7 +12,7 @@ FEATURES = "layer,processes,threads,unix_pair,unix_server,tcp_inside,tcp_own_add
 
 
 def test_three_generations(agent: Node, pods: Pods) -> None:
-    """Each is captured from a restored container, and goes on where that one was; the older ones still serve."""
+    """Each is captured from a restored container, and continues where that one was; the older ones still serve."""
     first = captured(agent, pods, env={"WORKLOAD": FEATURES, "WORKLOAD_MEMORY_MB": "8"})
     generations = [first]
     for number in range(1, 3):

@@ -50,7 +50,7 @@ def start_bad(node: Node, pods: Pods, said: Mapping[str, str]) -> tuple[Pod, Con
 
 
 def test_what_can_not_be_restored_is_not_published(agent: Node, pods: Pods) -> None:
-    """The container goes on; the command, the history and explain say why."""
+    """The container continues; the command, the history and explain say why."""
     _, container = start_bad(agent, pods, TRIED)
     pid, listed = container.pid, os.listdir(f"{agent.names.cache}/checkpoints")
     done = capture(agent, "default", "kept")

@@ -155,7 +155,7 @@ class Torture:
     def _restore_one(self) -> Try:
         pod, container = self._server.again(self._pods)
         took = container.start()
-        bad = "" if self._server.is_in(container) else "it does not go on where the captured one was"
+        bad = "" if self._server.is_in(container) else "it does not continue where the captured one was"
         outcome = self._outcome(container.id)
         pod.remove()
         return Try("nobody", outcome, bad or ("" if outcome == "restored" else outcome), took)

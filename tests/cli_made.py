@@ -41,7 +41,7 @@ class Node:
         self.configure({})
 
     def configure(self, settings: Mapping[str, object]) -> None:
-        """config.toml anew, with these keys besides."""
+        """config.toml again, with these keys besides."""
         keys = {
             "cache": self.cache,
             "containerd_socket": f"{self.directory}/none.sock",
@@ -55,7 +55,7 @@ class Node:
 
     @property
     def store(self) -> Store:
-        """The cache, opened anew."""
+        """The cache, opened again."""
         return Store(self.cache)
 
     def published(self, created: str = "2026-03-01T12:00:00Z", **fields: Any) -> str:

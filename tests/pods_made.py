@@ -47,7 +47,7 @@ def pod_of(draw: random.Random, name: str, labels: dict[str, str], node: str) ->
 
 
 def deployment(draw: random.Random, base: str) -> tuple[str, dict[str, str]]:
-    """Rolled out anew, with another hash and the same container."""
+    """Rolled out again, with another hash and the same container."""
     hash = letters(draw, LETTERS, 10)
     return f"{base}-{hash}-{letters(draw, LETTERS, 5)}", {"pod-template-hash": hash}
 

@@ -36,7 +36,7 @@ def test_what_is_quarantined_or_damaged_is_not_listed(node: Node) -> None:
 
 
 def test_a_disk_that_fails_is_an_error_of_the_cache(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its caller also writes to Kubernetes, and goes on."""
+    """Its caller also writes to Kubernetes, and continues."""
     node.published()
     store = node.store
 

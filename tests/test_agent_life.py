@@ -128,7 +128,7 @@ def test_another_criu_or_driver_begins_the_agent_anew(node: Node) -> None:
         agent.process.send_signal(signal.SIGTERM)
         assert agent.process.wait(WITHIN_S) == 0
     with open(agent.log) as log:
-        assert "begins anew" in log.read()
+        assert "begins again" in log.read()
 
 
 def _history(node: Node) -> list[dict[str, object]]:

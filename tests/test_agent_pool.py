@@ -1,4 +1,4 @@
-"""A pool whose threads hang goes on working, and takes no tenant before the others; hearts show who does not beat."""
+"""A pool whose threads hang continues working, and takes no tenant before the others; hearts show who does not beat."""
 
 import threading
 import time

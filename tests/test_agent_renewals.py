@@ -1,4 +1,4 @@
-"""Of pods whose limits were raised, one at a time starts cold to be captured anew."""
+"""Of pods whose limits were raised, one at a time starts cold to be captured again."""
 
 from glowplug.agent.serving import renewals
 from glowplug.agent.serving.renewals import Renewals

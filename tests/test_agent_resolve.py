@@ -33,7 +33,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def publish(store: Store, rules: int, **said: Any) -> str:
-    """A checkpoint of the container that `made.spec` describes, but for its rules and what is said."""
+    """A checkpoint of the container that `made.spec` describes, except for its rules and what is said."""
     with store.draft(1 << 16) as draft:
         plain = json.loads(cache_made.fill(draft, namespace="models", key=f"digest of rules {rules}"))
         plain["key"]["parts"] = {"rules": rules, "image": made.CHAIN}

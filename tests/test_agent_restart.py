@@ -1,4 +1,4 @@
-"""What the agent has loaded or read once, and others may exchange: it begins anew then."""
+"""What the agent has loaded or read once, and others may exchange: it begins again then."""
 
 from pathlib import Path
 

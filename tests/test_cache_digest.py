@@ -1,4 +1,4 @@
-"""The digests of what lies in a checkpoint, and the listing of a writable layer: what changes, is noticed."""
+"""The digests of what is in a checkpoint, and the listing of a writable layer: what changes, is noticed."""
 
 import os
 from collections.abc import Callable

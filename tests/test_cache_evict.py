@@ -21,7 +21,7 @@ def test_the_oldest_use_goes_first_and_no_more_than_needed() -> None:
 
 
 def test_a_namespace_with_many_pushes_out_none_of_who_has_few() -> None:
-    """However long ago the others' were used, and however often its own are captured anew."""
+    """However long ago the others' were used, and however often its own are captured again."""
     mine = Item("mine", 30, 0.0, 1.0, ("mine", "key"))
     greedy = [Item(f"greedy-{n}", 20, 0.0, 100.0 + n, ("greedy", f"key-{n}")) for n in range(3)]
     gone = make_space([mine, *greedy], Limits(max_bytes=100), PLENTY, size=25, to_write=25)

@@ -77,7 +77,7 @@ def test_a_lease_of_another_process_outlives_the_agent(
 ) -> None:
     name = published(store)
     hold(store, name, holders)
-    again = Store(store.root)  # the agent, started anew
+    again = Store(store.root)  # the agent, started again
     again.sweep()
     with pytest.raises(CacheError, match="in use"):
         again.remove(name)
@@ -125,7 +125,7 @@ def test_a_name_from_outside_is_never_a_path(store: Store, name: str) -> None:
 def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_none(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The remover unlinks the lock file between our open and our flock, and it is published anew."""
+    """The remover unlinks the lock file between our open and our flock, and it is published again."""
     name = published(store)
     path = layout.lease(store.root, name)
     locks: list[int] = []

@@ -137,7 +137,7 @@ def test_our_own_death_thaws_it_once_the_dump_has_ended(node: Node) -> None:
         assert said.readline() == b"frozen\n"
     capture.send_signal(signal.SIGKILL)
     capture.wait(timeout=60)
-    assert node.status == "paused"  # the dump goes on
+    assert node.status == "paused"  # the dump continues
     until = time.monotonic() + 60
     while node.status != "running":
         assert time.monotonic() < until

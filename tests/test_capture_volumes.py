@@ -294,7 +294,7 @@ def test_answers_come_from_readers(pool: Readers, tmp_path: Path) -> None:
 
 @pytest.fixture
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers that hang, as on a dead file server: they never answer, but for one question before."""
+    """Readers that hang, as on a dead file server: they never answer, except for one question before."""
     (tmp_path / "hanging.py").write_text(
         'import time\ndef main():\n print()\n print(\'["first", ""]\', flush=True)\n time.sleep(1000)\n'
     )

@@ -151,7 +151,7 @@ EXEMPT = {  # each with the rule of docs/matching.md that says why
     "process.consoleSize",  # only with a terminal
     "linux.namespaces.path",  # of the pod's sandbox: joined counts, which one is the pod's own
 }
-# Of these mounts the source says nothing (4.1): made anew for each pod, carried, reported by what is in it, or no path
+# Of these mounts the source says nothing (4.1): made again for each pod, carried, reported by what is in it, or no path
 # of the host at all.
 WITHOUT_SOURCE = {
     index

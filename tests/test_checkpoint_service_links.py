@@ -149,7 +149,7 @@ def test_a_service_that_is_gone_or_new_is_no_difference() -> None:
 
 
 def test_a_service_of_another_namespace_must_be_there() -> None:
-    """The process would go on talking to an address that is none of this namespace's services."""
+    """The process would continue talking to an address that is none of this namespace's services."""
     assert reasons(DB, DB, "others") == []
     assert reasons(DB, [], "others") == ["service DB (service-links)"]
     assert reasons([], DB, "others") == []

@@ -40,7 +40,7 @@ def test_where_engines_keep_them_without_a_word_in_the_environment() -> None:
         "/tmp/torchinductor_*",
         "/root/.cache/flashinfer",
     } <= set(found)
-    assert not {"/root/.cache", "/root"} & set(found)  # models may lie there
+    assert not {"/root/.cache", "/root"} & set(found)  # models may be there
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from glowplug.errors import CriuError, ImageError
 SIZE = 24 << 20
 INNER = 7
 NEVER_MAPPED = 1 << 16
-"""An address below every program: what lies beside other memory changes with each start (ASLR)."""
+"""An address below every program: what is beside other memory changes with each start (ASLR)."""
 
 
 class Child(StoppedChild):

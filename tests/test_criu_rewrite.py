@@ -263,7 +263,7 @@ def test_shared_memory_is_written_once_through_one_process(dump: Dump, status: i
     dump.pagemap("pagemap-shmem-355.img", [(0, 2048)])
     taken = rewrite.take_out(dump.images, dump.memory, 1 << 20)
     left, moved = dump.left("pagemap-shmem-355.img"), dump.moved()
-    # Process 2 reaches the first 1024 pages, process 3 goes on to page 1536; nobody may write the rest.
+    # Process 2 reaches the first 1024 pages, process 3 continues to page 1536; nobody may write the rest.
     assert {address for _, address in left} == {page * PAGE for page in range(1536, 2048)}
     for page in range(1536):
         data = dump.pages["pagemap-shmem-355.img", page * PAGE]

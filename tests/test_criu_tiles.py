@@ -1,4 +1,4 @@
-"""A thread that was dumped with tiles of AMX in use can't go on."""
+"""A thread that was dumped with tiles of AMX in use can't continue."""
 
 import pytest
 

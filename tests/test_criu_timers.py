@@ -1,4 +1,4 @@
-"""timerfds of a dump: one that has fired and was not read yet goes on, one that was disarmed stays so."""
+"""timerfds of a dump: one that has fired and was not read yet continues, one that was disarmed stays so."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sizes of files on volumes are left out of the images, but for those that are mapped or carried."""
+"""Sizes of files on volumes are left out of the images, except for those that are mapped or carried."""
 
 from glowplug.criu import images, volume_sizes
 from glowplug.criu.images import Message

@@ -43,7 +43,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[str]:
-    """A file of 64 MiB in a tmpfs, as weights may lie in one."""
+    """A file of 64 MiB in a tmpfs, as weights may be in one."""
     subprocess.run(["mount", "-t", "tmpfs", "volume", tmp_path], check=True, timeout=60)
     try:
         path = tmp_path / "model.safetensors"

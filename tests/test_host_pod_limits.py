@@ -9,7 +9,7 @@ from glowplug.host import cgroup, pod_limits
 
 @pytest.fixture
 def mounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Hierarchies as on version 1; on version 2 there is one, and here its files lie in `memory`."""
+    """Hierarchies as on version 1; on version 2 there is one, and here its files are in `memory`."""
     found = [str(tmp_path / name) for name in ("cpu", "memory")]
     monkeypatch.setattr(cgroup, "mountpoints", lambda: found)
     pod_limits._mountpoints.cache_clear()

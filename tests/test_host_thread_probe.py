@@ -103,7 +103,7 @@ def test_a_thread_that_works_for_us_is_waited_for(monkeypatch: pytest.MonkeyPatc
 def test_who_asks_is_cut_off_while_no_thread_works_for_it(
     after_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever that is: the process goes on."""
+    """Whenever that is: the process continues."""
     monkeypatch.setattr(thread_probe, "DONE_WITHIN_S", after_s)
     with echoing(200) as process, suppress(subprocess.TimeoutExpired):
         thread_probe.ask(process.pid, proc.tasks(process.pid))

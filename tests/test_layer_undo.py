@@ -229,7 +229,7 @@ def test_a_record_of_something_else_is_refused(snapshot: Snapshot) -> None:
     "limit", ["size=8k", "size=64k", "size=128k", "nr_inodes=10", "nr_inodes=12", "nr_inodes=14"]
 )
 def test_full_disk(tmp_path: object, limit: str) -> None:
-    """The upper directory lies on a small file system; the tree does not fit beside it."""
+    """The upper directory is on a small file system; the tree does not fit beside it."""
     small = f"{tmp_path}/small"
     os.mkdir(small)
     syscalls.mount("tmpfs", small, "tmpfs", 0, "size=1m")

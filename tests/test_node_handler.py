@@ -86,7 +86,7 @@ def test_nvidia_comes_before_the_runtime(machine: Machine) -> None:
 
 
 def test_the_gpu_operator_s_own_script_is_not_asked(machine: Machine) -> None:
-    """It sets the configuration anew, and calls runc where no driver is loaded."""
+    """It sets the configuration again, and calls runc where no driver is loaded."""
     machine.put("nvidia-v2.toml")
     (machine.toolkit / "nvidia-container-runtime").rename(machine.toolkit / "nvidia-container-runtime.real")
     machine.program(machine.toolkit / "nvidia-container-runtime", "#!/bin/sh\nexit 9\n")
@@ -141,7 +141,7 @@ def test_a_runtime_that_is_not_there_is_refused(machine: Machine) -> None:
 
 
 def test_a_relative_prefix_is_refused_untouched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the runtime is named: the handler's script would lie in whatever directory this is."""
+    """Also where the runtime is named: the handler's script would be in whatever directory this is."""
     machine.put("by-hand-v2.toml")
     monkeypatch.chdir(machine.directory)
     files = machine.files()

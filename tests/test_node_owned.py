@@ -1,4 +1,4 @@
-"""Our handler in files that other programs wrote anew: its marks are gone, its program says whose it is."""
+"""Our handler in files that other programs wrote again: its marks are gone, its program says whose it is."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_a_handler_of_another_prefix_is_not_ours(machine: Machine) -> None:
     runc = f'[{CRI}.runc]\n  runtime_type = "io.containerd.runc.v2"\n'
     machine.config.write_text("version = 2\n" + runc + TABLES.replace("@PREFIX@", "/opt/other"))
     files = machine.files()
-    with pytest.raises(NodeError, match="does not lie in our prefix"):
+    with pytest.raises(NodeError, match="is not in our prefix"):
         machine.install()
     assert "nothing to take out" in machine.uninstall()[0]
     assert machine.files() == files

@@ -87,7 +87,7 @@ def test_connecting_sending_and_reading_share_one_deadline(
 
 
 class Clock:
-    """Stands still, but for what a test adds."""
+    """Is paused, except for what a test adds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0

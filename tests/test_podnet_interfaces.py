@@ -1,4 +1,4 @@
-"""Interfaces are read from a network namespace, and made anew in another one."""
+"""Interfaces are read from a network namespace, and made again in another one."""
 
 import os
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def made() -> Iterator[int]:
 
 
 def test_what_is_made_is_read(made: int) -> None:
-    """But for the addresses that links give themselves."""
+    """Except for the addresses that links give themselves."""
     found = interfaces.read(f"/proc/{made}/ns/net")
     own = [
         Interface(one.name, tuple(text for text in one.addresses if not text.startswith("fe80")))

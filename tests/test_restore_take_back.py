@@ -192,7 +192,7 @@ def test_nothing_is_removed_across_a_mount(left: Left, monkeypatch: pytest.Monke
 
 
 def test_the_sweep_leaves_one_whose_script_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on to runc create under that very number: whatever the sweep took back then would be that one's."""
+    """It continues to runc create under that very number: whatever the sweep took back then would be that one's."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
     script = process()
     left = Left(tmp_path, script=[script.pid, process_life.start_time(script.pid)])

@@ -1,6 +1,6 @@
 """The model server's image: this machine's Python, wheels of the package index, the server. No image registry.
 
-Made once and kept in .build/images; anew when the server, its requirements, the base or this file change.
+Made once and kept in .build/images; again when the server, its requirements, the base or this file change.
 """
 
 import fcntl
@@ -77,7 +77,7 @@ def _make(draft: str, base: str) -> None:
 
 
 def _install(target: str, temporary: str) -> None:
-    """The wheels, unpacked and compiled as an image's build would; pip's drafts lie beside them.
+    """The wheels, unpacked and compiled as an image's build would; pip's drafts are beside them.
 
     rapidocr-onnxruntime says that it wants an older Python than Debian 13's, where it runs as well.
     """

@@ -24,7 +24,7 @@ NAMESPACE = "demo"
 POD = "reader"
 CONTAINER = "server"
 QUESTION = f"{SOURCES}/question.png"
-# What stands on the picture.
+# The text of the picture.
 ANSWER = ["Preheated engines start at once"]
 # A cold start takes seconds on an idle machine; a busy one is waited for.
 ANSWERS_WITHIN_S = 180.0
@@ -36,7 +36,7 @@ POLL_S = 0.005
 
 
 class Broken(Exception):
-    """The story can't go on. The message is one line for a person."""
+    """The story can't continue. The message is one line for a person."""
 
 
 def report(

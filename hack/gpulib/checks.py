@@ -172,7 +172,7 @@ def another_gpu(setup: Setup) -> dict[str, Any]:
 
 
 def task_checkpoint(setup: Setup) -> dict[str, Any]:
-    """(f) `checkpoint` of a paused container, as `ctr task checkpoint` has it: it goes on, then it ends."""
+    """(f) `checkpoint` of a paused container, as `ctr task checkpoint` has it: it continues, then it ends."""
     pod, _ = _start(setup, setup.workload("tasks", "tokens.py"), "/tokens", "cold:")
     planted = pod.ask("/tokens", ANSWER_S)
     images = tempfile.mkdtemp(prefix="images-", dir=setup.node.state)
@@ -182,7 +182,7 @@ def task_checkpoint(setup: Setup) -> dict[str, Any]:
     seconds = round(time.monotonic() - began, 3)
     _expect("paused", pod.status(), "the container as it was found")
     pod.runtime("resume")
-    _expect(planted, pod.ask("/tokens", ANSWER_S), "the tokens in the container that went on")
+    _expect(planted, pod.ask("/tokens", ANSWER_S), "the tokens in the container that continued")
     _expect(1, pod.ask("/step", ANSWER_S)["steps"], "the device's counter")
     pod.runtime("pause")
     _task_checkpoint(pod, images, "second")
@@ -244,7 +244,7 @@ def _start(setup: Setup, workload: Workload, path: str, outcome: str | tuple[str
 def _capture_alive(setup: Setup, pod: Pod, path: str, planted: object) -> dict[str, Any]:
     """A capture that the container lives through unchanged."""
     capture = setup.node.capture(pod)
-    _expect(planted, pod.ask(path, ANSWER_S), "the tokens in the container that went on after its capture")
+    _expect(planted, pod.ask(path, ANSWER_S), "the tokens in the container that continued after its capture")
     return capture
 
 

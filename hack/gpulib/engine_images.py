@@ -15,7 +15,7 @@ LOADER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/nsswitch.conf")
 
 
 def pack_caches(root: str, layer: str) -> None:
-    """A layer with what lies in CACHE below `root`."""
+    """A layer with what is in CACHE below `root`."""
     os.makedirs(os.path.dirname(layer), exist_ok=True)
     with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
         if os.path.isdir(f"{root}{CACHE}"):

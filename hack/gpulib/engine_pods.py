@@ -86,7 +86,7 @@ class Place:
         before = tempfile.tempdir
         tempfile.tempdir = os.path.dirname(
             self.setup.node.state
-        )  # where the node's state, checkpoints too, lies
+        )  # where the node's state, checkpoints too, is
         self._open.callback(setattr, tempfile, "tempdir", before)
         found = shutil.which("criu", path=self.setup.node.env["PATH"])
         self.node = self._open.enter_context(Node(settings={"criu": found, "min_free_bytes": 1 << 30}))

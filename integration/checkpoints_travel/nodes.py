@@ -61,7 +61,7 @@ class Node:
             return pulls.pull(self.store, repository, self.settings, found)
 
     def is_untouched(self) -> bool:
-        """Whether nothing of any checkpoint lies in the cache."""
+        """Whether nothing of any checkpoint is in the cache."""
         return self.store.ids() == [] and os.listdir(f"{self.store.root}/drafts") == []
 
 

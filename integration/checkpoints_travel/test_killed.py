@@ -81,7 +81,7 @@ def test_a_pull_whose_child_is_killed_fails_and_is_gone_on_with(
     pushed = a.push(a.made(memory(3)))
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "write", kill_yourself)
-        with pytest.raises(RegistryError, match="was killed: the next pull goes on where it was"):
+        with pytest.raises(RegistryError, match="was killed: the next pull continues where it was"):
             b.pull(pushed.tags[1])
     assert b.store.ids() == []
     assert b.pull(pushed.tags[1]).checkpoint == pushed.checkpoint

@@ -167,7 +167,7 @@ class Cluster:
         wait_until(lambda: self.run("glowplug", "status", check=False).returncode == 0, 60, "the agent")
 
     def configure(self, **settings: str | int) -> None:
-        """Keys of Glowplug's configuration, and the agent started anew with them."""
+        """Keys of Glowplug's configuration, and the agent started again with them."""
         kept = [
             line
             for line in self.run("cat", CONFIG).stdout.splitlines()

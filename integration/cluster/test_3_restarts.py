@@ -130,7 +130,7 @@ def test_a_rewritten_configuration_is_repaired(cluster: Cluster, running: set[st
 
 
 def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None:
-    """The agent goes on, and nothing is lost but Events that nobody could take."""
+    """The agent continues, and nothing is lost but Events that nobody could take."""
     cluster.machine.stop("apiserver", "KILL")  # in order, it would wait a minute for its watchers
     assert cluster.run("glowplug", "status").returncode == 0
     cluster.stop_agent()

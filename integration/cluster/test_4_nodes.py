@@ -97,7 +97,7 @@ def test_the_daemonset_installs_the_node(
 ) -> None:
     """The image, run by the node's kubelet: handler, agent, access to the API server, label.
 
-    Its first pod is deleted while it works, as a drain may: the work goes on, and the next pod waits for it.
+    Its first pod is deleted while it works, as a drain may: the work continues, and the next pod waits for it.
     """
     archive = installer_image.archive()
     for machine in (cluster.machine, n2):
@@ -137,7 +137,7 @@ def test_the_daemonset_installs_the_node(
 
 
 def test_its_pod_may_be_deleted(cluster: Cluster, n2: Machine) -> None:
-    """The agent goes on, and the new pod finds everything there: containerd is not restarted."""
+    """The agent continues, and the new pod finds everything there: containerd is not restarted."""
     before = n2.run("cat", "/run/unit-containerd.pid", "/run/unit-glowplug-agent.pid").stdout
     old = cluster.pods(SYSTEM)[0]["metadata"]["name"]
     cluster.kubectl("delete", "pod", "-n", SYSTEM, old)

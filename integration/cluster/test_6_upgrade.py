@@ -61,7 +61,7 @@ def other_source(directory: str) -> None:
 
 
 def install(cluster: Cluster, source: str) -> None:
-    """By the bootstrap of that source; containerd and the pods go on."""
+    """By the bootstrap of that source; containerd and the pods continue."""
     containerd = cluster.run("cat", "/run/unit-containerd.pid").stdout
     done = cluster.run("/bin/bash", f"{source}/hack/bootstrap-node.sh", check=False, online=True)
     assert done.returncode == 0, (done.stdout[-500:], done.stderr[-2000:])
@@ -145,7 +145,7 @@ def versions(cluster: Cluster, source: str) -> Iterator[Versions]:
 
 
 def test_a_key_of_an_older_version_stops_it_before_anything_is_switched(cluster: Cluster) -> None:
-    """A new agent would not start with it: the old one goes on, and one line says what to do."""
+    """A new agent would not start with it: the old one continues, and one line says what to do."""
     this, kept = current(cluster), cluster.run("cat", CONFIG).stdout
     node.write(cluster.machine, CONFIG, f"{kept}captures_at_once = 2\n")
     try:

@@ -21,7 +21,7 @@ class Known:
 
 
 KNOWN = (
-    Known(_USE, "use, counted anew"),
+    Known(_USE, "use, counted again"),
     Known(r"/status/State$", "of the moment"),
     Known(r"/status/Threads$", "each thread is compared; a runtime makes more when it likes"),
     Known(r"/status/(Pid|Tgid|Ngid)$", "the node's numbers; the container's are in the field's name"),
@@ -37,7 +37,7 @@ KNOWN = (
     Known(r"/unix/SOCKET-(17|59)$", "SO_PEERCRED, SO_PEERGROUPS: CRIU called listen(2) (docs/edits.md)"),
     Known(
         r"/connection/TCP-2$",
-        "TCP_MAXSEG, measured anew; integration/programs/queues.py holds how small it may be",
+        "TCP_MAXSEG, measured again; integration/programs/queues.py holds how small it may be",
     ),
     Known(r"/connection/TCP-10$", "the kernel's own limit of a window, which grows in a repaired connection"),
     Known(r"/connection/TCP-44$", "TCP_RTO_MAX_MS of a connection with data under way (docs/edits.md)"),
@@ -57,10 +57,10 @@ KNOWN = (
         "its creator is root; its owner, who may do the same, is as it was",
         r"^(.*) cuid=\d+ .* → \1 cuid=0 ",
     ),
-    Known(r"/fd/\d+/ticks$", "a timer goes on"),
+    Known(r"/fd/\d+/ticks$", "a timer continues"),
     Known(
         r"/fd/\d+/inotify",
-        "a watch of IN_ONESHOT goes on after its first event (docs/edits.md)",
+        "a watch of IN_ONESHOT continues after its first event (docs/edits.md)",
         r"mask:8(\w{7}) .* → .* mask:0?0*\w+",
     ),
     Known(r"/(maps|memory)/", "locked as a whole, not by use (docs/edits.md)", r"^(.*) lf → \1$"),

@@ -85,7 +85,7 @@ def _stat(pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
 
 
 def _auxiliary(pid: int) -> Iterator[tuple[str, str]]:
-    """getauxval(3), but for the place of the kernel's own page."""
+    """getauxval(3), except for the place of the kernel's own page."""
     with open(f"/proc/{pid}/auxv", "rb") as file:
         data = file.read()
     for key, value in struct.iter_unpack("LL", data[: len(data) // 16 * 16]):

@@ -25,7 +25,7 @@ NOT_ASKED = {
     # What the question would change: SO_ERROR is forgotten, SO_PEERPIDFD makes a descriptor, TCP_SAVED_SYN is freed,
     # TCP_ZEROCOPY_RECEIVE moves pages.
     ("SOCKET", 4), ("SOCKET", 77), ("TCP", 28), ("TCP", 35),
-    # What counts or measures: SO_INCOMING_CPU, SO_MEMINFO, SO_INCOMING_NAPI_ID; TCP_INFO, TCP_QUICKACK,
+    # Counters and measures: SO_INCOMING_CPU, SO_MEMINFO, SO_INCOMING_NAPI_ID; TCP_INFO, TCP_QUICKACK,
     # TCP_TIMESTAMP, TCP_CC_INFO.
     ("SOCKET", 49), ("SOCKET", 55), ("SOCKET", 56), ("TCP", 11), ("TCP", 12), ("TCP", 24), ("TCP", 26),
     # Routes that were found: IP_MTU, IPV6_MTU, IPV6_PATHMTU.

@@ -26,7 +26,7 @@ STAGES = [
     "post-resume",
 ]
 LET_GO = ("pre-resume", "post-resume")
-"""Our gate's script runs before the one of these tests: the tree was checked and let go, and CRIU goes on
+"""Our gate's script runs before the one of these tests: the tree was checked and let go, and CRIU continues
 without runc. Nothing that runs is killed then."""
 
 

@@ -1,4 +1,4 @@
-"""Files of /dev/shm: closed, linked, below directories; and in an emptyDir that lies there (of GPU pods)."""
+"""Files of /dev/shm: closed, linked, below directories; and in an emptyDir that is there (of GPU pods)."""
 
 import mmap
 import multiprocessing

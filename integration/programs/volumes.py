@@ -104,7 +104,7 @@ def token_of_an_older_moment():
 
 
 def reloaded():
-    """A program that reads its settings anew whenever the link in their directory is swapped."""
+    """A program that reads its settings again whenever the link in their directory is swapped."""
     fd = libc.inotify_init1(0)
     assert libc.inotify_add_watch(fd, CONFIG.encode(), IN_CREATE | IN_MOVED_TO) > 0
     read = []

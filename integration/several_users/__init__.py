@@ -2,7 +2,7 @@
 
 What a root with that capability may do in a capture, and this one may not, is one thing: to read other users' resource
 limits by prlimit(2). CRIU gets them from /proc here, which says the same to everybody (prlimit.c, preloaded), and the
-capture is made to believe that it has the capability (sitecustomize.py). All else is as it is.
+capture is made to believe that it has the capability (sitecustomize.py). Everything else is as it is.
 """
 
 import os
@@ -22,7 +22,7 @@ HAS_CAPABILITY = bool(process.effective_capabilities("self") >> CAP_SYS_RESOURCE
 
 @contextmanager
 def captured(node: Node) -> Iterator[None]:
-    """Captures of this node may have processes of several users, while the context lasts. Its agent is started anew."""
+    """While the context lasts, captures of this node may have processes of several users. Its agent is restarted."""
     if HAS_CAPABILITY:
         yield
         return

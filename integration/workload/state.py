@@ -1,4 +1,4 @@
-"""All that the program reports itself, gathered anew for each question."""
+"""All that the program reports itself, gathered again for each question."""
 
 import os
 import resource

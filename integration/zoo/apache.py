@@ -21,7 +21,7 @@ def plant(container: Container, token: str) -> None:
 
 
 def found(container: Container, token: str) -> bool:
-    """The page is served, by the processes that a graceful restart makes anew as well."""
+    """The page is served, by the processes that a graceful restart makes again as well."""
     served = container.get(f"/{token}", 80).decode().strip() == token
     generation = status(container)["ParentServerMPMGeneration"]
     run(container, *COMMAND, "-k", "graceful")

@@ -17,7 +17,7 @@ def plant(container: Container, token: str) -> None:
 
 
 def found(container: Container, token: str) -> bool:
-    """Retained by the broker; and what is published now reaches the subscriber, whose connection went on."""
+    """Retained by the broker; and what is published now reaches the subscriber, whose connection continued."""
     heard = f"heard {token}"
     run(container, "mosquitto_pub", "-t", "heard", "-m", heard)
     wait_until(

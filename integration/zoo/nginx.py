@@ -21,7 +21,7 @@ def plant(container: Container, token: str) -> None:
 
 
 def found(container: Container, token: str) -> bool:
-    """The page is served, also by workers that the master makes anew."""
+    """The page is served, also by workers that the master makes again."""
     served = container.get(f"/{token}", 80).decode().strip() == token
     run(container, "nginx", "-s", "reload", "-c", "/zoo/nginx.conf")
     return served and container.get(f"/{token}", 80).decode().strip() == token

@@ -1,4 +1,4 @@
-"""Each program is captured with planted state, goes on, and is found as it was in two new pods."""
+"""Each program is captured with planted state, continues, and is found as it was in two new pods."""
 
 import json
 import secrets

@@ -1,6 +1,6 @@
 """JSON by the interpreter's C code alone.
 
-HOT: `import json` costs the runtime more than all else that it does before the agent answers, because it
+HOT: `import json` costs the runtime more than everything else that it does before the agent answers, because it
 compiles regular expressions. The scanner and encoder behind it (`_json`, of CPython's standard library) need
 none of that. Where an interpreter has no such parts, `json` serves.
 """

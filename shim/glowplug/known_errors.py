@@ -75,7 +75,7 @@ CRIU = (
     Known(
         r"Unseizable non-zombie|Can't seize task|Timeout reached|freezing processes",
         "a process that can't be stopped: it waits in vfork(2) or in the kernel, or a debugger has it",
-        "try again when it goes on",
+        "try again when it continues",
     ),
     Known(
         r"Can't infect|parasite",
@@ -97,7 +97,7 @@ CRIU = (
     Known(
         r"has bad size|bad build-ID|has bad mode",
         "a file on a volume that changed since the capture",
-        "capture anew",
+        "capture again",
     ),
     Known(r"Can't lookup mount=", "an open file on a mount that is gone", "close it before a capture"),
     Known(
@@ -115,7 +115,7 @@ CRIU = (
     Known(
         r"Can't dump that handle|Can't find suitable path for handle|Can't add watch|Can't resolve .* watch",
         "a watch (inotify, fanotify) on a file that was renamed or removed",
-        "watch it anew before a capture",
+        "watch it again before a capture",
     ),
     # mount.c
     Known(
@@ -190,7 +190,9 @@ DRIVER = (
         "a GPU that is not there or in use",
         "see glowplug doctor",
     ),
-    Known(r"ILLEGAL_STATE|present state", "a process in another state than the call is for", "start it anew"),
+    Known(
+        r"ILLEGAL_STATE|present state", "a process in another state than the call is for", "start it again"
+    ),
     Known(
         r"INVALID_VALUE|invalid argument",
         "a device map that the driver does not take",

@@ -18,7 +18,7 @@ def agent_socket() -> str:
 def spool() -> str:
     """Outcomes, a file each, put there by the runtime and taken in by the agent.
 
-    It lies with the run directory, which is a tmpfs on a node: a full disk loses no outcome.
+    It is with the run directory, which is a tmpfs on a node: a full disk loses no outcome.
     """
     return f"{RUN_DIR}/outcomes"
 
@@ -38,7 +38,7 @@ MATCH = "match"
 
 
 def published() -> str:
-    """Written whenever a checkpoint is published: what was prepared before is decided anew."""
+    """Written whenever a checkpoint is published: what was prepared before is decided again."""
     return f"{RUN_DIR}/published"
 
 
@@ -130,7 +130,7 @@ def restore_bundle(bundle: str) -> str:
 
 
 def marker(runc_root: str, container: str) -> str:
-    """Present when `create` restored this container. It lies in runc's state directory and goes with it."""
+    """Present when `create` restored this container. It is in runc's state directory and goes with it."""
     return f"{runc_root}/{container}/glowplug"
 
 

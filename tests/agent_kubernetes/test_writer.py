@@ -82,7 +82,7 @@ def test_no_rights_are_said_once_and_cost_nothing_else(
 
 
 def test_a_missing_right_is_not_requested_at_every_start(server: ApiServer, reported: Reported) -> None:
-    """With a kubelet's own rights no pod can be annotated; all else is written."""
+    """With a kubelet's own rights no pod can be annotated; everything else is written."""
     until(lambda: ROUNDS_END in server.requests)
     server.pod("web", gate=CAPTURED)
     server.forbids = "PATCH /api/v1/namespaces/models/pods/web"

@@ -17,5 +17,5 @@ class Clock:
 
 
 def leftovers(store: Store) -> list[str]:
-    """What lies in drafts/ and trash/."""
+    """What is in drafts/ and trash/."""
     return os.listdir(layout.drafts(store.root)) + os.listdir(layout.trash(store.root))

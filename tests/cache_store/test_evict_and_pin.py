@@ -182,7 +182,7 @@ def test_a_clock_that_is_ahead_for_a_while_empties_no_cache(
     assert store.gc(patience_s=3600) == []
     clock.seconds += 40 * 86_400
     passed[0] = 4000.0
-    assert store.gc(patience_s=3600) == []  # it counts anew
+    assert store.gc(patience_s=3600) == []  # it counts again
     passed[0] = 8000.0
     assert [one[0] for one in store.gc(patience_s=3600)] == [name]
 

@@ -1,4 +1,4 @@
-/* Reads the script and writes the log of calls. The script is read anew at each call, so a test can change it. */
+/* Reads the script and writes the log of calls. The script is read again at each call, so a test can change it. */
 #include "fake.h"
 #include <fcntl.h>
 #include <stdarg.h>

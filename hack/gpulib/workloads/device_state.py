@@ -22,7 +22,7 @@ class OnTorch:
         torch.cuda.synchronize()
 
     def token(self) -> str:
-        """A checksum made on the device of everything that lies there."""
+        """A checksum made on the device of everything that is there."""
         total = self._token.to(self._torch.int64).cumsum(0).sum() + self._ballast.sum()
         return f"{total.item() & 0xFFFFFFFFFFFFFFFF:016x}-{bytes(self._token[:8].cpu().tolist()).hex()}"
 

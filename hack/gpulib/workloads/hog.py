@@ -1,4 +1,4 @@
-"""Takes the free memory of device 0 but for so many GiB, and keeps it: hog.py GIB_LEFT."""
+"""Takes the free memory of device 0 except for so many GiB, and keeps it: hog.py GIB_LEFT."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether containerd has our handlers, looked at every few seconds; one that is gone is put back.
 
 Other programs write containerd's configuration too (NVIDIA's toolkit at each start of its pod, configuration
-management): a file that was written anew without the handler means, from containerd's next start on, that no pod of
+management): a file that was written again without the handler means, from containerd's next start on, that no pod of
 the RuntimeClass can be created. What was installed is known from its record (containerd/installed.py); `glowplug node
 repair` installs it again, in a process of its own.
 
@@ -64,7 +64,7 @@ class HandlerWatch(threading.Thread):
     """From `start` to `stop`. `reporters`: called with what was repaired or could not be; they must not wait."""
 
     def __init__(self, socket: str, prefix: str | None = None) -> None:
-        """`socket`: containerd's. `prefix`: where Glowplug lies; default: as `installed.prefix` finds it."""
+        """`socket`: containerd's. `prefix`: where Glowplug is; default: as `installed.prefix` finds it."""
         super().__init__(name="handler", daemon=True)
         self.reporters: list[Callable[[Report], None]] = []
         self.changed: list[Callable[[], None]] = []
@@ -81,7 +81,7 @@ class HandlerWatch(threading.Thread):
         return self._active
 
     def stop(self) -> None:
-        """A repair under way goes on."""
+        """A repair under way continues."""
         self._stopping.set()
         if self.is_alive():
             self.join(ANSWERS_WITHIN_S + 1)

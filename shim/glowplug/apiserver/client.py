@@ -34,7 +34,7 @@ class Busy(Unreachable):
 
 
 class Unknown(Busy):
-    """Who we say that we are is not believed (any more): a token that was renewed lies in its file."""
+    """Who we say that we are is not believed (any more): a token that was renewed is in its file."""
 
 
 class Forbidden(KubernetesError):

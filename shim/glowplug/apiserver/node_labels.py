@@ -1,7 +1,7 @@
 """What a node says of itself to schedulers, as labels: its handler, its driver, and for which images it is warm.
 
     glowplug.dev/handler   "true" from the first time that the handler was active; only an uninstall removes it.
-                           A RuntimeClass may select by it: the kubelet admits running pods anew when it starts, and
+                           A RuntimeClass may select by it: the kubelet admits running pods again when it starts, and
                            ends those whose node lacks a label that they select by
     glowplug.dev/ready     "true" or "false": the handler is active in containerd, or is not. To look at, and for
                            affinities that only prefer; an agent that stops does not change it

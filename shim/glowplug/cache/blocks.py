@@ -1,6 +1,6 @@
 """The digest of a big file by its blocks, so that damage can be named, and repaired, block by block.
 
-The digest in the manifest is the blake3 of the blocks' own blake3 digests, in their order. Those lie in
+The digest in the manifest is the blake3 of the blocks' own blake3 digests, in their order. Those are in
 blocks.json beside the manifest, for who wants to know which block it was: they need not be trusted, since
 together they must give the manifest's digest, and no answer to a start waits for them to be read.
 
@@ -64,7 +64,7 @@ def changed(directory: str, path: str, found: Sequence[str], wanted: str) -> lis
 
 
 def place(number: int, size: int) -> str:
-    """Where a block lies in a file of size bytes, for a person."""
+    """Where a block is in a file of size bytes, for a person."""
     return f"block {number}: bytes {number * BLOCK} to {min((number + 1) * BLOCK, size) - 1}"
 
 

@@ -1,4 +1,4 @@
-"""What lies in a draft: the manifest's "files", with a kind, a size and a digest each. On the agent's side.
+"""What is in a draft: the manifest's "files", with a kind, a size and a digest each. On the agent's side.
 
 The digest's algorithm says who checks it: blake2b, which the standard library has, at every restore (the
 images that CRIU acts on, other packages' small files); blake3 when a checkpoint enters the cache and on
@@ -29,7 +29,7 @@ def kind_of(path: str, size: int) -> str:
     kind = _KINDS.get(path.partition("/")[0]) if "/" in path else None
     if kind is None:
         places = ", ".join(f"{place}/" for place in _KINDS)
-        wanted = f"{layout.MANIFEST}, {layout.BLOCKS} and what lies beneath {places}"
+        wanted = f"{layout.MANIFEST}, {layout.BLOCKS} and what is beneath {places}"
         raise CacheError(f"{path}: expected {wanted}, nothing else")
     if kind == "image" and (size > IMAGE_LIMIT or path.startswith("images/pages-")):
         return "pages"

@@ -77,7 +77,7 @@ def walk(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Every path beneath directory and directory itself with its status, links not followed.
 
-    A path that skip is true for, and what lies beneath it, is left out; so is what vanishes meanwhile.
+    A path that skip is true for, and what is beneath it, is left out; so is what vanishes meanwhile.
     """
     pending = [directory]
     while pending:
@@ -125,7 +125,7 @@ def _emptied(path: str) -> bool:
 
 
 def _unlinked(top: str, path: str) -> str | None:
-    """Removes what is no directory; where a directory lies now, near enough to be walked."""
+    """Removes what is no directory; where a directory is now, near enough to be walked."""
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)

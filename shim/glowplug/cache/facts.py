@@ -54,7 +54,7 @@ def parse(manifest: bytes) -> dict[str, object]:
 
 
 def files(manifest: dict[str, object]) -> dict[str, File]:
-    """What lies in the checkpoint, by path. Raises CacheError when "files" has another form than ours."""
+    """What is in the checkpoint, by path. Raises CacheError when "files" has another form than ours."""
     listed = manifest.get("files")
     if not isinstance(listed, dict):
         raise CacheError(f'manifest: expected "files" to be an object, got {type(listed).__name__}')

@@ -1,4 +1,4 @@
-"""Where everything in the store lies: every path is a function here, and what may serve as a name in one.
+"""Where everything in the store is: every path is a function here, and what may serve as a name in one.
 
     checkpoints/<id>/     published, never changed; the name is the digest of its manifest.json
     drafts/<name>/        being written; drafts/<name>.lock is locked for as long as its writer lives
@@ -28,7 +28,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def is_tree(path: str) -> bool:
-    """Whether what lies there is a container's own files, kept as they were: layer/tree, shm/tree, volumes/N/tree.
+    """Whether what is there is a container's own files, kept as they were: layer/tree, shm/tree, volumes/N/tree.
 
     Owners, modes and links in it are the container's; beyond it everything is root's alone.
     """

@@ -27,7 +27,7 @@ def commit(root: str, opened: Draft, checkpoint_id: str) -> None:
 
 
 def evict(root: str, checkpoint_id: str, spare_pinned: bool = False) -> str | None:
-    """Where in the trash the checkpoint lies now; None when it stays, being in use or pinned, or went before.
+    """Where in the trash the checkpoint is now; None when it stays, being in use or pinned, or went before.
 
     Takes the states' lock too, for a pin set meanwhile counts. Raises CacheError, OSError.
     """

@@ -36,14 +36,14 @@ def salt(root: str) -> bytes:
         found = file.read()
     if len(found) != SALT_LENGTH:
         raise CacheError(
-            f"{path}: expected {SALT_LENGTH} bytes, got {len(found)}; remove it and capture anew: "
+            f"{path}: expected {SALT_LENGTH} bytes, got {len(found)}; remove it and capture again: "
             "what was captured with the old one matches no more"
         )
     return found
 
 
 def foreign_entries(root: str) -> list[str]:
-    """What lies in a directory that is no store and is open to others: it is somebody else's then. Raises OSError."""
+    """What is in a directory that is no store and is open to others: it is somebody else's then. Raises OSError."""
     if not os.path.isdir(root) or os.path.isdir(layout.checkpoints(root)):
         return []
     if stat.S_IMODE(os.stat(root).st_mode) == layout.DIRECTORY_MODE:

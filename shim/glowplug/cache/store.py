@@ -1,6 +1,6 @@
 """The store: checkpoints come in complete, are found, kept, quarantined and removed. On the agent's side.
 
-Many readers and one writer at a time, across processes and threads; whatever dies wherever, what lies in
+Many readers and one writer at a time, across processes and threads; whatever dies wherever, what is in
 checkpoints/ is complete, and sweep() takes the rest away. Every failure is a CacheError.
 """
 
@@ -184,7 +184,7 @@ class Store:
         return checkpoint_id
 
     def keep_compile_cache(self, opened: Draft, name: str) -> None:
-        """The pack that lies in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
+        """The pack that is in the draft as `name`, and is on the disk, takes its place. Raises CacheError."""
         with _reported("a compile cache can't be kept"), locking.locked(layout.store_lock(self.root)):
             compile_caches.commit(self.root, f"{opened.path}/{name}", name)
             opened.abandon()

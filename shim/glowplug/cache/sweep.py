@@ -1,4 +1,4 @@
-"""What a killed writer leaves, taken away: dead drafts, half-deleted checkpoints, what lay beside them."""
+"""What a killed writer leaves, taken away: dead drafts, half-deleted checkpoints, what was beside them."""
 
 import fcntl
 import os
@@ -52,7 +52,7 @@ def orphans(root: str) -> list[str]:
 
 
 def forget(root: str, checkpoint_id: str) -> None:
-    """Removes what lies beside a checkpoint that is gone. Hold its exclusive lease: it goes last."""
+    """Removes what is beside a checkpoint that is gone. Hold its exclusive lease: it goes last."""
     for path in (layout.state(root, checkpoint_id), layout.lease(root, checkpoint_id)):
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -68,7 +68,7 @@ def to_trash(root: str, directory: str) -> str:
 
 
 def empty_trash(root: str) -> list[str]:
-    """Deletes what lies in the trash, a line for each thing. Several may do so at once.
+    """Deletes what is in the trash, a line for each thing. Several may do so at once.
 
     What can't be deleted stays and is said: it must not keep new checkpoints out. Raises OSError when the trash
     can't be listed.

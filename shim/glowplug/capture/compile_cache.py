@@ -2,7 +2,7 @@
 
 They are read while its processes run and may write: from the upper directory of its layer, so that nothing of the
 image or of a volume is in it, by descriptors that follow no symlink. Only what is complete is kept: no file that a
-process may write to, none that changed while it was read. All else than a regular file is left out.
+process may write to, none that changed while it was read. Everything else than a regular file is left out.
 """
 
 import os
@@ -147,7 +147,7 @@ def _expanded(root: str, path: str) -> Iterator[str]:
 
 
 def _on_root_file_system(root: str, path: str) -> Iterator[str]:
-    """The directory's path without symlinks; nothing where there is none, or it lies on a volume."""
+    """The directory's path without symlinks; nothing where there is none, or it is on a volume."""
     with suppress(OSError):
         descriptor = beneath.open_beneath(root, path, os.O_PATH | os.O_DIRECTORY)
         try:

@@ -1,6 +1,6 @@
 """The writable layer of a capture, and what a restore has to know of it besides.
 
-In a checkpoint it lies in layer/: `tree` holds the files in overlay's own terms, and `index.json` their
+In a checkpoint it is in layer/: `tree` holds the files in overlay's own terms, and `index.json` their
 fingerprint and the links that CRIU's images ask for (see capture/links.py), each as [a name in the tree, the path
 to make].
 """

@@ -33,7 +33,7 @@ def of(subject: Subject, images: str, carried: Iterable[Classified]) -> Links:
 
 
 def _holder(path: str, mounted: list[str]) -> str:
-    """The mount point that a path lies below, LAYER where there is none."""
+    """The mount point that a path is below, LAYER where there is none."""
     above = [point for point in mounted if path.startswith(f"{point.rstrip('/')}/")]
     return max(above, key=len, default=LAYER)
 

@@ -1,4 +1,4 @@
-"""Files of the pod's /dev/shm that a capture takes along. In a checkpoint they lie in shm/: `tree` holds the files,
+"""Files of the pod's /dev/shm that a capture takes along. In a checkpoint they are in shm/: `tree` holds the files,
 `index.json` the links (see capture/links.py).
 
 The tmpfs is the pod's, not the container's. Where no other container of the pod runs, all in it is this one's, also

@@ -75,7 +75,7 @@ def require(
         )
     known = judgement(containerd, record, spec, salt, init, extras)
     now = identity.of(containerd, record, facts, salt, runs=True, extras=extras).key
-    # Our own edit of the spec is in the bundle, not in what was judged; a spec's hash says that all else is equal.
+    # Our own edit of the spec is in the bundle, not in what was judged; a spec's hash says that the rest is equal.
     different = judgements.changed(known.key, now, ignored=("seccomp",))
     if different and not known.objections():
         raise CaptureRefused(

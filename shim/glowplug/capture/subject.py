@@ -120,7 +120,7 @@ def require_none_stopped(pids: list[int]) -> None:
         if process.is_stopped(pid):
             raise UsageError(
                 f"this container can't be captured: its process {pid} is stopped by a signal, and cgroup v1 can't "
-                "freeze such a process for a dump: have it go on (SIGCONT) first"
+                "freeze such a process for a dump: have it continue (SIGCONT) first"
             )
 
 

@@ -1,4 +1,4 @@
-"""What lies in a volume, read beneath its root and nowhere else (docs/matching.md, rules 4.7 and 4.8).
+"""What is in a volume, read beneath its root and nowhere else (docs/matching.md, rules 4.7 and 4.8).
 
 A tenant may have put anything there: links out of the volume, FIFOs, devices, a million files, a server that does not
 answer. So every path is resolved beneath the root, only regular files are opened, never so that it could block or have

@@ -1,6 +1,6 @@
 """Volumes that travel with a container: its image's VOLUMEs and its emptyDirs, each a directory of the host.
 
-In a checkpoint they lie in volumes/: `index.json` says which is mounted where, and volumes/N/tree holds the
+In a checkpoint they are in volumes/: `index.json` says which is mounted where, and volumes/N/tree holds the
 files of the Nth. `links`: see capture/links.py.
 """
 
@@ -31,7 +31,7 @@ def carried_by(bundle: BundleFacts, found: Judgement) -> list[Classified]:
 
 
 def rewritten(bundle: BundleFacts) -> list[str]:
-    """Where volumes are mounted whose files the kubelet writes anew in every pod: ConfigMaps, tokens."""
+    """Where volumes are mounted whose files the kubelet writes again in every pod: ConfigMaps, tokens."""
     written = (mounts.CONTENT, mounts.SERVICE_ACCOUNT)
     return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]
 

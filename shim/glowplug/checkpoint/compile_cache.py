@@ -1,4 +1,4 @@
-"""Compile caches that a cold start finds again: what a pod asks for, where they lie, and what they are kept by. Pure.
+"""Compile caches that a cold start finds again: what a pod asks for, where they are, and what they are kept by. Pure.
 
 An engine compiles kernels for its model, its GPU and its libraries, and keeps them in files. A pod that says
 `glowplug.dev/compile-cache: node` finds them at its next cold start on the node: those of a container with the same

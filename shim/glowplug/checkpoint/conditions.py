@@ -37,7 +37,7 @@ def _links(captured: Conditions, wanted: Conditions) -> list[Reason]:
 
 
 def _no_link_more(captured: Conditions, wanted: Conditions) -> list[Reason]:
-    """Rule 7.3: the services of another namespace are not this pod's, and the process would go on using them."""
+    """Rule 7.3: the services of another namespace are not this pod's, and the process would continue using them."""
     missing = _table(captured, "service_links").keys() - _table(wanted, "service_links").keys()
     return [
         Reason(f"service {prefix}", "the captured address and ports", "no such service", "service-links")

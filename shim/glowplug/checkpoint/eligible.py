@@ -84,7 +84,7 @@ def _has_lost_hooks(facts: BundleFacts) -> bool:
 def _writes_the_layer(hook: dict[str, object]) -> bool:
     """Whether all that the hook does is in the container's files, which come back with the checkpoint.
 
-    disable-device-node-modification mounts a file over one of /proc: kept and made anew (capture/hook_mounts.py).
+    disable-device-node-modification mounts a file over one of /proc: kept and made again (capture/hook_mounts.py).
     """
     args = hook.get("args")
     return (

@@ -146,7 +146,7 @@ def workload_key(
 
 
 def _link_groups(inputs: _Inputs) -> Value:
-    """A keyed hash of each. There may be a thousand, so the keyed state is copied and not made anew."""
+    """A keyed hash of each. There may be a thousand, so the keyed state is copied and not made again."""
     state = hashlib.blake2b(b"link\0", digest_size=16, key=_key_of(inputs.salt))
     found = {}
     for prefix, group in inputs.links.items():

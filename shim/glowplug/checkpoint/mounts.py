@@ -2,12 +2,12 @@
 
     carried    its content travels with the checkpoint (image VOLUMEs, /dev/shm, emptyDir, tmpfs)
     identity   it makes the workload what it is; equal in the key by source, by name, or by content
-    noise      made anew for every pod and read by nobody who keeps it (hosts, hostname, resolv.conf, …)
+    noise      made again for every pod and read by nobody who keeps it (hosts, hostname, resolv.conf, …)
     unknown    none of these by any rule: no key, no match
 
 A rule looks at the whole shape of the source path with the pod's own uid, sandbox id, container id and name
 in it, and at the destination where that is fixed: never at a file name alone. The kubelet's and containerd's
-roots may lie anywhere. Answers that need I/O are asked for by `mount_questions` and given to the key.
+roots may be anywhere. Answers that need I/O are asked for by `mount_questions` and given to the key.
 """
 
 import re

@@ -253,7 +253,7 @@ def _field(around: str, field: str, object: Mapping[str, object]) -> str:
 def metadata(sandbox: SandboxFacts, text: str) -> str:
     """A file of a downward API volume: labels or annotations, a line `key="value"` each (rule 3.6).
 
-    Left out are what a kubelet or Glowplug itself writes into every pod anew; other text is returned with noise
+    Left out are what a kubelet or Glowplug itself writes into every pod again; other text is returned with noise
     replaced as in a value.
     """
     lines = text.splitlines()

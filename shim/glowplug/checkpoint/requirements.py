@@ -258,7 +258,7 @@ def compare(required: HostRequirements, found: HostRequirements) -> list[Reason]
     return [reason for reason in reasons if reason is not None]
 
 
-# What a process sizes itself by at its start: one that was captured with less goes on with less (rule 8.2).
+# What a process sizes itself by at its start: one that was captured with less continues with less (rule 8.2).
 LIMITS = ("memory_limit", "cpu_limit", "cpus", "memory_nodes", "pids_limit")
 
 

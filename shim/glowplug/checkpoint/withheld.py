@@ -37,7 +37,7 @@ _ARCHITECTURES = {
 def without(spec: dict[str, object], machine: str) -> dict[str, object]:
     """The spec with io_uring and MPTCP refused; the same object where its owner allows both.
 
-    machine: uname's. A profile keeps all else that it says; a container without one gets one that allows all else.
+    machine: uname's. The rest of a profile is kept; a container without one gets one that allows the rest.
     """
     annotations, linux = spec.get("annotations"), spec.get("linux")
     if not isinstance(linux, dict) or machine not in _ARCHITECTURES:

@@ -26,7 +26,7 @@ def capture(
     """Make a checkpoint of a running container of POD.
 
     CONTAINER may be left out where the pod has one. The container is paused while its memory is written,
-    and goes on where it was.
+    and continues where it was.
     """
     from glowplug import config
 

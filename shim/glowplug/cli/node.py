@@ -24,7 +24,7 @@ _PLACE = (
     ),
     click.option("--containerd", metavar="PROGRAM", help="Default: the one that runs, or the one in PATH."),
     click.option("--socket", metavar="PATH", help="containerd's; default: as its configuration says."),
-    click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}."),
+    click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug is; default {PREFIX}."),
     click.option(
         "--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug."
     ),
@@ -94,7 +94,7 @@ def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any)
 
 
 @node.command()
-@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}.")
+@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug is; default {PREFIX}.")
 @click.option("--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug.")
 @_RESTART[2]
 def repair(prefix: str, handler: str, wait_s: float) -> None:
@@ -137,7 +137,7 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
 
 @node.command()
 @_with(*_PLACE, *_RESTART)
-@click.option("--force", is_flag=True, help="Although pods of the handler run; they go on.")
+@click.option("--force", is_flag=True, help="Although pods of the handler run; they continue.")
 @click.option("--purge", is_flag=True, help="Remove the checkpoints, the settings and the prefix too.")
 def uninstall(force: bool, purge: bool, **place: Any) -> None:
     """Remove the handler; containerd's configuration is restored to its original bytes."""
@@ -183,7 +183,7 @@ def _unlabel() -> None:
 @node.command()
 @click.argument("name", required=False)
 @click.option("--handler", metavar="NAME", default="glowplug", help="Name of the handler; default glowplug.")
-@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug lies; default {PREFIX}.")
+@click.option("--prefix", metavar="DIR", default=PREFIX, help=f"Where Glowplug is; default {PREFIX}.")
 def render(name: str | None, handler: str, prefix: str) -> None:
     """Print a configuration file as Glowplug would write it for a stock node; without NAME, list them."""
     from glowplug.node import handler as tables

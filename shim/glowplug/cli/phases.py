@@ -1,4 +1,4 @@
-"""The phases of a start in the order in which they were run, and where each lies in it."""
+"""The phases of a start in the order in which they were run, and where each is in it."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""One picture of `glowplug top`: what it shows, read anew for each, and how it is laid out."""
+"""One picture of `glowplug top`: what it shows, read again for each, and how it is laid out."""
 
 import time
 from collections import Counter

@@ -37,7 +37,7 @@ class Installed:
 
 
 def prefix() -> str:
-    """Where the Glowplug lies that this process runs from: $GLOWPLUG_PREFIX, or as hack/bootstrap-node.sh makes it."""
+    """Where the Glowplug is that this process runs from: $GLOWPLUG_PREFIX, or as hack/bootstrap-node.sh makes it."""
     prefix = os.environ.get("GLOWPLUG_PREFIX", "")
     if prefix:
         return prefix

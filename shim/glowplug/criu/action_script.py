@@ -6,7 +6,7 @@ sees a child stopped. Should we die in between, the script kills the tree, which
 the record of the opening is there, it lets the tree run, so that this file alone says how it ended.
 
 At `post-restore`, some stages earlier, every task has its memory and its threads and does nothing but wait for the
-others. The script notifies us of that, too, and CRIU goes on: memory may be written from then on.
+others. The script notifies us of that, too, and CRIU continues: memory may be written from then on.
 
 Used by the runtime: standard library only.
 """

@@ -44,12 +44,12 @@ for _name, _result, _arguments in (
 
 
 def map_file(fd: int, size: int) -> int:
-    """Where the file's bytes lie now, to be read."""
+    """Where the file's bytes are now, to be read."""
     return _map(size, _PROT_READ, _MAP_SHARED, fd, 0)
 
 
 def map_shared(fd: int, offset: int, size: int) -> int:
-    """Where the file's bytes lie now, to be read and written."""
+    """Where the file's bytes are now, to be read and written."""
     return _map(size, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, offset)
 
 

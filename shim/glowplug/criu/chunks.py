@@ -1,6 +1,6 @@
 """Memory extents in pieces that one thread writes at a time, and where the bytes of a piece come from.
 
-Mapped, if they lie in the page cache; otherwise read past it (O_DIRECT) into a buffer of the thread, so that a
+Mapped, if they are in the page cache; otherwise read past it (O_DIRECT) into a buffer of the thread, so that a
 cold disk sees large reads and nobody's cache is washed out.
 
 Used by the runtime: standard library only.
@@ -117,7 +117,7 @@ def is_cached(piece: Piece) -> bool:
 
 @contextmanager
 def mapped(piece: Piece) -> Iterator[int]:
-    """Its bytes, in our page tables: byte ``offset`` of its file lies at the number given plus ``offset``."""
+    """Its bytes, in our page tables: byte ``offset`` of its file is at the number given plus ``offset``."""
     address = piece.file.base + piece.begin
     calls.populate(address, piece.span)
     try:
@@ -133,7 +133,7 @@ class Buffer:
         self._address = 0
 
     def read(self, piece: Piece) -> int:
-        """Its bytes, read: byte ``offset`` of its file lies at the number given plus ``offset``.
+        """Its bytes, read: byte ``offset`` of its file is at the number given plus ``offset``.
 
         Raises ImageError; OSError where there is no memory for it.
         """

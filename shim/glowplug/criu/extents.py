@@ -1,4 +1,4 @@
-"""Memory extents: large pieces of process memory that lie beside CRIU's images, and where they belong.
+"""Memory extents: large pieces of process memory that are beside CRIU's images, and where they belong.
 
 A checkpoint's directory `memory/` holds
     extents.json        what there is: one record for each data file and process

@@ -187,7 +187,7 @@ class _Writers:
 
 
 def _write(piece: Piece, base: int) -> None:
-    """Write the runs of a piece; byte ``offset`` of the file lies at ``base + offset`` here."""
+    """Write the runs of a piece; byte ``offset`` of the file is at ``base + offset`` here."""
     here, there = array("Q"), array("Q")
     for address, length, offset in piece.runs:
         here.extend((base + offset, length))

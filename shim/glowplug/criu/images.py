@@ -1,6 +1,6 @@
 """CRIU's image files: their framing and the protobuf wire format, read and written without a schema.
 
-An image opens with two 32-bit magic numbers and goes on with entries, each a 32-bit length and a
+An image opens with two 32-bit magic numbers and continues with entries, each a 32-bit length and a
 protobuf message (criu/image.c, criu/protobuf.c; numbers in criu/include/magic.h). What a caller does not
 touch is written back byte for byte, so that fields of a newer CRIU survive a rewrite.
 
@@ -204,7 +204,7 @@ def read(images_dir: str, name: str) -> bytes:
 
 
 def store(images_dir: str, name: str, kind: str, entries: list[Message]) -> None:
-    """Write image ``name`` anew: a file of its own, put in the old one's place (mode 0600)."""
+    """Write image ``name`` again: a file of its own, put in the old one's place (mode 0600)."""
     write(images_dir, name, build([entry.encode() for entry in entries], kind))
 
 
@@ -239,9 +239,9 @@ def view(images_dir: str, into: str) -> None:
     """Make ``into`` look like ``images_dir``: a link for every file that it does not hold itself.
 
     A restore that needs one image changed gives CRIU such a view; the checkpoint stays as it is.
-    Both directories must lie in one mount: CRIU opens images by directory descriptor when the old root is
+    Both directories must be in one mount: CRIU opens images by directory descriptor when the old root is
     gone, so the links are relative and may not cross a mount point. One leads to the directory, and the others through
-    it: up to 59 bytes lie in a link's inode (ext4), a longer link takes a block, which costs 1 ms to give back.
+    it: up to 59 bytes are in a link's inode (ext4), a longer link takes a block, which costs 1 ms to give back.
     """
     way = os.path.relpath(os.path.realpath(images_dir), os.path.realpath(into))
     try:

@@ -19,7 +19,7 @@ SMALLEST = 4 << 20
 """Bytes in memory from which a mapping is taken out, whatever else there is."""
 SMALL, MANY_SMALL = 64 << 10, 16 << 20
 """The same for smaller ones, where all those of one process hold so many bytes together: CRIU's one thread writes
-1.8 GB/s. An interpreter's heap lies in hundreds of mappings of 1 MiB and less (vLLM: two processes, 104 MiB each)."""
+1.8 GB/s. An interpreter's heap is in hundreds of mappings of 1 MiB and less (vLLM: two processes, 104 MiB each)."""
 
 # criu/include/image.h; the guard pages of a mapping are listed as mappings of their own
 _REGULAR, _HEAP, _FILE_SHARED, _ANON_SHARED, _ANON_PRIVATE, _MEMFD = (
@@ -66,7 +66,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a pagemap entry: pages in a row. ``offset``: where they lie in the pages file, None if nowhere."""
+    """Part of a pagemap entry: pages in a row. ``offset``: where they are in the pages file, None if nowhere."""
 
     entry: Message
     address: int

@@ -2,7 +2,7 @@
 
 A file that was unlinked under the name it is open by, but has another name left, is dumped through a hard
 link `link_remap.<id>` next to the old name (criu/files-reg.c). At the end of a dump that leaves the tree
-running CRIU removes the link, while the images go on asking for it: the copy of the layer must get it back.
+running CRIU removes the link, while the images continue asking for it: the copy of the layer must get it back.
 """
 
 import os
@@ -26,7 +26,7 @@ def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, in
 
     pids: host pids of the dumped processes, still frozen. A file is looked up through a process that has it: by a
     descriptor, a mapping (all that is left of a POSIX semaphore: checkpoint-restore/criu#2980), or as the program
-    that runs. The inode is as seen inside the container: look for another name with it where the file lies, and
+    that runs. The inode is as seen inside the container: look for another name with it where the file is, and
     hard-link that to the path.
     Raises ImageError if none of the processes holds the file any more (it is in flight in a socket, say).
     """

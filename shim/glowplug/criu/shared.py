@@ -51,7 +51,7 @@ class Helper:
         self._pieces = pieces
         self._threads = threads
         self._theirs: dict[int, tuple[int, _Mapping]] = {}
-        """Number of a piece → the process, and the mapping that the piece lies in."""
+        """Number of a piece → the process, and the mapping that the piece is in."""
         self._hear = -1
         self._pid = 0
         try:

@@ -44,7 +44,7 @@ class Census(NamedTuple):
     listening: int
     """Listening TCP sockets."""
     addresses: tuple[str, ...]
-    """Local addresses of sockets, but for wildcard, loopback and multicast: some are the old pod's."""
+    """Local addresses of sockets, except for wildcard, loopback and multicast: some are the old pod's."""
 
 
 class _End(NamedTuple):
@@ -149,7 +149,7 @@ def _address(sock: Message, field: int) -> Address:
     words = sock.integers(field)
     if family not in _WORDS or len(words) < _WORDS[family] or any(word >> 32 for word in words):
         raise ImageError(f"an inet socket of family {family} has an address of {len(words)} words")
-    # The words lie in the image as in memory: network byte order, read as little-endian numbers.
+    # The words are in the image as in memory: network byte order, read as little-endian numbers.
     packed = b"".join(word.to_bytes(4, "little") for word in words[: _WORDS[family]])
     return ipaddress.ip_address(packed)
 

@@ -1,5 +1,5 @@
 """Threads that were dumped in the middle of a calculation with AMX: CRIU leaves the tiles out
-(criu/arch/x86/crtools.c), and such a thread would go on with empty ones, or be killed.
+(criu/arch/x86/crtools.c), and such a thread would continue with empty ones, or be killed.
 
 Outside of such calculations programs let go of the tiles (TILERELEASE). Field numbers: images/core.proto and
 core-x86.proto.

@@ -1,6 +1,6 @@
 """timerfds in CRIU's images: those that would never fire again after a restore.
 
-The kernel arms a periodic timer anew when it is read, so one that has fired and was not read yet shows nothing left
+The kernel arms a periodic timer again when it is read, so one that has fired and was not read yet shows nothing left
 (fs/timerfd.c, timerfd_get_remaining), and CRIU restores exactly that: disarmed. And CRIU restores an absolute time
 as this second plus what was left, up to a second early (criu/pie/restorer.c, prepare_timerfds).
 Field numbers: images/timerfd.proto, fdinfo.proto.
@@ -23,7 +23,7 @@ def apply(images_dir: str) -> int:
     """Correct the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError, NotRestorable.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted
-    is there to be read at once. An absolute one of a clock that goes on is given what was left, to the nanosecond.
+    is there to be read at once. An absolute one of a clock that continues is given what was left, to the nanosecond.
     """
     entries = images.load(images_dir, "files.img", "files")
     _require_owner(images_dir, entries)

@@ -1,7 +1,7 @@
 """The CUDA driver's checkpoint functions, called on the host's libcuda.
 
 Loaded by a worker process only. Layouts and numbers: cuda.h of 12.8 and 13.0 (`CUcheckpoint*Args`,
-`CUprocessState`); every args structure is 64 bytes in all of them, later fields lie in what is reserved here,
+`CUprocessState`); every args structure is 64 bytes in all of them, later fields are in what is reserved here,
 and reserved bytes are zero.
 """
 
@@ -121,7 +121,7 @@ class Driver:
         self._call("Restore", pid, ctypes.byref(args))
 
     def unlock(self, pid: int) -> None:
-        """Let the CUDA calls of a locked process go on."""
+        """Let the CUDA calls of a locked process continue."""
         self._call("Unlock", pid, ctypes.byref(PlainArgs()))
 
     def _call(self, short: str, pid: int, argument: object) -> None:

@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Bring device memory back, each captured GPU to its pair."""
 
     def unlock(self, pid: int) -> None:
-        """Let CUDA calls go on."""
+        """Let CUDA calls continue."""
 
 
 def pick(choice: str, library: str, program: str) -> Engine:

@@ -204,7 +204,7 @@ class ProcessGroup:
     def checkpoint(self, timeout: float, meanwhile: Callable[[], None] | None = None) -> None:
         """Checkpoint all locked processes. When one fails, brings the others back and raises.
 
-        CudaLost when a process is neither running nor locked afterwards; CudaError when all go on as before.
+        CudaLost when a process is neither running nor locked afterwards; CudaError when all continue as before.
         """
         replies = self._all("checkpoint", dict.fromkeys(self.pids, ""), timeout, meanwhile)
         if any(said.startswith("error") for said in replies.values()):
@@ -221,7 +221,7 @@ class ProcessGroup:
         self._done("restore", self._all("restore", argument, timeout, meanwhile), lost=True)
 
     def unlock(self, timeout: float, meanwhile: Callable[[], None] | None = None) -> None:
-        """Let the CUDA calls of all processes go on."""
+        """Let the CUDA calls of all processes continue."""
         self._done("unlock", self._all("unlock", dict.fromkeys(self.pids, ""), timeout, meanwhile), lost=True)
 
     def recover(self, timeout: float, after: str = "an interrupted capture") -> None:

@@ -100,7 +100,7 @@ class Hold:
                 raise CudaError(f"could not keep the restore thread running: {error}") from error
 
     def release(self, timeout: float) -> None:
-        """Let every held thread go on as it was. Raises CudaError when one can't be let go; then kill the
+        """Let every held thread continue as it was. Raises CudaError when one can't be let go; then kill the
         tree.
 
         A process that a waiting signal ends as soon as its first thread goes is no error: that is its own

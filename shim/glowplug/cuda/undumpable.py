@@ -34,7 +34,7 @@ _NEVER = (
     ("anon_inode:kvm-", "CRIU can't dump virtual machines"),
     (
         "/dev/infiniband/",
-        "RDMA state lies in the adapter; set NCCL_IB_DISABLE=1 or close it before a capture",
+        "RDMA state is in the adapter; set NCCL_IB_DISABLE=1 or close it before a capture",
     ),
     ("/dev/dri/", "CRIU can't dump graphics devices of NVIDIA; run without a display driver"),
     ("/dev/gdrdrv", "the driver's checkpoint leaves GPUDirect mappings in place"),

@@ -70,7 +70,7 @@ class Judge:
         """The verdict on each. Checkpoints that vanish meanwhile are left out.
 
         `record` None: the container is not there yet, so the disk of its writable layer is not known either. `unread`:
-        by checkpoint, how many bytes of it were not in the page cache a moment ago; what is read anew goes there.
+        by checkpoint, how many bytes of it were not in the page cache a moment ago; what is read again goes there.
         """
         limits = resources.of(spec, gpus.of(spec))
         now = self.now(record, spec.sandbox_namespace, self.accepts(spec))

@@ -22,7 +22,7 @@ from glowplug.host import proc, ptrace
 _NT_PRSTATUS = 1  # uapi/linux/elf.h
 STOPS_WITHIN_S = 5.0
 STOPS_BESIDES = 5
-"""Of one that a signal had stopped before, or that was just about to be: it goes on from where it was put."""
+"""Of one that a signal had stopped before, or that was just about to be: it continues from where it was put."""
 DONE_WITHIN_S = 20.0
 
 # machine → (bytes of the registers, {number of the register: value}, the program counter's, the instruction)

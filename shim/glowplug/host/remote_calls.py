@@ -19,7 +19,7 @@ from glowplug.host import proc, ptrace
 
 STOPS_WITHIN_S = 2.0
 """Until a thread has stopped it is unharmed, and may be left. From its first call on it has registers that are not its
-own, and is waited for however long a busy machine or a CPU limit keeps it: it would go on with them."""
+own, and is waited for however long a busy machine or a CPU limit keeps it: it would continue with them."""
 POLL_S = 0.0005
 SPINS = 200
 """A call comes to its end at once, most of the time: so often it is looked at without a pause."""
@@ -115,7 +115,7 @@ class Thread:
         try:
             ptrace.call(ptrace.PTRACE_DETACH, self.number, 0, next((one for one in self._kept if one), 0))
         except ProcessLookupError:
-            return  # it ended, or did not stop: it goes on when this process ends
+            return  # it ended, or did not stop: it continues when this process ends
 
     def _stop(self, raw: bool = False, within_s: float | None = None) -> int:
         """Wait until it stops; the signal that the stop kept from it, 0 for none."""

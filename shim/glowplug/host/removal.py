@@ -1,6 +1,6 @@
 """Removing a directory of ours: never across a mount, never through a link.
 
-A killed restore leaves mounts below the directories that are removed after it. What lies in them is a pod's, or the
+A killed restore leaves mounts below the directories that are removed after it. What is in them is a pod's, or the
 node's. Standard library only: the runtime uses it.
 """
 
@@ -32,7 +32,7 @@ def remove_tree(path: str) -> bool:
 
 
 def mount_id(fd: int) -> int:
-    """The mount that an open file lies on (proc_pid_fdinfo(5)); the device number would not show a bind mount."""
+    """The mount that an open file is on (proc_pid_fdinfo(5)); the device number would not show a bind mount."""
     with open(f"/proc/self/fdinfo/{fd}") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 

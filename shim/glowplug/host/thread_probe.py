@@ -3,7 +3,7 @@
 Run as a program, `python -IS thread_probe.py INIT TID…`, so that the caller is nobody's debugger. Prints a JSON
 object for each thread of which there is something to say. x86-64 only.
 
-It must not be killed: a thread that works for it at that moment would go on with registers that are not its own, and
+It must not be killed: a thread that works for it at that moment would continue with registers that are not its own, and
 crash. So it is asked to stop, by SIGTERM, and does between two threads.
 
 What takes long is waiting for each thread to stop, twenty times. So several processes ask, each its own threads: ptrace
@@ -28,7 +28,7 @@ from glowplug.host.remote_calls import Thread, can_call, instruction
 
 DONE_WITHIN_S = 60.0
 ENDS_WITHIN_S = 10.0
-"""Once it was asked to stop. One whose thread is paused meanwhile ends when that thread goes on."""
+"""Once it was asked to stop. One whose thread is paused meanwhile ends when that thread continues."""
 MOST_PROCESSES, FEWEST_THREADS = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 

@@ -102,7 +102,7 @@ def walk(place: Descent, select: Collection[str] | None = None) -> Iterator[Step
 def remove(name: str, dir_fd: int | None = None) -> None:
     """Remove `name` (in the directory `dir_fd`) with all below it; nothing there is fine.
 
-    LayerError at the first thing that is mounted there: what lies in it is somebody else's.
+    LayerError at the first thing that is mounted there: what is in it is somebody else's.
     """
     try:
         os.unlink(name, dir_fd=dir_fd)

@@ -9,7 +9,7 @@ _OCTAL = b"01234567"
 
 
 class Mount:
-    """One line of mountinfo. Strings are unescaped but for `options` and `super_options`, which stay raw."""
+    """One line of mountinfo. Strings are unescaped except for `options` and `super_options`, which stay raw."""
 
     __slots__ = ("device", "fstype", "options", "propagation", "root", "source", "super_options", "target")
 

@@ -181,7 +181,7 @@ def _found(target: str) -> mountinfo.Mount:
     if not here:
         raise LayerError(f"nothing is mounted at the rootfs {target}: an overlay is needed")
     if len(here) > 1:
-        raise LayerError(f"{len(here)} mounts lie upon each other at {target}: one overlay is needed")
+        raise LayerError(f"{len(here)} mounts are upon each other at {target}: one overlay is needed")
     if here[0].fstype != "overlay" or here[0].root != "/":
         raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}: a whole overlay is needed")
     return here[0]
@@ -229,7 +229,7 @@ def _lowerdirs(settings: dict[str, str | None], target: str, upperdir: str) -> t
 
     containerd mounts a list that is too long for one page (some 50 layers) from within the directory of its
     snapshots, SNAPSHOTS/N/fs (its core/mount, compactLowerdirOption). Nobody shows which that is; but the container's
-    own upper directory, which is never shortened, lies there too.
+    own upper directory, which is never shortened, is there too.
     """
     listed = [_unescape(part) for part in _split_unescaped(settings.get("lowerdir") or "", ":")]
     relative = [part for part in listed if not part.startswith("/")]

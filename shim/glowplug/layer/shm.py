@@ -56,7 +56,7 @@ def all_files(shm_dir: str) -> set[str]:
 
 
 def capture(shm_dir: str, names: Collection[str], dest: str) -> int:
-    """Copy the held files, and the directories they lie in, to the new directory `dest`.
+    """Copy the held files, and the directories they are in, to the new directory `dest`.
 
     Returns the bytes they take. LayerError when they can't be copied completely; then there is no `dest`.
     """

@@ -155,7 +155,7 @@ def _refuse_foreign(replica: Replica, tree: str, features: Iterable[str]) -> Non
 
 
 def _keep_identity(before_fd: int, after_fd: int) -> None:
-    """An overlay's uuid lies on its upper directory, and statfs(2) shows it: it is the new pod's own."""
+    """An overlay's uuid is on its upper directory, and statfs(2) shows it: it is the new pod's own."""
     for name in _UUIDS:
         if name in os.listxattr(before_fd):
             os.setxattr(after_fd, name, os.getxattr(before_fd, name))

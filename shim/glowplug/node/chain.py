@@ -6,7 +6,7 @@
                                    glowplug-runtime is its low-level runtime: nvidia edits the spec of a create
                                    first, so what glowplug-runtime reads has the GPUs in it
 
-Every path lies in the prefix and stays the same over upgrades: a pod's shim calls it until the pod ends.
+Every path is in the prefix and stays the same over upgrades: a pod's shim calls it until the pod ends.
 """
 
 import os
@@ -67,7 +67,7 @@ def chain(prefix: str, runtime: str, handler: str, base: str, program: str) -> C
 
 
 def _through_nvidia(program: str) -> list[str]:
-    """The GPU operator's programs are scripts that set the configuration anew and call PROGRAM.real."""
+    """The GPU operator's programs are scripts that set the configuration again and call PROGRAM.real."""
     if not os.path.exists(f"{program}.real"):
         return [f'exec {shlex.quote(program)} "$@"']
     return [
@@ -77,7 +77,7 @@ def _through_nvidia(program: str) -> list[str]:
 
 
 def _nvidia_config(program: str, runtime: str) -> str:
-    """The node's own, but for the low-level runtime. The GPU operator keeps its one beside the program."""
+    """The node's own, except for the low-level runtime. The GPU operator keeps its one beside the program."""
     beside = f"{os.path.dirname(program)}/.config/nvidia-container-runtime/config.toml"
     path = beside if os.path.exists(beside) else NVIDIA_CONFIG
     text = (files.read(path) or b"").decode()

@@ -69,7 +69,7 @@ def option(words: Sequence[str], *names: str) -> str | None:
 
 
 def _program(process: int, called: str) -> str:
-    """By the name that it was called with, where that lies beside the program: k3s is many programs in one file."""
+    """By the name that it was called with, where that is beside the program: k3s is many programs in one file."""
     try:
         program = os.readlink(f"/proc/{process}/exe").removesuffix(" (deleted)")
     except OSError:

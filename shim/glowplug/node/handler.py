@@ -1,4 +1,4 @@
-"""The handler's table for containerd: as the handler that it builds on, but for the program and the annotations."""
+"""The handler's table for containerd: as the handler that it builds on, except for the program and the annotations."""
 
 import json
 import re

@@ -119,7 +119,7 @@ def _address(place: Place, wanted: DesiredHandler) -> str:
 
 
 def _as_installed(place: Place, wanted: DesiredHandler, runtime: str | None, base: str | None) -> bytes:
-    """For `repair`: what was asked for, and the files by which it is seen that somebody wrote them anew."""
+    """For `repair`: what was asked for, and the files by which it is seen that somebody wrote them again."""
     return installed.dumps(
         Installed(
             handler=place.handler,
@@ -151,7 +151,7 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> D
 
 
 def checked_prefix(prefix: str) -> str:
-    """Absolute, as containerd runs what lies there from wherever it is. Raises UsageError."""
+    """Absolute, as containerd runs what is there from wherever it is. Raises UsageError."""
     if not prefix.startswith("/"):
         raise UsageError(f"--prefix: expected an absolute path, got {prefix[:80]!r}")
     return prefix
@@ -282,7 +282,7 @@ def _hints(wanted: DesiredHandler) -> list[str]:
     """What a person may not expect."""
     if wanted.main.is_template:
         maker = wanted.main.maker.name
-        hints = [f"{maker} makes containerd's configuration anew from this file when it starts"]
+        hints = [f"{maker} makes containerd's configuration again from this file when it starts"]
         if b"{{" in wanted.main.edited_text:
             hints += [
                 "it is a template, and no TOML: NVIDIA's toolkit fails where its CONTAINERD_CONFIG names this file; "

@@ -1,8 +1,8 @@
 """containerd's main file as it is without us, and the file to edit in its stead.
 
-k3s and RKE2 write config.toml anew at each start, from a template that lies beside it and that its first lines
+k3s and RKE2 write config.toml again at each start, from a template that is beside it and that its first lines
 name (docs.k3s.io, Advanced Options: Configuring containerd); a template of somebody's own may leave that line out.
-MicroK8s makes containerd.toml of containerd-template.toml beside it. k0s merges what lies in containerd.d beside
+MicroK8s makes containerd.toml of containerd-template.toml beside it. k0s merges what is in containerd.d beside
 containerd.toml into the file that this imports (docs.k0sproject.io, Runtime: drop-in configuration).
 
 In version 2, the CRI section of an imported file replaces the main file's on containerd 1.6 and 1.7. NVIDIA's GPU
@@ -106,7 +106,7 @@ def _is_path(value: object) -> bool:
 
 
 def read(path: str, handler: str, prefix: str) -> MainFile:
-    """`prefix`: a handler whose program lies there is ours, marks or not. Raises UsageError, NodeError."""
+    """`prefix`: a handler whose program is there is ours, marks or not. Raises UsageError, NodeError."""
     if os.path.isdir(path):
         raise UsageError(f"--containerd-config: {path} is a directory")
     found = files.read(path)
@@ -141,7 +141,7 @@ def _clean(raw: bytes | None, handler: str, prefix: str) -> tuple[bytes, bool]:
 
 
 def _template(main: MainFile) -> MainFile | None:
-    """What the main file is made of: as the file says, or as it lies beside it, or as k3s' and RKE2's place has it."""
+    """What the main file is made of: as the file says, or as it is beside it, or as k3s' and RKE2's place has it."""
     folder, name = os.path.split(main.path)
     snap = f"{folder}/{name.removesuffix('.toml')}-template.toml"
     if os.path.exists(snap):

@@ -1,6 +1,6 @@
 """Who makes a containerd's configuration: its operator, or a Kubernetes distribution that brings its own containerd.
 
-A distribution writes the main file anew at each start, so the handler goes where it takes changes from (main_file.py).
+A distribution writes the main file again at each start, so the handler goes where it takes changes from (main_file.py).
 Sources: docs.k3s.io, Advanced Options; docs.k0sproject.io, Runtime; microk8s, args/containerd-template.toml.
 """
 
@@ -13,7 +13,7 @@ from glowplug.node.effective import ADDRESS
 class Maker:
     """`name`: for messages, empty for the operator. `socket`: containerd's, which the main file does not name.
 
-    `units`: of systemd; whichever runs is restarted. `config`: where the main file lies.
+    `units`: of systemd; whichever runs is restarted. `config`: where the main file is.
     """
 
     name: str

@@ -31,7 +31,7 @@ def interpreter(runtime: str) -> str | None:
 
 
 def check(runtime: str) -> str:
-    """Import what `create` imports, with its Python, from where it lies; the directory. Raises NodeError."""
+    """Import what `create` imports, with its Python, from where it is; the directory. Raises NodeError."""
     here = os.path.dirname(os.path.realpath(runtime))
     mains = [path for one in _MAINS for path in sorted(glob.glob(one.format(here=glob.escape(here))))]
     main = next((path for path in mains if os.access(path, os.R_OK)), None)
@@ -59,4 +59,4 @@ def check(runtime: str) -> str:
     return root
 
 
-_AGAIN = "install Glowplug anew (hack/bootstrap-node.sh)"
+_AGAIN = "install Glowplug again (hack/bootstrap-node.sh)"

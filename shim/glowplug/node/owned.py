@@ -2,7 +2,7 @@
 
 A program that loads containerd's configuration with a TOML library and saves it keeps tables and loses comments:
 NVIDIA's toolkit does so at each start of its pod. A handler is ours when its BinaryName is glowplug-runtime, or a
-script in front of it, and lies in our prefix.
+script in front of it, and is in our prefix.
 """
 
 import re

@@ -78,7 +78,7 @@ def require_no_other(main: MainFile, name: str) -> None:
     """Raises NodeError where somebody else's handler has that name."""
     for path, _ in _remaining(main, name):
         raise NodeError(
-            f"there is a handler {name} in {path} whose program does not lie in our prefix: take it out by "
+            f"there is a handler {name} in {path} whose program is not in our prefix: take it out by "
             "hand, name its --prefix, or choose --handler"
         )
 

@@ -41,7 +41,7 @@ _IN_CACHE = (
 
 
 def require_no_other(place: Place) -> None:
-    """Raises NodeError where another handler's program lies in the prefix too: its pods would lack their runtime."""
+    """Raises NodeError where another handler's program is in the prefix too: its pods would lack their runtime."""
     was = plan.before(place.containerd, main_file.read(place.config, place.handler, place.prefix))
     others = [
         name
@@ -60,7 +60,7 @@ def _program(handler: Mapping[str, Any]) -> str:
 
 
 def require_no_agent() -> None:
-    """Raises NodeError while it runs: it would make its directories anew."""
+    """Raises NodeError while it runs: it would make its directories again."""
     if os.path.exists(paths.agent_socket()) and _answers():
         raise NodeError("the agent still runs: stop it first (`systemctl disable --now glowplug-agent`)")
 

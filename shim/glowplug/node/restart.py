@@ -1,4 +1,4 @@
-"""containerd started anew, so that it reads its configuration: it has no other way to.
+"""containerd started again, so that it reads its configuration: it has no other way to.
 
 Pods live on: their shims are not containerd's children, and its unit kills none of them (KillMode=process).
 """

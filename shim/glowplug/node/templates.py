@@ -11,12 +11,12 @@ _CHECKOUT = f"{os.path.dirname(os.path.abspath(__file__))}/../../../runtime_conf
 
 
 def directory() -> str:
-    """Where they lie: in the repository, else where an installation puts them. Raises NodeError."""
+    """Where they are: in the repository, else where an installation puts them. Raises NodeError."""
     for found in (_CHECKOUT, f"{sys.prefix}/share/glowplug/runtime_config"):
         if os.path.isdir(found):
             return os.path.normpath(found)
     raise NodeError(
-        f"there are no templates in {sys.prefix}/share/glowplug/runtime_config: install Glowplug anew"
+        f"there are no templates in {sys.prefix}/share/glowplug/runtime_config: install Glowplug again"
     )
 
 
@@ -32,7 +32,7 @@ def names() -> list[str]:
 
 
 def read(name: str) -> str:
-    """A template as it lies there. Raises UsageError: there is none of that name."""
+    """A template as it is there. Raises UsageError: there is none of that name."""
     if name not in names():
         raise UsageError(f"expected one of {', '.join(names())}, got {name[:80]!r}")
     with open(f"{directory()}/{name}") as file:

@@ -57,7 +57,7 @@ class History:
         self._drop_saved()
 
     def take_in(self) -> list[Record]:
-        """Move what lies in the spool into the journal; the new records."""
+        """Move what is in the spool into the journal; the new records."""
         with self._lock:
             found = ((path, record) for path in _spooled() if (record := _parse(path)) is not None)
             taken = dict(sorted(found, key=lambda one: number(one[1], "time") or 0.0))

@@ -5,7 +5,7 @@ HOT: standard library only.
 
 
 class Outcome:
-    """`slug`: `restored`, `cold:…` or `fallback:…` (docs/matching.md). All else may be missing.
+    """`slug`: `restored`, `cold:…` or `fallback:…` (docs/matching.md). Everything else may be missing.
 
     `detail`: a sentence, "" where there is nothing to say. `left_behind`: what an earlier restore in the pod left and
     could not be taken back. Of a restore: `checkpoint`, `unread_bytes` (of it, when it began), `phases` (seconds by

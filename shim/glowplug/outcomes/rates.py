@@ -27,7 +27,7 @@ class Rates:
     """Thread-safe. Medians of several, so that one slow restore does not condemn the next; and of one day, so that
     restores that were found not worth it are tried again.
 
-    A restore whose files lay in the page cache shows how fast memory is filled; one that had most of them to
+    A restore whose files were in the page cache shows how fast memory is filled; one that had most of them to
     read, how fast the disk reads while memory is filled.
     """
 

@@ -1,6 +1,6 @@
 """Outcomes: one JSON file per start in the spool (DESIGN: `restored`, `cold:…`, `fallback:…`).
 
-HOT. The spool outlives the agent; an outcome that can't be written costs no container its start. It lies in memory,
+HOT. The spool outlives the agent; an outcome that can't be written costs no container its start. It is in memory,
 and without an agent nobody empties it: so the oldest records go when there are too many.
 """
 

@@ -88,7 +88,7 @@ def _head(connection: socket.socket, until: float) -> tuple[tuple[int, bytes], b
             head = head[end.end() :]
             continue
         if b"\n" in head:
-            _parsed(head.partition(b"\n")[0])  # what is no HTTP is no answer, however it goes on
+            _parsed(head.partition(b"\n")[0])  # what is no HTTP is no answer, however it continues
         if len(head) >= BODY_LIMIT:
             raise ValueError("expected an HTTP answer, got a beginning without an end")
         head += _received(connection, until)

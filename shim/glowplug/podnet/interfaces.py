@@ -1,4 +1,4 @@
-"""The interfaces of a network namespace with their addresses: read, and made anew in a namespace of one's own.
+"""The interfaces of a network namespace with their addresses: read, and made again in a namespace of one's own.
 
 Over rtnetlink(7), with the few messages that this takes. What is made has the names and addresses of what was read
 and leads nowhere: a dummy drops its packets, a bridge without ports has nobody to give them to.

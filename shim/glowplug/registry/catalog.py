@@ -1,7 +1,7 @@
 """What this node may serve to others at this moment, and the bytes of it.
 
-Served is what was pushed or pulled while `serve` was set, lies in the cache, is not quarantined, and is of a pod whose
-policy lets it leave the node. Looked at anew every REFRESH_S.
+Served is what was pushed or pulled while `serve` was set, is in the cache, is not quarantined, and is of a pod whose
+policy lets it leave the node. Looked at again every REFRESH_S.
 """
 
 import os

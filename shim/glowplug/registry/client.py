@@ -107,7 +107,7 @@ class Repository:
         return sink.content
 
     def receive(self, wanted: Descriptor, limit: int, sink: Sink) -> None:
-        """A blob, piece by piece: what one source breaks off, or gives as other bytes, the next one goes on with.
+        """A blob, piece by piece: what one source breaks off, or gives as other bytes, the next one continues with.
 
         Raises RegistryMiss: too large, or other bytes from everywhere; RegistryError.
         """
@@ -193,7 +193,7 @@ class Repository:
     def push_blob(self, content: Body, digest: str) -> bool:
         """Uploads a blob unless it is there; whether it was uploaded. Raises RegistryError.
 
-        An upload that broke off is begun anew: registries do not say how it ended.
+        An upload that broke off is begun again: registries do not say how it ended.
         """
         for tries_left in reversed(range(_UPLOADS)):
             if self.has_blob(digest):

@@ -68,7 +68,7 @@ def fetch(repository: Repository, listed: Index, part: Part, write: Write) -> No
 
 
 class _Chunks:
-    """The chunks of a part in their order in the pack (transport.Sink); what lies between them is dropped."""
+    """The chunks of a part in their order in the pack (transport.Sink); what is between them is dropped."""
 
     def __init__(self, listed: Index, part: Part, write: Write) -> None:
         numbered = [(listed.chunks[number], number) for number in part.chunks]
@@ -77,7 +77,7 @@ class _Chunks:
         self.at, self.end = part.offset, part.offset + part.size
 
     def needs(self) -> int:
-        """The next chunk, or some of what lies before it."""
+        """The next chunk, or some of what is before it."""
         if not self._left:
             return min(self.end - self.at, _GAP)
         chunk, _ = self._left[-1]

@@ -1,4 +1,4 @@
-"""The index of an artifact: its packs and chunks, the streams that they make, the files that lie in those. No I/O.
+"""The index of an artifact: its packs and chunks, the streams that they make, the files that are in those. No I/O.
 
 `loads` takes nothing on trust, for a path in it becomes a path on the node: it raises RegistryMiss for everything that
 is not an index, and what it returns can be written beneath one directory with every parent made before its children.
@@ -27,7 +27,7 @@ _PLACES = ("images", "memory", "layer", "shm", "volumes")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where it lies: a pack, and `size` bytes in it; the key that opens them (empty where they are plain), the bytes of
+    """Where it is: a pack, and `size` bytes in it; the key that opens them (empty where they are plain), the bytes of
     what is in them. `id`: blake3 of the zstd frame."""
 
     id: str
@@ -211,7 +211,7 @@ def _require_streams(found: Index) -> None:
     sizes = [found.size_of(number) for number in range(len(found.streams))]
     for entry in found.entries:
         if entry.size and (entry.at[0] >= len(sizes) or entry.at[1] + entry.size > sizes[entry.at[0]]):
-            raise ValueError("a file that lies outside of its stream")
+            raise ValueError("a file that is outside of its stream")
         if entry.size and (entry.type != FILE or entry.link):
             raise ValueError("content of what is no file")
 
@@ -244,7 +244,7 @@ def _require_places(found: Index) -> None:
 
 
 def is_in_tree(path: str) -> bool:
-    """Whether it is a container's own tree or lies in one (cache/layout.py)."""
+    """Whether it is a container's own tree or is in one (cache/layout.py)."""
     parts = path.split("/")
     return any(layout.is_tree("/".join(parts[:count])) for count in (2, 3) if len(parts) >= count)
 

@@ -2,7 +2,7 @@
 
 `registry/kept/CHECKPOINT/` in the cache, complete or absent: the manifest, its signatures, and the small blobs, each as
 it is in the registry; and the index in the open, for a node that pushed need not have a key that opens its own.
-Packs are not kept: they are made anew from the checkpoint's files (rebuilding.py). That is a thousandth of its size.
+Packs are not kept: they are made again from the checkpoint's files (rebuilding.py). That is a thousandth of its size.
 """
 
 import contextlib

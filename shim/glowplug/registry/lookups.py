@@ -1,7 +1,7 @@
 """What came of the last look into the registry for a workload: why it has no checkpoint from there.
 
 A small file for each namespace and key in the run directory, so that the agent's next answer and `glowplug explain` say
-the same, and another agent goes on where one ended.
+the same, and another agent continues where one ended.
 """
 
 import contextlib

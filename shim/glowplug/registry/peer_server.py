@@ -131,7 +131,7 @@ class PeerServer(ThreadingHTTPServer):
         """Who has no certificate, hung up or was too slow is no event."""
 
     def _load_certificate(self) -> None:
-        """Anew where its file changed: certificates are short-lived."""
+        """Again where its file changed: certificates are short-lived."""
         changed = os.stat(self._settings.certificate).st_mtime
         if changed != self._certificate_changed:
             self._context.load_cert_chain(self._settings.certificate, self._settings.key)

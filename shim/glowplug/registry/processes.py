@@ -90,7 +90,7 @@ def _forked(number: int, begin: Callable[[int], Work], others: Sequence[socket.s
             for connection in (ours, *others):
                 connection.close()
             _serve(its, begin(number))
-        except Exception:  # noqa: BLE001 - it must not go on as a second parent; the parent reports that it ended
+        except Exception:  # noqa: BLE001 - it must not continue as a second parent; the parent reports that it ended
             traceback.print_exc()
         finally:
             os._exit(0)
@@ -126,7 +126,7 @@ def _answer(connection: socket.socket) -> int:
     except ConnectionResetError:
         message = b""
     if not message:
-        raise RegistryError("a process that fetched was killed: the next pull goes on where it was")
+        raise RegistryError("a process that fetched was killed: the next pull continues where it was")
     answer = json.loads(message)
     if "slug" in answer:
         raise RegistryMiss(answer["slug"], answer["error"])

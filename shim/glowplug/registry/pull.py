@@ -1,8 +1,8 @@
 """A checkpoint out of a registry into this node's cache.
 
 Packs of chunks are fetched side by side by processes of their own, each chunk verified, decrypted and written as it
-comes, into a draft that nobody sees. A pull that was killed, or met a full disk, goes on where it was; `publish` reads
-all of it once more before it counts.
+comes, into a draft that nobody sees. A pull that was killed, or met a full disk, continues where it was; `publish`
+reads all of it once more first.
 """
 
 import time

@@ -34,7 +34,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What lies in a directory. `streams`: of each the paths of its files, in order."""
+    """What is in a directory. `streams`: of each the paths of its files, in order."""
 
     directory: str
     entries: tuple[Entry, ...]
@@ -104,7 +104,7 @@ def _cut_file(descriptor: int, at: int, end: int, factor: int) -> Iterator[Piece
 
 
 def _cut(parts: Iterator[bytes], factor: int) -> Iterator[Piece]:
-    """Parts of any size, cut anew; pages of zeros alone are a hole."""
+    """Parts of any size, cut again; pages of zeros alone are a hole."""
     rest = bytearray()
     ended = False
     while not ended:
@@ -154,7 +154,7 @@ def _is_zero(piece: bytes | memoryview) -> bool:
 
 
 def _aligned(at: int, size: int) -> int:
-    """Files of a page or more begin at a page, so that their chunks do not depend on what lies before them."""
+    """Files of a page or more begin at a page, so that their chunks do not depend on what is before them."""
     return at if size < chunks.PAGE else (at + chunks.PAGE - 1) // chunks.PAGE * chunks.PAGE
 
 

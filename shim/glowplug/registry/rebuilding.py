@@ -1,4 +1,4 @@
-"""Packs made anew from the checkpoints of this node: the same bytes as in the registry, or none.
+"""Packs made again from the checkpoints of this node: the same bytes as in the registry, or none.
 
 A chunk's content is read where its file has it, compressed as a push does, and encrypted under the key that the index
 has. Another release of zstd may compress it to another frame: its blake3 shows that, and the pack is not served.
@@ -67,7 +67,7 @@ def pack(size: int, pieces: Iterable[Piece]) -> bytearray:
 
 
 def _content(piece: Piece) -> bytes:
-    """What lies between two files of a stream is zeros. Raises OSError, RegistryError."""
+    """What is between two files of a stream is zeros. Raises OSError, RegistryError."""
     content = bytearray(piece.chunk.length)
     end = piece.offset + piece.chunk.length
     for entry in piece.files:

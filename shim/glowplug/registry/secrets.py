@@ -1,6 +1,6 @@
 """Keys and credentials that the configuration names as `secret:NAMESPACE/NAME/KEY`: from Kubernetes Secrets.
 
-They are read by API when a push or pull begins, and never lie on a disk: each is a file in memory (memfd_create(2)) for
+They are read by API when a push or pull begins, and are never on a disk: each is a file in memory (memfd_create(2)) for
 as long as that process needs it, so that everything which reads a key reads a file. No API here: who calls brings it.
 """
 

@@ -1,6 +1,6 @@
 """HTTP to one registry: TLS, tokens (distribution's token authentication), and patience with what is passing.
 
-A request that failed for a passing reason is made again, a token that has expired is fetched anew. What fails all the
+A request that failed for a passing reason is made again, a token that has expired is fetched again. What fails all the
 same is a RegistryError that names the registry and the status, and never a header.
 """
 
@@ -37,7 +37,7 @@ Body = bytes | Sequence[bytes]
 
 
 class Sink(Protocol):
-    """Takes a blob in pieces, from `at` to `end`; after a failure it goes on at `at`."""
+    """Takes a blob in pieces, from `at` to `end`; after a failure it continues at `at`."""
 
     at: int
     end: int
@@ -158,7 +158,7 @@ class Transport:
     def stream(self, path: str, *, scope: str, sink: Sink, complete: bool = True) -> None:
         """A blob's bytes from `sink.at` to `sink.end`; one that breaks off is continued (RFC 9110, Range).
 
-        `complete` False: the blob goes on behind the end. Raises RegistryError; RegistryMiss, also as the sink does.
+        `complete` False: the blob continues behind the end. Raises RegistryError; RegistryMiss, also as the sink does.
         """
         for turn in range(self._tries):
             try:

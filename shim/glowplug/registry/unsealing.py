@@ -19,7 +19,7 @@ def index_of(repository: Repository, settings: RegistrySettings, found: Found) -
     if list(listed.packs) != [pack.digest for pack in found.artifact.packs]:
         raise RegistryMiss("damaged", "the index lists other packs than the manifest")
     if any(chunk.offset + chunk.size > found.artifact.packs[chunk.pack].size for chunk in listed.chunks):
-        raise RegistryMiss("damaged", "the index has a chunk that lies outside of its pack")
+        raise RegistryMiss("damaged", "the index has a chunk that is outside of its pack")
     if found.config.is_sealed and not all(chunk.key for chunk in listed.chunks):
         raise RegistryMiss("damaged", "the index has chunks without a key")
     _require_manifest(listed.manifest, found.config)

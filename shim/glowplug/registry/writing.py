@@ -1,8 +1,8 @@
 """The files of an artifact written into a draft, chunk by chunk in any order, by any number of processes.
 
 `Writer` makes everything that has no content first; a chunk then goes to every place that it has. What was written
-is noted in a journal beside the files, so that a killed pull goes on where it was. Owners, modes and attributes of the
-container's own trees come last, directories after what is in them.
+is noted in a journal beside the files, so that a killed pull continues where it was. Owners, modes and attributes of
+the container's own trees come last, directories after what is in them.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ JOURNAL = ".pulled"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_AT_ONCE = 64
-_NOTED_AT = 64  # chunks; what a killed pull writes anew, at most, in each of its processes
+_NOTED_AT = 64  # chunks; what a killed pull writes again, at most, in each of its processes
 _SYNC_FILE_RANGE_WRITE = 2  # uapi/linux/fs.h
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 _KINDS = {
@@ -119,7 +119,7 @@ class Writer:
             os.mknod(path, _KINDS[entry.type] | 0o600, os.makedev(*entry.device))
 
     def _write_at(self, stream: int, offset: int, pieces: Pieces) -> None:
-        """The files that lie in the stream where the pieces do, one behind the other."""
+        """The files that are in the stream where the pieces do, one behind the other."""
         for piece in pieces:
             end = offset + len(piece)
             view = memoryview(piece)

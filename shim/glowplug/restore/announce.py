@@ -1,6 +1,6 @@
 """How a process learns that it was restored: a file in its container, there before it runs, and a signal.
 
-A process that goes on from a checkpoint has the random state, the tokens and the names of the one that was
+A process that continues from a checkpoint has the random state, the tokens and the names of the one that was
 captured, and so have all others from the same checkpoint. The file has what is this start's own.
 """
 
@@ -29,7 +29,7 @@ _CONTAINER_NAME = "io.kubernetes.cri.container-name"
 def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -> bool:
     """The file, readable by the user that the process was started as. `addresses`: the new pod's. Raises OSError.
 
-    False, and nothing is written, where a volume or tmpfs lies over /run: what is in it is not the rootfs's.
+    False, and nothing is written, where a volume or tmpfs is over /run: what is in it is not the rootfs's.
     """
     if _is_mounted_over(spec):
         return False

@@ -1,7 +1,7 @@
 """Programs that a restore runs: children that die with it, within a deadline, with the descriptors it says.
 
 The process that restores may be killed at any moment. PR_SET_PDEATHSIG makes the kernel kill runc too, so that no
-restore goes on that nobody will ever see; CRIU then loses its connection to runc and ends.
+restore continues that nobody will ever see; CRIU then loses its connection to runc and ends.
 """
 
 from __future__ import annotations

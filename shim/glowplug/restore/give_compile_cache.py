@@ -2,7 +2,7 @@
 
 Into the mounted root file system, so into the container's own layer: what is kept stays as it is, and what the
 container changes goes with it. No process of the container runs yet, so nothing else changes files there. What the
-image has stays. Each file is complete or not there; what goes wrong ends it, and the start goes on.
+image has stays. Each file is complete or not there; what goes wrong ends it, and the start continues.
 """
 
 import contextlib

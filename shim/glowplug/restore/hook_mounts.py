@@ -1,4 +1,4 @@
-"""Files that a hook had mounted over files of /proc, as a capture kept them (capture/hook_mounts.py): made anew."""
+"""Files that a hook had mounted over files of /proc, as a capture kept them (capture/hook_mounts.py): made again."""
 
 import os
 

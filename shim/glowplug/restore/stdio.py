@@ -2,7 +2,7 @@
 
 A runc that fails prints its last words to its stderr, whatever `--log` says, and that is the container's: they
 would be in the container's log. So it gets the same pipe opened for reading, where a write is an error that
-it does not mind. The restored processes get theirs for writing: CRIU opens an inherited pipe anew with the flags
+it does not mind. The restored processes get theirs for writing: CRIU opens an inherited pipe again with the flags
 of the captured descriptor (criu/pipes.c, reopen_pipe).
 """
 

@@ -175,7 +175,7 @@ def view(work: Work) -> None:
 
 
 def spec(work: Work) -> None:
-    """Our copy of the spec: as a cold start's, but for CRIU's options and an absolute rootfs."""
+    """Our copy of the spec: as a cold start's, except for CRIU's options and an absolute rootfs."""
     os.makedirs(work.bundle, 0o700, exist_ok=True)
     options = f"{work.bundle}/criu.conf"
     with open(options, "w") as file:

@@ -2,7 +2,7 @@
 CheckpointContainer: runc's own, with CUDA off the devices meanwhile.
 
 containerd pauses the container first, and CUDA hangs in a frozen cgroup. So: thaw, lock and checkpoint CUDA,
-freeze, dump, and where the container goes on, thaw, give CUDA back, freeze. It is left paused as it was found.
+freeze, dump, and where the container continues, thaw, give CUDA back, freeze. It is left paused as it was found.
 """
 
 import json

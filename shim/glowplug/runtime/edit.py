@@ -1,4 +1,4 @@
-"""Writing a container's spec anew before runc reads it. docs/edits.md lists what is edited.
+"""Writing a container's spec again before runc reads it. docs/edits.md lists what is edited.
 
 HOT: at every cold start of an eligible container.
 """

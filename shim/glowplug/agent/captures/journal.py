@@ -1,6 +1,6 @@
 """One capture by the agent: what it knows, and the journal that outlives it.
 
-The journal lies in the run directory from before the first hook until nothing of the capture is left to be
+The journal is in the run directory from before the first hook until nothing of the capture is left to be
 done. The process that captures holds an exclusive flock on it, so a journal that nobody holds was left by one
 that was killed, and the agent sees to the rest (undo.py).
 """

@@ -30,7 +30,7 @@ _TOO_LONG = "glowplug.dev/ready: its expression takes too long to look up: make 
 
 
 class LogWatch:
-    """What was looked through once is not looked through again; a log that was rotated begins anew, behind what was
+    """What was looked through once is not looked through again; a log that was rotated begins again, behind what was
     left of the old one."""
 
     def __init__(self, path: str, regex: str, owner: str = "") -> None:
@@ -57,7 +57,7 @@ class LogWatch:
                 return False
 
     def _found(self, until: float) -> bool:
-        """Whether one of the lines that wait matches; where nobody could say in time, they go on waiting."""
+        """Whether one of the lines that wait matches; where nobody could say in time, they continue waiting."""
         request = {"regex": self._regex, "lines": self._waiting, "cpu_s": CPU_S}
         within_s = min(MATCHED_WITHIN_S, max(0.0, until - time.monotonic()))
         try:

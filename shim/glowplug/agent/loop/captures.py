@@ -21,7 +21,7 @@ ANY_TIME = "any-time"
 
 
 def ask(parts: Parts, row: Row) -> Next:
-    """One question whether it is ready. Raises ContainerdError; all else is put on record."""
+    """One question whether it is ready. Raises ContainerdError; everything else is put on record."""
     case = row.case
     assert case is not None
     try:
@@ -64,7 +64,7 @@ def _require_young(parts: Parts, case: Case) -> None:
 
 
 def capture(parts: Parts, row: Row) -> Next:
-    """The capture itself; it takes as long as it takes. Raises ContainerdError; all else is put on record."""
+    """The capture itself; it takes as long as it takes. Raises ContainerdError; everything else is put on record."""
     case = row.case
     assert case is not None and case.judgement is not None
     try:

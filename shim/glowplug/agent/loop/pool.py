@@ -18,7 +18,7 @@ log = logging.getLogger("glowplug.agent")
 OVERDUE_S = 0.25
 IDLE_S = 10.0
 WAITS_AT_MOST_S = 60.0
-"""Work that lies in the queue for longer says that the pool is dead."""
+"""Work that is in the queue for longer says that the pool is dead."""
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
 
 
 def forget(container: str) -> None:
-    """It is gone, or will be judged anew. One that was used stays until its outcome is taken in."""
+    """It is gone, or will be judged again. One that was used stays until its outcome is taken in."""
     if not os.path.exists(f"{paths.spool()}/{container}{PREPARED}"):
         shutil.rmtree(paths.prepared_start(container), ignore_errors=True)
 
@@ -95,7 +95,7 @@ def forget_all(older_than_s: float = 0.0) -> None:
 
 
 def _outcome(record: ContainerRecord, facts: BundleFacts, slug: str, detail: str, chosen: bool) -> bytes:
-    """As the runtime would write it (outcomes/report.py), but for the time, which is the marker's."""
+    """As the runtime would write it (outcomes/report.py), except for the time, which is the marker's."""
     said = {
         "format": report.FORMAT,
         **report.names(record.id, facts),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 KEPT_S = 10.0
 KEPT = 256
-"""Containers; of more the oldest are forgotten, and are read for anew."""
+"""Containers; of more the oldest are forgotten, and are read for again."""
 WAIT_S = 0.3
 """For a reading that is under way: of the second that an answer may take."""
 

@@ -79,7 +79,7 @@ class RegistryWork:
             self._push_later(checkpoint)
 
     def close(self) -> None:
-        """Ends what is under way; it goes on with the next agent."""
+        """Ends what is under way; it continues with the next agent."""
         self._stopping.set()
         self._tasks.stop()
         self._pushes.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Starts that are cold on purpose: where limits were raised since the capture, one pod is captured anew (rule 8.2).
+"""Starts that are cold on purpose: where limits were raised since the capture, one pod is captured again (rule 8.2).
 
 A checkpoint with lower limits fits, but its process sized itself by them; and who is restored is not captured. So of
 the pods that would be restored from one, a single one at a time starts cold and is captured with its own limits, while

@@ -189,7 +189,7 @@ class Resolver:
         return _miss(
             "rules",
             f"the matching rules of checkpoint {old.id} are of version {old.rules}, and those of this Glowplug of "
-            f"version {version}: the container has to be captured anew",
+            f"version {version}: the container has to be captured again",
         )
 
     def _missed(

@@ -19,7 +19,7 @@ def foreign(tree: Tree) -> Iterator[Refusal]:
     """A pod has one address of each family at an interface, from its network plugin. One that it gave itself beside it
     is not there in another pod; and CRIU can't bind to one that nobody has (IP_FREEBIND, IP_TRANSPARENT).
 
-    Nor would a connection inside go on, on an address that is gone. Those to the outside end in any case.
+    Nor would a connection inside continue, on an address that is gone. Those to the outside end in any case.
     """
     try:
         found = interfaces.read(f"/proc/{tree.pids[0]}/ns/net")

@@ -54,7 +54,7 @@ def stuck(tree: Tree) -> Iterator[Refusal]:
             yield Refusal(
                 "stuck",
                 f"{shown(pid)} waits in the kernel (state D) and can't be stopped: a slow disk or network file "
-                "system? Try again when it goes on",
+                "system? Try again when it continues",
             )
 
 
@@ -64,7 +64,7 @@ def leaderless(tree: Tree) -> Iterator[Refusal]:
         if process.is_zombie(pid) and any(not process.is_zombie(thread) for thread in proc.tasks(pid)):
             yield Refusal(
                 "first-thread-ended",
-                f"{shown(pid)} goes on although its first thread has ended, which can't be dumped: have that thread "
+                f"{shown(pid)} continues although its first thread has ended, which can't be dumped: have that thread "
                 "wait for the others",
             )
 

@@ -90,7 +90,7 @@ def look(check: Check, probes: Probes) -> Finding:
     """What the check finds; that it can't decide, and why, where it raises. Unknown is not ready."""
     try:
         return check.look(probes)
-    except Exception as error:  # noqa: BLE001  # whatever it is: it is reported, and the other checks go on
+    except Exception as error:  # noqa: BLE001  # whatever it is: it is reported, and the other checks continue
         said = " ".join(str(error).split())[:SAID] or type(error).__name__
         return Finding("wrong" if check.must else "warning", f"unknown: {said}", "", "")
 

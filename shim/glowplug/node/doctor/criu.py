@@ -24,7 +24,7 @@ FEATURES: Mapping[str, str] = {
     "sk_ns": "sockets in a pod's network",
     "external_net_ns": "a pod's network",
     "tcp_half_closed": "TCP connections within a container",
-    "timens": "CLOCK_MONOTONIC that goes on",
+    "timens": "CLOCK_MONOTONIC that continues",
     "can_map_vdso": "every process",
     "clone3_set_tid": "processes with their old numbers",
     "get_rseq_conf": "programs of today's C library",

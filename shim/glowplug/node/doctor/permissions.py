@@ -26,7 +26,7 @@ def cache(probes: Probes) -> Finding:
 
 
 def judge_cache(path: str, found: os.stat_result | None, foreign_entries: list[str]) -> Finding:
-    """`foreign_entries`: what lies there of others. To close that directory to them would break the node."""
+    """`foreign_entries`: what is there of others. To close that directory to them would break the node."""
     if foreign_entries:
         want, fix = "a directory for checkpoints alone", "name another in the configuration (`cache`)"
         return wrong(f"{path} is used by others: {foreign_entries[0]}", want, fix)
@@ -75,7 +75,7 @@ def judge_programs(found: Mapping[str, os.stat_result]) -> Finding:
 
 
 def _with_parents(files: Iterable[str]) -> list[str]:
-    """Each path as it really lies, and every directory above it."""
+    """Each path as it really is, and every directory above it."""
     found: dict[str, None] = {}
     for file in files:
         path = os.path.realpath(file) if file else "/"

@@ -25,7 +25,7 @@ def healthy(restored: RestoredTree) -> None:
 
 
 def oom_score(restored: RestoredTree) -> None:
-    """oom_score_adj is the new pod's, but for processes that had one of their own."""
+    """oom_score_adj is the new pod's, except for processes that had one of their own."""
     health.set_oom_score_adj(restored.tree.values(), restored.spec)
     state.own_oom_score_adj(captured_state.read(restored.checkpoint), restored.tree)
 

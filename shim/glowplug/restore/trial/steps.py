@@ -81,7 +81,7 @@ def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
         work.begin_part("criu")
         gate.require_paused()
     finally:
-        # Before CRIU dies: a process whose tracer ends goes on.
+        # Before CRIU dies: a process whose tracer ends continues.
         for pid in (init, *members.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
