@@ -66,7 +66,7 @@ def test_the_first_is_captured_when_it_is_ready_and_the_next_is_restored(agent: 
     assert captures(agent, second.pod) == captures(agent, third.pod) == []
 
 
-def test_the_cold_start_that_was_seen_stands_in_the_manifest(agent: Node, pods: Pods) -> None:
+def test_the_cold_start_that_was_seen_is_in_the_manifest(agent: Node, pods: Pods) -> None:
     """From the start until the answer was yes; what `after:` says is not measured."""
     seen, said = (
         capture_of(agent, started(pods, env(), annotated(ready=way)).pod)["checkpoint"]

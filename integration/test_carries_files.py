@@ -87,14 +87,14 @@ def test_two_names_are_one_file(twins: Twins) -> None:
 
 
 @pytest.mark.parametrize("feature", ["unlinked", "gone_directory", "gone_linked", "gone_copied"])
-def test_an_open_file_without_its_name_goes_on(twins: Twins, feature: str) -> None:
+def test_an_open_file_without_its_name_continues(twins: Twins, feature: str) -> None:
     before, first, second = (reported[feature] for reported in (twins.before, twins.first, twins.second))
     assert first == {**before, "added": first["added"]} and first["added"] > before["added"]
     assert second == {**first, "added": first["added"] + 1}
     assert before.get("is_named", True)
 
 
-def test_an_open_file_of_the_image_without_its_name_goes_on(twins: Twins) -> None:
+def test_an_open_file_of_the_image_without_its_name_continues(twins: Twins) -> None:
     assert twins.first["gone_image"] == {"content": "from the image\n"}
 
 
@@ -105,19 +105,19 @@ def test_no_name_is_left_that_criu_made(twins: Twins) -> None:
 
 
 @pytest.mark.parametrize(("feature", "same"), [("memfd", "same_by_descriptor"), ("shm_map", "same_by_name")])
-def test_shared_memory_goes_on(twins: Twins, feature: str, same: str) -> None:
+def test_shared_memory_continues(twins: Twins, feature: str, same: str) -> None:
     before, first, second = (reported[feature] for reported in (twins.before, twins.first, twins.second))
     assert first == {**before, "tries": first["tries"]} and first["tries"] > before["tries"]
     assert second == {**first, "tries": first["tries"] + 1}
     assert second[same]
 
 
-def test_watches_go_on(twins: Twins) -> None:
+def test_watches_continue(twins: Twins) -> None:
     assert twins.before["inotify"] == twins.first["inotify"] == twins.second["inotify"]
     assert all(twins.first["inotify"].values()), json.dumps(twins.first["inotify"])
 
 
-def test_pipes_events_and_polls_go_on(twins: Twins) -> None:
+def test_pipes_events_and_polls_continue(twins: Twins) -> None:
     assert twins.first["descriptors"] == twins.before["descriptors"]
     assert twins.first["descriptors"] == {"ready": True, "event": 7, "pipe": "kept"}
 

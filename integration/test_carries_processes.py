@@ -43,7 +43,7 @@ def test_a_zombie_waits_on_with_its_code(family: Captured, restored: Container) 
     assert restored.state()["ended"] == family.state["ended"]
 
 
-def test_every_thread_goes_on(family: Captured, restored: Container) -> None:
+def test_every_thread_continues(family: Captured, restored: Container) -> None:
     before, after = family.state["threads"], restored.state()["threads"]
     assert before["counting"] == after["counting"] == len(after["counters"])
     assert all(now > then for now, then in zip(after["counters"], before["counters"], strict=True))

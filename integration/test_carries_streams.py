@@ -36,7 +36,7 @@ def all_said(container: Container, count: int) -> list[int]:
     return said(container, "stdout", "said ")
 
 
-def test_a_log_goes_on_with_the_next_line(node: Node, spoken: Captured, pods: Pods) -> None:
+def test_a_log_continues_with_the_next_line(node: Node, spoken: Captured, pods: Pods) -> None:
     """No line of the captured container's is reported again, none is lost."""
     _, container = spoken.restored(node, pods)
     container.get("/say?lines=100")
@@ -45,7 +45,7 @@ def test_a_log_goes_on_with_the_next_line(node: Node, spoken: Captured, pods: Po
     assert len(container.log()) == 200
 
 
-def test_a_log_goes_on_after_it_was_rotated(node: Node, spoken: Captured, pods: Pods) -> None:
+def test_a_log_continues_after_it_was_rotated(node: Node, spoken: Captured, pods: Pods) -> None:
     pod, container = spoken.restored(node, pods)
     container.get("/say?lines=10")
     all_said(container, 10)

@@ -172,7 +172,7 @@ def test_what_is_no_complete_file_is_left_out(agent: Node, pods: Pods) -> None:
     assert b" 755 regular" in kinds
 
 
-def test_one_that_is_damaged_is_removed_and_the_start_goes_on(agent: Node, pods: Pods) -> None:
+def test_one_that_is_damaged_is_removed_and_the_start_continues(agent: Node, pods: Pods) -> None:
     environment = {"CASE": secrets.token_hex(4)}
     before = set(os.listdir(f"{agent.names.cache}/compile"))
     kept_of(agent, started(pods, environment))

@@ -289,7 +289,7 @@ def test_it_is_as_it_was(restored: Reported, program: str, turn: int) -> None:
     assert restored.said[turn][program] == ""
 
 
-def test_a_config_map_that_is_swapped_is_read_anew(restored: Reported) -> None:
+def test_a_config_map_that_is_swapped_is_read_again(restored: Reported) -> None:
     assert restored.reloaded == ["", ""]
 
 

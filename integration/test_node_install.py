@@ -90,7 +90,7 @@ def nothing_left(installed: Installed) -> Iterator[None]:
     assert installed.configuration() == before
 
 
-def test_pods_go_on_through_install_upgrade_and_uninstall(installed: Installed) -> None:
+def test_pods_continue_through_install_upgrade_and_uninstall(installed: Installed) -> None:
     before = installed.configuration()
     stock = installed.pods.run("stock", handler="runc").serving()
     pid, token = stock.pid, stock.get("/token")
@@ -146,7 +146,7 @@ def test_a_containerd_that_does_not_come_back_is_put_back(installed: Installed) 
 
 
 @pytest.mark.parametrize("restart", ["exit 3", "true"], ids=["fails", "does nothing"])
-def test_a_restart_that_is_none_is_put_back(installed: Installed, restart: str) -> None:
+def test_a_restart_that_is_invalid_is_put_back(installed: Installed, restart: str) -> None:
     before, containerd = installed.configuration(), installed.node.containerd_pid()
     done = installed.run("install", "--wait", "1", restart=restart)
     assert done.returncode == 1 and "put back" in done.stderr

@@ -40,7 +40,7 @@ def test_three_generations(agent: Node, pods: Pods) -> None:
     assert reported["threads"]["counting"] == first.state["threads"]["counting"]
 
 
-def test_a_container_captured_twice_goes_on(agent: Node, pods: Pods) -> None:
+def test_a_container_captured_twice_continues(agent: Node, pods: Pods) -> None:
     """The newer one is restored."""
     pod = pods.run(name="twice")
     container = pod.serving({"WORKLOAD": FEATURES, "CASE": "twice"})
@@ -58,7 +58,7 @@ def test_a_container_captured_twice_goes_on(agent: Node, pods: Pods) -> None:
     assert restored.exec("cat", "/data/number").stdout == b"1\n"
 
 
-def test_where_limits_were_raised_one_pod_is_captured_anew(agent: Node, pods: Pods) -> None:
+def test_where_limits_were_raised_one_pod_is_captured_again(agent: Node, pods: Pods) -> None:
     """Its process sized itself by the old ones: a JVM's heap, GOMAXPROCS. Meanwhile the others are restored."""
     environment = env()
     small, large = Resources(memory_bytes=512 << 20), Resources(memory_bytes=1 << 30)

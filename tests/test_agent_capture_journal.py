@@ -52,7 +52,7 @@ def test_what_a_killed_process_left_is_found_with_its_last_step() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
-def test_one_that_is_no_journal_is_nobodys(content: str) -> None:
+def test_one_that_is_no_journal_is_foreign(content: str) -> None:
     os.makedirs(paths.capturing_one("one"))
     (Path(paths.capturing_one("one")) / "journal.json").write_text(content)
     assert journals.abandoned() == []

@@ -52,7 +52,7 @@ def test_a_process_without_cuda_has_it_again(
         {"running": RUNNING, "runc_root": "/no/such/root", "hook_timeout_s": 1},
     ],
 )
-def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_nobodys(
+def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_foreign(
     facts: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last one's pid is alive, and another process's."""

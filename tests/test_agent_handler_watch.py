@@ -103,7 +103,7 @@ def test_an_untouched_file_of_an_active_handler_is_not_worked_on(served: Served,
     assert "was changed in its file" in reports[0].message
 
 
-def test_an_answer_that_is_none_does_not_end_the_watch(
+def test_an_answer_that_is_invalid_does_not_end_the_watch(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(handler_watch, "LOOKS_EVERY_S", 0.01)

@@ -41,7 +41,7 @@ def test_a_command_is_run_as_it_is_and_its_status_counts(served: Served) -> None
     assert str(error.value) == "exec: the command ended with status 3; 0 is success"
 
 
-def test_a_program_that_is_none_is_not_named(served: Served) -> None:
+def test_a_program_that_is_invalid_is_not_named(served: Served) -> None:
     """Who takes the command for a shell's sets a variable in front of it."""
     detail = 'failed to start exec: exec: "TOKEN=s3cret": executable file not found in $PATH'
     served.answer(methods.EXEC_SYNC, refuse(grpc.StatusCode.UNKNOWN, detail))
@@ -50,7 +50,7 @@ def test_a_program_that_is_none_is_not_named(served: Served) -> None:
     assert "s3cret" not in str(error.value)
 
 
-def test_a_command_that_leaves_somebody_behind_is_waited_for_in_vain_and_not_for_long(
+def test_a_command_that_leaves_somebody_behind_is_waited_for_briefly(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """containerd answers when nobody holds its output any more."""

@@ -82,7 +82,7 @@ def test_a_restore_makes_it_as_good_as_new(learned: Learned) -> None:
     learned.require_capture(judged().workload)
 
 
-def test_captures_that_come_to_nothing_are_tried_again_after_a_while(learned: Learned, clock: Clock) -> None:
+def test_captures_that_fail_are_tried_again_after_a_while(learned: Learned, clock: Clock) -> None:
     learned.not_captured(judged(), "criu")
     learned.require_capture(judged().workload)
     learned.not_captured(judged(), "criu")
@@ -127,7 +127,7 @@ def test_one_that_can_not_be_woken_rests(learned: Learned) -> None:
     assert "could not be woken" in str(learned.restore_objection(judged().workload))
 
 
-def test_a_node_that_does_not_back_off_keeps_nobody_from_anything(tmp_path: Path, clock: Clock) -> None:
+def test_a_node_that_does_not_back_off_delays_nothing(tmp_path: Path, clock: Clock) -> None:
     learned = Learned(str(tmp_path), clock, back_off=False)
     for number in range(5):
         learned.captured(judged(str(number)))

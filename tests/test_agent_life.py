@@ -105,7 +105,7 @@ def test_a_wrong_key_is_one_line(node: Node) -> None:
         assert log.read().count("\n") == 1
 
 
-def test_another_criu_or_driver_begins_the_agent_anew(node: Node) -> None:
+def test_another_criu_or_driver_begins_the_agent_again(node: Node) -> None:
     """What is loaded of the old driver does not talk to the new one, and checkpoints would be judged by old facts."""
     criu = f"{node.directory}/criu"
 

@@ -54,7 +54,7 @@ def test_neither_time_nor_stream_is_text(log: Path) -> None:
     assert not found(LogWatch(str(log), "stdout|2026"))
 
 
-def test_a_log_that_was_rotated_begins_anew(log: Path) -> None:
+def test_a_log_that_was_rotated_begins_again(log: Path) -> None:
     watch = LogWatch(str(log), "up")
     log.write_text(line("a long line of no interest"))
     assert not found(watch)
@@ -76,7 +76,7 @@ def test_no_line_is_lost_when_a_log_is_rotated(log: Path) -> None:
     assert not found(watch)
 
 
-def test_a_log_that_was_cut_begins_anew(log: Path) -> None:
+def test_a_log_that_was_cut_begins_again(log: Path) -> None:
     watch = LogWatch(str(log), "up")
     log.write_text(line("a long line of no interest"))
     assert not found(watch)

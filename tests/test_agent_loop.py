@@ -223,7 +223,7 @@ def test_one_that_can_not_be_woken_is_ended_so_that_it_starts_cold(
     assert len(signals(served)) == hooks.TRIES
 
 
-def test_a_hook_that_hangs_holds_up_no_list_and_no_agent_that_stops(
+def test_a_hook_that_hangs_delays_no_list_and_no_agent_that_stops(
     served: Served, agent: Made, tmp_path: Path, workload: subprocess.Popen[bytes]
 ) -> None:
     serve(served, after_restore="exec:wake up")

@@ -263,12 +263,12 @@ def test_garbage_ends_no_server(server: MetricsServer, line: bytes) -> None:
     assert get(server, "/metrics")[0] == 200
 
 
-def test_a_silent_client_holds_up_nobody_for_long(server: MetricsServer) -> None:
+def test_a_silent_client_delays_others_only_briefly(server: MetricsServer) -> None:
     with socket.create_connection(("127.0.0.1", server.server_address[1])):
         assert get(server, "/metrics")[0] == 200
 
 
-def test_a_client_that_trickles_holds_up_nobody_for_long_and_no_stop(
+def test_a_client_that_trickles_delays_others_and_a_stop_only_briefly(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole request, not for each piece of it."""

@@ -84,7 +84,7 @@ def test_only_root_reaches_it(server: Server) -> None:
         assert (found.st_uid, stat.S_IMODE(found.st_mode) & 0o077) == (0, 0)
 
 
-def test_a_second_agent_is_refused_and_the_first_goes_on(server: Server) -> None:
+def test_a_second_agent_is_refused_and_the_first_continues(server: Server) -> None:
     with pytest.raises(UsageError, match="another agent listens there"):
         Server({})
     assert ask(b'{"op": "echo", "say": 1}\n') == b'{"said": 1}\n'

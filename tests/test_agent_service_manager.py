@@ -46,7 +46,7 @@ def said(manager: socket.socket) -> list[bytes]:
             return found
 
 
-def test_ready_and_stopping_are_said(manager: socket.socket) -> None:
+def test_ready_and_stopping_are_reported(manager: socket.socket) -> None:
     service_manager.ready()
     service_manager.stopping()
     assert said(manager) == [b"READY=1", b"STOPPING=1"]

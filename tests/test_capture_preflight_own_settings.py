@@ -59,7 +59,7 @@ def test_rights_that_were_dropped(does: str, restricts: bool) -> None:
 
 
 @needs_ptrace
-def test_a_thread_that_was_asked_goes_on_as_if_it_had_not_been() -> None:
+def test_a_thread_that_was_asked_continues_as_if_it_had_not_been() -> None:
     """Asked in the middle of calls that wait; one that were not taken up again would fail with 512."""
     program = (
         f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nimport sys\n"

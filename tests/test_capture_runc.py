@@ -67,7 +67,7 @@ def test_what_can_not_be_frozen_is_reported(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"config": 7}'])
-def test_a_record_that_is_none_is_reported(text: str, tmp_path: Path, root: Path) -> None:
+def test_a_record_that_is_invalid_is_reported(text: str, tmp_path: Path, root: Path) -> None:
     (root / "c1/state.json").write_text(text)
     one = Runc("/none/runc", str(root), program(tmp_path / "criu", ""))
     (tmp_path / "work").mkdir()

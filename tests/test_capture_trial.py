@@ -81,7 +81,7 @@ def test_the_pod_is_asked_before_the_node(annotations: dict[str, str], wanted: s
     assert trial.policy_of(facts(own), "first") == wanted
 
 
-def test_a_word_that_is_none_refuses_the_capture() -> None:
+def test_a_word_that_is_invalid_refuses_the_capture() -> None:
     with pytest.raises(UsageError, match=r"glowplug\.dev/trial: expected one of always, first, never"):
         trial.policy_of(facts({"glowplug.dev/trial": "sometimes"}), "first")
 

@@ -81,7 +81,7 @@ def test_a_file_is_read_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert weights.read(of) == before == known(of)
 
 
-def test_no_link_leads_out_of_the_volume_and_no_pipe_holds_anybody_up(model: Path, tmp_path: Path) -> None:
+def test_no_link_leads_out_of_the_volume_and_no_pipe_delays_anybody(model: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.safetensors").write_text("the node's")
     (model / "out.safetensors").symlink_to(tmp_path / "secret.safetensors")
     with pytest.raises(OSError):
@@ -110,9 +110,7 @@ def test_a_pod_may_name_the_volumes_that_count(model: Path, tmp_path: Path) -> N
     assert weights.read(bundle.read(other)) == weights.read(made)
 
 
-def test_a_volume_that_does_not_answer_holds_up_no_start(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_volume_that_does_not_answer_delays_no_start(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(weights, "_quick", lambda facts: answers.wait())
     try:

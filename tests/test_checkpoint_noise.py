@@ -73,7 +73,7 @@ def test_anything_else_is_not(name: str, value: str) -> None:
         f"kubepods-burstable-pod{made.UID.replace('-', '_')}.slice",
     ],
 )
-def test_a_distinctive_value_is_noise_where_it_stands_on_its_own(value: str) -> None:
+def test_a_distinctive_value_is_noise_where_it_is_separate(value: str) -> None:
     cleaned = by_value(FACTS, "X", value)
     assert cleaned != value
     assert "10.1.2.3" not in cleaned
@@ -318,7 +318,7 @@ def test_a_node_called_localhost_does_not_hide_localhost() -> None:
     assert by_value(named("p"), "DB_SERVER", "localhost") == "localhost"
 
 
-def test_loopback_and_any_address_stand_for_nobody() -> None:
+def test_loopback_and_any_address_stand_for_no_pod() -> None:
     facts = SandboxFacts(name="p", namespace="n", uid="", ips=("127.0.0.1", "0.0.0.0", "::1"))
     assert [by_value(facts, "X", ip) for ip in facts.ips] == list(facts.ips)
 

@@ -98,7 +98,7 @@ def test_what_a_cold_start_got_and_what_was_kept_is_shown(node: Node) -> None:
     assert "    compile cache not kept: no\n" in shown
 
 
-def test_records_that_are_none_of_ours_are_left_out(node: Node) -> None:
+def test_records_that_are_foreign_are_left_out(node: Node) -> None:
     node.started(1.0, "restored")
     for number, content in enumerate(
         ("[]", "{", '{"outcome": 7}', '{"time": "x", "outcome": "cold:x", "phases": 3}')

@@ -25,7 +25,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("registry", "gc", "-n", "models"),
     ],
 )
-def test_without_a_registry_it_is_said(node: Node, typed: tuple[str, ...]) -> None:
+def test_without_a_registry_it_is_reported(node: Node, typed: tuple[str, ...]) -> None:
     done = node.run(*typed)
     assert (done.status, done.out) == (2, "")
     assert "registry.repository is not set: see docs/registry.md" in done.err
@@ -40,7 +40,7 @@ def test_a_push_without_a_registry_or_keys_is_one_line(node: Node) -> None:
     assert (done.status, done.out) == (2, "") and "registry.sign_key is not set" in done.err
 
 
-def test_a_namespace_that_is_none_never_becomes_a_path(node: Node) -> None:
+def test_a_namespace_that_is_invalid_never_becomes_a_path(node: Node) -> None:
     node.configure({"registry.repository": "127.0.0.1:1/x"})
     done = node.run("registry", "ls", "-n", "../other")
     assert done.status == 2 and "is no Kubernetes namespace" in done.err

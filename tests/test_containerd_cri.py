@@ -157,7 +157,7 @@ def test_a_container_has_its_pods_namespaces_unless_it_says_otherwise() -> None:
     assert (options.pid, options.target_id) == (cri_pb2.TARGET, "c1")
 
 
-def test_a_seccomp_profile_that_is_none_is_refused() -> None:
+def test_a_seccomp_profile_that_is_invalid_is_refused() -> None:
     with pytest.raises(UsageError, match="'runtime/default'"):
         pod_message(PodSpec(name="a", security=Security(seccomp="runtime/default")))
 

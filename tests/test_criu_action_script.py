@@ -54,7 +54,9 @@ def test_other_stages_go_by(folder: str, tree: "subprocess.Popen[bytes]", stage:
         assert gate.wait(soon(), lambda: True) is None
 
 
-def test_it_says_when_the_tree_is_made_and_criu_goes_on(folder: str, tree: "subprocess.Popen[bytes]") -> None:
+def test_it_says_when_the_tree_is_made_and_criu_continues(
+    folder: str, tree: "subprocess.Popen[bytes]"
+) -> None:
     with action_script.Gate(folder, f"{folder}/opened") as gate:
         assert run(gate, tree.pid, "post-restore").wait(20) == 0
         assert gate.wait_made(soon(), lambda: False) == tree.pid
@@ -64,7 +66,7 @@ def test_it_says_when_the_tree_is_made_and_criu_goes_on(folder: str, tree: "subp
         assert script.wait(20) == 0
 
 
-def test_a_tree_of_which_nobody_heard_before_it_stood_at_the_gate_is_made(
+def test_a_tree_that_reached_the_gate_before_its_message_is_made(
     folder: str, tree: "subprocess.Popen[bytes]"
 ) -> None:
     with action_script.Gate(folder, f"{folder}/opened") as gate:

@@ -232,7 +232,7 @@ def test_a_killed_capture_leaves_a_running_container(driver: str, script: Script
     assert_running(driver, [process.pid for process in processes_with_cuda])
 
 
-def test_an_interrupted_capture_lets_the_call_end_and_gives_cuda_back(
+def test_an_interrupted_capture_lets_the_call_end_and_restores_cuda(
     driver: str, script: Script, target: Start
 ) -> None:
     process = target()

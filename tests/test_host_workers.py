@@ -74,7 +74,7 @@ def test_another_is_ready_while_one_hangs(unhurried: Workers, monkeypatch: pytes
     assert [worker.is_gone() for worker in unhurried._idle] == [False]
 
 
-def test_an_owner_whose_questions_hang_has_a_few_and_takes_nobody_else_s(
+def test_an_owner_whose_questions_hang_has_a_few_and_takes_none_of_the_others(
     pool: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers._Worker, "is_gone", lambda _: False)  # the kernel does not let them go

@@ -175,7 +175,7 @@ def test_an_imported_section_that_would_hide_the_handler_gets_it(machine: Machin
     assert machine.files() == files
 
 
-def test_a_section_that_is_imported_later_gets_the_handler_anew(machine: Machine) -> None:
+def test_a_section_that_is_imported_later_gets_the_handler_again(machine: Machine) -> None:
     """The operator came after us: what we wrote into the main file counts no more, and goes."""
     machine.config.write_text(f'version = 2\nimports = ["{machine.etc}/conf.d/*.toml"]\n')
     alone = machine.files()

@@ -134,7 +134,7 @@ def test_a_terminal_shows_what_to_do_beneath(node: Node, monkeypatch: pytest.Mon
     assert max(map(len, lines)) <= 60
 
 
-def test_who_gave_no_answer_is_not_asked_again() -> None:
+def test_a_program_without_an_answer_is_not_asked_again() -> None:
     asked = Probes(Config(containerd_socket="/nonexistent/containerd.sock"))
     with pytest.raises(Exception, match="can't be reached"):
         asked.containerd_version()

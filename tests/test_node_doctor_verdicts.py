@@ -296,7 +296,7 @@ def test_any_text_is_a_version_or_none(text: str) -> None:
 
 
 @given(st.text())
-def test_garbage_of_a_program_is_an_error_of_ours(text: str) -> None:
+def test_garbage_of_a_program_is_our_error(text: str) -> None:
     judgements: list[Callable[[], Finding]] = [
         lambda: runc.judge_version("/r", Said(0, text)),
         lambda: runc.judge_python("/p", Said(0, text)),

@@ -91,7 +91,7 @@ def test_a_file_that_imports_itself_is_tried_without_that(machine: Machine, impo
 
 
 @pytest.mark.parametrize("generated", [True, False])
-def test_a_template_that_lies_beside_the_file_is_edited(machine: Machine, generated: bool) -> None:
+def test_a_template_beside_the_file_is_edited(machine: Machine, generated: bool) -> None:
     """With the line that says so, and without it: RKE2 with a template of somebody's own."""
     machine.put("kubeadm-v2.toml")
     machine.put("kubeadm-v2.toml", "config.toml.tmpl")

@@ -53,7 +53,7 @@ def test_a_pod_may_name_one_as_those_that_are_built_in() -> None:
     assert vllm == policy.of(pod(engine="vllm"), "ready")
 
 
-def test_the_weights_way_that_it_has_not_is_said() -> None:
+def test_the_weights_way_that_it_has_not_is_reported() -> None:
     known = presets.known(table(GOOD)["presets"])
     with pytest.raises(
         BadAnnotation, match=r"glowplug\.dev/weights: the preset of its engine has keep alone"

@@ -154,7 +154,7 @@ def test_what_a_newer_glowplug_made_is_said_so() -> None:
         assert miss.value.slug == "newer-artifact"
 
 
-def test_no_name_of_a_pod_node_variable_or_process_stands_in_the_open() -> None:
+def test_no_name_of_a_pod_node_variable_or_process_is_in_the_open() -> None:
     """What is not encrypted: the manifest and the config."""
     manifest = checkpoint_made.manifest_of()
     in_the_open = (oci.dumps(ARTIFACT) + config.dumps(CONFIG)).decode()

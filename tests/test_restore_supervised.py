@@ -63,7 +63,7 @@ def test_one_that_is_late_is_killed_in_whatever_it_does() -> None:
     assert "the step memory was not done" in failure.detail
 
 
-def test_one_that_somebody_killed_is_said_to_be() -> None:
+def test_a_killed_one_is_reported() -> None:
     def work(reporter: Reporter) -> int:
         reporter.step("criu")
         os.kill(os.getpid(), 9)

@@ -207,7 +207,7 @@ def test_the_sweep_leaves_one_whose_script_lives(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("fault", [KeyError("source"), OSError(5, "I/O error"), TypeError("x")])
-def test_the_sweep_goes_on_after_one_that_fails(
+def test_the_sweep_continues_after_one_that_fails(
     fault: Exception, left: Left, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(left: Attempt, create_follows: bool) -> None:
@@ -221,6 +221,6 @@ def test_the_sweep_goes_on_after_one_that_fails(
     assert attempt.names() == ["c1"]
 
 
-def test_the_sweep_waits_for_nobody(left: Left) -> None:
+def test_the_sweep_waits_for_nothing(left: Left) -> None:
     sweep.take_back_one(left.attempt.facts)
     assert attempt.names() == ["c1"]

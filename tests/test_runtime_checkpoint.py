@@ -99,7 +99,7 @@ def state(driver: str, pid: int) -> str:
         return group.states(5)[pid]
 
 
-def test_it_goes_on_as_it_was_found(
+def test_it_continues_as_it_was_found(
     driver: str, script: Script, container: Container, holder: Target
 ) -> None:
     assert container.checkpoint("--leave-running") == DONE

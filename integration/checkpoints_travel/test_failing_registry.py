@@ -71,7 +71,7 @@ def test_a_registry_that_disappears_half_way_comes_back_later(a: Node, b: Node, 
     assert b.pull(pushed.tags[1]).resumed > 0
 
 
-def test_a_token_that_expires_is_fetched_anew(a: Node, through: Proxy, registry: Registry) -> None:
+def test_a_token_that_expires_is_fetched_again(a: Node, through: Proxy, registry: Registry) -> None:
     """The registry refuses a request in the middle: the next one has a new token."""
     assert registry.tokens is not None
     checkpoint = a.made(memory())
@@ -89,7 +89,7 @@ def test_a_token_that_expires_is_fetched_anew(a: Node, through: Proxy, registry:
     assert expired and registry.tokens.issued >= issued + len(expired)
 
 
-def test_a_pull_s_token_that_expires_is_fetched_anew(
+def test_a_pull_s_token_that_expires_is_fetched_again(
     a: Node, b: Node, through: Proxy, registry: Registry
 ) -> None:
     """By each of the processes that fetch."""

@@ -45,7 +45,9 @@ def test_a_push_that_is_killed_at_any_request_leaves_nothing_half_published(
     assert b.store.verify(checkpoint) == []
 
 
-def test_a_pull_that_is_killed_at_any_request_goes_on_where_it_was(a: Node, b: Node, through: Proxy) -> None:
+def test_a_pull_that_is_killed_at_any_request_continues_where_it_was(
+    a: Node, b: Node, through: Proxy
+) -> None:
     pushed = a.push(a.made(memory(2)))
     b.settings = replace(b.settings, parallel=1)
     number = 0
@@ -61,7 +63,7 @@ def test_a_pull_that_is_killed_at_any_request_goes_on_where_it_was(a: Node, b: N
 
 
 @pytest.mark.parametrize("step", ["prepare", "write", "finish", "publish", "commit"])
-def test_a_pull_that_is_killed_between_requests_goes_on(
+def test_a_pull_that_is_killed_between_requests_continues(
     a: Node, b: Node, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     pushed = a.push(a.made(memory(2)))
@@ -88,7 +90,7 @@ def test_a_pull_whose_child_is_killed_fails_and_is_gone_on_with(
     assert b.store.verify(pushed.checkpoint) == []
 
 
-def test_a_pull_that_is_killed_within_a_pack_goes_on_within_it(
+def test_a_pull_that_is_killed_within_a_pack_continues_within_it(
     a: Node, b: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "PACK", 64 << 20)

@@ -89,7 +89,7 @@ def test_a_label_that_somebody_took_off(cluster: Cluster, running: set[str]) -> 
     check(cluster, running)
 
 
-def test_a_second_agent_speaks_for_nobody(cluster: Cluster, running: set[str]) -> None:
+def test_a_second_agent_speaks_for_no_pod(cluster: Cluster, running: set[str]) -> None:
     done = cluster.run("glowplug", "agent", check=False)
     assert done.returncode == 2 and "another agent listens there" in done.stderr
     assert cluster.labels()["glowplug.dev/ready"] == "true"

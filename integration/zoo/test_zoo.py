@@ -62,7 +62,7 @@ def healthy(program: Program, container: Container) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda one: one.name)
-def test_it_goes_on_in_two_new_pods(
+def test_it_continues_in_two_new_pods(
     several_users: Node,
     pods: Pods,
     program: Program,

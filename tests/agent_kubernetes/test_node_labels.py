@@ -110,7 +110,7 @@ def test_a_namespace_is_known_by_its_uid(server: ApiServer) -> None:
     assert os.stat(paths.namespaces()).st_mode & 0o777 == 0o600
 
 
-def test_where_namespaces_may_not_be_listed_all_else_goes_on(server: ApiServer, tmp_path: Path) -> None:
+def test_where_namespaces_may_not_be_listed_all_else_continues(server: ApiServer, tmp_path: Path) -> None:
     server.forbids = "GET /api/v1/namespaces"
     server.pod("web")
     made = Reported(server, tmp_path, [])

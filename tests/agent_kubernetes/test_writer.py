@@ -152,7 +152,7 @@ def test_a_token_that_was_renewed_is_read_again(
         made.cluster.stop()
 
 
-def test_an_answer_that_is_none_is_an_error_of_ours(server: ApiServer, tmp_path: Path) -> None:
+def test_an_answer_that_is_invalid_is_our_error(server: ApiServer, tmp_path: Path) -> None:
     api = Api(server.kubeconfig(str(tmp_path / "kubeconfig")))
     server.pods["x", "y"] = {"metadata": None, "spec": {"readinessGates": [{"conditionType": CAPTURED}]}}
     with pytest.raises(KubernetesError, match="is not a list of pods"):

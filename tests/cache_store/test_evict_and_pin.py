@@ -115,7 +115,7 @@ def test_damage_does_not_heal_by_itself(store: Store, clock: Clock) -> None:
     assert store.state(name).quarantined(clock.seconds) is not None
 
 
-def test_early_exits_in_a_row_quarantine_it_one_that_lives_starts_the_count_anew(store: Store) -> None:
+def test_early_exits_in_a_row_quarantine_it_one_that_lives_starts_the_count_again(store: Store) -> None:
     name = published(store)
     store.early_exit(name)
     store.early_exit(name)

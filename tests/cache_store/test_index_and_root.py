@@ -78,7 +78,7 @@ def test_when_it_was_made(store: Store, created: object, seconds: float) -> None
 @pytest.mark.parametrize(
     "created", ["yesterday", None, math.inf, math.nan, 10**400, 1e18, -5, "0001-01-01T00:00:00Z", [1]]
 )
-def test_a_time_that_is_none_gives_that_of_the_publication(store: Store, created: object) -> None:
+def test_a_time_that_is_invalid_gives_that_of_the_publication(store: Store, created: object) -> None:
     with store.draft(1 << 16) as opened:
         manifest = json.loads(fill(opened)) | {"created": created}
         name = store.publish(opened, json.dumps(manifest).encode())

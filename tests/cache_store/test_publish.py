@@ -132,7 +132,7 @@ def test_a_manifest_that_could_not_be_read_once_is_read_again(store: Store) -> N
     assert [entry.id for entry in store.index.find("default", "k1")] == [name]
 
 
-def test_a_store_that_another_process_holds_for_long_is_said(store: Store) -> None:
+def test_a_store_that_another_process_holds_for_long_is_reported(store: Store) -> None:
     path = layout.store_lock(store.root)
     with (
         locking.locked(path),

@@ -78,7 +78,7 @@ def test_a_create_without_an_agent_is_runc_s_and_a_miss(tmp_path: Path) -> None:
     [b"", b"{", b"[]", b'{"annotations": 7}', b"[" * 100_000, b"\xff\xfe", b'{"annotations": {"a": 1}}'],
     ids=["empty", "cut", "list", "number", "deep", "bytes", "typed"],
 )
-def test_a_spec_that_is_none_is_left_to_runc(tmp_path: Path, text: bytes) -> None:
+def test_a_spec_that_is_invalid_is_left_to_runc(tmp_path: Path, text: bytes) -> None:
     arguments = eligible_bundle(tmp_path)
     (tmp_path / "bundle/config.json").write_bytes(text)
     called = Called(tmp_path, arguments, {"PATH": os.environ["PATH"]})

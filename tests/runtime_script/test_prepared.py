@@ -71,7 +71,7 @@ def edit_fails(run: Path) -> None:
 @pytest.mark.parametrize(
     "change", [spec_differs, was_used, restore_is_under_way, checkpoint_came, edit_fails]
 )
-def test_what_was_prepared_and_holds_no_longer_is_asked_anew(
+def test_what_was_prepared_and_holds_no_longer_is_asked_again(
     tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     arguments = prepared(tmp_path)
