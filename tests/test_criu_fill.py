@@ -221,3 +221,20 @@ def test_a_thread_that_cannot_be_started_leaves_none_writing(
     with pytest.raises(RuntimeError, match="new thread"):
         fill.fill(folder, {INNER: child.pid}, soon(), threads=4)
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_it_is_got_ready_before_there_is_a_process(folder: str, child: Child) -> None:
+    data = noise(3)
+    save(folder, child, [(0, PAGE, 0), (4 * PAGE, 2 * PAGE, PAGE)], data)
+    with descriptors.none_left(), fill.Fill(folder) as ready:
+        assert ready.bytes == 3 * PAGE
+        os.unlink(f"{folder}/{extents.INDEX}")  # it is not read again
+        assert ready.write({INNER: child.pid}, soon()).bytes == 3 * PAGE
+    assert child.read(0, PAGE) + child.read(4 * PAGE, 2 * PAGE) == data
+
+
+def test_what_is_damaged_is_found_then_and_nothing_stays_open(folder: str, child: Child) -> None:
+    save(folder, child, [(0, 2 * PAGE, 0)], noise(2))
+    os.truncate(f"{folder}/pages-1.extent", PAGE)
+    with descriptors.none_left(), pytest.raises(ImageError):
+        fill.Fill(folder)

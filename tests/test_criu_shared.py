@@ -238,7 +238,9 @@ def test_it_ends_when_the_one_who_restores_is_killed(
     monkeypatch.setattr(shared, "_put", slow)
     monkeypatch.setattr(chunks, "PIECE", 2 << 20)
     [extent] = extents.load(folder)
-    parts = chunks.cut(extent, chunks.open_file(folder, extent.data), child.pid)
+    parts = [
+        piece._replace(pid=child.pid) for piece in chunks.cut(extent, chunks.open_file(folder, extent.data))
+    ]
     restorer = os.fork()
     if restorer == 0:
         with open(f"{folder}/helper", "w") as file:

@@ -1,13 +1,12 @@
 """Memory is written while CRIU takes its last stages: what fails meanwhile is said as what it is."""
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from glowplug.criu.action_script import Gate
 from glowplug.errors import CriuError
-from glowplug.restore import steps
+from glowplug.restore import memory
 
 
 def never() -> bool:
@@ -38,18 +37,19 @@ def fill(
     begun: list[str] | None = None,
 ) -> list[str]:
     """What was begun, in order; it is added to `begun`."""
-    begun = [] if begun is None else begun
+    stages_begun: list[str] = [] if begun is None else begun
 
-    def write(_work: object, members: object) -> None:
-        begun.append(f"written into {members}")
-        if error is not None:
-            raise error
+    class Extents:
+        def write(self, members: object, _until: float, _report: object) -> None:
+            stages_begun.append(f"written into {members}")
+            if error is not None:
+                raise error
 
-    monkeypatch.setattr(steps, "_write_memory", write)
     monkeypatch.setattr("glowplug.host.process.members", lambda init: {1: init})
-    work = SimpleNamespace(until=0.0, begin_part=begun.append)
-    steps._fill(cast(Any, work), cast(Gate, stages), never)
-    return begun
+    memory.write(
+        cast(Any, Extents()), cast(Gate, stages), never, 0.0, stages_begun.append, lambda _done, _total: None
+    )
+    return stages_begun
 
 
 def test_it_is_written_as_soon_as_the_tree_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

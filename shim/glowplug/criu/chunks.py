@@ -81,7 +81,7 @@ def close_file(file: File) -> None:
         os.close(file.direct)
 
 
-def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
+def cut(extent: extents.Extent, file: File) -> list[Piece]:
     """Pieces of at most PIECE bytes of file, cut where huge pages begin. Raises ImageError where the file is short."""
     if extent.runs and sum(extent.runs[-2:]) > file.size:
         raise ImageError(f"memory extent {file.name} is shorter than its index says")
@@ -94,7 +94,7 @@ def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
             end = runs[-1][2] + runs[-1][1] if runs else offset
             space = begin + PIECE - offset
             if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or space < extents.HUGE):
-                pieces.append(Piece(file, pid, tuple(runs)))
+                pieces.append(Piece(file, extent.pid, tuple(runs)))
                 runs = []
                 continue
             part = length
@@ -103,7 +103,7 @@ def cut(extent: extents.Extent, file: File, pid: int) -> list[Piece]:
             runs.append((address, part, offset))
             address, length, offset = address + part, length - part, offset + part
     if runs:
-        pieces.append(Piece(file, pid, tuple(runs)))
+        pieces.append(Piece(file, extent.pid, tuple(runs)))
     return pieces
 
 

@@ -39,6 +39,64 @@ class Filled(NamedTuple):
     """Bytes that the helper wrote."""
 
 
+class Fill:
+    """All extents of a checkpoint, ready to be written: of thousands of runs, it takes as long to get them ready as to
+    write them, and no process is needed for it. A context, which closes the data files."""
+
+    def __init__(self, memory_dir: str) -> None:
+        """memory_dir: the checkpoint's `memory/`. Raises ImageError: missing, short or invalid."""
+        self._files: dict[str, File] = {}
+        try:
+            found = extents.load(memory_dir)
+            for extent in found:
+                if extent.data not in self._files:
+                    self._files[extent.data] = open_file(memory_dir, extent.data)
+            self._pids = {extent.pid for extent in found}
+            self._pieces = [piece for extent in found for piece in cut(extent, self._files[extent.data])]
+            self.bytes = sum(piece.bytes for piece in self._pieces)
+        except OSError as error:
+            self.__exit__()
+            raise CriuError(f"memory: {error}") from error
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> "Fill":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            close_file(file)
+        self._files = {}
+
+    def write(
+        self,
+        hosts: Mapping[int, int],
+        until: float,
+        progress: Callable[[int, int], None] | None = None,
+        threads: int = 0,
+    ) -> Filled:
+        """Write them into the restored processes.
+
+        hosts: pid in the container → pid here, of processes that wait. until: time.monotonic() at which to give up.
+        progress: called now and then with (bytes done, bytes in all). threads: how many, 0 for as many as suit this
+        node. Raises ImageError (the checkpoint's fault: data that can't be read) or CriuError (the process's or the
+        node's: no such mapping, process gone, out of memory, out of time); no thread is left writing then.
+        """
+        began = time.monotonic()
+        lost = sorted(self._pids - set(hosts))
+        if lost:
+            raise CriuError(
+                f"the restored tree lacks process {lost[0]}, for which the checkpoint holds memory"
+            )
+        pieces = [piece._replace(pid=hosts[piece.pid]) for piece in self._pieces]
+        try:
+            writers = _work(pieces, threads, until, lambda done: progress and progress(done, self.bytes))
+        except OSError as error:
+            raise CriuError(f"memory: {error}") from error
+        return Filled(self.bytes, time.monotonic() - began, writers.mapped, writers.helped)
+
+
 def fill(
     memory_dir: str,
     hosts: Mapping[int, int],
@@ -46,33 +104,9 @@ def fill(
     progress: Callable[[int, int], None] | None = None,
     threads: int = 0,
 ) -> Filled:
-    """Write all extents of a checkpoint into its restored processes.
-
-    memory_dir: the checkpoint's `memory/`. hosts: pid in the container → pid here, of processes that are held.
-    until: time.monotonic() at which to give up. progress: called now and then with (bytes done, bytes in all).
-    threads: how many, 0 for as many as suit this node.
-    Raises ImageError (the checkpoint's fault: missing, short or unreadable data) or CriuError (the process's
-    or the node's: no such mapping, process gone, out of memory, out of time); no thread is left writing then.
-    """
-    began = time.monotonic()
-    found = extents.load(memory_dir)
-    lost = sorted({extent.pid for extent in found} - set(hosts))
-    if lost:
-        raise CriuError(f"the restored tree lacks process {lost[0]}, for which the checkpoint holds memory")
-    total = sum(extent.bytes for extent in found)
-    files: dict[str, File] = {}
-    try:
-        for extent in found:
-            if extent.data not in files:
-                files[extent.data] = open_file(memory_dir, extent.data)
-        pieces = [piece for extent in found for piece in cut(extent, files[extent.data], hosts[extent.pid])]
-        writers = _work(pieces, threads, until, lambda done: progress and progress(done, total))
-    except OSError as error:
-        raise CriuError(f"memory: {error}") from error
-    finally:
-        for file in files.values():
-            close_file(file)
-    return Filled(total, time.monotonic() - began, writers.mapped, writers.helped)
+    """Get all extents of a checkpoint ready and write them: see Fill."""
+    with Fill(memory_dir) as ready:
+        return ready.write(hosts, until, progress, threads)
 
 
 def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Writers":

@@ -14,7 +14,7 @@ from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
-from glowplug.errors import CriuError, GlowplugError, LayerError
+from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
 from glowplug.restore import (
@@ -289,9 +289,6 @@ def _prepare_for_the_gate(work: Work) -> None:
     """What can be done while CRIU works: imports take as long as the restore of a small tree."""
     from glowplug.restore.at_gate import pass_through  # noqa: F401
 
-    if os.path.isdir(f"{work.checkpoint}/memory"):
-        from glowplug.criu import fill  # noqa: F401
-        from glowplug.restore import progress  # noqa: F401
     if _stays_stopped(work):
         from glowplug.criu import processes as dumped
 
@@ -300,33 +297,16 @@ def _prepare_for_the_gate(work: Work) -> None:
 
 
 def _fill(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """Write the memory while CRIU takes its last stages. Where a restore fails meanwhile, that is what is reported, and
-    not that its processes were gone."""
-    init = gate.wait_made(work.until, is_over)
-    if init is None:
-        return
+    from glowplug.restore import memory  # it imports what small checkpoints have no use for
+
     work.begin_part("memory")
-    try:
-        _write_memory(work, process.members(init))
-    except GlowplugError:
-        if gate.wait(work.until, is_over) is not None:
-            raise
-    work.begin_part("criu")
-
-
-def _write_memory(work: Work, members: dict[int, int]) -> None:
-    from glowplug.criu import fill
-    from glowplug.restore import progress
-
-    def report(done: int, total: int) -> None:
-        try:
-            progress.report(work.attempt.progress, done, total)
-        except OSError:
-            return  # a run directory that is full costs no restore
-
-    filled = fill.fill(f"{work.checkpoint}/memory", members, work.until, report)
-    work.measured["memory"] = round(filled.seconds, 4)
-    work.memory_bytes = filled.bytes
+    with memory.prepared(work.checkpoint) as extents:
+        work.begin_part("criu")
+        report = memory.reporter(work.attempt.progress)
+        filled = memory.write(extents, gate, is_over, work.until, work.begin_part, report)
+    if filled is not None:
+        work.measured["memory"] = round(filled.seconds, 4)
+        work.memory_bytes = filled.bytes
 
 
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
