@@ -51,6 +51,21 @@ def test_one_that_waits_for_a_dead_child_is_ended() -> None:
         child.run([sys.executable, "-IS", "-c", program], 60)
 
 
+def test_one_whose_child_was_killed_before_anybody_looked_is_ended_too(tmp_path: Path) -> None:
+    """CRIU lives for some milliseconds before its first stage; its log stays."""
+    log = tmp_path / "restore.log"
+    program = (
+        f"import os, time; os.fork() or (open({str(log)!r}, 'w'), os._exit(1)); os.wait(); time.sleep(600)"
+    )
+
+    def later(_is_over: object) -> None:
+        until(log.exists)
+        until(lambda: not process.has_helper(*process.children(os.getpid())))
+
+    with pytest.raises(child.Bereft):
+        child.run([sys.executable, "-IS", "-c", program], 60, meanwhile=later, helper_log=str(log))
+
+
 def test_one_whose_child_has_ended_and_that_is_at_work_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As runc on a node whose disk or cores keep it from its end: CRIU has done its work."""
     monkeypatch.setattr(child, "BEREFT_S", 0.1)

@@ -45,15 +45,16 @@ def run(
     meanwhile: Callable[[Callable[[], bool]], None] | None = None,
     record: str = "",
     any_cpu: bool = False,
+    helper_log: str = "",
 ) -> int:
     """Run a program to its end, in this working directory; its exit status (negative: the signal).
 
     `stdio`: the child's first three descriptors, by default /dev/null. `meanwhile`: called once while the
     program runs, with a function that says whether it has ended. `record`: where its number is written down before
     the program begins, for `attempt.read_process`. `any_cpu`: it may run on every CPU of its cpuset, whatever the
-    affinity of our caller. However this ends, the child is dead or reaped. Raises RuncError when there is no
-    such program, TimedOut when it is late. Call it from the main thread: the kernel ties the death signal to the
-    thread that forked.
+    affinity of our caller. `helper_log`: a file that the program's own child makes as it begins, for Bereft. However
+    this ends, the child is dead or reaped. Raises RuncError when there is no such program, TimedOut when it is late.
+    Call it from the main thread: the kernel ties the death signal to the thread that forked.
     """
     if "/" in arguments[0] and not os.access(arguments[0], os.X_OK):
         raise RuncError(f"the program {arguments[0]} is not there or can't be run: install it")
@@ -65,7 +66,7 @@ def run(
         if pid == 0:
             own = os.environ if env is None else env
             _become(arguments, stdio or (null, null, null), own, record, any_cpu, parent)
-        watch = _Watch(pid)
+        watch = _Watch(pid, helper_log)
         if meanwhile is not None:
             meanwhile(watch.is_over)
         status = _wait(watch, until)
@@ -113,10 +114,12 @@ def run_anywhere() -> None:
 class _Watch:
     """A child of ours, looked at from time to time."""
 
-    __slots__ = ("_bereft", "_did", "_had", "_look", "pid")
+    __slots__ = ("_bereft", "_did", "_had", "_look", "_trace", "pid")
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, trace: str = "") -> None:
+        """trace: a file that its child makes, which may come and go between two looks."""
         self.pid = pid
+        self._trace = trace
         self._bereft = self._look = time.monotonic()
         self._had = False
         self._did = 0
@@ -129,7 +132,7 @@ class _Watch:
         if now > self._look:
             self._look = now + LOOK_S
             helped = process.has_helper(self.pid)
-            self._had = self._had or helped
+            self._had = self._had or helped or (self._trace != "" and os.path.exists(self._trace))
             did, waits = process.activity(self.pid)
             if helped or not self._had or did != self._did or not waits:
                 self._bereft, self._did = now, did

@@ -225,6 +225,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
     if not os.access(criu_path, os.X_OK):
         raise CriuError(f"there is no CRIU at {criu_path}: no such program, install CRIU 4.1 or newer")
     logs = f"{work.bundle}/work"
+    log = f"{logs}/restore.log"
     os.makedirs(logs, 0o700, exist_ok=True)
     arguments = [
         facts.runc,
@@ -257,9 +258,9 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
             meanwhile=lambda is_over: at_gate(work, gate, is_over),
             record=work.attempt.runc_record,
             any_cpu=True,
+            helper_log=log,
         )
     if status != 0:
-        log = f"{logs}/restore.log"
         said = config.log_errors(log, 12)
         from glowplug import known_errors  # of no use to a restore that goes well
 
