@@ -11,6 +11,7 @@ from glowplug.agent.captures import log_matcher, logwatch
 from glowplug.agent.captures.logwatch import LogWatch
 from glowplug.capture import policy
 from glowplug.errors import UsageError
+from glowplug.host import workers
 
 SOON_S = 60.0
 
@@ -22,8 +23,9 @@ def found(watch: LogWatch) -> bool:
 
 @pytest.fixture(autouse=True)
 def _any_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not to decide."""
+    """A busy machine is not to decide, nor which matcher stays: no spare is started for an answer that is late."""
     monkeypatch.setattr(logwatch, "MATCHED_WITHIN_S", SOON_S)
+    monkeypatch.setattr(workers, "SPARE_AFTER_S", SOON_S)
 
 
 def line(text: str, tag: str = "F") -> str:
