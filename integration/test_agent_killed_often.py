@@ -36,7 +36,7 @@ SAID = annotated(
 )
 
 
-@pytest.mark.timeout(300 + 30 * ROUNDS)
+@pytest.mark.timeout(900 + 60 * ROUNDS)
 def test_the_table_converges(agent: Node, pods: Pods) -> None:
     drawn = random.Random(SEED)
     environment = env()

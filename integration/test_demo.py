@@ -19,7 +19,7 @@ LAST_PYTHON = (3, 13)
 ENDS_WITHIN_S = 600.0
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(sys.version_info[:2] > LAST_PYTHON, reason="the model has no wheels for this Python"),
 ]

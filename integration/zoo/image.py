@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 
 from integration.images import REPOSITORY
@@ -18,9 +19,11 @@ from integration.oci_archive import ImageConfig, LayerTar, write_archive
 BUILD = f"{REPOSITORY}/.build/zoo"
 FILES = f"{REPOSITORY}/integration/zoo/etc"
 SUITE = "trixie"  # Go 1.24 and newer listens with MPTCP where it may
-LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*")
-# Package indexes are as large as many a program. OpenJDK's scripts want to find the directories of its manual.
-EMPTIED = 'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/usr/share/man/*'
+# Package indexes are as large as many a program. OpenJDK's scripts want to find the directories of its manual. With a
+# path-exclude of dpkg's, mmdebstrap would filter each package through a Python program.
+EMPTIED = (
+    'cd "$1" && rm -rf var/lib/apt/lists/* var/cache/apt/* usr/share/man/* usr/share/doc/* usr/share/locale/*'
+)
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
@@ -29,10 +32,15 @@ def image(name: str, packages: Sequence[str]) -> str:
     `reference(name)`."""
     root = _root(name, packages)
     path = f"{root}/image.tar"
-    files = f"{root}/files.tar"
-    with LayerTar(files) as tar:
-        tar.tree("zoo", FILES)
-    write_archive(path, reference(name), [f"{root}/root.tar", files], ImageConfig(["/usr/bin/true"], ENV))
+    aside = f"{path}.{os.getpid()}"  # another test run may be reading it
+    with tempfile.TemporaryDirectory() as scratch:
+        files = f"{scratch}/files.tar"
+        with LayerTar(files) as tar:
+            tar.tree("zoo", FILES)
+        write_archive(
+            aside, reference(name), [f"{root}/root.tar", files], ImageConfig(["/usr/bin/true"], ENV)
+        )
+    os.rename(aside, path)
     return path
 
 
@@ -50,7 +58,7 @@ def versions(name: str, packages: Sequence[str]) -> dict[str, str]:
 def _root(name: str, packages: Sequence[str]) -> str:
     """The directory that has the image's root directory as a layer; made where it is not there."""
     chosen = sorted(packages)
-    recipe = json.dumps([SUITE, chosen, LEFT_OUT, EMPTIED]).encode()
+    recipe = json.dumps([SUITE, chosen, EMPTIED]).encode()
     directory = f"{BUILD}/{name}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     os.makedirs(BUILD, exist_ok=True)
     with open(f"{BUILD}/{name}.lock", "w") as lock:
@@ -72,8 +80,6 @@ def _make(draft: str, packages: Sequence[str]) -> None:
     with open(f"{draft}/apt.conf", "w") as file:
         # A mirror may be a frozen one: then its indexes have expired.
         file.write('Acquire::Languages "none";\nAcquire::Check-Valid-Until "false";\n')
-    with open(f"{draft}/dpkg.conf", "w") as file:
-        file.writelines(f"path-exclude={pattern}\n" for pattern in LEFT_OUT)
     _run(
         "mmdebstrap",
         "--mode=root",
@@ -81,7 +87,6 @@ def _make(draft: str, packages: Sequence[str]) -> None:
         "--format=tar",
         f"--include={','.join(packages)}",
         f"--aptopt={draft}/apt.conf",
-        f"--dpkgopt={draft}/dpkg.conf",
         "--skip=output/dev",
         f"--customize-hook={EMPTIED}",
         f'--customize-hook=chroot "$1" dpkg-query -W >{draft}/versions',
