@@ -139,7 +139,7 @@ def test_another_parent_is_no_chain_id(
 ) -> None:
     info = snapshots_pb2.Info(name="k1", parent=parent)
     served.answer(methods.STAT_SNAPSHOT, snapshots_pb2.StatSnapshotResponse(info=info))
-    with pytest.raises(ContainerdError, match="no chain ID"):
+    with pytest.raises(ContainerdError, match="not a chain ID"):
         client.chain_id(record)
 
 

@@ -70,7 +70,7 @@ def kubectl(words: tuple[str, ...]) -> None:
 
 
 @main.command(context_settings=WORDS)
-@click.option("--online", is_flag=True, help="With this machine's network, which the node has not.")
+@click.option("--online", is_flag=True, help="With this machine's network, which the node does not have.")
 @click.option("--second", "on_second", is_flag=True, help="On n2.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(online: bool, on_second: bool, words: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ ENDS = ("ok", "failed", "skipped")
 FILE_DEADLINE_S = 3600.0
 TEST_DEADLINE_S = 120  # lazy pages hang where the dump has failed
 
-# These need programs of runc's that are written in Go, or what a machine for tests has not.
+# These need programs of runc's that are written in Go, or what a machine for tests does not have.
 LEFT_OUT = ("seccomp-notify.bats", "seccomp-notify-compat.bats", "mounts_sshfs.bats")
 
 _RESULT = re.compile(r"^(not ok|ok) \d+ (.*?)(?: # skip.*| in \d+m?s(?:ec)?)?$")

@@ -23,7 +23,7 @@ LIBRARIES = "app/lib"
 
 
 def model_server_image() -> str:
-    """Path of the image's archive. Raises child.Failed when the wheels can't be had."""
+    """Path of the image's archive. Raises child.Failed when the wheels are not available."""
     base = images.python_layer()
     kept = f"{images.BUILD}/model-server-{_digest(base)}"
     with open(f"{images.BUILD}/model-server.lock", "w") as lock:

@@ -56,7 +56,7 @@ def _things(facts: Facts) -> set[str]:
 
 
 def _led_outside(before: Facts, after: Facts) -> set[str]:
-    """Connections whose other end is no socket of the container: they come back closed (docs/edits.md)."""
+    """Connections whose other end is not a socket of the container: they come back closed (docs/edits.md)."""
     names = {value for field, value in before.items() if field.endswith("/name")}
     return {
         field.removesuffix("/state")

@@ -125,7 +125,7 @@ def _emptied(path: str) -> bool:
 
 
 def _unlinked(top: str, path: str) -> str | None:
-    """Removes what is no directory; where a directory is now, near enough to be walked."""
+    """Removes what is not a directory; where a directory is now, near enough to be walked."""
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)

@@ -63,7 +63,7 @@ def files(manifest: dict[str, object]) -> dict[str, File]:
 
 def _file(path: str, entry: object) -> File:
     if not layout.is_inside(path) or path == layout.MANIFEST:
-        raise CacheError(f"manifest: {path[:80]!r} is no path of a file inside a checkpoint")
+        raise CacheError(f"manifest: {path[:80]!r} is not the path of a file inside a checkpoint")
     if not isinstance(entry, dict):
         raise CacheError(f"manifest: {path}: expected kind, size and digest, got {type(entry).__name__}")
     kind, size, digest = entry.get("kind"), entry.get("size"), entry.get("digest")

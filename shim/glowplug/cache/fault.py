@@ -31,7 +31,7 @@ STAGES: dict[str, Fault] = {
     "layer": Fault.NODE,  # a mount that is busy or gone; the layer's content was verified when it came in
     "shm": Fault.NODE,  # the pod's /dev/shm is too small or not there
     "volumes": Fault.WORKLOAD,  # the new pod's volume is not empty, or too small
-    "generation-file": Fault.WORKLOAD,  # its /run is no directory
+    "generation-file": Fault.WORKLOAD,  # its /run is not a directory
     "signal": Fault.CHECKPOINT,  # the process was gone when it was to be signalled
     "image-overlay": Fault.NODE,  # links in the cache
     "spec": Fault.WORKLOAD,  # the new container's spec can't be restored into

@@ -229,7 +229,7 @@ def _file(writer: pack.Writer, path: str, place: Descent, name: str, limit: int)
 
 def _walk(upper: str, directory: str) -> Iterator[tuple[Descent, str, os.stat_result]]:
     """Each directory on the way to `directory` and below it, with no name, where `place` is then; each entry of it
-    that is no directory. Nothing where the layer has no such directory.
+    that is not a directory. Nothing where the layer has no such directory.
 
     Raises CaptureRefused for too many entries, LayerError where a directory was moved meanwhile.
     """

@@ -191,7 +191,7 @@ def _digest(source: str, path: str, known: Mapping[str, str]) -> tuple[Stamp, st
     with open(open_beneath(source, path, _FLAGS), "rb", 0) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{path} below {source} is no regular file")
+            raise OSError(f"{path} below {source} is not a regular file")
         stamp = _stamp(status)
         digest = known.get(_key(stamp))
         if digest is None:

@@ -1,6 +1,6 @@
 """The check of a value against a JSON Schema (draft 2020-12), for the keywords that `manifest_schema` uses:
 type, enum, pattern, minimum with maximum, minItems with maxItems, required, properties, propertyNames,
-additionalProperties, items. Stricter than the standard in one point: 1.0 is no integer.
+additionalProperties, items. Stricter than the standard in one point: 1.0 is not an integer.
 """
 
 import re

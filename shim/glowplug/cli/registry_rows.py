@@ -34,7 +34,7 @@ def tag(repository: "Repository", reference: str) -> str:
     wanted = reference.lower().rstrip("…")
     if not wanted or set(wanted) - set("0123456789abcdef"):
         raise UsageError(
-            f"{reference[:80]!r} is no checkpoint's id, tag or digest: see `glowplug registry ls`"
+            f"{reference[:80]!r} is not a checkpoint's id, tag or digest: see `glowplug registry ls`"
         )
     tags = list(repository.tags())
     if wanted in tags:

@@ -70,7 +70,7 @@ def warm(
                 row = {"tag": tag, "checkpoint": None, "result": error.slug, "detail": str(error)}
             except (
                 GlowplugError
-            ) as error:  # of one artifact: a disk that is full, a key that this node has not
+            ) as error:  # of one artifact: a disk that is full, a key that this node does not have
                 failed.append(str(error))
                 row = {"tag": tag, "checkpoint": None, "result": "failed", "detail": str(error)}
             said.append(row)

@@ -115,7 +115,7 @@ class Containerd:
         parent = self._connection.call(methods.STAT_SNAPSHOT, request).info.parent
         if not _CHAIN_ID.fullmatch(parent):
             raise ContainerdError(
-                f"the snapshot of container {record.id} has the parent {parent!r}, which is no chain ID of an "
+                f"the snapshot of container {record.id} has the parent {parent!r}, which is not a chain ID of an "
                 "image (sha256:…): a root remapped for a user namespace, or not unpacked by containerd"
             )
         if len(self._chain_ids) >= CHAIN_IDS_KEPT:

@@ -73,6 +73,6 @@ def all_of(prefix: str) -> list[Installed]:
 def _read(found: Mapping[str, object]) -> Installed:
     listed = found["files"]
     if not isinstance(listed, list):
-        raise TypeError("files is no list")
+        raise TypeError("files is not a list")
     texts = {one.name: str(found[one.name]) for one in fields(Installed) if one.name != "files"}
     return Installed(**texts, files=tuple(map(str, listed)))

@@ -100,7 +100,7 @@ def load(memory_dir: str) -> list[Extent]:
 
 def _record(record: object, words: "array[int]", at: int) -> tuple[Extent, int]:
     if not isinstance(record, dict):
-        raise ImageError("a record of the memory extents is no object")
+        raise ImageError("a record of the memory extents is not an object")
     data, pid, runs = record.get("data"), record.get("pid"), record.get("runs")
     if not (isinstance(data, str) and isinstance(pid, int) and isinstance(runs, int)):
         raise ImageError("a record of the memory extents lacks data, pid or runs")

@@ -81,7 +81,7 @@ class Message:
         for found, wire, value, _ in reversed(self._fields):
             if found == number:
                 if wire == BYTES or isinstance(value, bytes):
-                    raise ImageError(f"field {number} of an image message is no integer")
+                    raise ImageError(f"field {number} of an image message is not an integer")
                 return value
         return None
 
@@ -112,7 +112,7 @@ class Message:
         for found, _, value, _ in reversed(self._fields):
             if found == number:
                 if not isinstance(value, bytes):
-                    raise ImageError(f"field {number} of an image message is no string")
+                    raise ImageError(f"field {number} of an image message is not a string")
                 return value
         return None
 
@@ -120,7 +120,7 @@ class Message:
         """All values of a repeated string or bytes field."""
         values = [value for found, _, value, _ in self._fields if found == number]
         if not all(isinstance(value, bytes) for value in values):
-            raise ImageError(f"field {number} of an image message is no string")
+            raise ImageError(f"field {number} of an image message is not a string")
         return [value for value in values if isinstance(value, bytes)]
 
     def message(self, number: int) -> "Message | None":

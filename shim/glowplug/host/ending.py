@@ -38,7 +38,7 @@ class _Iovec(ctypes.Structure):
 
 
 def end_with_zero(pid: int) -> bool:
-    """Whether the process ended with status 0. Where that can't be had it is killed: status 137."""
+    """Whether the process ended with status 0. Where that is impossible it is killed: status 137."""
     try:
         done = subprocess.run(
             [sys.executable, "-IS", os.path.abspath(__file__), str(pid)],

@@ -72,7 +72,7 @@ def kind(fd: int) -> Kind:
         _get(fd, _socket.SOL_SOCKET, name) for name in (SO_DOMAIN, _socket.SO_TYPE, SO_PROTOCOL)
     )
     if family is None or of_type is None or protocol is None:
-        raise OSError(errno.ENOTSOCK, "a descriptor is no socket")
+        raise OSError(errno.ENOTSOCK, "a descriptor is not a socket")
     return family, of_type, protocol
 
 

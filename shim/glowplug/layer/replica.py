@@ -82,7 +82,7 @@ class Replica:
             target.up()
 
     def put(self, source: Descent, name: str, status: os.stat_result, target: Descent) -> None:
-        """Copy one entry that is no directory, in the place of what bears its name."""
+        """Copy one entry that is not a directory, in the place of what bears its name."""
         try:
             self.make(source, name, status, target)
         except FileExistsError:
@@ -90,7 +90,7 @@ class Replica:
             self.make(source, name, status, target)
 
     def make(self, source: Descent, name: str, status: os.stat_result, target: Descent) -> None:
-        """Copy one entry that is no directory; FileExistsError where there is one."""
+        """Copy one entry that is not a directory; FileExistsError where there is one."""
         first = self._links.get((status.st_dev, status.st_ino))
         if first is not None:
             _link(target, first[1], name)

@@ -40,7 +40,7 @@ def read(path: str) -> "dict[str, Any] | None":
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise LayerError(f"{path} is no undo record: {error}") from error
+        raise LayerError(f"{path} is not an undo record: {error}") from error
     if version != _VERSION:
         raise LayerError(f"the undo record {path} has version {version}, this Glowplug reads {_VERSION}")
     return content

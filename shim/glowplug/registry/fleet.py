@@ -56,5 +56,5 @@ def private_file(path: str) -> bytes:
     if stat.S_IMODE(mode) & 0o077:
         raise UsageError(f"{path}: others may read it (mode {stat.S_IMODE(mode):04o}): chmod 0600")
     if len(content) > _LONGEST:
-        raise UsageError(f"{path}: it is longer than {_LONGEST} bytes, so it is no key")
+        raise UsageError(f"{path}: it is longer than {_LONGEST} bytes, so it is not a key")
     return content

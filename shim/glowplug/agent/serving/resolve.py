@@ -195,7 +195,7 @@ class Resolver:
     def _missed(
         self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
     ) -> Answer:
-        """What the registry says to it: it may have what this node has not, for a later start or for this one."""
+        """What the registry says to it: it may have what this node does not have, for a later start or for this one."""
         if self._registry is None:
             return miss
         row = requirements.require(self._host, resources.of(spec, gpus.of(spec)))
