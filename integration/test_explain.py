@@ -218,7 +218,7 @@ def test_a_planted_secret_is_found_nowhere_but_in_the_process_s_own_memory_and_f
     assert "mount /etc/secret" in shown[1]
     assert [text for text in shown if _holds(text.encode())] == []
 
-    # A cold start's spec is with what was prepared for it until its outcome is taken in.
+    # A cold start's spec stays with its prepared answer until its outcome is taken in.
     wait_until(
         lambda: _files_with_it(agent, captured_as)[1] == [], 30, "no file but the checkpoint's holds it"
     )

@@ -128,7 +128,7 @@ def test_another_criu_or_driver_begins_the_agent_again(node: Node) -> None:
         agent.process.send_signal(signal.SIGTERM)
         assert agent.process.wait(WITHIN_S) == 0
     with open(agent.log) as log:
-        assert "begins again" in log.read()
+        assert "msg=restarts" in log.read()
 
 
 def _history(node: Node) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What the agent has loaded or read once, and others may exchange: it begins again then."""
+"""What the agent has loaded or read once, and others may replace: it restarts then."""
 
 from pathlib import Path
 

@@ -173,7 +173,7 @@ def test_rootfs_that_is_no_single_overlay(tmp_path: object, mounted: list[str]) 
     os.mkdir(made.upper)
     os.mkdir(made.work)
     made.mount()
-    with pytest.raises(LayerError, match="upon each other"):
+    with pytest.raises(LayerError, match="mounts are stacked"):
         overlay.find(made.merged)
     made.unmount()
     made.unmount()

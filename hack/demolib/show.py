@@ -104,7 +104,7 @@ def worth_a_line(start: Start) -> list[Phase]:
 
 
 def _line(phase: Phase, total_s: float, style: str, width: int, ascii_only: bool) -> Text:
-    """Name, seconds, bar. Phases that are all over the start, as `other steps`, have no bar."""
+    """Name, seconds, bar. Phases that are spread over the start, as `other steps`, have no bar."""
     line = Text(f" {phase.name:{NAME_COLUMNS - 1}}{phase.length_s:{TIME_COLUMNS - 2}.2f} s")
     if not math.isnan(phase.begin_s):
         columns = max(10, width - len(line) - 3)

@@ -18,7 +18,7 @@ def agent_socket() -> str:
 def spool() -> str:
     """Outcomes, a file each, put there by the runtime and taken in by the agent.
 
-    It is with the run directory, which is a tmpfs on a node: a full disk loses no outcome.
+    It is in the run directory, which is a tmpfs on a node: a full disk loses no outcome.
     """
     return f"{RUN_DIR}/outcomes"
 

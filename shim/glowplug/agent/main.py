@@ -135,7 +135,7 @@ class _Agent:
         log.info("listening on %s", self._server.server_address)
 
     def round(self) -> None:
-        """Every ROUND_EVERY_S. Where a thread hangs, nothing is said, and the service manager begins again."""
+        """Every ROUND_EVERY_S. If a thread hangs, nothing is said, and the service manager restarts the agent."""
         hearts = [
             self._prefetcher.heart,
             self._spool.heart,

@@ -1,4 +1,4 @@
-"""The agent begins again where what it has loaded is another by now: the NVIDIA driver, or CRIU.
+"""The agent restarts when what it has loaded was replaced: the NVIDIA driver, or CRIU.
 
 NVML stays in the process that has loaded it (nvmlShutdown leaves the library), and a library of one driver does not
 talk to the module of another. So the process replaces itself, in order: its pid and its unit stay.
@@ -33,5 +33,5 @@ def fingerprint(criu: str) -> Fingerprint:
 
 def again() -> NoReturn:
     """This program, from its beginning, in this process. Raises OSError."""
-    log.info("begins again")
+    log.info("restarts")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -66,7 +66,7 @@ def keep(judgement: Judgement) -> None:
 
 
 def decide(container: str) -> None:
-    """Its capture is decided, one way or the other: an agent that begins again leaves it alone. Raises OSError."""
+    """Its capture is decided, one way or the other: a restarted agent does not repeat it. Raises OSError."""
     os.makedirs(paths.judgements(), 0o700, exist_ok=True)
     os.close(os.open(_decided(container), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 

@@ -8,7 +8,7 @@ Some attributes are not carried from one layer to another:
 - trusted.overlay.uuid: the identity of one mounted file system; the new one has its own.
 - The same for user.overlay.…, used under `userxattr`, and by a rootless overlay inside the container.
 - security.selinux: the label is the new pod's. security.evm: keyed to one node and inode.
-What says how the layer is upon the lower ones is carried: trusted.overlay.opaque, .redirect, .metacopy.
+What relates the layer to the lower ones is carried: trusted.overlay.opaque, .redirect, .metacopy.
 """
 
 import errno

@@ -181,7 +181,7 @@ def _found(target: str) -> mountinfo.Mount:
     if not here:
         raise LayerError(f"nothing is mounted at the rootfs {target}: an overlay is needed")
     if len(here) > 1:
-        raise LayerError(f"{len(here)} mounts are upon each other at {target}: one overlay is needed")
+        raise LayerError(f"{len(here)} mounts are stacked at {target}: one overlay is needed")
     if here[0].fstype != "overlay" or here[0].root != "/":
         raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}: a whole overlay is needed")
     return here[0]

@@ -41,7 +41,7 @@ class PeerServing(threading.Thread):
         while self._config.registry.serve and not self._stopping.is_set():
             why = self._serve()
             if not self._stopping.is_set():
-                log.warning("serving checkpoints to other nodes has ended, and begins again: %s", why)
+                log.warning("serving checkpoints to other nodes has ended, and is restarted: %s", why)
             self._stopping.wait(AGAIN_S[min(turn, len(AGAIN_S) - 1)])
             turn += 1
 
