@@ -60,7 +60,7 @@ def test_one_whose_child_was_killed_before_anybody_looked_is_ended_too(tmp_path:
 
     def later(_is_over: object) -> None:
         until(log.exists)
-        until(lambda: not process.has_helper(*process.children(os.getpid())))
+        until(lambda: not any(map(process.has_helper, process.children(os.getpid()))))
 
     with pytest.raises(child.Bereft):
         child.run([sys.executable, "-IS", "-c", program], 60, meanwhile=later, helper_log=str(log))
