@@ -2,7 +2,9 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -64,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 1 + FIRST.index(item.path.name) if item.path.name in FIRST else 1 + len(FIRST)
 
     items.sort(key=turn)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory with a short path, unlike `tmp_path`: a socket's has at most 107 characters (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="glowplug-") as made:
+        yield Path(made)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from integration.bare import REPOSITORY
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes containers")
 
 
-def test_each_phase_of_a_restore_has_its_seconds_and_its_floor(tmp_path: Path) -> None:
-    out, drawn = tmp_path / "figures.json", tmp_path / "phases.svg"
-    made = tmp_path / "made"
+def test_each_phase_of_a_restore_has_its_seconds_and_its_floor(scratch: Path) -> None:
+    out, drawn = scratch / "figures.json", scratch / "phases.svg"
+    made = scratch / "made"
     made.mkdir()
     gpu_check = ("--skip-empty", "--criu", f"{REPOSITORY}/.build/criu/bin/criu", "--scratch", str(made))
     done = subprocess.run(

@@ -23,17 +23,17 @@ FEW = {"h": ("--restores", "1"), "i": ("--skip-empty", "--restores", "1")}
 
 
 @pytest.mark.parametrize("check", ["a", "c", "d", "f", "g", "h", "i"])
-def test_a_check_holds_on_the_fake_driver(check: str, tmp_path: Path) -> None:
+def test_a_check_holds_on_the_fake_driver(check: str, scratch: Path) -> None:
     """a: tokens over two captures; c: two CUDA workers; d: a failed CUDA restore ends in a cold start;
     f: `checkpoint` of a paused container; g: in pods of a real containerd;
     h, i: engines that the agent captures through annotations alone; h also cold with empty caches.
     """
-    assert checked(tmp_path, check, *FEW.get(check, ()))[check]["ok"] is True
+    assert checked(scratch, check, *FEW.get(check, ()))[check]["ok"] is True
 
 
-def test_engines_on_two_gpus_and_in_turns_hold_on_the_fake_driver(tmp_path: Path) -> None:
+def test_engines_on_two_gpus_and_in_turns_hold_on_the_fake_driver(scratch: Path) -> None:
     """j: a core on each of two GPUs; k: restored on the GPU that it was not captured on; l: alternating."""
-    found = checked(tmp_path, "j,k,l", "--skip-empty", "--restores", "1")
+    found = checked(scratch, "j,k,l", "--skip-empty", "--restores", "1")
     assert [found[name]["ok"] for name in "jkl"] == [True] * 3
 
 

@@ -91,7 +91,7 @@ def test_a_capture_is_reported_whatever_its_result(node: Node) -> None:
         ("failed", "command"),
         ("not-needed", "agent"),
     ]
-    assert node.run("history").out == "no start is on record\n"  # a capture is no start
+    assert node.run("history").out == f"no start is on record in {node.store.root}\n"  # a capture is no start
 
 
 # -- the log --
