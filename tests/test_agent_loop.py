@@ -41,6 +41,12 @@ Made = Callable[[], Loop]
 
 
 @pytest.fixture
+def namespaces() -> list[str]:
+    """Those of pods that were seen."""
+    return []
+
+
+@pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A containerd that has one container of our handler, made and not started."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path / "run"))
@@ -63,7 +69,7 @@ def workload() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def agent(served: Served, tmp_path: Path) -> Iterator[Made]:
+def agent(served: Served, tmp_path: Path, namespaces: list[str]) -> Iterator[Made]:
     """Begins the loop of an agent; those that were begun are closed in the end."""
     made: list[Loop] = []
     config = Config(
@@ -77,6 +83,7 @@ def agent(served: Served, tmp_path: Path) -> Iterator[Made]:
             parts = Parts(
                 *(config, containerd, cri, store, resolver, learned, Children()),
                 read_ahead=lambda _: None,
+                saw_namespace=namespaces.append,
                 began=time.monotonic(),
             )
             made.append(Loop(parts, lambda: None))
@@ -89,11 +96,11 @@ def agent(served: Served, tmp_path: Path) -> Iterator[Made]:
                 one.close()
 
 
-def serve(served: Served, **annotations: str) -> None:
-    """The container, with these annotations of its pod."""
+def serve(served: Served, container_type: str = "container", **annotations: str) -> None:
+    """The container, or its pod's sandbox, with these annotations of the pod."""
     own = {f"glowplug.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
     cri = {
-        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.container-type": container_type,
         "io.kubernetes.cri.container-name": "main",
         "io.kubernetes.cri.sandbox-name": "web",
         "io.kubernetes.cri.sandbox-namespace": "models",
@@ -307,3 +314,13 @@ def test_a_step_that_fails_is_repeated_without_a_list(
     agent()
     until(lambda: os.path.exists(hooked))
     assert reported() == ["done"]
+
+
+def test_the_namespace_of_a_pod_is_seen_with_its_sandbox(
+    served: Served, agent: Made, namespaces: list[str]
+) -> None:
+    """Before its first container starts, for which the uid must be known."""
+    serve(served, "sandbox")
+    agent().note(Event(time.time(), "/containers/create", ID))
+    until(lambda: namespaces)
+    assert namespaces == ["models"]

@@ -110,6 +110,22 @@ def test_a_namespace_is_known_by_its_uid(server: ApiServer) -> None:
     assert os.stat(paths.namespaces()).st_mode & 0o777 == 0o600
 
 
+def test_a_namespace_that_is_newer_than_the_list_is_known_at_its_first_pod(
+    server: ApiServer, reported: Reported
+) -> None:
+    """Its pods are restored from another node's checkpoint, which has its uid."""
+    until(lambda: namespaces.uid("models") == "uid-of-models")
+    server.namespaces["new"] = "uid-of-new"
+    reported.cluster.saw_namespace("new")
+    until(lambda: namespaces.uid("new") == "uid-of-new")
+    listed = server.requests.count("GET /api/v1/namespaces")
+    for name in ("new", "models", "", "unknown", "unknown"):
+        reported.cluster.saw_namespace(name)
+    reported.report(RESTORED)
+    until(lambda: server.events)
+    assert server.requests.count("GET /api/v1/namespaces") == listed, "not for each, and not at once again"
+
+
 def test_where_namespaces_may_not_be_listed_all_else_continues(server: ApiServer, tmp_path: Path) -> None:
     server.forbids = "GET /api/v1/namespaces"
     server.pod("web")
@@ -117,6 +133,7 @@ def test_where_namespaces_may_not_be_listed_all_else_continues(server: ApiServer
     made.cluster.start()
     made.report(RESTORED)
     until(lambda: server.events)
+    made.cluster.saw_namespace("models")
     made.cluster.stop()
     assert namespaces.uid("models") == ""
     assert server.requests.count("GET /api/v1/namespaces") == 1

@@ -116,6 +116,7 @@ class _Agent:
             self._learned,
             Children(),
             self._prefetcher.want,
+            self._reporters.saw_namespace,
             time.monotonic(),
         )
         self._loop = Loop(parts, self._spool.call)

@@ -42,6 +42,8 @@ class Reporters:
         self._store = store
         self._history = history
         self._host = host
+        self.saw_namespace: Callable[[str], None] = lambda _: None
+        """Gets each new pod's namespace; for Kubernetes."""
         self._open = ExitStack()
         self._round = time.monotonic()
 
@@ -110,6 +112,7 @@ class Reporters:
         reported.start()
         self._history.reporters.append(reported.report)
         self._watch.changed.append(reported.look_now)
+        self.saw_namespace = reported.saw_namespace
         self._watch.reporters.append(lambda report: _report_node(reported, report))
         opened.callback(reported.stop)
         log.info("Kubernetes is informed, as node %s", node)

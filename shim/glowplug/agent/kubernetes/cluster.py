@@ -31,6 +31,9 @@ ROUND_EVERY_S = 60.0
 LOOKED_AT_EVERY_S = 600.0
 """What others may have changed: the node's labels, pods that wait at the gate, whether we may annotate."""
 
+NEW_NAMESPACE_AFTER_S = 5.0
+"""However many namespaces are seen that the last list lacks, they are listed no more often."""
+
 SAME_EVENT_AFTER_S = 600.0
 """A container that starts again and again is reported no more often."""
 
@@ -78,7 +81,7 @@ class Cluster:
         self._annotates_from = 0.0
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        self._namespaces_from = 0.0
+        self._namespaces_from = self._new_namespace_from = 0.0
         rounds = (self._look_at_namespaces, self._label, self._look_at_gates)
         self._writer = Writer(count, rounds, ROUND_EVERY_S)
 
@@ -93,6 +96,14 @@ class Cluster:
     def look_now(self) -> None:
         """The node's labels may have changed: write them now, and not at the next round."""
         self._writer.hurry()
+
+    def saw_namespace(self, name: str) -> None:
+        """A pod's, which may be newer than the list: then its uid is read now, and not at the next round."""
+        now = time.monotonic()
+        if name and now >= self._new_namespace_from and not namespaces.uid(name):
+            self._new_namespace_from = now + NEW_NAMESPACE_AFTER_S
+            self._namespaces_from = 0.0
+            self._writer.hurry()
 
     def report_node(self, kind: str, reason: str, message: str) -> None:
         """An Event on the node. `kind`: Normal or Warning."""
@@ -209,6 +220,7 @@ class Cluster:
             namespaces.note(self._call(lambda api: api.namespaces()))
         except Forbidden as error:
             log.info("namespaces are known by name alone (docs/matching.md, rule 7.2): %s", error)
+            self._new_namespace_from = time.monotonic() + LOOKED_AT_EVERY_S
         except OSError as error:
             log.warning("the uids of namespaces can't be written down: %s", error)
         self._namespaces_from = time.monotonic() + LOOKED_AT_EVERY_S

@@ -35,12 +35,16 @@ def look(parts: Parts, row: Row) -> Next:
         return GONE
     if not record.is_of_our_handler:
         return FOREIGN
+    facts = bundle.read(dict(record.spec))
+    is_sandbox = record.is_sandbox or facts.container_type != "container"
+    if is_sandbox:
+        parts.saw_namespace(facts.sandbox_namespace)
     if row.made and row.started is None:
         row.record = record
         prepare.prepare(record, parts.resolver.prepare, parts.read_ahead, parts.config.capture_default_scope)
         if row.started is not None:
             prepare.forget(row.id)  # it was started meanwhile, without
-    if record.is_sandbox or bundle.read(dict(record.spec)).container_type != "container":
+    if is_sandbox:
         row.record = None
         return FOREIGN
     return Next(State.CREATED, NEVER if row.made and row.started is None else 0.0)

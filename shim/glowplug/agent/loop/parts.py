@@ -30,7 +30,7 @@ UNWANTED = ("never", "off", "old")
 @dataclass(frozen=True, slots=True)
 class Parts:
     """All thread-safe. `began`: when this agent did, in time.monotonic() seconds. `read_ahead`: takes a checkpoint's
-    id."""
+    id. `saw_namespace`: takes a new pod's namespace."""
 
     config: Config
     containerd: Containerd
@@ -40,6 +40,7 @@ class Parts:
     learned: Learned
     children: Children
     read_ahead: Callable[[str], None]
+    saw_namespace: Callable[[str], None]
     began: float
 
     def refused(self, candidate: Candidate, error: GlowplugError) -> None:
