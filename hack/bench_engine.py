@@ -7,16 +7,13 @@ floor is its bytes over that bandwidth; phases that move no bytes of a known num
 to hack/gpu-check (--caches, --scratch, --vllm).
 """
 
-import contextlib
 import json
 import mmap
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -87,7 +84,7 @@ def main(
 
 def _checked(shape: str, weights: str, arguments: list[str]) -> dict[str, Any]:
     """The result of hack/gpu-check's (h). Raises ClickException with its last lines."""
-    with _folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="glowplug-bench-") as folder:
         wanted = [
             "--only",
             "h",
@@ -109,15 +106,6 @@ def _checked(shape: str, weights: str, arguments: list[str]) -> dict[str, Any]:
         with open(f"{folder}/results.json") as file:
             found: dict[str, Any] = json.load(file)["h"]
     return found
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="glowplug-bench-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def _bus() -> float:
@@ -144,8 +132,7 @@ def _memory() -> float:
 def _copied(source: int, threads: int) -> float:
     size = COPIED // threads // MEBIBYTE * MEBIBYTE
     with mmap.mmap(-1, COPIED) as target, memoryview(target) as view, ThreadPoolExecutor(threads) as pool:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            target.madvise(mmap.MADV_HUGEPAGE)
+        target.madvise(mmap.MADV_HUGEPAGE)
         pieces = [view[number * size : (number + 1) * size] for number in range(threads)]
         began = time.perf_counter()
         read = list(

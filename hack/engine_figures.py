@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
-DOCS = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/docs"
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 900, 290, 90, 22, 8, 50
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [REPOSITORY]
+
+from hack import bars
+
+DOCS = f"{REPOSITORY}/docs"
+WIDTH, LEFT, RIGHT = 900, 290, 90
 COLOURS = {"cold, empty caches": "#9aa4b2", "cold, warm caches": "#c3cad4", "restored": "#e4572e"}
 NAMES = {"vllm": "vLLM", "sglang": "SGLang"}
 
@@ -44,31 +50,24 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def picture(runs: list[dict[str, Any]]) -> str:
     """Bars of seconds, one scale for all."""
-    bars: list[tuple[str, str, float]] = []
+    measured: list[tuple[str, str, float]] = []
     for run in runs:
         found = run["result"]
         label = run.get("label") or f"{title(found)}, {found['weights']}"
         for what, name in (("cold, empty caches", "cold_empty_s"), ("cold, warm caches", "cold_warm_s")):
             if name in found:
-                bars.append((f"{label}: {what}", what, found[name]))
-        bars.append((f"{label}: restored", "restored", found["restored_median_s"]))
-    scale = (WIDTH - LEFT - RIGHT) / max(seconds for _, _, seconds in bars)
-    height = TOP + len(bars) * (BAR + GAP) + 14
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-        'font-size="13">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        '<text x="12" y="28" font-size="16" fill="#222222">Seconds from create to the first correct answer</text>',
-    ]
-    for number, (label, what, seconds) in enumerate(bars):
-        top = TOP + number * (BAR + GAP)
-        parts += [
-            f'<text x="{LEFT - 10}" y="{top + 16}" text-anchor="end" fill="#222222">{label}</text>',
-            f'<rect x="{LEFT}" y="{top}" width="{max(2.0, seconds * scale):.1f}" height="{BAR}" '
-            f'fill="{COLOURS[what]}"/>',
-            f'<text x="{LEFT + seconds * scale + 8:.1f}" y="{top + 16}" fill="#222222">{seconds:.1f} s</text>',
+                measured.append((f"{label}: {what}", what, found[name]))
+        measured.append((f"{label}: restored", "restored", found["restored_median_s"]))
+    scale = (WIDTH - LEFT - RIGHT) / max(seconds for _, _, seconds in measured)
+    lines = [
+        [
+            bars.label(number, LEFT - 10, text),
+            bars.bar(number, LEFT, max(2.0, seconds * scale), COLOURS[what]),
+            bars.value(number, LEFT + seconds * scale + 8, f"{seconds:.1f} s"),
         ]
-    return "\n".join([*parts, "</svg>", ""])
+        for number, (text, what, seconds) in enumerate(measured)
+    ]
+    return bars.picture("Seconds from create to the first correct answer", WIDTH, lines)
 
 
 def title(found: dict[str, Any]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hack import bars
 from hack.gpulib.engines import WEIGHTS_GB
 
 CUDA = ("cuda", "cuda_attach", "cuda_hold", "cuda_restore", "cuda_unlock")
 RELOADS = ("POST /collective_rpc", "POST /update_weights_from_disk")
-WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 250, 150, 22, 8, 50
+WIDTH, LEFT, RIGHT = 860, 250, 150
 Row = dict[str, Any]
 """`phase`, `s`, `floor_s` (None: it moves no bytes of a known number) and `floor`, what that is made of."""
 
@@ -59,29 +60,24 @@ def table(found: dict[str, Any], phases: list[Row]) -> str:
 
 def picture(found: dict[str, Any], phases: list[Row]) -> str:
     """A bar for each phase, where it begins; its floor in a darker colour."""
-    total = sum(row["s"] for row in phases)
-    scale = (WIDTH - LEFT - RIGHT) / total
-    height = TOP + len(phases) * (BAR + GAP) + 14
-    title = f"{found['engine']} {found['shape']}, {found['weights']}: seconds of a restore, and their floor"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-        'font-size="13">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="28" font-size="16" fill="#222222">{title}</text>',
-    ]
+    scale = (WIDTH - LEFT - RIGHT) / sum(row["s"] for row in phases)
+    lines = []
     left = float(LEFT)
     for number, row in enumerate(phases):
-        top, width = TOP + number * (BAR + GAP), max(1.0, row["s"] * scale)
+        width = max(1.0, row["s"] * scale)
         floor = min(row["floor_s"] or 0.0, row["s"]) * scale
         says = f"{row['s']:.2f} s" + ("" if row["floor_s"] is None else f" (floor {row['floor_s']:.2f})")
-        parts += [
-            f'<text x="{LEFT - 10}" y="{top + 16}" text-anchor="end" fill="#222222">{row["phase"]}</text>',
-            f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{BAR}" fill="#f0a48f"/>',
-            f'<rect x="{left:.1f}" y="{top}" width="{floor:.1f}" height="{BAR}" fill="#e4572e"/>',
-            f'<text x="{left + width + 8:.1f}" y="{top + 16}" fill="#222222">{says}</text>',
-        ]
+        lines.append(
+            [
+                bars.label(number, LEFT - 10, row["phase"]),
+                bars.bar(number, left, width, "#f0a48f"),
+                bars.bar(number, left, floor, "#e4572e"),
+                bars.value(number, left + width + 8, says),
+            ]
+        )
         left += row["s"] * scale
-    return "\n".join([*parts, "</svg>", ""])
+    title = f"{found['engine']} {found['shape']}, {found['weights']}: seconds of a restore, and their floor"
+    return bars.picture(title, WIDTH, lines)
 
 
 def _moved(phase: str, seconds: float, gigabytes: float, bandwidth: float | None) -> Row:
