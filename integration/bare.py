@@ -191,7 +191,8 @@ class Bare:
 
     def _fill(self, memory: str, init: int, until: float) -> None:
         try:
-            self.filled = fill.fill(memory, process.members(init), until)
+            with fill.Fill(memory) as extents:
+                self.filled = extents.write(process.members(init), until)
         except BaseException:
             os.kill(init, signal.SIGKILL)
             raise

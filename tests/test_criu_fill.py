@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests import descriptors
+from tests import descriptors, filled
 from tests.stopped_child import StoppedChild
 
 from glowplug.criu import chunks, extents, fill
@@ -95,7 +95,7 @@ def test_every_run_is_written_and_nothing_else(
         if not warm:
             cold(folder)
         seen: list[tuple[int, int]] = []
-        done = fill.fill(
+        done = filled.write(
             folder, {INNER: child.pid}, soon(), lambda now, total: seen.append((now, total)), threads
         )
         wanted = bytearray(b"." * SIZE)
@@ -112,20 +112,20 @@ def test_every_run_is_written_and_nothing_else(
 
 def test_a_gap_is_not_written(folder: str, child: Child) -> None:
     save(folder, child, [(0, PAGE, 0), (2 * PAGE, PAGE, 2 * PAGE)], noise(3))
-    fill.fill(folder, {INNER: child.pid}, soon())
+    filled.write(folder, {INNER: child.pid}, soon())
     assert child.read(PAGE, PAGE) == b"." * PAGE
 
 
 def test_a_mapping_that_is_not_there_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(NEVER_MAPPED - child.address, PAGE, 0)], noise(1))
     with pytest.raises(CriuError, match="no such mapping"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
 
 
 def test_memory_that_may_not_be_written_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(SIZE - PAGE, 2 * PAGE, 0)], noise(2))
     with pytest.raises(CriuError, match="4096 bytes"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
 
 
 def test_a_process_that_is_gone_is_an_error(folder: str, child: Child) -> None:
@@ -133,19 +133,19 @@ def test_a_process_that_is_gone_is_an_error(folder: str, child: Child) -> None:
     gone = Child()
     gone.end()
     with pytest.raises(CriuError, match="No such process"):
-        fill.fill(folder, {INNER: gone.pid}, soon())
+        filled.write(folder, {INNER: gone.pid}, soon())
 
 
 def test_a_process_that_the_tree_lacks_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(0, PAGE, 0)], noise(1))
     with pytest.raises(CriuError, match=f"lacks process {INNER}"):
-        fill.fill(folder, {1: child.pid}, soon())
+        filled.write(folder, {1: child.pid}, soon())
 
 
 def test_no_time_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
     with pytest.raises(CriuError, match="no time"):
-        fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+        filled.write(folder, {INNER: child.pid}, time.monotonic() - 1)
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -158,7 +158,7 @@ def test_data_cut_short_after_the_check_is_the_checkpoints_fault(
     os.truncate(f"{folder}/pages-1.extent", SIZE // 2)
     monkeypatch.setattr(fill, "is_cached", lambda _: warm)
     with pytest.raises(ImageError, match=r"pages-1\.extent"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
 
 
 def test_time_that_runs_out_midway_is_an_error(
@@ -174,16 +174,16 @@ def test_time_that_runs_out_midway_is_an_error(
 
     monkeypatch.setattr(fill, "_write", write)
     with pytest.raises(CriuError, match="in time"):
-        fill.fill(folder, {INNER: child.pid}, until, threads=1)
+        filled.write(folder, {INNER: child.pid}, until, threads=1)
 
 
 def test_it_leaves_no_descriptor_and_no_thread(folder: str, child: Child) -> None:
     save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
     threads = set(threading.enumerate())
     with descriptors.none_left():
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
         with pytest.raises(CriuError):
-            fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+            filled.write(folder, {INNER: child.pid}, time.monotonic() - 1)
     assert set(threading.enumerate()) <= threads
 
 
@@ -198,7 +198,7 @@ def test_what_nobody_thought_of_in_a_thread_ends_the_fill(
 
     monkeypatch.setattr(fill, "_write", broken)
     with pytest.raises(ZeroDivisionError, match="nobody thought"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
 
 
 def test_a_thread_that_cannot_be_started_leaves_none_writing(
@@ -219,7 +219,7 @@ def test_a_thread_that_cannot_be_started_leaves_none_writing(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     with pytest.raises(RuntimeError, match="new thread"):
-        fill.fill(folder, {INNER: child.pid}, soon(), threads=4)
+        filled.write(folder, {INNER: child.pid}, soon(), threads=4)
     assert not any(thread.is_alive() for thread in started)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import descriptors
+from tests import descriptors, filled
 from tests.stopped_child import StoppedChild
 
-from glowplug.criu import calls, chunks, extents, fill, shared
+from glowplug.criu import calls, chunks, extents, shared
 from glowplug.criu.chunks import Piece
 from glowplug.criu.extents import PAGE, Extent
 from glowplug.errors import CriuError
@@ -108,7 +108,7 @@ def wanted(data: bytes) -> bytes:
 
 def test_every_run_is_written_and_nothing_else(folder: str, child: Child) -> None:
     data = save(folder, child, RUNS)
-    done = fill.fill(folder, {INNER: child.pid}, soon())
+    done = filled.write(folder, {INNER: child.pid}, soon())
     assert child.memory[:SIZE] == wanted(data)
     assert done.helped == done.bytes == BYTES
 
@@ -117,7 +117,7 @@ def test_what_the_helper_wrote_is_in_the_page_tables_of_the_process(folder: str,
     """Or who pins the memory next, as a driver does, finds it page by page."""
     save(folder, child, RUNS)
     assert child.resident == 0
-    assert fill.fill(folder, {INNER: child.pid}, soon()).helped == BYTES
+    assert filled.write(folder, {INNER: child.pid}, soon()).helped == BYTES
     assert child.resident >= BYTES - (1 << 20)  # the kernel counts in batches
 
 
@@ -144,7 +144,7 @@ def test_without_its_helper_the_threads_writes_everything(
 ) -> None:
     monkeypatch.setattr(where, name, instead)
     data = save(folder, child, RUNS)
-    assert fill.fill(folder, {INNER: child.pid}, soon()).helped == 0
+    assert filled.write(folder, {INNER: child.pid}, soon()).helped == 0
     assert child.memory[:SIZE] == wanted(data)
 
 
@@ -154,7 +154,7 @@ def test_a_piece_of_which_a_page_is_there_already_is_written_by_the_threads(
     child.memory[25 << 20 : (25 << 20) + 1] = b"!"
     child.memory[SIZE - 1 : SIZE] = b"!"
     data = save(folder, child, RUNS)
-    done = fill.fill(folder, {INNER: child.pid}, soon())
+    done = filled.write(folder, {INNER: child.pid}, soon())
     assert 0 < done.helped < done.bytes
     complete = bytearray(wanted(data))
     complete[25 << 20] = ord("!")  # in no run
@@ -165,7 +165,7 @@ def test_an_object_that_takes_no_write_is_filled_through_its_mapping(folder: str
     child = Child(sealed=True)
     try:
         data = save(folder, child, RUNS)
-        assert fill.fill(folder, {INNER: child.pid}, soon()).helped == 0
+        assert filled.write(folder, {INNER: child.pid}, soon()).helped == 0
         assert child.memory[:SIZE] == wanted(data)
     finally:
         child.end()
@@ -175,7 +175,7 @@ def test_what_the_process_may_not_write_is_an_error(folder: str, child: Child) -
     """A mapping of the helper's own would not see it."""
     save(folder, child, [(SIZE - PAGE, 2 * PAGE)])
     with pytest.raises(CriuError, match="4096 bytes"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
     assert child.memory[SIZE:] == bytes(PAGE)
 
 
@@ -188,16 +188,16 @@ def test_no_process_is_made_where_it_is_not_worth_one(
     monkeypatch.setattr(shared, name, instead)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a process was made"))
     save(folder, child, RUNS)
-    assert fill.fill(folder, {INNER: child.pid}, soon()).helped == 0
+    assert filled.write(folder, {INNER: child.pid}, soon()).helped == 0
 
 
 def test_it_is_gone_after_success_and_after_an_error(folder: str, child: Child) -> None:
     save(folder, child, RUNS)
     with descriptors.none_left():
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
     assert children() == [child.pid]
     with descriptors.none_left(), pytest.raises(CriuError):
-        fill.fill(folder, {INNER: child.pid}, time.monotonic() - 1)
+        filled.write(folder, {INNER: child.pid}, time.monotonic() - 1)
     assert children() == [child.pid]
 
 
@@ -269,7 +269,7 @@ def test_time_that_runs_out_ends_it(folder: str, child: Child, monkeypatch: pyte
     monkeypatch.setattr(shared, "_put", lambda *_: time.sleep(60))
     began = time.monotonic()
     with pytest.raises(CriuError, match="in time"):
-        fill.fill(folder, {INNER: child.pid}, began + 0.5)
+        filled.write(folder, {INNER: child.pid}, began + 0.5)
     assert time.monotonic() < began + 30
     assert children() == [child.pid]
 
@@ -283,5 +283,5 @@ def test_what_the_threads_meets_while_it_works_ends_it(
     save(folder, child, RUNS)
     monkeypatch.setattr(shared.Helper, "done", broken)
     with pytest.raises(ZeroDivisionError, match="nobody thought"):
-        fill.fill(folder, {INNER: child.pid}, soon())
+        filled.write(folder, {INNER: child.pid}, soon())
     assert children() == [child.pid]

@@ -97,18 +97,6 @@ class Fill:
         return Filled(self.bytes, time.monotonic() - began, writers.mapped, writers.helped)
 
 
-def fill(
-    memory_dir: str,
-    hosts: Mapping[int, int],
-    until: float,
-    progress: Callable[[int, int], None] | None = None,
-    threads: int = 0,
-) -> Filled:
-    """Get all extents of a checkpoint ready and write them: see Fill."""
-    with Fill(memory_dir) as ready:
-        return ready.write(hosts, until, progress, threads)
-
-
 def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Writers":
     """Have the pieces written, by as many threads as suit them; those threads."""
     here = min(MOST_THREADS, len(os.sched_getaffinity(0)))

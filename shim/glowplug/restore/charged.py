@@ -63,8 +63,7 @@ def _fork(cgroups_path: str, systemd: bool) -> tuple[int, bool]:
     try:
         if cgroup.version() == 2:
             directory = cgroup.memory_groups(cgroups_path, systemd)[0]
-            if not os.path.isdir(directory):
-                os.mkdir(directory, 0o755)
+            _make(directory)
             return cgroup_fork.fork_into(directory), True
     except (HostError, OSError, IndexError):
         pass  # no such group, or a kernel that is too old for this
@@ -79,11 +78,17 @@ def enter(cgroups_path: str, systemd: bool) -> bool:
     """
     for directory in cgroup.memory_groups(cgroups_path, systemd):
         try:
-            if cgroup.version() == 2 and not os.path.isdir(directory):
-                os.mkdir(directory, 0o755)
+            if cgroup.version() == 2:
+                _make(directory)
             with open(f"{directory}/cgroup.procs", "w") as file:
                 file.write("0")  # who writes it
         except (HostError, OSError):
             continue
         return True
     return False
+
+
+def _make(directory: str) -> None:
+    """A group of cgroup v2, as runc will find it, where it is not there yet. Raises OSError."""
+    if not os.path.isdir(directory):
+        os.mkdir(directory, 0o755)
