@@ -18,6 +18,7 @@ import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
+from hack import engine_shape
 from integration import images
 from integration.node import Node
 from integration.pods import Pods, generated_name
@@ -25,16 +26,8 @@ from integration.test_automatic import annotated, captures
 from integration.waiting import wait_until
 
 WITHIN_S = 300.0
-ENGINE = """
-import os, runpy, threading
-kept = [os.urandom(1 << 20) for _ in range(int(os.environ["MIB"]))]
-threading.stack_size(65536)
-for _ in range(int(os.environ["THREADS"])):
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
-os.mkdir("/compiled")
-for number in range(int(os.environ["FILES"])):
-    with open(f"/compiled/{number}", "wb") as file:
-        file.write(os.urandom(100_000))
+ENGINE = f"""{engine_shape.PROGRAM}
+import runpy
 runpy.run_module("integration.workload.engine", run_name="__main__")
 """
 
@@ -49,7 +42,12 @@ runpy.run_module("integration.workload.engine", run_name="__main__")
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(gib: float, threads: int, files: int, turns: int, file: str | None) -> None:
     """An engine's sleep and pause while it is captured."""
-    sizes = {"MIB": str(int(gib * 1024)), "THREADS": str(threads), "FILES": str(files)}
+    sizes = {
+        "MIB": str(int(gib * 1024)),
+        "THREADS": str(threads),
+        "FILES": str(files),
+        "FILE_BYTES": "100000",
+    }
     with Node() as node:
         node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
         node.start_agent()

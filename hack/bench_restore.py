@@ -20,6 +20,7 @@ import click
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."), "shim"]
 
+from hack import engine_shape
 from integration import captured as capturing
 from integration import images
 from integration import node as nodes
@@ -27,29 +28,22 @@ from integration.captured import Captured, captured, records
 from integration.node import Node
 from integration.pods import Pods
 
-ENGINE = """
-import mmap, os, runpy, signal, threading
+ENGINE = f"""
+import mmap, os, runpy, signal
 for _ in range(int(os.environ["PROCESSES"])):
     if os.fork() == 0:
         signal.pause()
         os._exit(0)
-kept = [os.urandom(1 << 20) for _ in range(int(os.environ["MIB"]))]
 shared = [mmap.mmap(-1, 8192) for _ in range(int(os.environ["MAPPINGS"]))]
 for one in shared:
     one[0] = 1
-threading.stack_size(65536)
-for _ in range(int(os.environ["THREADS"])):
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
-os.mkdir("/compiled")
-for number in range(int(os.environ["FILES"])):
-    with open(f"/compiled/{number}", "wb") as file:
-        file.write(os.urandom(10_000))
+{engine_shape.PROGRAM}
 file = open("/dev/shm/open", "wb")
 file.write(os.urandom(1 << 20))
 file.flush()
 runpy.run_module("integration.workload", run_name="__main__")
 """
-SIZES = {"PROCESSES": 3, "MIB": 256, "MAPPINGS": 500, "THREADS": 300, "FILES": 600}
+SIZES = {"PROCESSES": 3, "MIB": 256, "MAPPINGS": 500, "THREADS": 300, "FILES": 600, "FILE_BYTES": 10_000}
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "engine": {
