@@ -206,7 +206,8 @@ def test_a_rewritten_configuration_is_repaired_by_the_agent(installed: Installed
         rewritten(installed, before)
         subprocess.run(["sh", "-c", installed.restart], check=True)
         wait_until(lambda: installed.node.containerd_pid() != containerd, 30, "containerd started again")
-        wait_until(lambda: installed.run("status").returncode == 0, 60, "the handler repaired")
+        # A file that is repaired just after containerd has read it waits for the next repair: after 10, 20, 40, 80 s.
+        wait_until(lambda: installed.run("status").returncode == 0, 180, "the handler repaired")
         assert ours.get("/token") == token
         installed.pods.run("new", handler="glowplug").serving()
     finally:
