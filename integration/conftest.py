@@ -80,7 +80,7 @@ def node() -> Iterator[Node]:
     """A private node with the workload's image; no agent runs yet."""
     if os.geteuid() != 0:
         pytest.skip("a private containerd needs root")
-    sweep.main()
+    sweep.sweep_abandoned()
     with Node() as made:
         made.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
         _warm(made)

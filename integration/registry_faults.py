@@ -11,7 +11,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
+from integration import processes
 from integration.registry import Registry
+from integration.waiting import wait_until
 
 Plan = Callable[[int, str, str], str | None]
 """For a request's number, method and path: its fault, or None where it goes through.
@@ -67,20 +69,22 @@ class Proxy(ThreadingHTTPServer):
             self.plan = plan
 
 
-def _peer(port: int) -> int:
-    """The process at the other end of a connection from this port of ours: its socket's inode is in its descriptors."""
+def _peer(theirs: int, ours: int) -> int | None:
+    """The process at the other end of a connection between these ports: its socket's inode is in its descriptors.
+
+    None where it was not seen: what /proc lists while connections and descriptors come and go may lack some.
+    """
     with open("/proc/net/tcp") as file:
         rows = [line.split() for line in file][1:]
-    inode = next(row[9] for row in rows if row[1].endswith(f":{port:04X}"))
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    ends = (f":{theirs:04X}", f":{ours:04X}")
+    sockets = {f"socket:[{row[9]}]" for row in rows if (row[1][-5:], row[2][-5:]) == ends}
+    for pid in set(processes.all_pids()) - {os.getpid()}:
         with contextlib.suppress(OSError):
             for descriptor in os.listdir(f"/proc/{pid}/fd"):
-                if (
-                    os.readlink(f"/proc/{pid}/fd/{descriptor}") == f"socket:[{inode}]"
-                    and int(pid) != os.getpid()
-                ):
-                    return int(pid)
-    raise LookupError(port)
+                with contextlib.suppress(OSError):
+                    if os.readlink(f"/proc/{pid}/fd/{descriptor}") in sockets:
+                        return pid
+    return None
 
 
 class _Forward(BaseHTTPRequestHandler):
@@ -110,7 +114,10 @@ class _Forward(BaseHTTPRequestHandler):
             self._answer(int(action), [("Retry-After", "0")], b"{}")
             return
         if action == "kill":
-            os.kill(_peer(self.client_address[1]), signal.SIGKILL)
+            ports = self.client_address[1], self.server.server_address[1]
+            peer = wait_until(lambda: _peer(*ports), 60, "the client's process")
+            assert peer is not None
+            os.kill(peer, signal.SIGKILL)
             self.close_connection = True
             return
         if action == "expire":

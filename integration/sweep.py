@@ -123,17 +123,27 @@ def owner_is_dead(names: Names) -> bool:
     return processes.start_time(int(pid)) != start
 
 
-def main() -> None:
-    """Sweep every node whose owner is dead, and say what was there. One at a time: several test runs begin with it."""
+def sweep_abandoned() -> list[str]:
+    """Remove every node whose owner is dead. Returns a line for each thing that was there.
+
+    One process at a time: several test runs and demos begin with it.
+    """
+    removed = []
     lock = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         for names in all_names():
             if owner_is_dead(names):
-                for line in [f"node {names.id} in {names.state}", *sweep(names)]:
-                    sys.stdout.write(f"removed {line}\n")
+                removed += [f"node {names.id} in {names.state}", *sweep(names)]
     finally:
         os.close(lock)
+    return removed
+
+
+def main() -> None:
+    """Remove abandoned nodes and print what was there."""
+    for line in sweep_abandoned():
+        sys.stdout.write(f"removed {line}\n")
 
 
 if __name__ == "__main__":

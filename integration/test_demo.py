@@ -97,7 +97,7 @@ def test_an_interrupted_demo_leaves_nothing(line: str, number: signal.Signals) -
     assert demo.stdout
     try:
         while not (said := demo.stdout.readline()).startswith(line):
-            assert said, "the demo ended before it said so"
+            assert said, f"the demo ended before it said {line!r}: {demo.communicate()[1]}"
         names = node_of(demo)
         demo.send_signal(number)
         _, complaint = demo.communicate(timeout=ENDS_WITHIN_S)

@@ -13,8 +13,7 @@ from hack.demolib.image import IMAGE, is_made, model_server_image
 from hack.demolib.interrupt import Interrupted, Interruptions
 from hack.demolib.show import Display
 from integration.node import CRIU, Node
-from integration.node_names import all_names
-from integration.sweep import owner_is_dead, sweep
+from integration.sweep import sweep, sweep_abandoned
 
 from glowplug.errors import GlowplugError
 
@@ -33,7 +32,7 @@ def run(interruptions: Interruptions, json_file: str, keep: bool, auto: bool) ->
     try:
         with interruptions.allowed():
             archive = _image(display)
-        _remove_abandoned()
+        sweep_abandoned()  # whose owner was killed, or that --keep left
         figures = _on_a_node(display, interruptions, archive, keep, auto)
         with interruptions.allowed():
             if json_file:
@@ -111,14 +110,6 @@ def _remove(display: Display, node: Node) -> list[str]:
         return node.stop()
     except FAULTS as fault:
         return [str(fault), *sweep(node.names)]
-
-
-def _remove_abandoned() -> None:
-    """Nodes whose owner was killed, or that --keep left."""
-    for names in all_names():
-        if owner_is_dead(names):
-            with contextlib.suppress(FileNotFoundError):  # another one removes it too
-                sweep(names)
 
 
 def _versions(node: Node) -> str:
