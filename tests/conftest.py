@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from tests import drawn  # noqa: F401
 
+import glowplug.containerd  # noqa: F401 - before a test imports grpc
+
 KEPT = {"glowplug.capture.readers": "READERS", "glowplug.agent.captures.logwatch": "MATCHERS"}
 
 

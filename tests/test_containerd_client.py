@@ -1,5 +1,8 @@
 """Promises of the containerd client: deadlines, clear errors, and answers parsed as they should be."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,6 +51,25 @@ def client(served: Served) -> Iterator[Containerd]:
 @pytest.fixture
 def record(client: Containerd) -> ContainerRecord:
     return client.container("c1")
+
+
+def test_a_forked_child_has_no_thread_of_grpc(served: Served) -> None:
+    """A child that closes all descriptors would be aborted by one, now and then."""
+    program = f"""if True:
+        import os
+        from glowplug.containerd.client import Containerd
+        with Containerd({served.socket!r}, timeout_s=10) as client:
+            client.container("c1")
+            pid = os.fork()
+            if not pid:
+                os._exit(len(os.listdir("/proc/self/task")))
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    clean = {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=clean, capture_output=True, text=True, timeout=60
+    )
+    assert (said.stdout, said.returncode) == ("1\n", 0), said.stderr
 
 
 def test_an_absent_socket_is_named(tmp_path: Any) -> None:

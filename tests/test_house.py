@@ -126,6 +126,16 @@ def test_no_modules_import_each_other() -> None:
     assert list(cycles()) == []
 
 
+def test_only_containerd_imports_grpc() -> None:
+    """Its `__init__` has a setting that grpcio reads when it is imported."""
+    users = {
+        module
+        for module, path in modules().items()
+        if re.search(r"^(import|from) grpc\b", path.read_text(), re.MULTILINE)
+    }
+    assert users == {"glowplug.containerd.rpc"}
+
+
 def cycles() -> Iterator[set[str]]:
     """Of modules that reach each other, each set once."""
     reached = {module: reach(module) for module in modules()}

@@ -10,6 +10,7 @@ from typing import Generic, NoReturn, Protocol, Self, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
+from grpc import StatusCode as StatusCode
 
 from glowplug.errors import ContainerdError
 
@@ -31,6 +32,12 @@ CHANNEL_OPTIONS = (
 
 class NotFound(ContainerdError):
     """containerd answered, and has no such container, task, snapshot, image or blob."""
+
+
+def status_of(error: ContainerdError) -> StatusCode | None:
+    """containerd's status code (gRPC's), or None where the failure is not a call's."""
+    cause = error.__cause__
+    return cause.code() if isinstance(cause, grpc.Call) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +147,14 @@ class Connection:
         if not isinstance(error, grpc.Call):
             raise error
         code, details = error.code(), error.details() or "no details"
-        if code is grpc.StatusCode.UNAVAILABLE:
+        if code is StatusCode.UNAVAILABLE:
             raise ContainerdError(
                 f"containerd can't be reached at {self.socket} for {name}: {details}. "
                 "Is it running, and is this its socket?"
             ) from error
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        if code is StatusCode.DEADLINE_EXCEEDED:
             raise ContainerdError(
                 f"containerd at {self.socket} did not finish {name} in time (deadline {timeout_s} s): {details}"
             ) from error
-        kind = NotFound if code is grpc.StatusCode.NOT_FOUND else ContainerdError
+        kind = NotFound if code is StatusCode.NOT_FOUND else ContainerdError
         raise kind(f"containerd at {self.socket} refused {name}: {details} ({code.name})") from error

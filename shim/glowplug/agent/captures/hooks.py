@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 
-import grpc
-
 from glowplug.agent.captures.running import Running, connect
 from glowplug.capture.policy import Hook
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
+from glowplug.containerd.rpc import StatusCode, status_of
 from glowplug.engines import Step
 from glowplug.errors import ContainerdError, HookError, HostError
 from glowplug.podnet import http
@@ -136,14 +135,14 @@ def _exec(hook: Hook, running: Running, cri: Cri, timeout_s: float) -> None:
 
 def _why(error: ContainerdError, timeout_s: int) -> str:
     """In our words: containerd's name the program, which may be a secret that was meant as a variable."""
-    code = error.__cause__.code() if isinstance(error.__cause__, grpc.Call) else None
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    code = status_of(error)
+    if code is StatusCode.DEADLINE_EXCEEDED:
         return (
             f"the command, or a process of its that still holds its output, did not end within {timeout_s} s"
         )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if code is StatusCode.RESOURCE_EXHAUSTED:
         return "the command wrote more than 16 MiB"
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+    if code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
         return "containerd went away while it ran the command"
     return (
         "containerd could not start the command: is its program in the container, and may its user run it? "
