@@ -75,17 +75,17 @@ def test_a_killed_agent_and_a_kubelet(cluster: Cluster, running: set[str]) -> No
 
 
 def test_a_label_that_somebody_took_off(cluster: Cluster, running: set[str]) -> None:
-    """No pod is chosen by it; the agent puts it back when it looks again."""
+    """No running pod is chosen by it; the agent puts it back, and a pod that selects by it is not Pending for long."""
     ours = sorted(name for name in cluster.labels() if "glowplug.dev/" in name)
     assert {"glowplug.dev/handler", "glowplug.dev/ready"} <= set(ours)
+    cluster.make_namespace("selects")
     cluster.kubectl("label", "node", "n1", *(f"{name}-" for name in ours))
+    template = pod_template("app", [server()], gate=False, nodeSelector={"glowplug.dev/handler": "true"})
+    cluster.apply(deployment("selects", "app", template))
     cluster.restart_kubelet()
-    check(cluster, running)
-    cluster.stop_agent()
-    cluster.start_agent()
-    wait_until(
-        lambda: sorted(name for name in cluster.labels() if "glowplug.dev/" in name) == ours, 60, "the labels"
-    )
+    cluster.ready("selects", "app")
+    assert sorted(name for name in cluster.labels() if "glowplug.dev/" in name) == ours
+    cluster.delete_namespace("selects", wait=False)
     check(cluster, running)
 
 

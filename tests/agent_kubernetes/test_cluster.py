@@ -129,9 +129,27 @@ def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch
     until(lambda: warm in labels)
     asked = len(server.requests)
     time.sleep(0.2)
-    assert len(server.requests) == asked  # nothing changes, nothing is asked
+    assert len(server.requests) == asked  # nothing changes, and it is soon for a look at what others did
     made.cluster.stop()
     assert labels[node_labels.READY] == "true"  # an agent that stops takes no handler away
+
+
+def test_labels_that_others_took_off_come_back(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the Node was deleted and the kubelet made it again: pods whose class selects by them are Pending."""
+    monkeypatch.setattr(cluster, "ROUND_EVERY_S", 0.05)
+    monkeypatch.setattr(cluster, "LABELS_EVERY_S", 0.05)
+    labels = server.nodes["node-1"]["metadata"]["labels"]
+    made = Reported(server, tmp_path, [])
+    made.labels[node_labels.HANDLER] = "true"
+    made.cluster.start()
+    until(lambda: labels == made.labels)
+    labels.clear()
+    until(lambda: labels == made.labels)
+    labels[node_labels.HANDLER] = "false"
+    until(lambda: labels == made.labels)
+    made.cluster.stop()
 
 
 def test_a_gate_that_an_agent_before_left_shut_is_opened(server: ApiServer, tmp_path: Path) -> None:

@@ -27,9 +27,13 @@ OUTCOME = "glowplug.dev/outcome"
 CAPTURED = "glowplug.dev/captured"
 """The pod condition, and the readiness gate's conditionType: true when no capture is to come (any more)."""
 
-ROUND_EVERY_S = 60.0
+ROUND_EVERY_S = 30.0
+LABELS_EVERY_S = 20.0
+"""What others may have done to the node's labels, looked at in every round: while one is missing that the RuntimeClass
+selects by, new pods of the class are Pending. A Node that was deleted and that its kubelet made again has none."""
+
 LOOKED_AT_EVERY_S = 600.0
-"""What others may have changed: the node's labels, pods that wait at the gate, whether we may annotate."""
+"""What else others may have changed: pods that wait at the gate, whether we may annotate."""
 
 NEW_NAMESPACE_AFTER_S = 5.0
 """However many namespaces are seen that the last list lacks, they are listed no more often."""
@@ -77,7 +81,7 @@ class Cluster:
         self._records = records
         self._api: Api | None = None
         self._there: dict[str, str] = {}
-        self._saw_labels = self._saw_gates = -LOOKED_AT_EVERY_S
+        self._saw_labels = self._saw_gates = float("-inf")
         self._annotates_from = 0.0
         self._lock = threading.Lock()
         self._events: OrderedDict[tuple[str, ...], float] = OrderedDict()
@@ -195,7 +199,7 @@ class Cluster:
 
     def _label(self) -> None:
         """The node's labels as they should be."""
-        if time.monotonic() - self._saw_labels >= LOOKED_AT_EVERY_S:
+        if time.monotonic() - self._saw_labels >= LABELS_EVERY_S:
             self._there = self._call(lambda api: api.labels(self._node))
             self._saw_labels = time.monotonic()
         labels = self._labels()
