@@ -266,17 +266,32 @@ switch_to() {
     done
 }
 
+# Usage: lasting FILE. By the name that an upgrade of k3s, RKE2 or MicroK8s keeps.
+lasting() {
+    "$PREFIX/current/bin/python" -c 'import sys; from glowplug.node.lasting import lasting; print(lasting(sys.argv[1]))' "$1"
+}
+
+# Usage: says KEY. Whether the configuration has it.
+says() { grep -qs "^[[:space:]]*$1[[:space:]]*=" "$CONFIG"; }
+
+# Where CRIU, runc and containerd are, unless the configuration says so: the defaults may be another node's. What is
+# there stays as it is. `changed`: the agent has to read it again.
 write_settings() {
-    [ ! -e "$CONFIG" ] || return 0
-    local socket
+    local socket file lines=()
     socket=$(containerd_socket)
-    mkdir -p "$(dirname "$CONFIG")"
+    case $socket in "$SOCKET" | '') ;; *) says containerd_socket || lines+=("containerd_socket = \"$socket\"") ;; esac
+    says runc || lines+=("runc = \"$(lasting "$(find_runc)")\"")
+    says criu || lines+=("criu = \"$PREFIX/criu/bin/criu\"")
+    [ ${#lines[@]} -gt 0 ] || return 0
+    changed=yes
+    file=$(readlink -m "$CONFIG")
+    mkdir -p "$(dirname "$file")"
+    [ ! -e "$file" ] || cp -p "$file" "$file.new"
     {
-        case $socket in "$SOCKET" | '') ;; *) echo "containerd_socket = \"$socket\"" ;; esac
-        echo "criu = \"$PREFIX/criu/bin/criu\""
-        echo "runc = \"$(find_runc)\""
-    } >"$CONFIG.new"
-    mv "$CONFIG.new" "$CONFIG"
+        printf '%s\n' "${lines[@]}"
+        [ ! -e "$file" ] || cat "$file"
+    } >"$file.new"
+    mv "$file.new" "$file"
 }
 
 # `glowplug` in everybody's PATH; never in place of another file.

@@ -5,7 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -116,20 +117,66 @@ def containerd_of_k3s(address: Path, path: str) -> Iterator[None]:
         process.wait()
 
 
-def test_the_settings_name_the_socket_and_the_runc_of_the_containerd_that_runs(tmp_path: Path) -> None:
-    """k3s and RKE2 bring a containerd of their own, and a runc that only its PATH names."""
-    own, address, config = tmp_path / "own", tmp_path / "k3s.sock", tmp_path / "config.toml"
-    own.mkdir()
+@pytest.fixture
+def write_settings(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """The script's step; whether it changed the configuration. The containerd that runs is like k3s': with a socket of
+    its own, and a runc in a directory of its version that only its PATH names."""
+    own, address, prefix = tmp_path / "data/d1/bin", tmp_path / "k3s.sock", tmp_path / "prefix"
+    own.mkdir(parents=True)
+    (tmp_path / "data/current").symlink_to("d1")
     (own / "runc").write_text("#!/bin/sh\n")
     (own / "runc").chmod(0o755)
+    (prefix / "current/bin").mkdir(parents=True)
+    (prefix / "current/bin/python").symlink_to(sys.executable)
     text = BOOTSTRAP.read_text().replace("/run/k3s/containerd/containerd.sock", str(address))
-    names = ("containerd_of", "containerd_socket", "containerd_path", "find_runc", "write_settings")
-    functions = [text[text.index(f"{name}() {{") :].partition("\n}\n")[0] + "\n}\n" for name in names]
-    script = f"CONFIG={config} PREFIX=/opt/glowplug SOCKET={tmp_path}/plain.sock\n{''.join(functions)}write_settings"
-    with containerd_of_k3s(address, f"{own}:/usr/bin:/bin"):
-        subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", script], check=True)
-    assert config.read_text().splitlines() == [
-        f'containerd_socket = "{address}"',
-        'criu = "/opt/glowplug/criu/bin/criu"',
-        f'runc = "{own}/runc"',
+    names = ("containerd_of", "containerd_socket", "containerd_path", "find_runc", "lasting", "says")
+    functions = [
+        text[text.index(f"\n{name}() {{") :].partition("\n}\n")[0] + "\n}\n"
+        for name in (*names, "write_settings")
     ]
+    settings = f"CONFIG={tmp_path}/config.toml PREFIX={prefix} SOCKET={tmp_path}/plain.sock changed="
+    script = f"{settings}\n{''.join(functions)}write_settings\necho $changed"
+    env = {**os.environ, "PYTHONPATH": str(BOOTSTRAP.parent.parent / "shim")}
+
+    def run() -> str:
+        command = ["/bin/bash", "-euo", "pipefail", "-c", script]
+        return subprocess.run(command, check=True, env=env, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    with containerd_of_k3s(address, f"{own}:/usr/bin:/bin"):
+        yield run
+
+
+def settings_of_k3s(directory: Path) -> dict[str, str]:
+    """By the name that k3s' next upgrade keeps."""
+    return {
+        "containerd_socket": f"{directory}/k3s.sock",
+        "criu": f"{directory}/prefix/criu/bin/criu",
+        "runc": f"{directory}/data/current/bin/runc",
+    }
+
+
+def test_the_settings_name_the_socket_and_the_runc_of_the_containerd_that_runs(
+    tmp_path: Path, write_settings: Callable[[], str]
+) -> None:
+    assert write_settings() == "yes"
+    assert tomllib.loads((tmp_path / "config.toml").read_text()) == settings_of_k3s(tmp_path)
+    before = os.stat(tmp_path / "config.toml")
+    assert write_settings() == ""
+    assert os.stat(tmp_path / "config.toml") == before
+
+
+def test_settings_that_say_nothing_of_them_are_completed(
+    tmp_path: Path, write_settings: Callable[[], str]
+) -> None:
+    """As cloud-init or the installer's pod may have written them: the defaults are another node's."""
+    text = '# ours\nrunc = "/own/runc"\n[registry]\nrepository = "x/y"\n'
+    config = tmp_path / "config.toml"
+    (tmp_path / "kept.toml").write_text(text)
+    (tmp_path / "kept.toml").chmod(0o640)
+    config.symlink_to("kept.toml")
+    assert write_settings() == "yes"
+    found = tomllib.loads(config.read_text())
+    assert found == {**settings_of_k3s(tmp_path), "runc": "/own/runc", "registry": {"repository": "x/y"}}
+    assert config.read_text().endswith(text)
+    assert config.is_symlink() and config.stat().st_mode & 0o777 == 0o640
+    assert write_settings() == ""

@@ -167,6 +167,21 @@ def test_the_running_containerd_says_where_its_file_lies(
         assert found.chosen(None, "/a/containerd", None).program == "/a/containerd"
 
 
+def test_a_running_containerd_s_file_is_named_as_its_next_upgrade_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MicroK8s: the revision's directory is on the command line, and goes with an upgrade."""
+    address, config = tmp_path / "c.sock", tmp_path / "microk8s/6089/args/containerd.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("")
+    (tmp_path / "microk8s/current").symlink_to("6089")
+    monkeypatch.setattr(makers, "ALL", (makers.Maker("", str(address), (), ""),))
+    with listening(address, "--config", str(config)):
+        assert found.chosen(None, None, None).config == str(
+            tmp_path / "microk8s/current/args/containerd.toml"
+        )
+
+
 def test_where_none_runs_the_usual_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = str(tmp_path / "none")
     monkeypatch.setattr(makers, "ALL", (makers.Maker("k", none, (), str(tmp_path / "k.toml")),))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,11 +258,42 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
     assert os.stat(f"{tmp_path}/node/keys/sign.key").st_mode & 0o777 == 0o600
     with open(f"{tmp_path}/node/keys/{FROM_SECRET}") as file:
         assert file.read() == "sign.key\n"
-    assert found["runc"] and found["criu"] == "/opt/glowplug/criu/bin/criu"
+    assert (
+        "runc" not in found and found["criu"] == "/opt/glowplug/criu/bin/criu"
+    )  # it is bootstrap-node.sh's to find
     with open(f"{tmp_path}/access/kubeconfig") as file:
         access = yaml.safe_load(file)
     assert access["clusters"][0]["cluster"]["server"] == "https://10.96.0.1:443"
     assert os.stat(f"{tmp_path}/access/token").st_mode & 0o777 == 0o600
+
+
+def test_what_the_bootstrap_found_on_the_node_stays(tmp_path: Path) -> None:
+    """As it puts it into the file; but for a runc that is not there, which an earlier installer may have named."""
+    script = open(f"{IMAGE}/on-node").read()  # noqa: SIM115
+    functions = script[script.index("put() {") : script.index("uninstall() {")]
+    settings, config = tmp_path / "config.toml", tmp_path / "config.json"
+    config.write_text('{"mode": "observe"}')
+    there = tmp_path / "runc"
+    there.touch()
+    env = {"SETTINGS": str(settings), "CONFIG": str(config), "ACCOUNT": str(tmp_path / "none")}
+    env |= {"PREFIX": "/opt/glowplug", "PATH": os.environ["PATH"]}
+    body = f'node() {{ "$@"; }}\n{functions}\nsettings; echo "$changed"'.replace("${0%/*}", IMAGE)
+
+    def run() -> str:
+        done = subprocess.run(
+            ["sh", "-euc", body], env=env, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.strip()
+
+    assert run() == "yes"
+    written = settings.read_text()
+    settings.write_text(f'containerd_socket = "{there}"\nrunc = "{there}"\n{written}')
+    assert run() == ""
+    settings.write_text(f'runc = "{there}.gone"\n{written}')
+    assert run() == "yes" and settings.read_text() == written
+    config.write_text('{"runc": "/own/runc"}')
+    settings.write_text(f'runc = "{there}"\n{written}')
+    assert run() == "yes" and tomllib.loads(settings.read_text())["runc"] == "/own/runc"
 
 
 def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:

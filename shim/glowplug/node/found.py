@@ -1,7 +1,8 @@
 """The containerd of this node's kubelet: which program runs, and with which main file.
 
 Distributions bring a containerd of their own, which is not in PATH, with a socket and a main file of their own
-(makers.py); kOps starts the distribution's with another main file. The process says it by its command line.
+(makers.py); kOps starts the distribution's with another main file. The process says it by its command line. Both are
+named so that an upgrade of the distribution keeps the name (lasting.py): an install is repaired long after it.
 """
 
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from glowplug.errors import NodeError
 from glowplug.host import proc
 from glowplug.node import daemon, makers
+from glowplug.node.lasting import lasting
 
 PROGRAM = "containerd"
 
@@ -37,7 +39,7 @@ def find(socket: str | None = None) -> Found | None:
                     f"containerd (process {process}) was started with the relative path {config}: "
                     "name its main file with --containerd-config"
                 )
-            return Found(config, _program(process, words[0]), address)
+            return Found(lasting(config), lasting(_program(process, words[0])), address)
     return None
 
 
