@@ -106,6 +106,7 @@ class Leases:
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] = {}
+        self.refuses = 0
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -135,6 +136,7 @@ class Leases:
                 self._answer(status if can else 409)
 
             def _answer(self, status: int) -> None:
+                status = leases.refuses or status
                 body = json.dumps(leases.lease).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -322,6 +324,29 @@ def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
                 assert giving.wait(60) == 0
             assert second.wait(60) == 0
     assert leases.lease["spec"]["holderIdentity"] == "n2"
+
+
+@pytest.mark.parametrize(("status", "says"), [(403, "403, is the Role"), (0, "can't be reached")])
+def test_who_may_not_take_a_turn_says_why(tmp_path: Path, status: int, says: str) -> None:
+    """Nodes one after the other need the Lease; once the rights are there, it goes on."""
+    for name, text in (("token", "t"), ("namespace", "glowplug-system"), ("ca.crt", "")):
+        (tmp_path / name).write_text(text)
+    leases = Leases()
+    leases.refuses = status
+    with leases.serving() as url:
+        server = url if status else "http://127.0.0.1:1"
+        env = {"ACCOUNT": str(tmp_path), "API_SERVER": server, "NODE_NAME": "n1", "LOOKS_EVERY_S": "0.05"}
+        env["PATH"] = os.environ["PATH"]
+        command = [f"{IMAGE}/turn", "take"]
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as taking:
+            assert taking.stdout is not None
+            try:
+                line = taking.stdout.readline()
+                assert "glowplug-installer" in line and says in line
+                leases.refuses = 0
+                assert not status or taking.wait(60) == 0
+            finally:
+                taking.kill()
 
 
 def test_there_is_nothing_to_uninstall_twice(installer: Installer) -> None:
