@@ -210,7 +210,9 @@ def test_the_warm_node_is_preferred(cluster: Cluster, n2: Machine, namespace: st
     )
     assert label not in cluster.labels()
     cluster.kubectl("delete", "deployment", "first", "-n", namespace)
-    cluster.apply(deployment(namespace, "spread", pod_template("spread", [server()], gate=False), 4))
+    template = pod_template("spread", [server()], gate=False)
+    template["metadata"]["annotations"]["glowplug.dev/capture"] = "never"  # it would make the first node warm
+    cluster.apply(deployment(namespace, "spread", template, 4))
     assert FIRST.name in where(cluster.ready(namespace, "spread", 4))
     cluster.apply(
         deployment(
