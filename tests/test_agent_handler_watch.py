@@ -1,8 +1,11 @@
 """Whether the handler is active is asked of containerd, and what is not known changes nothing."""
 
+import itertools
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from integration.waiting import wait_until
@@ -86,6 +89,29 @@ def test_a_handler_that_is_gone_and_can_t_come_back_is_reported_once(
     assert watch.active is False
     assert [(one.kind, one.reason) for one in reports] == [("Warning", "HandlerMissing")]
     assert "glowplug is not in containerd's configuration" in reports[0].message
+
+
+def test_a_program_that_removes_it_again_and_again_keeps_it_away_for_a_minute_at_most(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods of the class can't be created meanwhile."""
+    now = [1000.0]
+    repairs: list[float] = []
+
+    def repair(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        repairs.append(now[0])
+        return subprocess.CompletedProcess(command, 0, "put the handler\n", "")
+
+    monkeypatch.setattr(handler_watch, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(subprocess, "run", repair)
+    record(tmp_path)
+    watch = HandlerWatch(served.socket, str(tmp_path))
+    has(served, runc="")
+    for _ in range(200):
+        watch.look()
+        now[0] += handler_watch.LOOKS_EVERY_S
+    waits = [after - before for before, after in itertools.pairwise(repairs)]
+    assert waits[:3] == [10.0, 20.0, 40.0] and set(waits[3:]) == {60.0}
 
 
 def test_an_untouched_file_of_an_active_handler_is_not_worked_on(served: Served, tmp_path: Path) -> None:

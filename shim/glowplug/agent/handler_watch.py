@@ -30,10 +30,11 @@ ANSWERS_WITHIN_S = 5.0
 REPAIRS_WITHIN_S = 300.0
 
 FIRST_REST_S = 10.0
-LONGEST_REST_S = 600.0
-"""Between two repairs of one handler, so that a program which keeps rewriting the file is not fought all the time."""
+LONGEST_REST_S = 60.0
+"""Between two repairs of one handler, so that a program which keeps rewriting the file is not fought all the time. No
+longer: pods of the class can't be created meanwhile, and a restart of containerd takes seconds."""
 
-CALM_AFTER_S = 1800.0
+CALM_AFTER_S = 300.0
 """A handler that stayed so long is repaired at once the next time."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
