@@ -31,6 +31,7 @@ PROGRAMS = f"{REPOSITORY}/integration/programs"
 
 TRIED = {"glowplug.dev/trial": "always"}
 NET_ADMIN = Security(add_capabilities=("NET_ADMIN",))
+SYS_ADMIN = Security(add_capabilities=("SYS_ADMIN",))
 
 KEPT = (
     "timers:never_read",
@@ -108,6 +109,14 @@ REFUSED = {
     "refused:ping": "a ping socket",
     "refused:large_removed": "the removed file /run/large of 513 MiB",
     "refused:mptcp_connection": "GODEBUG=multipathtcp=0",
+    "refused_shared:memory": "shares its memory with process",
+    "refused_shared:working_directory": "shares its working directory and umask with process",
+    "refused_shared:namespace": "has an IPC namespace inside the container's",
+    "refused_shared:namespace_of_children": "has a PID namespace inside the container's",
+    "refused_shared:watched_by_another": "has closed (as descriptor",
+    "refused_shared:thread": "a pidfd of a thread",
+    "refused_shared:late_group": "a group beyond the first 32",
+    "refused_shared:large_mapped": "the removed file /run/mapped of 513 MiB",
     "refused:traced_child": "being traced by process",
     "refused:vfork_in_a_thread": "waits in vfork(2)",
     "refused:sealed": "sealed memory (mseal)",
@@ -338,6 +347,7 @@ def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str)
     allowed = {"glowplug.dev/mptcp": "allow"} if "mptcp" in program else None
     with socket.socket(socket.AF_UNIX) as neighbour:
         security = NET_ADMIN if program.startswith("addresses:") else None
+        security = SYS_ADMIN if "namespace" in program else security
         pod, container = start(agent, pods, (program,), secrets.token_hex(4), allowed, security)
         if program == "refused:peer_outside":
             listen(neighbour, PodDirectory(agent, pod.spec.uid).empty_dir("scratch", "").host_path)

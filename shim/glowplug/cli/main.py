@@ -95,6 +95,8 @@ def _with_hint(error: click.ClickException) -> str:
 
 
 def _end(message: str, status: int) -> None:
-    one_line = " ".join(message.split())
-    click.echo(f"glowplug: {one_line}", err=True)
+    """One line; what a name in it has of control characters is escaped, since a terminal would obey them."""
+    line = " ".join(message.split())
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    click.echo(f"glowplug: {shown}", err=True)
     sys.exit(status)

@@ -30,12 +30,13 @@ def tasks(pid: int) -> list[int]:
 
 
 def name(pid: int) -> str:
-    """Its comm, or `?` when it is gone."""
+    """Its comm, or `?` when it is gone. A process chooses its own: what is not printable is escaped."""
     try:
         with open(f"/proc/{pid}/comm", errors="backslashreplace") as file:
-            return file.read().strip()
+            text = file.read().strip()
     except OSError:
         return "?"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def command_line(pid: int) -> list[str]:

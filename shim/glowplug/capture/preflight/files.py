@@ -8,6 +8,8 @@ from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.criu.config import GHOST_LIMIT
 
 _BLOCK = 512  # st_blocks (stat(3type))
+_GONE = " (deleted)"
+_OF_THE_KERNEL = ("/memfd:", "/SYSV", "/dev/zero", "/[aio]", "/anon_hugepage")
 # Major number of small drivers (admin-guide/devices.txt), and the one of them that CRIU knows.
 _MISC, _TUN = 10, 200
 
@@ -30,13 +32,11 @@ _OBJECTS = {
 
 
 def large_removed(tree: Tree) -> Iterator[Refusal]:
-    """A removed file that is still open travels in the images, up to a size."""
+    """A removed file that is still open, or mapped, travels in the images, up to a size."""
     seen = set()
-    for one in tree.descriptors:
-        if not one.target.endswith(" (deleted)") or one.target.startswith("/memfd:"):
-            continue
+    for pid, name, path in (*_open_removed(tree), *_mapped_removed(tree)):
         try:
-            status = os.stat(f"/proc/{one.pid}/fd/{one.number}")
+            status = os.stat(path)
         except OSError:
             continue
         size = status.st_blocks * _BLOCK
@@ -45,10 +45,34 @@ def large_removed(tree: Tree) -> Iterator[Refusal]:
             seen.add((status.st_dev, status.st_ino))
             yield Refusal(
                 "large-removed-file",
-                f"{shown(one.pid)} holds the removed file {one.target.removesuffix(' (deleted)')} of "
-                f"{size >> 20} MiB; at most {GHOST_LIMIT >> 20} MiB of such a file can be taken along: close it first, "
-                "or don't remove it",
+                f"{shown(pid)} holds the removed file {name} of {size >> 20} MiB; at most {GHOST_LIMIT >> 20} MiB of "
+                "such a file can be taken along: close it first, or don't remove it",
             )
+
+
+_Removed = tuple[int, str, str]
+"""The process that holds it, its name, and where it is to be seen below /proc."""
+
+
+def _open_removed(tree: Tree) -> Iterator[_Removed]:
+    for one in tree.descriptors:
+        if one.target.endswith(_GONE) and not one.target.startswith("/memfd:"):
+            yield one.pid, one.target.removesuffix(_GONE), f"/proc/{one.pid}/fd/{one.number}"
+
+
+def _mapped_removed(tree: Tree) -> Iterator[_Removed]:
+    """Closed since it was mapped. Shared memory of the kernel's own, of memfd_create(2) and System V, has such a name
+    as well, but no directory in it."""
+    for pid in tree.pids:
+        try:
+            with open(f"/proc/{pid}/maps", errors="backslashreplace") as lines:
+                found = [line.rstrip("\n").split(None, 5) for line in lines if line.endswith(f"{_GONE}\n")]
+        except OSError:
+            continue  # it ended
+        for span, *_, name in found:
+            if not name.startswith(_OF_THE_KERNEL):
+                start, end = (part.lstrip("0") or "0" for part in span.split("-"))
+                yield pid, name.removesuffix(_GONE), f"/proc/{pid}/map_files/{start}-{end}"
 
 
 def kernel_objects(tree: Tree) -> Iterator[Refusal]:

@@ -1,13 +1,12 @@
 """Threads that CRIU could not stop: it would wait ten seconds for them, and the pod be frozen as long. And those that
 are not as it takes all threads to be."""
 
-import ctypes
 import os
 import time
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
-from glowplug.host import proc, process
+from glowplug.host import kcmp, proc, process
 
 # A thread that reads a disk is in the same state, for a moment.
 PATIENCE_S = 0.5
@@ -16,11 +15,8 @@ POLL_S = 0.02
 # vfork, clone, clone3
 _VFORKS = {"x86_64": ("58", "56", "435"), "aarch64": ("220", "435")}
 
-_KCMP = {"x86_64": 312, "aarch64": 272}
-_SHARED = {3: "a working directory or umask", 2: "open files"}  # KCMP_FS, KCMP_FILES
+_SHARED = {kcmp.FS: "a working directory or umask", kcmp.FILES: "open files"}
 _SYS_ADMIN = 1 << 21
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def traced(tree: Tree) -> Iterator[Refusal]:
@@ -85,7 +81,7 @@ def unshared_threads(tree: Tree) -> Iterator[Refusal]:
 def _own(pid: int, thread: int) -> str:
     """What the thread does not share with its process; "" for nothing, and where it can't be compared."""
     for kind, what in _SHARED.items():
-        if _libc.syscall(_KCMP[os.uname().machine], pid, thread, kind, 0, 0) > 0:
+        if kcmp.order(pid, thread, kind) > 0:
             return what
     return "a namespace" if _may_unshare(pid) and _namespaces(pid) != _namespaces(thread) else ""
 

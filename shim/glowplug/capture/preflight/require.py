@@ -10,9 +10,11 @@ from glowplug.capture.preflight import (
     messages,
     own_settings,
     processes,
+    shared_parts,
     sockets,
     unix_peers,
     unix_sockets,
+    watchers,
 )
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.errors import CaptureRefused
@@ -22,6 +24,8 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     processes.stuck,
     processes.unshared_threads,
     processes.leaderless,
+    shared_parts.between_processes,
+    shared_parts.nested_namespaces,
     memory.special,
     memory.programs,
     sockets.unsupported,
@@ -33,6 +37,8 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     files.large_removed,
     files.kernel_objects,
     files.packet_pipes,
+    watchers.escaped,
+    watchers.pidfds,
     messages.queues,
     messages.unread,
     messages.keys,
@@ -49,6 +55,7 @@ MOMENTARY = (
     "urgent-data",
     "netlink-data",
     "settings-unknown",
+    "shared-with-process",
 )
 """Slugs of what is over in a while: worth another try."""
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
@@ -10,6 +11,9 @@ from glowplug.host import descriptors
 
 SO_PROTOCOL, SO_DOMAIN = 38, 39  # the same on all architectures but alpha, parisc, sparc
 IPPROTO_MPTCP, IPPROTO_SCTP, IPPROTO_SMC = 262, 132, 256
+SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS = 270, 9
+TCP_ULP = 31
+_MOST_GROUPS = 1 << 16
 _INET = (socket.AF_INET, socket.AF_INET6)
 _DOMAINS = (*_INET, socket.AF_UNIX, socket.AF_PACKET, socket.AF_NETLINK)
 # can_dump_ipproto() in criu/sk-inet.c
@@ -47,6 +51,14 @@ def _judged(one: descriptors.Descriptor, domain: int, protocol: int, kind: int, 
         return Refusal(
             "socket-kind", f"{holder} a socket of {_NAMES.get(domain, f'family {domain}')}: close it first"
         )
+    if domain == socket.AF_NETLINK:
+        return _of_groups(holder, fd)
+    if domain in _INET and protocol == socket.IPPROTO_TCP and (layer := _text(fd, protocol, TCP_ULP)):
+        return Refusal(
+            "tcp-ulp",
+            f"{holder} a connection whose data the kernel transforms ({layer}), which would come back without that: "
+            "close it first, or leave kernel TLS off",
+        )
     if domain not in _INET or kind == socket.SOCK_RAW or protocol in _PROTOCOLS:
         return None
     if protocol == IPPROTO_MPTCP:
@@ -64,6 +76,21 @@ def _judged(one: descriptors.Descriptor, domain: int, protocol: int, kind: int, 
     )
 
 
+def _of_groups(holder: str, fd: int) -> Refusal | None:
+    """CRIU knows the first 32 multicast groups of a netlink socket, and those only of one that is bound
+    (criu/sk-netlink.c)."""
+    with socket.socket(fileno=os.dup(fd)) as copy:
+        port = copy.getsockname()[0]
+    members = _bytes(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, _MOST_GROUPS // 8)
+    if any(members[4:]):
+        what, instead = "that has joined a group beyond the first 32", "close it first"
+    elif any(members) and not port:
+        what, instead = "that has joined a group and is not bound", "bind(2) it"
+    else:
+        return None
+    return Refusal("netlink-groups", f"{holder} a netlink socket {what}, which can't be dumped: {instead}")
+
+
 def _where(fd: int, domain: int) -> str:
     """` on port 8080` where it is bound."""
     family = socket.AF_INET if domain == socket.AF_INET else socket.AF_INET6
@@ -77,8 +104,21 @@ def _where(fd: int, domain: int) -> str:
 
 
 def _option(fd: int, name: int) -> int:
-    value, length = ctypes.c_int(0), ctypes.c_uint(4)
-    if _libc.getsockopt(fd, socket.SOL_SOCKET, name, ctypes.byref(value), ctypes.byref(length)):
+    return int.from_bytes(_bytes(fd, socket.SOL_SOCKET, name, 4), sys.byteorder)
+
+
+def _text(fd: int, level: int, name: int) -> str:
+    """Empty where there is none, and where the kernel does not know the option."""
+    try:
+        return _bytes(fd, level, name, 16).rstrip(b"\0").decode("ascii", "backslashreplace")
+    except OSError:
+        return ""
+
+
+def _bytes(fd: int, level: int, name: int, most: int) -> bytes:
+    """By getsockopt(2). Raises OSError."""
+    value, length = ctypes.create_string_buffer(most), ctypes.c_uint(most)
+    if _libc.getsockopt(fd, level, name, value, ctypes.byref(length)):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
-    return value.value
+    return value.raw[: min(length.value, most)]
