@@ -56,6 +56,21 @@ def test_tokens_are_exact_and_numbers_have_a_bound() -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [[-0.5, float("nan")], [float("nan"), -0.25], [-0.5, float("-inf")]])
+def test_what_is_no_number_any_more_is_another_answer(wrong: list[float]) -> None:
+    """As of a copy whose memory on the GPU is not what it was, in any place."""
+    first = openai(["a", "b"], [-0.5, -0.25])
+    assert difference(first, openai(["a", "b"], wrong)).startswith("a number is off by")
+    assert difference(openai(["a", "b"], wrong), openai(["a", "b"], wrong)) != ""
+
+
+def test_a_probability_without_a_fraction_is_a_number() -> None:
+    """Some servers write 0.0 as 0."""
+    assert difference(openai(["a"], [0.0]), json.loads(json.dumps(openai(["a"], [0])))) == ""
+    assert difference(sglang([1], [-0.01], 1.0), sglang([1], [0], 1.0)) == ""
+    assert difference(openai(["a"], [0.0]), openai(["a"], [10**400])) != ""
+
+
 def test_a_chats_content_with_log_probabilities() -> None:
     def chat(token: str, logprob: float) -> object:
         message = {"role": "assistant", "content": token}

@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,8 +36,9 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def facts(model: Path, said: str = "reload") -> BundleFacts:
+def facts(model: Path, said: str = "reload", namespace: str = "team") -> BundleFacts:
     made = spec()
+    made["annotations"]["io.kubernetes.cri.sandbox-namespace"] = namespace
     made["annotations"]["glowplug.dev/weights"] = said
     made["mounts"] = [
         {"destination": "/models", "type": "bind", "source": str(model), "options": ["rbind", "ro"]}
@@ -117,3 +120,33 @@ def test_a_volume_that_does_not_answer_delays_no_start(model: Path, monkeypatch:
         assert weights.extras(facts(model)) == weights.extras(facts(model)) == {weights.NAME: None}
     finally:
         answers.set()
+
+
+def test_a_volume_that_does_not_answer_delays_no_other_namespace(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a file that takes forever to be read; and no start of its own namespace waits in a row for it."""
+    (tmp_path / "dead").mkdir()
+    dead, answers = facts(tmp_path / "dead", namespace="hostile"), threading.Event()
+    quick, read = weights._quick, weights.read
+
+    def but_for(work: Callable[[BundleFacts], str], of: BundleFacts) -> str:
+        if of.sandbox_namespace == "hostile":
+            answers.wait()
+        return work(of)
+
+    monkeypatch.setattr(weights, "_quick", partial(but_for, quick))
+    monkeypatch.setattr(weights, "read", partial(but_for, read))
+    monkeypatch.setattr(weights, "LISTED_WITHIN_S", 0.05)
+    try:
+        for _ in range(2 * weights.MOST_WAITING):
+            assert weights.extras(dead) == {weights.NAME: None}
+        assert len(weights._READER._queues["look", "hostile"]) == weights.MOST_WAITING
+        monkeypatch.setattr(weights, "LISTED_WITHIN_S", 60)
+        assert known(facts(model)) == read(facts(model))
+    finally:
+        answers.set()
+    until = time.monotonic() + 60
+    while weights._READER._queues:
+        assert time.monotonic() < until, "threads that have nothing to do"
+        time.sleep(0.01)

@@ -109,3 +109,39 @@ def test_one_that_trickles_is_an_error_in_time() -> None:
 def test_the_nodes_own_network_is_never_asked() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(HostError, match="hostNetwork"):
         inside.connect("/proc/self/ns/net", inside.LOOPBACK, listener.getsockname()[1], time.monotonic() + 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"{}"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\n{\r\n1\r\n}\r\n00\r\nX: y\r\n\r\n",
+            b"{}",
+        ),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+    ],
+)
+def test_an_answer_ends_where_it_says_and_not_with_the_connection(answer: bytes, content: bytes) -> None:
+    """A server, or what is in front of it, may keep the connection although it was asked to close it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        assert http.exchange(ours, "POST", "/", "", time.monotonic() + 60)[1] == content
+
+
+def test_a_megabyte_in_chunks_of_one_byte() -> None:
+    """In a step for each chunk, not in one for each byte behind it: that was two minutes of CPU time."""
+    body = b"1\r\nx\r\n" * (http.BODY_LIMIT * 16 // 6)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with server(head, body) as (connection, _):
+        _, content = http.exchange(connection, "POST", "/", "", time.monotonic() + 60, 1 << 20)
+    assert content == b"x" * len(content) and len(content) > 1 << 17
+
+
+@pytest.mark.parametrize("size", [b"zz", b"-1", b"0x2", b"1_0", b" 2", b""])
+def test_a_chunk_needs_a_size(size: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n{}\r\n0\r\n\r\n"
+    with server(answer) as (connection, _), pytest.raises(ValueError, match="chunk without a size"):
+        http.exchange(connection, "POST", "/", "", time.monotonic() + 60)

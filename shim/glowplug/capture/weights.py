@@ -3,7 +3,7 @@
 With glowplug.dev/weights: reload a restored engine takes its weights from there, so the key holds what they are (the
 size of a safetensors index is not enough: vllm-project/vllm#59647). A digest per file is kept by device, inode, size,
 mtime and ctime, in the run directory: a file that was touched is read again, after a boot every one is. To read is
-slow, so no start waits for it: a thread of the agent does it behind, and until it is done the weights are unknown,
+slow, so no start waits for it: threads of the agent do it behind, and until it is done the weights are unknown,
 which is no match. hostPath, persistent volumes and image volumes alike: what a container mounts and does not carry.
 """
 
@@ -13,11 +13,11 @@ import hashlib
 import json
 import logging
 import os
-import queue
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 
 from blake3 import blake3
 
@@ -55,6 +55,8 @@ LISTED_WITHIN_S = 0.3
 """A dead volume holds up no start: its weights are unknown."""
 FAILED_FOR_S = 60.0
 """What could not be read is tried again after so long."""
+MOST_WAITING = 8
+"""Looks, and reads, that a namespace may have waiting behind the one under way; others are unknown at once."""
 _BUFFER = 16 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -234,61 +236,84 @@ def _keep(known: Mapping[str, str]) -> None:
 
 
 class _Reader:
-    """Two threads at the most, made when they are needed: one that looks at files, one that reads them."""
+    """Looks at files and reads them in threads, two for each namespace that needs them, which end when nothing waits.
+
+    A volume that does not answer, or one with a file that never ends, delays its own namespace alone.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._looks: queue.Queue[tuple[BundleFacts, list[str | None], threading.Event]] = queue.Queue()
-        self._reads: queue.Queue[BundleFacts] = queue.Queue()
+        self._queues: dict[tuple[str, str], deque[Callable[[], None]]] = {}
         self._waiting: set[str] = set()
         self._failed: dict[str, tuple[str, float]] = {}
-        self._started = False
 
     def soon(self, facts: BundleFacts) -> str | None:
         """The digest, if it is known within a moment; else it is read behind, once at a time for each place."""
-        self._start()
         answer: list[str | None] = []
         done = threading.Event()
-        self._looks.put((facts, answer, done))
+        namespace = facts.sandbox_namespace
+        self._do("look", namespace, lambda: self._look(facts, answer, done))
         if done.wait(LISTED_WITHIN_S) and answer[0] is not None:
             return answer[0]
         name = json.dumps(_volume_names(facts))
         with self._lock:
-            if name not in self._waiting and time.monotonic() >= self._failed.get(name, ("", 0.0))[1]:
+            is_due = name not in self._waiting and time.monotonic() >= self._failed.get(name, ("", 0.0))[1]
+            if is_due:
                 self._waiting.add(name)
-                self._reads.put(facts)
-        return None
-
-    def _start(self) -> None:
-        with self._lock:
-            if not self._started:
-                self._started = True
-                for work in (self._look, self._read):
-                    threading.Thread(target=work, name="weights", daemon=True).start()
-
-    def _look(self) -> None:
-        while True:
-            facts, answer, done = self._looks.get()
-            try:
-                answer.append(_quick(facts))
-            except (_Late, OSError):
-                answer.append(None)
-            done.set()
-
-    def _read(self) -> None:
-        while True:
-            facts = self._reads.get()
-            name, why = json.dumps(_volume_names(facts)), ""
-            try:
-                read(facts)
-            except OSError as error:
-                why = str(error)
-                log.warning("the weights of container %s can't be read: %s", facts.container_name, why)
+        if is_due and not self._do("read", namespace, lambda: self._read(facts, name)):
             with self._lock:
                 self._waiting.discard(name)
-                self._failed.pop(name, None)
-                if why:
-                    self._failed[name] = why, time.monotonic() + FAILED_FOR_S
+        return None
+
+    def _do(self, what: str, namespace: str, work: Callable[[], None]) -> bool:
+        """Behind what the namespace has asked for before; not if too much waits already."""
+        lane = what, namespace
+        with self._lock:
+            queue = self._queues.get(lane)
+            if queue is not None and len(queue) >= MOST_WAITING:
+                return False
+            if queue is None:
+                thread = threading.Thread(target=self._run, args=(lane,), name="weights", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the node has no thread left
+                    return False
+                queue = self._queues[lane] = deque()
+            queue.append(work)
+        return True
+
+    def _run(self, lane: tuple[str, str]) -> None:
+        while True:
+            with self._lock:
+                queue = self._queues[lane]
+                if not queue:
+                    del self._queues[lane]
+                    return
+                work = queue.popleft()
+            try:
+                work()
+            except Exception:
+                log.exception("weights of namespace %s: an error of ours", lane[1])
+
+    def _look(self, facts: BundleFacts, answer: list[str | None], done: threading.Event) -> None:
+        try:
+            answer.append(_quick(facts))
+        except (_Late, OSError):
+            answer.append(None)
+        done.set()
+
+    def _read(self, facts: BundleFacts, name: str) -> None:
+        why = ""
+        try:
+            read(facts)
+        except OSError as error:
+            why = str(error)
+            log.warning("the weights of container %s can't be read: %s", facts.container_name, why)
+        with self._lock:
+            self._waiting.discard(name)
+            self._failed.pop(name, None)
+            if why:
+                self._failed[name] = why, time.monotonic() + FAILED_FOR_S
 
     def failure(self, facts: BundleFacts) -> str:
         """Why they could not be read, lately; or ""."""

@@ -17,6 +17,9 @@ _END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d{1,18})[ \t]*\r?$")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding:[ \t]*chunked[ \t]*\r?$")
 _STATUS = re.compile(rb"[1-5][0-9]{2}")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
+_LONGEST_LINE = 1024
+_WITHOUT_BODY = (204, 304)
 
 
 def status(connection: socket.socket, method: str, path: str, body: str, until: float) -> int:
@@ -39,33 +42,48 @@ def exchange(
 ) -> tuple[int, bytes]:
     """The status and the body, of which `limit` bytes at most are read. The rest is as of `status`."""
     _send(connection, method, path, body, until)
-    (found, head), rest = _head(connection, until)
+    (found, head), beginning = _head(connection, until)
+    if found in _WITHOUT_BODY:
+        return found, b""
+    body_so_far = bytearray(beginning)
+    if _CHUNKED.search(head):
+        return found, _chunked(connection, body_so_far, until, limit)
     length = _LENGTH.search(head)
     needed = min(int(length[1]), limit) if length else limit
     try:
-        while len(rest) < needed:
-            rest += _received(connection, until)
+        while len(body_so_far) < needed:
+            body_so_far += _received(connection, until)
     except ConnectionResetError:
         if length:
             raise
-    content = _joined(rest) if _CHUNKED.search(head) else rest
-    return found, content[:needed]
+    return found, bytes(body_so_far[:needed])
 
 
-def _joined(chunks: bytes) -> bytes:
-    """The content of a chunked body, as far as it is there (RFC 9112, 7.1)."""
-    content = b""
-    while chunks:
-        size, _, chunks = chunks.partition(b"\r\n")
-        try:
-            length = int(size.partition(b";")[0], 16)
-        except ValueError:
-            raise ValueError("not an HTTP answer: a chunk without a size") from None
-        if length <= 0:
-            break
-        content += chunks[:length]
-        chunks = chunks[length + 2 :]
-    return content
+def _chunked(connection: socket.socket, data: bytearray, until: float, limit: int) -> bytes:
+    """The content of a chunked body (RFC 9112, 7.1), up to its last chunk, the connection's end, or the limit of what
+    is read of it. `data`: what is there already."""
+    content = bytearray()
+    at = 0
+    try:
+        while at < limit:
+            while (end := data.find(b"\r\n", at, at + _LONGEST_LINE)) < 0:
+                if len(data) - at >= _LONGEST_LINE:
+                    raise ValueError("not an HTTP answer: a chunk without a size")
+                data += _received(connection, until)
+            line = _SIZE.fullmatch(data, at, end)
+            if line is None:
+                raise ValueError("not an HTTP answer: a chunk without a size")
+            length = min(int(line[1], 16), limit)
+            if not length:
+                break
+            at = end + 2
+            while len(data) < at + length + 2:
+                data += _received(connection, until)
+            content += data[at : at + length]
+            at += length + 2
+    except ConnectionResetError:
+        content += data[at:]
+    return bytes(content[:limit])
 
 
 def _send(connection: socket.socket, method: str, path: str, body: str, until: float) -> None:

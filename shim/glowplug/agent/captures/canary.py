@@ -28,6 +28,7 @@ LONGEST_ANSWER = 1 << 20
 # Members that hold what was generated: of OpenAI's API, of vLLM's and of SGLang's own.
 _EXACT = frozenset(("token_ids", "output_ids", "tokens", "text", "content", "generated_text", "output_text"))
 _NUMBERS = frozenset(("token_logprobs", "logprob"))
+_LARGE = 1 << 53
 _TRIPLES = "output_token_logprobs"  # SGLang: [log-probability, token id, text] for each token
 # Members that are another for every request, where an answer has none of those above: an embedding's, say.
 _VOLATILE = frozenset(
@@ -117,10 +118,11 @@ def difference(expected: Answer, got: Answer, tolerance: float) -> str:
         return "the tokens differ"
     if len(expected.numbers) != len(got.numbers):
         return f"{len(got.numbers)} numbers instead of {len(expected.numbers)}"
-    off = max(
-        (abs(one - other) for one, other in zip(expected.numbers, got.numbers, strict=True)), default=0.0
-    )
-    return "" if off <= tolerance else f"a number is off by {off:.3g}, {tolerance:g} is allowed"
+    for one, other in zip(expected.numbers, got.numbers, strict=True):
+        off = abs(one - other)
+        if not off <= tolerance:  # also where one is no number (NaN)
+            return f"a number is off by {off:.3g}, {tolerance:g} is allowed"
+    return ""
 
 
 def _generated(said: object, exact: list[object], numbers: list[float]) -> None:
@@ -132,9 +134,11 @@ def _generated(said: object, exact: list[object], numbers: list[float]) -> None:
     for name, value in said.items():
         if name == _TRIPLES and isinstance(value, list):
             for triple in value:
-                _everything(triple, exact, numbers)
+                probability, rest = (triple[:1], triple[1:]) if isinstance(triple, list) else ([], triple)
+                _probabilities(probability, exact, numbers)
+                _everything(rest, exact, numbers)
         elif name in _NUMBERS:
-            _everything(value, exact, numbers)
+            _probabilities(value, exact, numbers)
         elif name in _EXACT and not isinstance(value, dict):
             # Of a chat's log-probabilities `content` is a list of objects, with numbers in them.
             is_plain = not isinstance(value, list) or not any(isinstance(one, dict) for one in value)
@@ -144,6 +148,15 @@ def _generated(said: object, exact: list[object], numbers: list[float]) -> None:
                 _generated(value, exact, numbers)
         else:
             _generated(value, exact, numbers)
+
+
+def _probabilities(said: object, exact: list[object], numbers: list[float]) -> None:
+    """One or a list. Some servers write 0.0 as 0."""
+    for one in said if isinstance(said, list) else [said]:
+        if isinstance(one, int) and not isinstance(one, bool):
+            numbers.append(float(max(-_LARGE, min(one, _LARGE))))
+        else:
+            _everything(one, exact, numbers)
 
 
 def _everything(said: object, exact: list[object], numbers: list[float]) -> None:
