@@ -114,6 +114,7 @@ REFUSED = {
     "refused_shared:namespace": "has an IPC namespace inside the container's",
     "refused_shared:namespace_of_children": "has a PID namespace inside the container's",
     "refused_shared:watched_by_another": "has closed (as descriptor",
+    "refused_shared:rotated": "watches (descriptor",
     "refused_shared:thread": "a pidfd of a thread",
     "refused_shared:late_group": "a group beyond the first 32",
     "refused_shared:large_mapped": "the removed file /run/mapped of 513 MiB",

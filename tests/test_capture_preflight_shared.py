@@ -201,3 +201,27 @@ def test_a_hostile_name_stays_on_its_line() -> None:
     ) as pid:
         sentence = only(sockets.unsupported(Tree([pid], "/"))).sentence
     assert sentence.isprintable() and r"(x\ny\x1b[2Jz)" in sentence
+
+
+WATCH = "import ctypes, os; libc = ctypes.CDLL(None); fd = libc.inotify_init1(0)\n"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("then", "slugs"),
+    [
+        ("f = open('log', 'w'); libc.inotify_add_watch(fd, b'log', 2)", []),
+        ("f = open('log', 'w'); libc.inotify_add_watch(fd, b'log', 2); os.unlink('log')", ["lost-watch"]),
+        ("f = open('log', 'w'); libc.inotify_add_watch(fd, b'log', 2); f.close(); os.unlink('log')", []),
+        (
+            "os.mkdir('d'); os.chdir('d'); libc.inotify_add_watch(fd, b'.', 2); os.rmdir('../d')",
+            ["lost-watch"],
+        ),
+        ("libc.inotify_add_watch(fd, b'/proc/self', 2)", ["lost-watch"]),
+        ("f = open('x', 'w'); os.unlink('x'); libc.inotify_add_watch(fd, b'.', 2)", []),
+    ],
+    ids=["there", "removed", "forgotten", "directory", "proc", "another"],
+)
+def test_a_watch_on_what_was_removed(tmp_path: Path, then: str, slugs: list[str]) -> None:
+    with running(f"import os; os.chdir('{tmp_path}')\n{WATCH}{then}") as pid:
+        assert [one.slug for one in watchers.lost(Tree([pid], "/"))] == slugs

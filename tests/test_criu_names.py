@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from glowplug.criu import hostname, images, link_remap, processes, watches
+from glowplug.criu import config, hostname, images, link_remap, processes, watches
 from glowplug.criu.images import Message
 from glowplug.errors import CriuError, ImageError
 
@@ -111,6 +111,25 @@ def test_watched_paths_are_found_inside_the_containers_root(watcher: int) -> Non
     found = watches.paths([watcher])
     assert set(found) == {"/etc/app", "/etc/passwd", "/srv/log"}
     assert found[-1] == "/etc/app", "CRIU descends into a directory before it tries the next path"
+
+
+@root
+def test_a_watched_name_that_no_configuration_holds(folder: str) -> None:
+    """CRIU looks below the directory above it: a blank in a name was an error in the middle of the pause."""
+    inside = f"{folder}/root"
+    os.makedirs(f"{inside}/srv/a b/c")
+    os.makedirs(f"{inside}/d#e")
+    with open(f"{inside}/srv/plain", "w"):
+        pass
+    names = [f"{inside}/{name}" for name in ("srv/a b", "srv/a b/c", "srv/plain", "srv", "d#e")]
+    inodes = {os.stat(name).st_ino for name in names}
+    fd = os.open(inside, os.O_PATH)
+    try:
+        found = watches._find(fd, os.fstat(fd).st_dev, inodes)
+    finally:
+        os.close(fd)
+    assert found == ("/srv/plain", "/srv")
+    assert "/srv" in config.dump(found)
 
 
 def test_nothing_is_walked_where_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:

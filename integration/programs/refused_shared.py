@@ -66,6 +66,15 @@ def watched_by_another():
     return lambda: (epoll, other)
 
 
+def rotated():
+    """What `tail -F` follows until it sees the next one."""
+    file = open("/run/log", "w")
+    watch = libc.inotify_init1(0)
+    assert libc.inotify_add_watch(watch, b"/run/log", 2) > 0
+    os.unlink("/run/log")
+    return lambda: (file, watch)
+
+
 def thread():
     one = threading.Thread(target=threading.Event().wait, daemon=True)
     one.start()

@@ -119,8 +119,13 @@ def _errors(log: str) -> list[tuple[str, str]]:
     return found
 
 
+def can_hold(path: str) -> bool:
+    """Whether CRIU's parser takes the path: it splits at blanks, cuts at '#', and ends a quoted value at the next
+    quote."""
+    return path.startswith("/") and not any(c in '"#\\' or c.isspace() or not c.isprintable() for c in path)
+
+
 def _checked(path: str) -> str:
-    # CRIU's parser splits at blanks, cuts at '#', and ends a quoted value at the next quote.
-    if not path.startswith("/") or any(c in '"#\\' or c.isspace() or not c.isprintable() for c in path):
+    if not can_hold(path):
         raise CriuError(f"a path can't be written into a CRIU configuration file: {path!r}")
     return path

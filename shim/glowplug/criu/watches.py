@@ -8,11 +8,13 @@ something to find.
 import os
 from collections.abc import Iterable
 
+from glowplug.criu import config
 from glowplug.errors import CriuError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_Inode = tuple[int, int]
+Inode = tuple[int, int]
+"""The kernel's own device number, and the inode's."""
 
 
 def paths(pids: Iterable[int]) -> tuple[str, ...]:
@@ -31,36 +33,47 @@ def paths(pids: Iterable[int]) -> tuple[str, ...]:
         raise CriuError(f"the container's root can't be opened: {error.strerror}") from error
     try:
         device = os.fstat(root).st_dev
-        on_root = {ino for dev, ino in wanted if dev == _kernel_device(device)}
-        return tuple(_find(root, device, on_root)) if on_root else ()
+        on_root = {ino for dev, ino in wanted if dev == kernel_device(device)}
+        return _find(root, device, on_root) if on_root else ()
     finally:
         os.close(root)
 
 
-def _watched(pid: int) -> list[_Inode]:
-    folder = f"/proc/{pid}/fdinfo"
-    found = []
+def watched(pid: int, number: int | str) -> list[Inode]:
+    """What a descriptor watches, if it is an inotify's or fanotify's; nothing of one that is closed."""
     try:
-        numbers = os.listdir(folder)
+        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
+            text = file.read()
     except OSError:
-        return []  # gone since it was listed
-    for number in numbers:
-        try:
-            with open(f"{folder}/{number}", encoding="ascii", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            continue
-        for line in text.splitlines():
-            # proc_pid_fdinfo(5): "inotify wd:1 ino:2f sdev:800001 mask:..", "fanotify ino:2f sdev:800001 .."
-            kind, _, rest = line.partition(" ")
-            if kind in ("inotify", "fanotify"):
-                fields = dict(part.split(":", 1) for part in rest.split() if ":" in part)
-                if "ino" in fields and "sdev" in fields:
-                    found.append((int(fields["sdev"], 16), int(fields["ino"], 16)))
+        return []
+    found = []
+    for line in text.splitlines():
+        # proc_pid_fdinfo(5): "inotify wd:1 ino:2f sdev:800001 mask:..", "fanotify ino:2f sdev:800001 .."
+        kind, _, rest = line.partition(" ")
+        if kind in ("inotify", "fanotify"):
+            fields = dict(part.split(":", 1) for part in rest.split() if ":" in part)
+            if "ino" in fields and "sdev" in fields:
+                found.append((int(fields["sdev"], 16), int(fields["ino"], 16)))
     return found
 
 
-def _find(root: int, device: int, wanted: set[int]) -> list[str]:
+def _watched(pid: int) -> list[Inode]:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fdinfo")
+    except OSError:
+        return []  # gone since it was listed
+    return [inode for number in numbers for inode in watched(pid, number)]
+
+
+def _sayable(path: str) -> str:
+    """The path, or the directory above it whose path CRIU's configuration can hold (config.py): CRIU looks for what is
+    watched in all that is below it."""
+    while path and not config.can_hold(path):
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _find(root: int, device: int, wanted: set[int]) -> tuple[str, ...]:
     found: list[str] = []
     left = set(wanted)
     left.discard(os.stat(".", dir_fd=root).st_ino)  # CRIU looks at the root itself, unasked
@@ -91,9 +104,11 @@ def _find(root: int, device: int, wanted: set[int]) -> list[str]:
                         pending.append(path)
         finally:
             os.close(fd)
-    return found + sorted(folders, key=lambda path: -path.count("/"))
+    said = [path for path in dict.fromkeys(map(_sayable, (*found, *folders))) if path]
+    # CRIU descends into a directory that it is given: files first, and what is below before what is above.
+    return tuple(sorted(said, key=lambda path: (path not in found, -path.count("/"))))
 
 
-def _kernel_device(device: int) -> int:
-    # The kernel's own dev_t (include/linux/kdev_t.h): 12 bits of major above 20 bits of minor.
+def kernel_device(device: int) -> int:
+    """As fdinfo shows it (include/linux/kdev_t.h): 12 bits of major above 20 bits of minor."""
     return os.major(device) << 20 | os.minor(device)

@@ -34,7 +34,7 @@ _OBJECTS = {
 def large_removed(tree: Tree) -> Iterator[Refusal]:
     """A removed file that is still open, or mapped, travels in the images, up to a size."""
     seen = set()
-    for pid, name, path in (*_open_removed(tree), *_mapped_removed(tree)):
+    for pid, name, path in removed(tree):
         try:
             status = os.stat(path)
         except OSError:
@@ -52,6 +52,11 @@ def large_removed(tree: Tree) -> Iterator[Refusal]:
 
 _Removed = tuple[int, str, str]
 """The process that holds it, its name, and where it is to be seen below /proc."""
+
+
+def removed(tree: Tree) -> list[_Removed]:
+    """Files that are open or mapped by a name that ends in ` (deleted)`; one that is really called so is among them."""
+    return [*_open_removed(tree), *_mapped_removed(tree)]
 
 
 def _open_removed(tree: Tree) -> Iterator[_Removed]:

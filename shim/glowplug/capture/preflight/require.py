@@ -38,6 +38,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     files.kernel_objects,
     files.packet_pipes,
     watchers.escaped,
+    watchers.lost,
     watchers.pidfds,
     messages.queues,
     messages.unread,
@@ -56,6 +57,7 @@ MOMENTARY = (
     "netlink-data",
     "settings-unknown",
     "shared-with-process",
+    "lost-watch",
 )
 """Slugs of what is over in a while: worth another try."""
 

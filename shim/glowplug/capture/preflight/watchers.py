@@ -1,14 +1,17 @@
-"""Descriptors that are about something else, which has to be there for them: epolls and pidfds."""
+"""Descriptors that are about something else, which has to be there for them: epolls, inotify, pidfds."""
 
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from glowplug.capture.preflight import files
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
+from glowplug.criu import watches
 from glowplug.host import kcmp, process
 from glowplug.host.descriptors import Descriptor
 
 _EPOLL, _PIDFD = "anon_inode:[eventpoll]", "anon_inode:[pidfd]"
+_NOTIFY = ("anon_inode:inotify", "anon_inode:[fanotify]")
 _ENDED = -1
 _THREAD = os.O_EXCL  # PIDFD_THREAD (linux/pidfd.h)
 
@@ -71,6 +74,50 @@ def _watches(epoll: Descriptor) -> list[_Watch]:
 
 def _is_same(one: Descriptor, other: Descriptor) -> bool:
     return kcmp.order(one.pid, other.pid, kcmp.FILE, one.number, other.number) == 0
+
+
+def lost(tree: Tree) -> Iterator[Refusal]:
+    """An inotify or fanotify watch on what was removed since and is still in use (`tail -F` of a rotated log), and on
+    /proc, whose files no handle names: CRIU looks for a path of each."""
+    watching = [one for one in tree.descriptors if one.target in _NOTIFY]
+    if not watching:
+        return
+    gone, kernel_s = _removed(tree), _device(f"{tree.root}/proc")
+    for one in watching:
+        for device, inode in watches.watched(one.pid, one.number):
+            if (device, inode) not in gone and device != kernel_s:
+                continue
+            what = "/proc" if device == kernel_s else gone[device, inode]
+            yield Refusal(
+                "lost-watch",
+                f"{shown(one.pid)} watches (descriptor {one.number}, inotify) {what}, which "
+                f"{'no' if device == kernel_s else 'was removed: no'} restore could find again: end that watch, or "
+                "try again later",
+            )
+            break
+
+
+def _removed(tree: Tree) -> dict[watches.Inode, str]:
+    """What has no name any more, and is held open, mapped or as a working directory: with its last name."""
+    held = [(name, path) for _, name, path in files.removed(tree)]
+    for pid in tree.pids:
+        held.append(("its working directory", f"/proc/{pid}/cwd"))
+    found = {}
+    for name, path in held:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if not status.st_nlink:
+            found[watches.kernel_device(status.st_dev), status.st_ino] = name
+    return found
+
+
+def _device(path: str) -> int:
+    try:
+        return watches.kernel_device(os.stat(path).st_dev)
+    except OSError:
+        return -1
 
 
 def pidfds(tree: Tree) -> Iterator[Refusal]:
