@@ -37,7 +37,7 @@ assert os.read(ready, 1) == b"1"
 
 
 @contextmanager
-def whole(program: str) -> Iterator[Tree]:
+def with_children(program: str) -> Iterator[Tree]:
     """A program and its children, all ended afterwards."""
     with running(program) as pid:
         pids = process.tree(pid)
@@ -53,7 +53,7 @@ def whole(program: str) -> Iterator[Tree]:
     ("flags", "what"), [(CLONE_VM, "its memory"), (CLONE_FS, "its working directory"), (CLONE_FILES, "")]
 )
 def test_a_process_that_shares_with_another(flags: int, what: str) -> None:
-    with whole(CLONED.format(flags)) as found:
+    with with_children(CLONED.format(flags)) as found:
         refusals = list(shared_parts.between_processes(found))
         assert [what in one.sentence and one.slug for one in refusals] == (
             ["shared-with-process"] if what else []
@@ -78,7 +78,7 @@ def test_a_process_that_shares_with_another(flags: int, what: str) -> None:
 )
 def test_a_namespace_inside_the_container(flags: int, kind: str) -> None:
     """A mount or network namespace of a process's own is dumped. One for children counts before there are any."""
-    with whole(FORKED.format(f"assert libc.unshare({flags}) == 0")) as found:
+    with with_children(FORKED.format(f"assert libc.unshare({flags}) == 0")) as found:
         refusals = list(shared_parts.nested_namespaces(found))
         assert [kind in one.sentence and one.slug for one in refusals] == (
             ["nested-namespace"] if kind else []
@@ -113,7 +113,7 @@ assert os.read(ready, 1) == b"1"
     ],
 )
 def test_a_watched_file_that_only_another_process_has(child: str, parent: str, slugs: list[str]) -> None:
-    with whole(EPOLL.format(child, parent)) as found:
+    with with_children(EPOLL.format(child, parent)) as found:
         assert [one.slug for one in watchers.escaped(found)] == slugs
 
 

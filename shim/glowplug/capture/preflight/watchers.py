@@ -99,11 +99,11 @@ def lost(tree: Tree) -> Iterator[Refusal]:
 
 def _removed(tree: Tree) -> dict[watches.Inode, str]:
     """What has no name any more, and is held open, mapped or as a working directory: with its last name."""
-    held = [(name, path) for _, name, path in files.removed(tree)]
+    in_use = [(name, path) for _, name, path in files.removed(tree)]
     for pid in tree.pids:
-        held.append(("its working directory", f"/proc/{pid}/cwd"))
+        in_use.append(("its working directory", f"/proc/{pid}/cwd"))
     found = {}
-    for name, path in held:
+    for name, path in in_use:
         try:
             status = os.stat(path)
         except OSError:
