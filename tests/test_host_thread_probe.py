@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from tests.preflight_made import running
 
 from glowplug.host import proc, remote_calls, thread_probe
 from glowplug.host.remote_calls import Thread
@@ -107,3 +108,20 @@ def test_who_asks_is_cut_off_while_no_thread_works_for_it(
     monkeypatch.setattr(thread_probe, "DONE_WITHIN_S", after_s)
     with echoing(200) as process, suppress(subprocess.TimeoutExpired):
         thread_probe.ask(process.pid, proc.tasks(process.pid))
+
+
+def test_files_of_any_name_may_be_mapped(tmp_path: os.PathLike[str]) -> None:
+    """One whose name is no UTF-8, and one that is called as the kernel's own code is, at a lower address."""
+    program = (
+        "import ctypes, mmap, os\n"
+        f"os.chdir({os.fspath(tmp_path)!r})\n"
+        "libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
+        "for at, name in enumerate((b'\\xff\\xfe', b'[vdso]', b'a [vdso]')):\n"
+        "    fd = os.open(name, os.O_CREAT | os.O_RDWR); os.write(fd, bytes((15, 5)) * 2048)\n"
+        "    assert libc.mmap(ctypes.c_void_p((16 << 20) + (at << 20)), ctypes.c_size_t(4096), 1, 0x100002, fd,"
+        " ctypes.c_long(0)) == (16 << 20) + (at << 20)\n"
+    )
+    with running(program) as pid:
+        assert remote_calls.instruction(pid) > 1 << 32
+        with Thread(pid, remote_calls.instruction(pid)) as thread:
+            assert thread.call(GETPPID) == os.getpid()

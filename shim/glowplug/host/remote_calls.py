@@ -154,12 +154,13 @@ def instruction(thread: int) -> int:
 
     Raises OSError: ProcessLookupError where the process has ended and has no memory any more.
     """
-    with open(f"/proc/{thread}/maps") as file:
-        lines = file.readlines()
-    if not lines:
+    with open(f"/proc/{thread}/maps", "rb") as file:
+        mappings = [line.split(None, 5) for line in file]
+    if not mappings:
         raise ProcessLookupError(errno.ESRCH, f"thread {thread} has ended")
-    line = next((line for line in lines if line.rstrip().endswith("[vdso]")), "")
-    start, _, end = line.partition(" ")[0].partition("-")
+    # A file of any name may be mapped below it: only the kernel's own mapping has no path at all.
+    span = next((span for span, *_, name in mappings if name == b"[vdso]\n"), b"").decode()
+    start, _, end = span.partition("-")
     if not start:
         raise OSError(errno.ENOEXEC, f"thread {thread} has no vdso")
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:

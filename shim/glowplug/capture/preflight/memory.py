@@ -31,7 +31,7 @@ def special(tree: Tree) -> Iterator[Refusal]:
 
 
 def _judged(pid: int, mapping: _Mapping) -> Refusal | None:
-    if _SEALED in mapping.flags and "[" not in mapping.where:
+    if _SEALED in mapping.flags and " [" not in mapping.where.partition("/")[0]:
         return Refusal(
             "sealed-memory",
             f"{shown(pid)} has sealed memory (mseal) at {mapping.where}, which would come back without its seal: "
