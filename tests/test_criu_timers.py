@@ -4,13 +4,12 @@ import pytest
 
 from glowplug.criu import images, timers
 from glowplug.criu.images import Message
-from glowplug.errors import NotRestorable
 
 REALTIME, MONOTONIC, BOOTTIME = 0, 1, 7
 ABSOLUTE = 1
 
 
-def dump(folder: str, clock: int, ticks: int, flags: int, *times: int, file_id: int = 9) -> None:
+def dump(folder: str, clock: int, ticks: int, flags: int, *times: int) -> None:
     timer = Message()
     for number, value in zip((1, 4, 5, 6, 7, 8, 9, 10), (9, clock, ticks, flags, *times), strict=True):
         timer.put_integer(number, value)
@@ -19,9 +18,6 @@ def dump(folder: str, clock: int, ticks: int, flags: int, *times: int, file_id: 
     entry.put_integer(2, 9)
     entry.put_message(12, timer)
     images.store(folder, "files.img", "files", [entry])
-    entry = Message()
-    entry.put_integer(1, file_id)
-    images.store(folder, "fdinfo-2.img", "fdinfo", [entry])
 
 
 @pytest.mark.parametrize(
@@ -50,10 +46,3 @@ def test_a_timer(
     assert (timer.integer(6), timer.integer(7), timer.integer(8)) == then
     assert (timer.integer(5), timer.integer(9), timer.integer(10)) == (ticks, *times[2:])
     assert changed == (then != (flags, *times[:2]))
-
-
-def test_one_that_no_process_holds_can_not_be_restored(tmp_path: object) -> None:
-    """It is on its way through a Unix socket."""
-    dump(str(tmp_path), MONOTONIC, 0, 0, 0, 5, 0, 20, file_id=8)
-    with pytest.raises(NotRestorable, match="on its way through a Unix socket"):
-        timers.apply(str(tmp_path))

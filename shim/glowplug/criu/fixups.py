@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from glowplug.criu import (
     image_fixups,
+    in_transit,
     posix_timers,
     signals,
     tcp_queues,
@@ -39,4 +40,5 @@ def apply(
     volume_paths.name_by_link(images_dir, rewritten_volumes)
     volume_sizes.apply(images_dir, own_volumes)
     image_fixups.apply(images_dir, addresses)
+    in_transit.require_none(images_dir)
     tcp_queues.apply(images_dir)

@@ -3,15 +3,13 @@
 The kernel arms a periodic timer again when it is read, so one that has fired and was not read yet shows nothing left
 (fs/timerfd.c, timerfd_get_remaining), and CRIU restores exactly that: disarmed. And CRIU restores an absolute time
 as this second plus what was left, up to a second early (criu/pie/restorer.c, prepare_timerfds).
-Field numbers: images/timerfd.proto, fdinfo.proto.
+Field numbers: images/timerfd.proto. Those that no process holds: in_transit.py.
 """
 
 from glowplug.criu import images
 from glowplug.criu.images import Message
-from glowplug.errors import NotRestorable
 
-_FILE_ID, _FILE_TIMER = 2, 12
-_TIMER_ID = 1
+_FILE_TIMER = 12
 _CLOCK, _TICKS, _SET_FLAGS = 4, 5, 6
 _VALUE_S, _VALUE_NS, _INTERVAL_S, _INTERVAL_NS = 7, 8, 9, 10
 
@@ -20,13 +18,12 @@ _WALL_CLOCKS = (0, 8)  # CLOCK_REALTIME, CLOCK_REALTIME_ALARM
 
 
 def apply(images_dir: str) -> int:
-    """Correct the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError, NotRestorable.
+    """Correct the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted
     is there to be read at once. An absolute one of a clock that continues is given what was left, to the nanosecond.
     """
     entries = images.load(images_dir, "files.img", "files")
-    _require_owner(images_dir, entries)
     changed = 0
     for entry in entries:
         timer = entry.message(_FILE_TIMER)
@@ -36,22 +33,6 @@ def apply(images_dir: str) -> int:
     if changed:
         images.store(images_dir, "files.img", "files", entries)
     return changed
-
-
-def _require_owner(images_dir: str, entries: list[Message]) -> None:
-    """CRIU sets a timerfd by the descriptor of a process that holds it; one in a socket's queue has none."""
-    owned = {
-        entry.integer(_TIMER_ID)
-        for _, name in images.names(images_dir, "fdinfo")
-        for entry in images.load(images_dir, name, "fdinfo")
-    }
-    if any(
-        entry.message(_FILE_TIMER) is not None and entry.integer(_FILE_ID) not in owned for entry in entries
-    ):
-        raise NotRestorable(
-            "the checkpoint can't be restored, so it is not kept: a timerfd is on its way through a Unix socket and "
-            "held by nobody: try again when it was received"
-        )
 
 
 def _rearm(timer: Message) -> bool:
