@@ -60,7 +60,7 @@ def urgent(tree: Tree) -> Iterator[Refusal]:
             with descriptors.borrowed(one.pid, one.number) as fd:
                 poller = select.poll()
                 poller.register(fd, select.POLLPRI)
-                waits = any(event & select.POLLPRI for _, event in poller.poll(0)) and _is_inet(fd)
+                waits = any(event & select.POLLPRI for _, event in poller.poll(0)) and _may_have(fd)
         except OSError:
             continue
         if waits:
@@ -71,9 +71,11 @@ def urgent(tree: Tree) -> Iterator[Refusal]:
             )
 
 
-def _is_inet(fd: int) -> bool:
+def _may_have(fd: int) -> bool:
+    """A stream of TCP, or of a Unix socket (Linux 5.15)."""
     with socket.socket(fileno=os.dup(fd)) as copy:
-        return copy.family in (socket.AF_INET, socket.AF_INET6)
+        families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+        return copy.family in families and copy.type == socket.SOCK_STREAM
 
 
 def _rows(path: str) -> list[_Row]:

@@ -18,6 +18,7 @@ PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000
 IO_FLUSHER = PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
 PR_SCHED_CORE, PR_SCHED_CORE_GET = 62, 0
 _ALL_BITS = (1 << 64) - 1
+_DEADLINE_OR_EXT = (6, 7)  # linux/sched.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -77,6 +78,12 @@ def _judged(pid: int, thread: int) -> Refusal | None:
             "io-flusher",
             f"{shown(pid)} is said to take part in disk I/O (PR_SET_IO_FLUSHER), which a restore can't set again: "
             "have it do without",
+        )
+    if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK in _DEADLINE_OR_EXT:
+        return Refusal(
+            "scheduling-class",
+            f"{shown(pid)} is scheduled by deadlines or by an eBPF program (SCHED_DEADLINE, SCHED_EXT), which can't be "
+            "restored: have it do without",
         )
     mask = proc.status(thread).get("untag_mask", "")
     if mask and int(mask, 16) != _ALL_BITS:

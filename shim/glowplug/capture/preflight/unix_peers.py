@@ -46,7 +46,7 @@ def outside(tree: Tree) -> Iterator[Refusal]:
     if not own:
         return
     try:
-        ends = _ends(f"/proc/{tree.pids[0]}/ns/net")
+        ends = by_inode(f"/proc/{tree.pids[0]}/ns/net")
     except (OSError, HostError):
         return  # a kernel without unix_diag, which CRIU can do nothing on
     waiting = {inode for number, end in ends.items() if number in own for inode in end.waiting}
@@ -72,7 +72,7 @@ def _holder(inode: int) -> str:
     return shown(found) if found is not None else "a process that is not to be found"
 
 
-def _ends(namespace: str) -> dict[int, _End]:
+def by_inode(namespace: str) -> dict[int, _End]:
     """All Unix sockets of a network namespace by inode. Raises OSError."""
     found: dict[int, _End] = {}
     with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
