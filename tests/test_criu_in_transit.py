@@ -11,7 +11,7 @@ ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 STREAM, DATAGRAM = 1, 2
 
 
-def dump(folder: str, kind: int, held_by: int, **fields: int) -> None:
+def dump(folder: str, kind: int, owner: int, **fields: int) -> None:
     """File 9 of files.img, and the descriptor of a file for a process."""
     of = Message()
     of.put_integer(1, 9)
@@ -23,7 +23,7 @@ def dump(folder: str, kind: int, held_by: int, **fields: int) -> None:
     entry.put_message(kind, of)
     images.store(folder, "files.img", "files", [entry])
     entry = Message()
-    entry.put_integer(1, held_by)
+    entry.put_integer(1, owner)
     images.store(folder, "fdinfo-2.img", "fdinfo", [entry])
 
 
