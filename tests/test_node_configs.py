@@ -27,8 +27,8 @@ V2 = [
 V3 = ["kubeadm-v3", "nvidia-v3", "rke2-v3", "by-hand-v3"]
 REFUSED = {
     "broken": "expected TOML",
-    "docker-package": "version 1|disabled_plugins",
-    "version-1": "containerd config migrate",
+    "docker-package": "CRI plugin is off.* take it out of disabled_plugins in .*config.toml",
+    "version-1": "`containerd config dump` writes it so",
     "unknown-runtime": "name one with --base",
 }
 
@@ -149,6 +149,25 @@ def test_what_can_t_be_built_on_is_refused_untouched(machine: Machine, name: str
     files = machine.files()
     with pytest.raises(NodeError, match=REFUSED[name]):
         machine.install()
+    assert machine.files() == files
+
+
+def test_another_runtime_than_runc_by_default_is_refused_untouched(machine: Machine) -> None:
+    """crun, which some distributions prefer: it takes runc's command line, and knows nothing of runc's checkpoints."""
+    crun = machine.directory / "crun"
+    machine.program(crun, "#!/bin/sh\necho crun version 1.14\n")
+    table = '[plugins."io.containerd.grpc.v1.cri".containerd'
+    names = "".join(
+        f'{table}.runtimes.{name}]\n  runtime_type = "io.containerd.runc.v2"\n' for name in ("runc", "crun")
+    )
+    options = f'{table}.runtimes.crun.options]\n  BinaryName = "{crun}"\n'
+    machine.config.write_text(f'version = 2\n{table}]\n  default_runtime_name = "crun"\n{names}{options}')
+    files = machine.files()
+    with pytest.raises(NodeError, match=r"'crun version 1\.14' of --version.*--base"):
+        machine.install()
+    assert machine.files() == files
+    machine.install(base="runc")
+    machine.uninstall()
     assert machine.files() == files
 
 

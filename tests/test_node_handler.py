@@ -53,7 +53,7 @@ def test_another_runc_is_reached_through_the_runtime(machine: Machine) -> None:
     record = machine.directory / "record"
     machine.program(
         machine.toolkit / "fast-runc",
-        f'#!/bin/sh\necho "$@" >>{record}\n[ -z "${{PWD+set}}" ] || echo PWD >>{record}\n',
+        f'#!/bin/sh\necho runc version 1.3\necho "$@" >>{record}\n[ -z "${{PWD+set}}" ] || echo PWD >>{record}\n',
     )
     machine.install()
     record.unlink()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from glowplug.node.main_file import MainFile
 
 PREFIX = installed.DEFAULT_PREFIX
 CONFIG = "/etc/containerd/config.toml"
+_SAYS_RUNC = re.compile(r"^runc version ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,12 @@ def try_program(program: str, address: str) -> None:
         raise NodeError(
             f"expected {program} to reach runc, got status {done.returncode} of --version ({said[-1]}): "
             f"is there a runc in {path or 'PATH'}?"
+        )
+    if _SAYS_RUNC.search(done.stdout) is None:
+        said = (done.stdout.strip() or "nothing").splitlines()
+        raise NodeError(
+            f"expected {program} to reach runc, got {said[0][:80]!r} of --version: only runc restores what runc "
+            "captures, so name a handler of runc with --base"
         )
     runtime = modules.runtime_of(program)
     if os.path.exists(runtime):  # with --runtime it may have any name, and be anywhere

@@ -8,7 +8,7 @@ from glowplug.errors import NodeError
 from glowplug.node import block, effective, handler, imports, owned
 from glowplug.node.effective import Effective
 from glowplug.node.files import read
-from glowplug.node.main_file import MainFile, missing_version
+from glowplug.node.main_file import MainFile, cri_is_off, missing_version
 
 _TRIAL = ".glowplug-check"
 
@@ -35,9 +35,7 @@ def before(containerd: str, main: MainFile) -> Effective:
     text = block.at_top(main.text, "version = 2", "version") if missing_version(main) else main.text
     found = effective.read(containerd, main.trial(text), main.path)
     if not found.has_cri:
-        raise NodeError(
-            f"containerd's CRI plugin is in disabled_plugins of {main.path}: take it out there first"
-        )
+        raise cri_is_off(main.path)
     return found
 
 
