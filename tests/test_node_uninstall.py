@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.containerd_served import Served
 from tests.node_made import Machine
 
 from glowplug import paths
@@ -37,6 +38,35 @@ def test_where_nothing_is_there_nothing_is_done(machine: Machine) -> None:
     machine.put("debian.toml")
     files = machine.files()
     assert machine.uninstall() == [f"nothing to take out: {machine.config} has no handler glowplug of ours"]
+    assert machine.files() == files
+
+
+@pytest.mark.parametrize("name", ["docker-package.toml", "version-1.toml"])
+def test_what_no_handler_could_be_put_in_keeps_nobody_from_a_purge(machine: Machine, name: str) -> None:
+    """The bootstrap ended there, with its prefix and settings on the node; that containerd serves no CRI."""
+    machine.put(name)
+    files = machine.files()
+    served = Served(str(machine.directory / "containerd.sock"))
+    try:
+        place = replace(machine.place, socket=served.socket)
+        require_no_other(place)
+        lines, is_unused = uninstall(place, force=False)
+    finally:
+        served.stop()
+    assert lines[0].startswith("nothing to take out") and is_unused
+    assert machine.files() == files
+
+
+def test_ours_in_a_file_without_cri_is_left_to_a_person(machine: Machine) -> None:
+    machine.put("debian.toml")
+    machine.install()
+    text = machine.config.read_text()
+    machine.config.write_text(
+        text.replace("version = 2", 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]', 1)
+    )
+    files = machine.files()
+    with pytest.raises(NodeError, match="CRI plugin is off"):
+        machine.uninstall()
     assert machine.files() == files
 
 

@@ -30,6 +30,18 @@ _TO_CONVERT = (
 )
 
 
+class NoHandlerIn(NodeError):
+    """A main file that no handler can be put in as it is, nor has ever been: its CRI is off, or it is of version 1."""
+
+
+def cri_is_off(path: str) -> NoHandlerIn:
+    """Docker's package of containerd has it so."""
+    return NoHandlerIn(
+        f"containerd's CRI plugin is off, so no kubelet can use it: take it out of disabled_plugins in {path}, "
+        "restart containerd, then run this again"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class MainFile:
     """`text`: without our blocks; empty where there is no file. `edited`: path of the file that we edit.
@@ -229,14 +241,6 @@ def _imported_section(main: MainFile) -> str | None:
     return None
 
 
-def cri_is_off(path: str) -> NodeError:
-    """What to do: Docker's package of containerd has it so, and no kubelet can use that."""
-    return NodeError(
-        f"containerd's CRI plugin is off, so no kubelet can use it: take it out of disabled_plugins in {path}, "
-        "restart containerd, then run this again"
-    )
-
-
 def missing_version(main: MainFile) -> bool:
     """Whether the file says no version, and no version would change what it says.
 
@@ -250,7 +254,7 @@ def missing_version(main: MainFile) -> bool:
         raise cri_is_off(main.path)
     tables = [key for key in ("plugins", "disabled_plugins", "required_plugins") if keys.get(key)]
     if "version" in keys or tables:
-        raise NodeError(
+        raise NoHandlerIn(
             f"expected version 2 or newer in {main.path}, got version 1 ({', '.join(tables) or 'said'}): {_TO_CONVERT}"
         )
     return True

@@ -42,7 +42,10 @@ _IN_CACHE = (
 
 def require_no_other(place: Place) -> None:
     """Raises NodeError where another handler's program is in the prefix too: its pods would lack their runtime."""
-    was = plan.before(place.containerd, main_file.read(place.config, place.handler, place.prefix))
+    try:
+        was = plan.before(place.containerd, main_file.read(place.config, place.handler, place.prefix))
+    except main_file.NoHandlerIn:
+        return
     others = [
         name
         for name, table in was.handlers.items()

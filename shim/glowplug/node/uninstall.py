@@ -21,8 +21,8 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
     with locked(place.config), Transaction() as written:
         main = main_file.read(place.config, place.handler, place.prefix)
         plan.require_tables(main, place.handler, place.prefix)
-        was = plan.before(place.containerd, main)
-        address = place.socket or main.address(was.address)
+        was = _before(place, main)
+        address = place.socket or main.address(was.address if was else effective.ADDRESS)
         pods = _pods(address, place.handler, force)
         previous = _previous(address, place.handler)
         written.remove(
@@ -30,7 +30,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
         )  # first: the agent repairs what has a record
         taken = _take_out(place, main, written)
         if taken and not main.is_template:
-            _try(place, was)
+            _try(place, was or plan.before(place.containerd, main))
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
         if taken:
             lines += activate(place, main, written, address, previous, None)
@@ -41,11 +41,23 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
     return lines or [f"nothing to take out: {place.config} has no handler {place.handler} of ours"], not pods
 
 
+def _before(place: Place, main: MainFile) -> Effective | None:
+    """The active configuration without us; None where no handler can be in it. Raises NodeError."""
+    try:
+        return plan.before(place.containerd, main)
+    except main_file.NoHandlerIn:
+        return None
+
+
 def _pods(address: str, name: str, force: bool) -> list[str]:
     """Pods of the handler that run. Raises NodeError unless forced."""
+    from glowplug.containerd import rpc
+
     try:
         found = verify.pods(address, name)
     except ContainerdError as error:
+        if rpc.status_of(error) is rpc.StatusCode.UNIMPLEMENTED:
+            return []  # it serves no CRI: no kubelet's pods
         if force:
             return ["unknown"]
         raise NodeError(
