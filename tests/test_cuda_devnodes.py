@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.cuda import devnodes
 from glowplug.errors import CudaError
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="makes device nodes")
 
 
-def spec(*nodes: tuple[str, int, int]) -> dict[str, object]:
-    return {
-        "linux": {
-            "devices": [
-                {"path": path, "type": "c", "major": major, "minor": minor} for path, major, minor in nodes
-            ]
-        }
-    }
+def facts(*nodes: tuple[str, int, int], mounts: Sequence[Mapping[str, object]] = ()) -> BundleFacts:
+    devices = [{"path": path, "type": "c", "major": major, "minor": minor} for path, major, minor in nodes]
+    return bundle.read({"linux": {"devices": devices}, "mounts": [*mounts]})
 
 
 ZERO, ONE = ("/dev/nvidia0", 195, 0), ("/dev/nvidia1", 195, 1)
@@ -30,7 +27,7 @@ ZERO, ONE = ("/dev/nvidia0", 195, 0), ("/dev/nvidia1", 195, 1)
 
 def test_only_nvidia_nodes_directly_in_dev_are_wanted() -> None:
     others = [("/dev/nvidia-caps/nvidia-cap1", 1, 1), ("/dev/null", 1, 3), ("/opt/nvidia0", 195, 0)]
-    found = devnodes.wanted_nodes(spec(ZERO, ("/dev/nvidia-uvm", 505, 0), *others))
+    found = devnodes.wanted_nodes(facts(ZERO, ("/dev/nvidia-uvm", 505, 0), *others))
     assert found == {"nvidia0": (195, 0, 0o666, 0, 0), "nvidia-uvm": (505, 0, 0o666, 0, 0)}
 
 
@@ -44,7 +41,9 @@ def test_mode_and_owner_are_the_specs() -> None:
         "uid": 7,
         "gid": 8,
     }
-    assert devnodes.wanted_nodes({"linux": {"devices": [node]}}) == {"nvidia0": (195, 0, 0o600, 7, 8)}
+    assert devnodes.wanted_nodes(bundle.read({"linux": {"devices": [node]}})) == {
+        "nvidia0": (195, 0, 0o600, 7, 8)
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_swaps(
     wanted: list[tuple[str, int, int]],
     result: tuple[list[str], list[str]],
 ) -> None:
-    assert devnodes.swaps(present, devnodes.wanted_nodes(spec(*wanted))) == result
+    assert devnodes.swaps(present, devnodes.wanted_nodes(facts(*wanted))) == result
 
 
 @pytest.fixture
@@ -83,12 +82,12 @@ def test_a_restored_dev_gets_the_new_gpu(container: tuple[int, str]) -> None:
     pid, top = container
     os.mknod(f"{top}/dev/nvidia0", stat.S_IFCHR | 0o666, os.makedev(195, 0))
     os.mknod(f"{top}/dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    assert devnodes.align(pid, spec(ONE)) == ["nvidia0", "nvidia1"]
+    assert devnodes.align(pid, facts(ONE)) == ["nvidia0", "nvidia1"]
     assert sorted(os.listdir(f"{top}/dev")) == ["null", "nvidia1"]
     made = os.stat(f"{top}/dev/nvidia1")
     assert made.st_rdev == os.makedev(195, 1)
     assert stat.S_IMODE(made.st_mode) == 0o666
-    assert devnodes.align(pid, spec(ONE)) == []
+    assert devnodes.align(pid, facts(ONE)) == []
 
 
 @root
@@ -101,7 +100,7 @@ def test_a_symlink_to_the_hosts_dev_is_refused(
     os.rmdir(f"{top}/dev")
     os.symlink(outside, f"{top}/dev")
     with pytest.raises(CudaError, match="could not bring /dev of restored process"):
-        devnodes.align(pid, spec(ONE))
+        devnodes.align(pid, facts(ONE))
     assert os.listdir(outside) == []
 
 
@@ -110,7 +109,7 @@ def test_a_symlink_in_place_of_a_node_is_replaced_and_its_target_stays(container
     pid, top = container
     open(f"{top}/precious", "w").close()
     os.symlink("/precious", f"{top}/dev/nvidia0")
-    assert devnodes.align(pid, spec(ZERO)) == ["nvidia0"]
+    assert devnodes.align(pid, facts(ZERO)) == ["nvidia0"]
     assert stat.S_ISCHR(os.lstat(f"{top}/dev/nvidia0").st_mode)
     assert os.path.exists(f"{top}/precious")
 
@@ -131,7 +130,7 @@ def test_a_dev_that_is_the_nodes_own_is_left_alone(
     for minor in (0, 1):
         os.mknod(f"{top}/dev/nvidia{minor}", stat.S_IFCHR | 0o666, os.makedev(195, minor))
     kernels = {"destination": "/dev/pts", "type": "devpts", "source": "devpts"}
-    assert devnodes.align(pid, {**spec(ONE), "mounts": [kernels, mount]}) == []
+    assert devnodes.align(pid, facts(ONE, mounts=(kernels, mount))) == []
     assert sorted(os.listdir(f"{top}/dev")) == ["nvidia0", "nvidia1"]
 
 
@@ -142,7 +141,7 @@ def test_a_node_that_is_mounted_is_left_alone(container: tuple[int, str]) -> Non
     for minor in (0, 1):
         os.mknod(f"{top}/dev/nvidia{minor}", stat.S_IFCHR | 0o666, os.makedev(195, minor))
     mount = {"destination": "/dev/nvidia1", "type": "bind", "source": "/dev/nvidia7", "options": ["bind"]}
-    assert devnodes.align(pid, {**spec(), "mounts": [mount]}) == ["nvidia0"]
+    assert devnodes.align(pid, facts(mounts=(mount,))) == ["nvidia0"]
     assert os.listdir(f"{top}/dev") == ["nvidia1"]
 
 
@@ -150,9 +149,9 @@ def test_a_node_that_is_mounted_is_left_alone(container: tuple[int, str]) -> Non
 def test_a_dev_of_the_containers_own_is_no_mount_from_elsewhere(container: tuple[int, str]) -> None:
     pid, _ = container
     mount = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}
-    assert devnodes.align(pid, {**spec(ONE), "mounts": [mount]}) == ["nvidia1"]
+    assert devnodes.align(pid, facts(ONE, mounts=(mount,))) == ["nvidia1"]
 
 
 def test_a_process_that_is_gone_is_reported() -> None:
     with pytest.raises(CudaError, match="restored process 999999"):
-        devnodes.align(999999, spec(ONE))
+        devnodes.align(999999, facts(ONE))

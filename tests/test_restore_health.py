@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from glowplug.checkpoint import bundle
 from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore import health
@@ -57,8 +58,7 @@ class Container:
             assert self.parent.stdout.readline() == "done\n"
 
     def check(self, **described: object) -> None:
-        spec: dict[str, object] = {"process": described}
-        health.check(self.tree, self.parent.pid, spec, self.processes)
+        health.check(self.tree, self.parent.pid, bundle.read({"process": described}), self.processes)
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_the_first_one_must_live(container: Container, number: int) -> None:
 
 def test_the_oom_score_is_the_spec_s(container: Container) -> None:
     own = process.oom_score_adj(container.child)
-    health.set_oom_score_adj(container.tree.values(), {"process": {"oomScoreAdj": own + 7}})
+    health.set_oom_score_adj(container.tree.values(), own + 7)
     assert [process.oom_score_adj(pid) for pid in container.tree] == [own + 7] * 2
-    health.set_oom_score_adj(container.tree.values(), {"process": {}})
+    health.set_oom_score_adj(container.tree.values(), None)
     assert process.oom_score_adj(container.child) == own + 7
 
 

@@ -4,22 +4,23 @@ from unittest.mock import patch
 
 import pytest
 
+from glowplug.checkpoint import bundle
 from glowplug.criu.image_fixups import ImageFixups
 from glowplug.errors import CriuError
 from glowplug.podnet.interfaces import Interface
 from glowplug.restore import new_addresses
 
-SPEC: dict[str, object] = {"linux": {"namespaces": [{"type": "network", "path": "/run/netns/new"}]}}
+FACTS = bundle.read({"linux": {"namespaces": [{"type": "network", "path": "/run/netns/new"}]}})
 ETH0, NET1 = ("eth0", 0), ("net1", 0)
 
 
 def instead(places: dict[str, tuple[str, int]], *new: Interface) -> dict[str, str]:
     with patch("glowplug.podnet.interfaces.read", return_value=new):
-        return new_addresses.instead_of(ImageFixups(tuple(places), False, places), SPEC)
+        return new_addresses.instead_of(ImageFixups(tuple(places), False, places), FACTS)
 
 
 def test_nothing_is_asked_where_no_socket_is_bound_to_an_address() -> None:
-    assert new_addresses.instead_of(ImageFixups((), False, {}), {}) == {}
+    assert new_addresses.instead_of(ImageFixups((), False, {}), bundle.read({})) == {}
 
 
 def test_each_interface_has_an_address_of_its_own() -> None:
@@ -34,11 +35,11 @@ def test_the_only_address_serves_where_the_interface_has_another_name() -> None:
 
 def test_a_checkpoint_that_says_no_interfaces_has_one_address_of_a_family() -> None:
     with patch("glowplug.podnet.interfaces.read", return_value=(Interface("eth0", ("10.1.0.9/24",)),)):
-        assert new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {}), SPEC) == {
+        assert new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {}), FACTS) == {
             "10.1.0.7": "10.1.0.9"
         }
         with pytest.raises(CriuError, match="can't be known: bind it to the wildcard address"):
-            new_addresses.instead_of(ImageFixups(("10.1.0.7", "10.2.0.7"), False, {}), SPEC)
+            new_addresses.instead_of(ImageFixups(("10.1.0.7", "10.2.0.7"), False, {}), FACTS)
 
 
 @pytest.mark.parametrize("new", [(), (Interface("eth0", ("10.1.0.9/24", "10.1.0.10/24")),)])
@@ -50,4 +51,4 @@ def test_an_interface_that_is_not_there_is_refused(new: tuple[Interface, ...]) -
 @pytest.mark.parametrize("spec", [{}, {"linux": {"namespaces": [{"type": "network"}]}}, {"linux": None}])
 def test_a_pod_that_can_t_be_asked_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(CriuError, match="joins no network"):
-        new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {"10.1.0.7": ETH0}), spec)
+        new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {"10.1.0.7": ETH0}), bundle.read(spec))

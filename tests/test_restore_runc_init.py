@@ -73,7 +73,7 @@ def test_pipes_of_the_container_belong_to_its_user() -> None:
     read, write = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
     before = os.fstat(null)
-    stdio.give_to_user((null, write, write), {"process": {"user": {"uid": 1234, "gid": 5}}})
+    stdio.give_to_user((null, write, write), 1234)
     assert (os.fstat(write).st_uid, os.fstat(write).st_gid) == (1234, 0)
     assert (os.fstat(null).st_uid, os.fstat(null).st_gid) == (before.st_uid, before.st_gid)
     for fd in (read, write, null):
@@ -86,6 +86,6 @@ def test_stdio_whose_owner_can_not_change_stays(monkeypatch: pytest.MonkeyPatch)
 
     read, write = os.pipe()
     monkeypatch.setattr(os, "fchown", refuse)
-    stdio.give_to_user((read, write, write), {"process": {"user": {"uid": 1234}}})
+    stdio.give_to_user((read, write, write), 1234)
     os.close(read)
     os.close(write)

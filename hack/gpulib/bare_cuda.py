@@ -13,6 +13,7 @@ from hack.gpulib import spec
 from hack.gpulib.pods import SKELETON, WORKLOADS, Failed, Workload
 from integration.bare import CGROUP, Bare
 
+from glowplug.checkpoint import bundle
 from glowplug.cuda import process_group
 from glowplug.cuda.suspend import Suspension
 from glowplug.host import process
@@ -107,7 +108,7 @@ class BareCuda(Bare):
                 "criu": round(took - self.filled.seconds, 4),
                 "memory": round(self.filled.seconds, 4),
             }
-            back.bring_back(self.pid, self.spec({}), DRIVER_S)
+            back.bring_back(self.pid, bundle.read(self.spec({})), DRIVER_S)
             self.seconds |= back.seconds
             back.go()
         finally:

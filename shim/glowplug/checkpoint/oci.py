@@ -7,6 +7,9 @@ value, and raises BundleError. Go writes an empty field as absent or null: both 
 from glowplug import jsontext
 from glowplug.errors import GlowplugError
 
+Spec = dict[str, object]
+"""A config.json as it was parsed: for what writes it again. Everything else reads its `bundle.BundleFacts`."""
+
 
 class BundleError(GlowplugError):
     """A config.json that is no OCI runtime spec: the field, what was expected and what was found."""
@@ -33,16 +36,25 @@ class Mount:
 
 
 class Device:
-    """One entry of `linux.devices`: a node that runc makes in the container's /dev."""
+    """One entry of `linux.devices`: a node that runc makes in the container's /dev.
 
-    __slots__ = ("major", "minor", "path", "rights", "type")
+    `rights`: canonical JSON of fileMode, uid, gid and whatever else is there. `mode`: fileMode; None where the spec
+    is silent.
+    """
 
-    def __init__(self, path: str, type: str, major: int, minor: int, rights: str) -> None:
+    __slots__ = ("gid", "major", "minor", "mode", "path", "rights", "type", "uid")
+
+    def __init__(
+        self, path: str, type: str, major: int, minor: int, rights: str, mode: int | None, uid: int, gid: int
+    ) -> None:
         self.path = path
         self.type = type
         self.major = major
         self.minor = minor
-        self.rights = rights  # canonical JSON of fileMode, uid, gid and whatever else is there
+        self.rights = rights
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
 
 
 def wrong(where: str, wanted: str, found: object) -> BundleError:
@@ -196,6 +208,9 @@ def _device(where: str, entry: dict[str, object]) -> Device:
         number_or_zero(where, entry.get("major")),
         number_or_zero(where, entry.get("minor")),
         canonical({name: value for name, value in entry.items() if name not in _DEVICE_FIELDS}),
+        number_or_none(where, entry.get("fileMode")),
+        number_or_zero(where, entry.get("uid")),
+        number_or_zero(where, entry.get("gid")),
     )
 
 

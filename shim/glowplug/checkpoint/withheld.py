@@ -5,6 +5,7 @@ do without where the kernel has none (ENOSYS, EPROTONOSUPPORT); a filter says so
 """
 
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS
+from glowplug.checkpoint.oci import Spec
 
 IO_URING = OWN_ANNOTATIONS + "io-uring"
 MPTCP = OWN_ANNOTATIONS + "mptcp"
@@ -34,7 +35,7 @@ _ARCHITECTURES = {
 }
 
 
-def without(spec: dict[str, object], machine: str) -> dict[str, object]:
+def without(spec: Spec, machine: str) -> Spec:
     """The spec with io_uring and MPTCP refused; the same object where its owner allows both.
 
     machine: uname's. The rest of a profile is kept; a container without one gets one that allows the rest.

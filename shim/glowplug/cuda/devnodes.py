@@ -14,40 +14,34 @@ import stat
 from glowplug.errors import CudaError
 from glowplug.host.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.checkpoint.bundle import BundleFacts
+
 _SHARED_NODES = ("nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools")
 
 Node = tuple[int, int, int, int, int]
 """major, minor, permission bits, uid, gid."""
 
 
-def wanted_nodes(spec: dict[str, object]) -> dict[str, Node]:
-    """The NVIDIA nodes in /dev that an OCI spec gives (`linux.devices`, config-linux.md), by name."""
+def wanted_nodes(facts: BundleFacts) -> dict[str, Node]:
+    """The NVIDIA nodes in /dev that the spec gives (`linux.devices`, config-linux.md), by name."""
     nodes: dict[str, Node] = {}
-    linux = spec.get("linux")
-    devices = linux.get("devices") if isinstance(linux, dict) else None
-    for device in devices or ():
-        folder, _, name = device["path"].rpartition("/")
-        if folder == "/dev" and _is_nvidias(name) and device.get("type") in ("c", "u"):
-            mode = device.get("fileMode")
-            nodes[name] = (
-                device["major"],
-                device["minor"],
-                0o666 if mode is None else stat.S_IMODE(mode),
-                device.get("uid") or 0,
-                device.get("gid") or 0,
-            )
+    for device in facts.devices:
+        folder, _, name = device.path.rpartition("/")
+        if folder == "/dev" and _is_nvidias(name) and device.type in ("c", "u"):
+            mode = 0o666 if device.mode is None else stat.S_IMODE(device.mode)
+            nodes[name] = (device.major, device.minor, mode, device.uid, device.gid)
     return nodes
 
 
-def mounted(spec: dict[str, object]) -> set[str]:
+def mounted(facts: BundleFacts) -> set[str]:
     """Names in /dev that the spec mounts from elsewhere, and "" for /dev itself (runc makes no nodes there either:
     libcontainer/rootfs_linux.go, needsSetupDev)."""
-    mounts = spec.get("mounts")
     found = set()
-    for mount in mounts if isinstance(mounts, list) else ():
-        is_bind = mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())
-        folder, _, name = os.path.normpath(f"/{mount['destination']}/").lstrip("/").partition("/")
-        if is_bind and folder == "dev":
+    for mount in facts.mounts:
+        folder, _, name = os.path.normpath(mount.destination).lstrip("/").partition("/")
+        if mount.is_bind and folder == "dev":
             found.add(name)
     return found
 
@@ -62,16 +56,16 @@ def swaps(present: dict[str, tuple[int, int]], wanted: dict[str, Node]) -> tuple
     return sorted(wrong), sorted(missing)
 
 
-def align(pid: int, spec: dict[str, object]) -> list[str]:
+def align(pid: int, facts: BundleFacts) -> list[str]:
     """Make the NVIDIA nodes in /dev of a restored process's root those of the spec; returns the names it
     changed.
 
     Raises CudaError when /dev can't be opened beneath that root or a node can't be made.
     """
-    alone = mounted(spec)
+    alone = mounted(facts)
     if "" in alone:
         return []
-    wanted = {name: node for name, node in wanted_nodes(spec).items() if name not in alone}
+    wanted = {name: node for name, node in wanted_nodes(facts).items() if name not in alone}
     try:
         folder = _open_dev(pid)
         try:

@@ -18,26 +18,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from glowplug.checkpoint.bundle import BundleFacts
+
 DIRECTORY = "/run/glowplug"
 NAME = "restored"
 SIGNAL = f"{OWN_ANNOTATIONS}restored-signal"
 
-_SANDBOX = "io.kubernetes.cri.sandbox-"
-_CONTAINER_NAME = "io.kubernetes.cri.container-name"
 
-
-def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -> bool:
+def write(rootfs: str, facts: BundleFacts, addresses: Iterable[str] = ()) -> bool:
     """The file, readable by the user that the process was started as. `addresses`: the new pod's. Raises OSError.
 
     False, and nothing is written, where a volume or tmpfs is over /run: what is in it is not the rootfs's.
     """
-    if _is_mounted_over(spec):
+    if _is_mounted_over(facts):
         return False
     content = {
         "generation": os.urandom(16).hex(),
         "random": os.urandom(32).hex(),
         "restored_at": int(time.time()),
-        "pod": {**_pod(spec), "addresses": list(addresses)},
+        "pod": {**_pod(facts), "addresses": list(addresses)},
     }
     directory = _directory(rootfs)
     try:
@@ -45,7 +44,7 @@ def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400, dir_fd=directory)
         with open(fd, "w") as file:
             file.write(jsontext.dumps(content) + "\n")
-            os.fchown(fd, *_user(spec))
+            os.fchown(fd, facts.uid, facts.gid)
             os.fchmod(fd, 0o400)
         os.rename(aside, NAME, src_dir_fd=directory, dst_dir_fd=directory)
     finally:
@@ -53,20 +52,15 @@ def write(rootfs: str, spec: dict[str, object], addresses: Iterable[str] = ()) -
     return True
 
 
-def _pod(spec: dict[str, object]) -> dict[str, str]:
+def _pod(facts: BundleFacts) -> dict[str, str]:
     """Who the process is now: its variables and arguments are the captured pod's (docs/matching.md, rule 3.3)."""
-    annotations = spec.get("annotations")
-    known = annotations if isinstance(annotations, dict) else {}
-    return {name: str(known.get(f"{_SANDBOX}{name}", "")) for name in ("name", "namespace", "uid")}
+    return {"name": facts.sandbox_name, "namespace": facts.sandbox_namespace, "uid": facts.sandbox_uid}
 
 
-def signal_of(spec: dict[str, object]) -> int | None:
+def signal_of(facts: BundleFacts) -> int | None:
     """The signal that the pod wants sent to a restored process; None for none, and for what is no signal."""
-    annotations = spec.get("annotations")
-    if not isinstance(annotations, dict):
-        return None
-    own = f"{SIGNAL}.{annotations.get(_CONTAINER_NAME)}"
-    name = str(annotations.get(own, annotations.get(SIGNAL, ""))).strip()
+    own = f"{SIGNAL}.{facts.container_name}"
+    name = facts.annotations.get(own, facts.annotations.get(SIGNAL, "")).strip()
     if not name:
         return None
     import signal  # few ask for one
@@ -96,16 +90,6 @@ def _directory(rootfs: str) -> int:
     return beneath.open_beneath(rootfs, DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _is_mounted_over(spec: dict[str, object]) -> bool:
-    mounts = spec.get("mounts")
-    places = (
-        [os.path.normpath(str(mount["destination"])) for mount in mounts] if isinstance(mounts, list) else []
-    )
+def _is_mounted_over(facts: BundleFacts) -> bool:
+    places = [os.path.normpath(mount.destination) for mount in facts.mounts]
     return any(place in ("/run", "/var/run") or f"{place}/".startswith(f"{DIRECTORY}/") for place in places)
-
-
-def _user(spec: dict[str, object]) -> tuple[int, int]:
-    described = spec.get("process")
-    user = described.get("user") if isinstance(described, dict) else None
-    found = user if isinstance(user, dict) else {}
-    return int(found.get("uid") or 0), int(found.get("gid") or 0)

@@ -11,12 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from glowplug.checkpoint.bundle import BundleFacts
+
 
 class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
     def __init__(self, cuda_pids: list[int], device_map: str) -> None:
-        """held: the processes that held CUDA, by their PIDs in the container. device_map: `old=new,…` or "".
+        """cuda_pids: the processes that held CUDA, by their pids in the container. device_map: `old=new,…` or "".
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
@@ -25,10 +27,10 @@ class Gpu:
         self._resumption = resume.open_resumption(len(cuda_pids))
         self._tree: list[int] = []
 
-    def bring_back(self, init: int, spec: dict[str, object], left_s: float) -> None:
+    def bring_back(self, init: int, facts: BundleFacts, left_s: float) -> None:
         """Device nodes, then CUDA state, of the stopped tree of `init` (host pid). Raises CudaError."""
         self._tree = process.tree(init)
-        devnodes.align(init, spec)
+        devnodes.align(init, facts)
         self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
 
     def go(self, stopped: Collection[int] = ()) -> None:

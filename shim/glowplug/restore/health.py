@@ -12,11 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from glowplug.checkpoint.bundle import BundleFacts
+
 EQUAL = ("uids", "gids", "groups", "capabilities", "no_new_privileges", "seccomp", "limits", "label")
 
 
 def check(
-    tree: dict[int, int], init: int, spec: dict[str, object], captured: "Sequence[process.Credentials]"
+    tree: dict[int, int], init: int, facts: "BundleFacts", captured: "Sequence[process.Credentials]"
 ) -> None:
     """Raises CriuError naming the first difference: the process, and the two values.
 
@@ -30,11 +32,11 @@ def check(
         if not pid or not process.is_alive(pid):
             raise CriuError(f"process {wanted.pid} ({wanted.comm}) is dead after the restore")
         try:
-            facts = process.credentials(pid)
+            found = process.credentials(pid)
         except OSError as error:
             raise CriuError(f"process {wanted.pid} ({wanted.comm}) is gone: {error}") from error
-        _compare(wanted, facts)
-        _require_own_level(wanted, facts, spec)
+        _compare(wanted, found)
+        _require_own_level(wanted, found, facts.selinux)
     if not process.is_alive(init):
         raise CriuError("the container's first process is dead after the restore")
 
@@ -63,13 +65,9 @@ def _compare(wanted: process.Credentials, found: process.Credentials) -> None:
             )
 
 
-def _require_own_level(
-    wanted: process.Credentials, found: process.Credentials, spec: dict[str, object]
-) -> None:
-    """Of an SELinux label: with the captured pod's level, a process has that one's files for its own."""
-    described = spec.get("process")
-    label = described.get("selinuxLabel") if isinstance(described, dict) else None
-    own, level = (str(text or "").split(":", 3)[3:] for text in (label, found.label))
+def _require_own_level(wanted: process.Credentials, found: process.Credentials, label: str) -> None:
+    """Of an SELinux label (the spec's): with the captured pod's level, a process has that one's files for its own."""
+    own, level = (text.split(":", 3)[3:] for text in (label, found.label))
     if own and level != own:
         raise CriuError(
             f"process {wanted.pid} ({wanted.comm}) came back with the SELinux level "
@@ -78,11 +76,9 @@ def _require_own_level(
         )
 
 
-def set_oom_score_adj(pids: "Iterable[int]", spec: dict[str, object]) -> None:
-    """As the spec says, where it says anything. Raises OSError."""
-    described = spec.get("process")
-    value = described.get("oomScoreAdj") if isinstance(described, dict) else None
-    if not isinstance(value, int):
+def set_oom_score_adj(pids: "Iterable[int]", value: int | None) -> None:
+    """To the spec's value, where it has one. Raises OSError."""
+    if value is None:
         return
     for pid in pids:
         if process.oom_score_adj(pid) != value:

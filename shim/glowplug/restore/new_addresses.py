@@ -9,10 +9,11 @@ from glowplug.podnet import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.criu.image_fixups import ImageFixups
 
 
-def instead_of(old: ImageFixups, spec: dict[str, object]) -> dict[str, str]:
+def instead_of(old: ImageFixups, facts: BundleFacts) -> dict[str, str]:
     """Old to new: the one of the same interface, and the same one of its family there. Raises CriuError, OSError.
 
     Of a checkpoint of an older Glowplug, which says no interfaces, the only one of its family.
@@ -21,7 +22,7 @@ def instead_of(old: ImageFixups, spec: dict[str, object]) -> dict[str, str]:
         return {}
     from glowplug.podnet import interfaces  # which few restores have a use for
 
-    new = interfaces.places(interfaces.read(_network(spec)))
+    new = interfaces.places(interfaces.read(_network(facts)))
     return {address: _instead(address, old, new) for address in old.addresses}
 
 
@@ -44,32 +45,21 @@ def _instead(address: str, old: ImageFixups, new: dict[str, tuple[str, int]]) ->
     )
 
 
-def _network(spec: dict[str, object]) -> str:
+def _network(facts: BundleFacts) -> str:
     """The file of the network namespace that the spec joins. Raises CriuError."""
-    linux = spec.get("linux")
-    namespaces = linux.get("namespaces") if isinstance(linux, dict) else None
-    for namespace in namespaces if isinstance(namespaces, list) else []:
-        if namespace.get("type") == "network" and namespace.get("path"):
-            return str(namespace["path"])
-    raise CriuError("the new pod's addresses can't be read: its spec joins no network")
+    path = facts.namespaces.get("network")
+    if not path:
+        raise CriuError("the new pod's addresses can't be read: its spec joins no network")
+    return path
 
 
-def of_pod(spec: dict[str, object]) -> list[str]:
-    """All of the new pod's, for information; none where they can't be known."""
+def of_pod(facts: BundleFacts) -> list[str]:
+    """The new pod's, as its sandbox's process sees them, for information; without link-local ones, and none where they
+    can't be known."""
     try:
-        return _of_pod(spec)
+        pause = addresses.process_of(facts.namespaces.get("ipc", ""))
+        if pause is None or not os.path.isdir(f"/proc/{pause}"):
+            return []
+        return [found for found in addresses.of_process(pause) if not addresses.is_link_local(found)]
     except (CriuError, OSError):
         return []
-
-
-def _of_pod(spec: dict[str, object]) -> list[str]:
-    """Of the network namespace that the spec joins, as its sandbox's process sees it; without link-local ones."""
-    linux = spec.get("linux")
-    namespaces = linux.get("namespaces") if isinstance(linux, dict) else None
-    for namespace in namespaces if isinstance(namespaces, list) else []:
-        if namespace.get("type") == "ipc":
-            pause = addresses.process_of(str(namespace.get("path")))
-            if pause is not None and os.path.isdir(f"/proc/{pause}"):
-                found = addresses.of_process(pause)
-                return [address for address in found if not addresses.is_link_local(address)]
-    raise CriuError("can't read the new pod's addresses: its sandbox has no process")

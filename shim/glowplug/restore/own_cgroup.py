@@ -7,6 +7,7 @@ that the container would see the node's. CRIU gets the right ones; its file of o
 
 import os
 
+from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.criu.image_fixups import ImageFixups
 from glowplug.host import cgroup
 from glowplug.restore.attempt import Attempt
@@ -19,16 +20,11 @@ def root(attempt: Attempt, fixups: ImageFixups | None) -> str | None:
     return "/" + _relative(attempt)
 
 
-def mounts(attempt: Attempt, spec: dict[str, object]) -> list[tuple[str, str]]:
+def mounts(attempt: Attempt, facts: BundleFacts) -> list[tuple[str, str]]:
     """(mount point in the container, directory on the host) of each hierarchy that it has mounted; v1 only."""
     if cgroup.version() == 2:
         return []
-    listed = spec.get("mounts")
-    points = [
-        str(mount["destination"])
-        for mount in (listed if isinstance(listed, list) else [])
-        if mount.get("type") == "cgroup"
-    ]
+    points = [mount.destination for mount in facts.mounts if mount.type == "cgroup"]
     hierarchies = cgroup.mountpoints() if points else []
     return [
         (f"{point}/{os.path.basename(hierarchy)}", f"{hierarchy}/{_relative(attempt)}")

@@ -14,6 +14,7 @@ from glowplug.restore import charged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.restore.attempt import Attempt
 
 
@@ -28,8 +29,8 @@ def shared_memory(attempt: Attempt, checkpoint: str, into: str) -> None:
     charged.in_pod(attempt, lambda: shm.apply(source, into, attempt.shm_record, links))
 
 
-def volumes(attempt: Attempt, checkpoint: str, spec: dict[str, object]) -> None:
-    """checkpoint: its directory. spec: mounts them. Raises LayerError, OSError, ValueError."""
+def volumes(attempt: Attempt, checkpoint: str, facts: BundleFacts) -> None:
+    """checkpoint: its directory. facts: of the spec that mounts them. Raises LayerError, OSError, ValueError."""
     index = f"{checkpoint}/volumes/index.json"
     if not os.path.exists(index):
         return
@@ -41,7 +42,7 @@ def volumes(attempt: Attempt, checkpoint: str, spec: dict[str, object]) -> None:
         for number, volume in enumerate(listed):
             carried.apply(
                 f"{checkpoint}/volumes/{number}/tree",
-                _source_of(spec, volume["destination"]),
+                _source_of(facts, volume["destination"]),
                 attempt.volume_record(number),
                 replace=volume["replace"],
                 fingerprint=volume["fingerprint"],
@@ -52,10 +53,9 @@ def volumes(attempt: Attempt, checkpoint: str, spec: dict[str, object]) -> None:
         charged.in_pod(attempt, fill)
 
 
-def _source_of(spec: dict[str, object], destination: str) -> str:
+def _source_of(facts: BundleFacts, destination: str) -> str:
     """What the new spec mounts there, a directory of the host."""
-    mounts = spec.get("mounts")
-    for mount in mounts if isinstance(mounts, list) else []:
-        if os.path.normpath(mount["destination"]) == destination:
-            return str(mount["source"])
+    for mount in facts.mounts:
+        if os.path.normpath(mount.destination) == destination:
+            return mount.source
     raise LayerError(f"the new container has no volume at {destination}")

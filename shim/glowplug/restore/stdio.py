@@ -33,15 +33,12 @@ class ForRunc:
             os.close(self._reading)
 
 
-def give_to_user(own: Stdio, spec: dict[str, object]) -> None:
+def give_to_user(own: Stdio, uid: int) -> None:
     """They belong to the user that the container's first process was started as, as `runc init` has it
     (libcontainer/init_linux.go, fixStdioPermissions): or it could not open /dev/stdout, a pipe, by its name.
 
     One that can't be changed (a read-only file system, a file that is nobody's) stays as it is, as with runc.
     """
-    described = spec.get("process")
-    user = described.get("user") if isinstance(described, dict) else None
-    uid = int(user.get("uid") or 0) if isinstance(user, dict) else 0
     null = os.stat(os.devnull).st_rdev
     for fd in own:
         there = os.fstat(fd)

@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from glowplug.checkpoint.bundle import BundleFacts
+    from glowplug.checkpoint.oci import Spec
     from glowplug.restore.attempt import Attempt
     from glowplug.restore.gpu import Gpu
     from glowplug.restore.plan import Plan
@@ -43,16 +45,18 @@ if TYPE_CHECKING:
 class Work:
     """A restore under way.
 
-    `stdio`: the container's own descriptors. `until`: the deadline in time.monotonic() seconds. `new_keyring`: the
-    container gets a session keyring of its own. `processes` are there after `check`, `fixups` after `view`, `gpu` only
-    where there is CUDA. `stopped_before` is there after `criu`: the processes, by their pids in the container, that a
-    signal had stopped before the capture; they stay so. `begin_part` is called with the name of what begins inside a
-    step and is a stage of its own; `measured` gets its seconds.
+    `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
+    `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
+    `processes` are there after `check`, `fixups` after `view`, `gpu` only where there is CUDA. `stopped_before` is
+    there after `criu`: the processes, by their pids in the container, that a signal had stopped before the capture;
+    they stay so. `begin_part` is called with the name of what begins inside a step and is a stage of its own;
+    `measured` gets its seconds.
     """
 
     __slots__ = (
         "attempt",
         "begin_part",
+        "facts",
         "fixups",
         "gpu",
         "lease",
@@ -71,7 +75,8 @@ class Work:
         self,
         attempt: Attempt,
         plan: Plan,
-        spec: dict[str, object],
+        spec: Spec,
+        facts: BundleFacts,
         stdio: tuple[int, int, int],
         until: float,
         new_keyring: bool = True,
@@ -79,6 +84,7 @@ class Work:
         self.attempt = attempt
         self.plan = plan
         self.spec = spec
+        self.facts = facts
         self.stdio = stdio
         self.until = until
         self.new_keyring = new_keyring
@@ -152,12 +158,12 @@ def shared_memory(work: Work) -> None:
 
 def volumes(work: Work) -> None:
     """The volumes that travel with the container, into the directories that the new pod mounts there."""
-    pod_files.volumes(work.attempt, work.checkpoint, work.spec)
+    pod_files.volumes(work.attempt, work.checkpoint, work.facts)
 
 
 def announced(work: Work) -> None:
     """The file that says that this is a restore, in the writable layer: undone with it."""
-    announce.write(work.attempt.facts.rootfs, work.spec, new_addresses.of_pod(work.spec))
+    announce.write(work.attempt.facts.rootfs, work.facts, new_addresses.of_pod(work.facts))
 
 
 def view(work: Work) -> None:
@@ -166,7 +172,7 @@ def view(work: Work) -> None:
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)
     work.fixups = image_fixups.read(stored)
-    addresses = new_addresses.instead_of(work.fixups, work.spec)
+    addresses = new_addresses.instead_of(work.fixups, work.facts)
     if addresses:
         from glowplug.criu import sockets  # few bind to an address of their pod
 
@@ -185,7 +191,7 @@ def spec(work: Work) -> None:
                 cgroup=own_cgroup.root(work.attempt, work.fixups),
                 script=action_script.script_in(work.bundle),
                 mounts=[
-                    *own_cgroup.mounts(work.attempt, work.spec),
+                    *own_cgroup.mounts(work.attempt, work.facts),
                     *hook_mounts.made(work.checkpoint, work.bundle),
                 ],
             )
@@ -245,7 +251,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
     env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
     if work.new_keyring:
         keyring.join(f"_ses.{work.attempt.id}")
-    stdio.give_to_user(work.stdio, work.spec)
+    stdio.give_to_user(work.stdio, work.facts.uid)
     with (
         stdio.ForRunc(work.stdio) as fds,
         action_script.Gate(work.bundle, work.attempt.opened_record) as gate,
@@ -314,7 +320,7 @@ def _pass(work: Work, init: int, members: dict[int, int]) -> None:
     from glowplug.restore.at_gate import pass_through
     from glowplug.restore.at_gate.restored_tree import RestoredTree
 
-    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.processes, init, members)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.facts, work.processes, init, members)
     pass_through.run(restored, work.begin_part, work.measured)
 
 
@@ -339,7 +345,7 @@ def cuda(work: Work) -> None:
         return
     init = health.init_pid(work.attempt)
     try:
-        work.gpu.bring_back(init, work.spec, work.left_s())
+        work.gpu.bring_back(init, work.facts, work.left_s())
     finally:
         work.measured.update(work.gpu.seconds)
     _pass(work, init, process.members(init))

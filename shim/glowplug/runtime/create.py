@@ -8,7 +8,7 @@ import os
 import time
 
 from glowplug import jsontext, paths
-from glowplug.checkpoint import bundle, eligible
+from glowplug.checkpoint import bundle, eligible, oci
 from glowplug.errors import GlowplugError
 from glowplug.outcomes import ask, report
 from glowplug.outcomes.outcome import Outcome
@@ -46,7 +46,7 @@ def run(runc: str, command: Command) -> int:
     return status
 
 
-def _edit(directory: str, spec: dict[str, object]) -> None:
+def _edit(directory: str, spec: oci.Spec) -> None:
     """Of a container that may be captured one day. One that can't be edited starts as it is."""
     try:
         edit.apply(directory, spec)
@@ -57,7 +57,7 @@ def _edit(directory: str, spec: dict[str, object]) -> None:
 def _start(
     runc: str,
     command: Command,
-    spec: dict[str, object],
+    spec: oci.Spec,
     facts: bundle.BundleFacts,
     against: list[tuple[str, str]],
     began: float,

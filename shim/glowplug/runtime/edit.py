@@ -7,10 +7,11 @@ import os
 
 from glowplug import jsontext
 from glowplug.checkpoint import withheld
+from glowplug.checkpoint.oci import Spec
 from glowplug.host import seccomp
 
 
-def apply(bundle: str, spec: dict[str, object]) -> None:
+def apply(bundle: str, spec: Spec) -> None:
     """`config.json` of the bundle with our edits, replaced in one step. Raises OSError; it is as it was then."""
     edited = withheld.without(spec, seccomp.machine())
     if edited is spec:

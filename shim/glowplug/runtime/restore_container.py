@@ -7,6 +7,7 @@ import os
 import time
 
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.oci import Spec
 from glowplug.host import process_life
 from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, pipeline, report, steps, supervised, tidy
@@ -25,7 +26,7 @@ GRACE_S = 5.0
 def run(
     runc: str,
     command: Command,
-    spec: dict[str, object],
+    spec: Spec,
     facts: BundleFacts,
     answer: dict[str, object],
     began: float,
@@ -47,7 +48,7 @@ def run(
     trial = attempt.begin(own.facts(runc, command, facts, plan.cache, plan.checkpoint, plan.compile_cache))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
-    work = steps.Work(trial, plan, spec, CONTAINER_STDIO, until + GRACE_S, new_keyring)
+    work = steps.Work(trial, plan, spec, facts, CONTAINER_STDIO, until + GRACE_S, new_keyring)
     outcome = Outcome("restored")
     outcome.left_behind = left_behind
     outcome.phases = {"resolve": resolved_s}

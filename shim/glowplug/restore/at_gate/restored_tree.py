@@ -7,27 +7,28 @@ from glowplug.restore.attempt import Attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.host.process import Credentials
 
 
 class RestoredTree:
     """`init`: its first process. `tree`: pid in the container → pid here, of every process. `checkpoint`: the
-    checkpoint's directory. `spec`: of the bundle that containerd made. `processes`: the captured ones."""
+    checkpoint's directory. `facts`: of the bundle that containerd made. `processes`: the captured ones."""
 
-    __slots__ = ("attempt", "checkpoint", "init", "processes", "spec", "tree")
+    __slots__ = ("attempt", "checkpoint", "facts", "init", "processes", "tree")
 
     def __init__(
         self,
         attempt: Attempt,
         checkpoint: str,
-        spec: dict[str, object],
+        facts: "BundleFacts",
         processes: "list[Credentials]",
         init: int,
         tree: dict[int, int],
     ) -> None:
         self.attempt = attempt
         self.checkpoint = checkpoint
-        self.spec = spec
+        self.facts = facts
         self.processes = processes
         self.init = init
         self.tree = tree

@@ -21,12 +21,12 @@ def kept(restored: RestoredTree) -> None:
 
 def healthy(restored: RestoredTree) -> None:
     """Every process alive, with the credentials that the spec and the manifest say."""
-    health.check(restored.tree, restored.init, restored.spec, restored.processes)
+    health.check(restored.tree, restored.init, restored.facts, restored.processes)
 
 
 def oom_score(restored: RestoredTree) -> None:
     """oom_score_adj is the new pod's, except for processes that had one of their own."""
-    health.set_oom_score_adj(restored.tree.values(), restored.spec)
+    health.set_oom_score_adj(restored.tree.values(), restored.facts.oom_score_adj)
     state.own_oom_score_adj(captured_state.read(restored.checkpoint), restored.tree)
 
 
@@ -38,7 +38,7 @@ def marker_file(restored: RestoredTree) -> None:
 
 def signalled(restored: RestoredTree) -> None:
     """The signal that its pod wants it to be notified by: it has it before it runs."""
-    number = announce.signal_of(restored.spec)
+    number = announce.signal_of(restored.facts)
     if number is not None:
         announce.send(restored.init, number)
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from glowplug.checkpoint import bundle
+from glowplug.checkpoint.oci import Spec
 from glowplug.criu.action_script import Gate
 from glowplug.host import process
 from glowplug.restore import steps
@@ -31,7 +33,7 @@ class Trial(steps.Work):
 
     def __init__(self, attempt: Attempt, task: Task, pod: Mapping[str, str], until: float) -> None:
         plan = Plan({"cache": task.cache, "checkpoint": "trial", "criu": task.criu, "uts": pod["uts"]})
-        super().__init__(attempt, plan, dict(task.spec), _pipes(), until)
+        super().__init__(attempt, plan, task.spec, bundle.read(task.spec), _pipes(), until)
         self.processes = [process.from_json(one) for one in task.processes]
         self.task = task
         self.pod = pod
@@ -57,6 +59,7 @@ def volumes(work: steps.Work) -> None:
     trial = _of(work)
     sources = place.volumes(trial.task, trial.attempt)
     trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.facts.cgroups_path)
+    trial.facts = bundle.read(trial.spec)
 
 
 def criu(work: steps.Work) -> None:
@@ -71,7 +74,7 @@ def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     if init is None:
         return
     members = process.members(init)
-    restored = RestoredTree(work.attempt, work.checkpoint, work.spec, work.processes, init, members)
+    restored = RestoredTree(work.attempt, work.checkpoint, work.facts, work.processes, init, members)
     try:
         for name, step in CHECKS:
             before = time.monotonic()
@@ -90,7 +93,7 @@ def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
 
 def _spec(
     spec: Mapping[str, Any], sources: Mapping[str, str], pod: Mapping[str, str], cgroups_path: str
-) -> dict[str, Any]:
+) -> Spec:
     """The captured container's, in the namespaces of no pod, a cgroup of its own, and without what acts on others."""
     linux = dict(spec.get("linux") or {})
     linux["namespaces"] = [
