@@ -11,6 +11,7 @@ from tests.cli_made import Node
 
 from glowplug.cli import history, screen
 from glowplug.restore import attempt
+from glowplug.restore.journal import Journal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
 
@@ -203,7 +204,7 @@ def test_status_counts_the_last_day_and_what_is_under_way(node: Node) -> None:
     node.started(now - 50, "restored", container_id="d1" * 32)
     node.started(now - 20, "cold:no-checkpoint", container_id="e2" * 32)
     node.spooled("9.0-1", {"time": now - 10, "event": "capture", "result": "refused"})
-    trial = attempt.begin(attempt.Facts(id="f3" * 32))
+    trial = attempt.begin(Journal("f3" * 32))
     found = json.loads(node.run("status", "--json").out)
     trial.finish()
     assert found["starts"] == {"restored": 1, "cold": 1, "fallback": 0}

@@ -18,6 +18,7 @@ from glowplug import config
 from glowplug.cli import history, top_frame
 from glowplug.outcomes.starts import Start
 from glowplug.restore import attempt, progress
+from glowplug.restore.journal import Journal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the history is root's")
 
@@ -46,7 +47,7 @@ def test_a_pipe_gets_one_plain_picture(node: Node) -> None:
 
 
 def test_what_is_under_way_is_shown(node: Node) -> None:
-    trial = attempt.begin(attempt.Facts(id="f3" * 32))
+    trial = attempt.begin(Journal("f3" * 32))
     progress.report(trial.progress, 2_000_000_000, 24_000_000_000)
     out = node.run("top", "--once").out
     trial.finish()
@@ -70,7 +71,7 @@ def test_a_picture_fits_into_its_terminal(node: Node, width: int, height: int) -
     now = time.time()
     for number in range(60):
         node.started(now - number, "cold:no-checkpoint", container_id=f"{number:02}" * 32, pod="x" * 63)
-    trials = [attempt.begin(attempt.Facts(id=f"{number:02}" * 32)) for number in range(30)]
+    trials = [attempt.begin(Journal(f"{number:02}" * 32)) for number in range(30)]
     shown = picture(node, width, height)
     for trial in trials:
         trial.finish()

@@ -11,6 +11,7 @@ from glowplug import paths
 from glowplug.capture import subject
 from glowplug.outcomes import under_way
 from glowplug.restore import attempt, progress
+from glowplug.restore.journal import Journal
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def test_nothing_is_under_way_on_a_node_that_did_nothing_yet() -> None:
 
 
 def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
-    trial = attempt.begin(attempt.Facts(id="c1"))
+    trial = attempt.begin(Journal("c1"))
     with subject.alone("c2"):
         assert sorted(kinds()) == [("capture", "c2"), ("restore", "c1")]
     assert kinds() == [("restore", "c1")]
@@ -36,7 +37,7 @@ def test_a_restore_and_a_capture_are_there_until_they_end() -> None:
 
 
 def test_a_restore_says_how_much_memory_it_has_written() -> None:
-    trial = attempt.begin(attempt.Facts(id="c1"))
+    trial = attempt.begin(Journal("c1"))
     assert under_way.read()[0].memory is None
     for done in (0, 1 << 40, 3):
         progress.report(trial.progress, done, 1 << 40)
@@ -47,7 +48,7 @@ def test_a_restore_says_how_much_memory_it_has_written() -> None:
 
 
 def test_what_a_killed_process_left_is_not_under_way() -> None:
-    trial = attempt.begin(attempt.Facts(id="c1"))
+    trial = attempt.begin(Journal("c1"))
     os.close(trial.lock)
     Path(paths.captures()).mkdir()
     Path(paths.captures(), "c2").touch()
@@ -55,7 +56,7 @@ def test_what_a_killed_process_left_is_not_under_way() -> None:
 
 
 def test_a_journal_that_is_no_journal_goes_by_its_directory() -> None:
-    trial = attempt.begin(attempt.Facts(id="c1"))
+    trial = attempt.begin(Journal("c1"))
     for garbage in ("{", "[]", json.dumps({"name": "x"})):
         Path(trial.directory, attempt.JOURNAL).write_text(garbage)
         assert kinds() == [("restore", "c1")]
@@ -64,7 +65,7 @@ def test_a_journal_that_is_no_journal_goes_by_its_directory() -> None:
 
 def test_asking_takes_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is tried could be in the way of a restore that begins."""
-    trial = attempt.begin(attempt.Facts(id="c1"))
+    trial = attempt.begin(Journal("c1"))
 
     def refuse(*_: object) -> None:
         raise AssertionError("a lock was tried")

@@ -11,9 +11,9 @@ import pytest
 from glowplug import paths
 from glowplug.host import process_life
 from glowplug.restore import attempt
-from glowplug.restore.attempt import Facts
+from glowplug.restore.journal import Journal
 
-FACTS = Facts(id="c1", sandbox="s1", root="/r", systemd_cgroup=True, start={"pod": "p"}, script=[1, 2])
+JOURNAL = Journal("c1", sandbox="s1", root="/r", systemd_cgroup=True, start={"pod": "p"}, script=(1, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -23,23 +23,23 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_what_it_says_is_what_it_was_reported() -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     (found,) = attempt.left()
-    assert found.to_json() == FACTS.to_json()
+    assert found.to_json() == JOURNAL.to_json()
     begun.finish()
 
 
 def test_one_whose_runtime_lives_is_adopted_by_nobody() -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     with pytest.raises(TimeoutError):
         attempt.adopt("c1", 0)
     begun.finish()
 
 
 def test_one_whose_runtime_died_is_adopted_once() -> None:
-    attempt.begin(FACTS).release()
+    attempt.begin(JOURNAL).release()
     left = attempt.adopt("c1", 0)
-    assert left is not None and left.facts.to_json() == FACTS.to_json()
+    assert left is not None and left.journal.to_json() == JOURNAL.to_json()
     with pytest.raises(TimeoutError):
         attempt.adopt("c1", 0)
     left.finish()
@@ -48,7 +48,7 @@ def test_one_whose_runtime_died_is_adopted_once() -> None:
 
 def test_a_wait_for_one_that_is_finished_meanwhile_gets_none() -> None:
     """As the script does while the agent's sweep is at it."""
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     found: list[attempt.Attempt | None] = []
     waiting = threading.Thread(target=lambda: found.append(attempt.adopt("c1", 30)))
     waiting.start()
@@ -58,7 +58,7 @@ def test_a_wait_for_one_that_is_finished_meanwhile_gets_none() -> None:
 
 
 def test_a_wait_for_one_that_is_let_go_gets_it() -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     found: list[attempt.Attempt | None] = []
     waiting = threading.Thread(target=lambda: found.append(attempt.adopt("c1", 30)))
     waiting.start()
@@ -69,14 +69,14 @@ def test_a_wait_for_one_that_is_let_go_gets_it() -> None:
 
 
 def test_nothing_is_left_of_one_that_finished() -> None:
-    attempt.begin(FACTS).finish()
+    attempt.begin(JOURNAL).finish()
     assert list(attempt.left()) == []
     assert os.listdir(paths.attempts()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"id": 7}', '{"unheard": ""}'])
 def test_one_whose_journal_is_damaged_is_still_one(text: str) -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     Path(begun.directory, attempt.JOURNAL).write_text(text)
     (found,) = attempt.left()
     assert (found.id, found.bundle) == ("c1", "")
@@ -84,9 +84,9 @@ def test_one_whose_journal_is_damaged_is_still_one(text: str) -> None:
 
 
 def test_a_second_one_of_the_same_container_is_refused() -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     with pytest.raises(OSError):
-        attempt.begin(FACTS)
+        attempt.begin(JOURNAL)
     assert os.listdir(paths.attempts()) == ["c1"]
     begun.finish()
 
@@ -94,13 +94,13 @@ def test_a_second_one_of_the_same_container_is_refused() -> None:
 def test_it_is_there_completely_or_not_at_all() -> None:
     """A look while many begin and end sees no half of one."""
     done = threading.Event()
-    seen: list[Facts] = []
+    seen: list[Journal] = []
 
     def look() -> None:
         while not done.is_set():
             for name in attempt.names():
-                if (facts := attempt.facts_of(paths.attempt(name))) is not None:
-                    seen.append(facts)
+                if (journal := attempt.journal_of(paths.attempt(name))) is not None:
+                    seen.append(journal)
                 else:
                     assert not os.path.exists(paths.attempt(name))
 
@@ -108,11 +108,11 @@ def test_it_is_there_completely_or_not_at_all() -> None:
     looking.start()
     try:
         for number in range(300):  # a container is created once
-            attempt.begin(Facts(id=f"c{number}", bundle="/b")).finish()
+            attempt.begin(Journal(f"c{number}", bundle="/b")).finish()
     finally:
         done.set()
         looking.join()
-    assert all(facts.bundle == "/b" for facts in seen)
+    assert all(journal.bundle == "/b" for journal in seen)
 
 
 def test_fragments_are_no_attempts_and_go_when_they_are_old() -> None:
@@ -133,18 +133,18 @@ def test_it_is_waited_for_while_its_very_script_lives() -> None:
     started = process_life.start_time(script.pid)
     assert started is not None
     try:
-        assert attempt.Attempt(Facts(id="c1", script=[script.pid, started]), -1).is_waited_for()
+        assert attempt.Attempt(Journal("c1", script=(script.pid, started)), -1).is_waited_for()
         # another process that has got its number
-        assert not attempt.Attempt(Facts(id="c1", script=[script.pid, started - 1]), -1).is_waited_for()
+        assert not attempt.Attempt(Journal("c1", script=(script.pid, started - 1)), -1).is_waited_for()
     finally:
         script.kill()
         script.wait()
-    assert not attempt.Attempt(Facts(id="c1", script=[script.pid, started]), -1).is_waited_for()
-    assert not attempt.Attempt(Facts(id="c1"), -1).is_waited_for()
+    assert not attempt.Attempt(Journal("c1", script=(script.pid, started)), -1).is_waited_for()
+    assert not attempt.Attempt(Journal("c1"), -1).is_waited_for()
 
 
 def test_the_process_that_was_let_go_is_known_again() -> None:
-    begun = attempt.begin(FACTS)
+    begun = attempt.begin(JOURNAL)
     assert begun.opened() is None
     begun.open(os.getpid())
     assert begun.opened() == (os.getpid(), process_life.start_time(os.getpid()))

@@ -10,9 +10,10 @@ import pytest
 from glowplug.errors import LayerError
 from glowplug.host import cgroup, cgroup_fork, proc
 from glowplug.restore import charged
-from glowplug.restore.attempt import Attempt, Facts
+from glowplug.restore.attempt import Attempt
+from glowplug.restore.journal import Journal
 
-NOWHERE = Attempt(Facts(id="c1", cgroups_path="/no-such-group-of-glowplug/pod/c1"), -1)
+NOWHERE = Attempt(Journal("c1", cgroups_path="/no-such-group-of-glowplug/pod/c1"), -1)
 
 
 def test_it_is_done_where_there_is_no_such_group(tmp_path: Path) -> None:

@@ -17,20 +17,20 @@ from glowplug.agent import sweep
 from glowplug.errors import HostError
 from glowplug.host import process_life
 from glowplug.outcomes.outcome import Outcome
-from glowplug.restore import attempt, take_back, undo, unmount
-from glowplug.restore.attempt import Attempt, Facts
+from glowplug.restore import attempt, journal, take_back, undo, unmount
+from glowplug.restore.attempt import Attempt
 
 
 class Left:
     """An attempt whose runtime is gone, with the files that its restore had made so far."""
 
-    def __init__(self, directory: Path, **facts: object) -> None:
+    def __init__(self, directory: Path, **more: object) -> None:
         self.root, self.bundle = directory / "runc", directory / "bundle"
         self.pid_file = self.bundle / "init.pid"
         self.bundle.mkdir()
         known = {"root": str(self.root), "bundle": str(self.bundle), "pid_file": str(self.pid_file)}
-        all_facts = {"id": "c1", "runc": "/bin/true", "start": {"pod": "web"}, **known, **facts}
-        self.attempt = attempt.begin(Facts(**all_facts))
+        fields = {"id": "c1", "runc": "/bin/true", "start": {"pod": "web"}, **known, **more}
+        self.attempt = attempt.begin(journal.from_json(fields))
         self.state = self.root / "c1"
 
     def in_runc(self) -> None:
@@ -198,11 +198,11 @@ def test_the_sweep_leaves_one_whose_script_lives(tmp_path: Path, monkeypatch: py
     left = Left(tmp_path, script=[script.pid, process_life.start_time(script.pid)])
     left.in_runc()
     left.attempt.release()
-    sweep.take_back_one(left.attempt.facts)
+    sweep.take_back_one(left.attempt.journal)
     assert attempt.names() == ["c1"] and left.state.exists()
     script.kill()
     script.wait()
-    sweep.take_back_one(left.attempt.facts)
+    sweep.take_back_one(left.attempt.journal)
     assert attempt.names() == [] and not left.state.exists()
 
 
@@ -216,11 +216,11 @@ def test_the_sweep_continues_after_one_that_fails(
     monkeypatch.setattr(undo, "give_back_rootfs", fail)
     left.attempt.release()
     with caplog.at_level(logging.INFO, "glowplug.agent"):
-        sweep.take_back_one(left.attempt.facts)
+        sweep.take_back_one(left.attempt.journal)
     assert "c1 can't be taken back" in caplog.text
     assert attempt.names() == ["c1"]
 
 
 def test_the_sweep_waits_for_nothing(left: Left) -> None:
-    sweep.take_back_one(left.attempt.facts)
+    sweep.take_back_one(left.attempt.journal)
     assert attempt.names() == ["c1"]

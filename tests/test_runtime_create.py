@@ -14,6 +14,7 @@ from glowplug.host import cgroup, process_life
 from glowplug.outcomes import ask, report
 from glowplug.restore import attempt, result, supervised, undo
 from glowplug.restore import take_back as taking_back
+from glowplug.restore.journal import Journal
 from glowplug.runtime import argv, create, take_back
 from glowplug.runtime.status import DONE, REFUSED, RUNC
 
@@ -177,7 +178,7 @@ def test_another_container_s_damaged_attempt_costs_no_start(
         raise KeyError("version")
 
     sandbox = str(bundle.spec["annotations"]["io.kubernetes.cri.sandbox-id"])
-    attempt.begin(attempt.Facts(id="c0", sandbox=sandbox)).release()
+    attempt.begin(Journal("c0", sandbox=sandbox)).release()
     monkeypatch.setattr(ask, "ask", lambda question, **_: {"verdict": "miss", "slug": "no-checkpoint"})
     monkeypatch.setattr(taking_back, "take_back", fail)
     assert bundle.create() == RUNC
@@ -241,7 +242,7 @@ def test_a_restored_one_leaves_no_attempt(bundle: Bundle, monkeypatch: pytest.Mo
 def test_one_whose_runtime_was_killed_when_all_was_done_is_restored(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    begun = attempt.begin(Journal("c1", bundle=str(bundle.directory)))
     begun.complete()
     begun.release()
     assert take_back_again(bundle) == DONE
@@ -265,7 +266,7 @@ def test_what_a_living_process_holds_is_refused_in_the_end(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process of the restore that does not die, stuck in the kernel: it may still change things."""
-    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    begun = attempt.begin(Journal("c1", bundle=str(bundle.directory)))
     monkeypatch.setattr(taking_back, "LOCK_WAIT_S", 0.05)
     assert take_back_again(bundle) == REFUSED
     begun.finish()
@@ -273,7 +274,7 @@ def test_what_a_living_process_holds_is_refused_in_the_end(
 
 def test_a_refusal_that_can_not_be_said_is_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a full disk."""
-    begun = attempt.begin(attempt.Facts(id="c1", bundle=str(bundle.directory)))
+    begun = attempt.begin(Journal("c1", bundle=str(bundle.directory)))
     monkeypatch.setattr(taking_back, "LOCK_WAIT_S", 0.05)
     bundle.log = Path("/dev/full")
     assert take_back_again(bundle) == REFUSED

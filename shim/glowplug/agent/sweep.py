@@ -8,6 +8,7 @@ from glowplug.cache.compile_caches import is_compile_cache
 from glowplug.cache.store import Store
 from glowplug.errors import CacheError
 from glowplug.restore import attempt, take_back
+from glowplug.restore.journal import Journal
 
 log = logging.getLogger("glowplug.agent")
 
@@ -28,19 +29,19 @@ def run(store: Store) -> None:
         log.error("%s", error)
     try:
         attempt.remove_fragments()
-        for facts in attempt.left():
-            take_back_one(facts)
+        for journal in attempt.left():
+            take_back_one(journal)
     except OSError as error:
         log.error("killed restores can't be looked up: %s", error)
 
 
-def take_back_one(facts: attempt.Facts) -> None:
+def take_back_one(journal: Journal) -> None:
     """One that nobody waits for any more. Whatever is wrong with it is no reason against the next."""
     try:
-        result = take_back.take_back_abandoned(facts, wait_s=0.0)
+        result = take_back.take_back_abandoned(journal, wait_s=0.0)
         if result is not None:
-            log.info("an unfinished restore of container %s: %s", facts.id, result)
+            log.info("an unfinished restore of container %s: %s", journal.id, result)
     except TimeoutError:
         return  # somebody is at it
     except Exception as error:
-        log.exception("the unfinished restore of container %s can't be taken back: %s", facts.id, error)
+        log.exception("the unfinished restore of container %s can't be taken back: %s", journal.id, error)

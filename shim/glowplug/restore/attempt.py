@@ -3,7 +3,7 @@
 It appears complete (rename) before the first change, and is gone when nothing is left to be done. While it is there,
 nobody runs `runc create` for that container: it is taken back first (take_back.py).
 
-    journal.json     whose attempt it is: `Facts`
+    journal.json     whose attempt it is (journal.py)
     lock             flocked by the runtime and by the process that restores; free when both have ended
     runc             number and start of the `runc restore` that was begun
     failed.json      why it failed, where the runtime knows: the outcome's own words
@@ -23,6 +23,8 @@ from glowplug import jsontext, paths
 from glowplug.host import process_life
 from glowplug.outcomes import outcome
 from glowplug.outcomes.outcome import Outcome
+from glowplug.restore import journal as journals
+from glowplug.restore.journal import Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,70 +40,19 @@ LOCK_POLL_S = 0.01
 _NEW, _GONE = ".new-", ".gone-"
 
 
-class Facts:
-    """What another process needs in order to undo an attempt. All are values that JSON holds.
-
-    `root`: runc's --root. `script`: pid and start of the process that called us, which will run `runc create` if we
-    don't restore. `compile_cache`: what that cold start is to find (give_compile_cache.py). `start`: the fields that
-    every outcome of this start has. `trial`: no container waits for it: a fresh checkpoint is tried in `bundle`, a
-    place of its own that goes with it (restore/trial).
-    """
-
-    __slots__ = (
-        "bundle",
-        "cache",
-        "cgroups_path",
-        "checkpoint",
-        "compile_cache",
-        "id",
-        "pid_file",
-        "root",
-        "rootfs",
-        "runc",
-        "sandbox",
-        "script",
-        "start",
-        "systemd_cgroup",
-        "trial",
-    )
-
-    def __init__(self, **fields: object) -> None:
-        """Texts are "" where they are not given. Raises TypeError for a value of another type."""
-        self.bundle = _text(fields, "bundle")
-        self.cache = _text(fields, "cache")
-        self.cgroups_path = _text(fields, "cgroups_path")
-        self.checkpoint = _text(fields, "checkpoint")
-        self.compile_cache = _text(fields, "compile_cache")
-        self.id = _text(fields, "id")
-        self.pid_file = _text(fields, "pid_file")
-        self.root = _text(fields, "root")
-        self.rootfs = _text(fields, "rootfs")
-        self.runc = _text(fields, "runc")
-        self.sandbox = _text(fields, "sandbox")
-        self.systemd_cgroup = fields.get("systemd_cgroup") is True
-        self.trial = fields.get("trial") is True
-        script, start = fields.get("script"), fields.get("start")
-        self.script = [int(number) for number in script] if isinstance(script, list) else []
-        self.start: dict[str, object] = start if isinstance(start, dict) else {}
-
-    def to_json(self) -> "dict[str, object]":
-        """The facts as JSON holds them."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 class Attempt:
     """An attempt and its lock, held by the owner of this object (-1: not held)."""
 
-    __slots__ = ("facts", "lock")
+    __slots__ = ("journal", "lock")
 
-    def __init__(self, facts: Facts, lock: int) -> None:
-        self.facts = facts
+    def __init__(self, journal: Journal, lock: int) -> None:
+        self.journal = journal
         self.lock = lock
 
     @property
     def id(self) -> str:
         """The attempt's id."""
-        return self.facts.id
+        return self.journal.id
 
     @property
     def directory(self) -> str:
@@ -125,7 +76,7 @@ class Attempt:
     @property
     def view(self) -> str:
         """The checkpoint's images as this pod gets them: links, on the cache's own file system."""
-        return f"{self.facts.cache}/views/{self.id}"
+        return f"{self.journal.cache}/views/{self.id}"
 
     @property
     def shm_record(self) -> str:
@@ -199,8 +150,8 @@ class Attempt:
 
     def is_waited_for(self) -> bool:
         """Whether the script that would run `runc create` is still there: then it takes back, nobody else."""
-        script = self.facts.script
-        return len(script) == 2 and process_life.is_running(script[0], script[1])
+        script = self.journal.script
+        return script is not None and process_life.is_running(*script)
 
     def finish(self) -> None:
         """Nothing is left to be done: it goes in one step, and then what it was made of."""
@@ -220,28 +171,28 @@ class Attempt:
             self.lock = -1
 
 
-def begin(facts: Facts) -> Attempt:
+def begin(journal: Journal) -> Attempt:
     """Make it. Raises OSError, also where there is one of this container; nothing was changed then."""
-    directory = f"{paths.attempts()}/{_NEW}{facts.id}.{os.getpid()}"
+    directory = f"{paths.attempts()}/{_NEW}{journal.id}.{os.getpid()}"
     os.makedirs(directory, 0o700)
     lock = -1
     try:
         lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _write(f"{directory}/{JOURNAL}", jsontext.dumps(facts.to_json()))
-        os.rename(directory, paths.attempt(facts.id))
+        _write(f"{directory}/{JOURNAL}", jsontext.dumps(journal.to_json()))
+        os.rename(directory, paths.attempt(journal.id))
     except OSError:
         _remove(directory)
         if lock >= 0:
             os.close(lock)
         raise
-    return Attempt(facts, lock)
+    return Attempt(journal, lock)
 
 
 def adopt(container: str, wait_s: float) -> Attempt | None:
     """The attempt of this container, its lock taken; waits so long for who has it. None: there is none (any more).
 
-    Its facts have nothing but the id where the journal can't be read. Raises TimeoutError where somebody holds it
+    Its journal has nothing but the id where it can't be read. Raises TimeoutError where somebody holds it
     for longer, and OSError.
     """
     directory = paths.attempt(container)
@@ -260,7 +211,7 @@ def adopt(container: str, wait_s: float) -> Attempt | None:
                     raise TimeoutError(f"{directory} is locked for more than {wait_s:g} s") from None
                 time.sleep(LOCK_POLL_S)
         if _is_of(lock, f"{directory}/{LOCK}"):
-            return Attempt(facts_of(directory) or Facts(id=container), lock)
+            return Attempt(journal_of(directory) or Journal(container), lock)
     except BaseException:
         os.close(lock)
         raise
@@ -268,10 +219,10 @@ def adopt(container: str, wait_s: float) -> Attempt | None:
     return None  # finished meanwhile
 
 
-def left() -> "Iterator[Facts]":
+def left() -> "Iterator[Journal]":
     """Attempts that are there, under way or not, by their journals; one whose journal can't be read has an id alone."""
     for name in names():
-        yield facts_of(f"{paths.attempts()}/{name}") or Facts(id=name)
+        yield journal_of(f"{paths.attempts()}/{name}") or Journal(name)
 
 
 def names() -> list[str]:
@@ -315,14 +266,14 @@ def read_process(path: str) -> tuple[int, int] | None:
         return None
 
 
-def facts_of(directory: str) -> Facts | None:
-    """What an attempt's journal says; None where it can't be read, or is another's."""
+def journal_of(directory: str) -> Journal | None:
+    """An attempt's journal; None where it can't be read, or is another's."""
     found = _object(f"{directory}/{JOURNAL}")
     try:
-        facts = Facts(**found) if found else None
+        read = journals.from_json(found) if found else None
     except (TypeError, ValueError):
         return None
-    return facts if facts and facts.id == os.path.basename(directory) else None
+    return read if read and read.id == os.path.basename(directory) else None
 
 
 def _object(path: str) -> "dict[str, object] | None":
@@ -332,13 +283,6 @@ def _object(path: str) -> "dict[str, object] | None":
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _text(fields: "dict[str, object]", name: str) -> str:
-    value = fields.get(name, "")
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is not text")
-    return value
 
 
 def _write(path: str, text: str) -> None:

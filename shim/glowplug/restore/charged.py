@@ -28,14 +28,14 @@ def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
     """
     hear, say = os.pipe()
     parent = os.getpid()
-    pid, is_inside = _fork(attempt.facts.cgroups_path, attempt.facts.systemd_cgroup)
+    pid, is_inside = _fork(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
     if pid == 0:
         status = 1
         try:
             process_life.die_with_parent(parent)
             os.close(hear)
             if not is_inside:
-                enter(attempt.facts.cgroups_path, attempt.facts.systemd_cgroup)
+                enter(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
             work()
             status = 0
         except (GlowplugError, OSError) as error:

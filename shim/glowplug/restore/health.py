@@ -43,7 +43,7 @@ def check(
 
 def init_pid(attempt: Attempt) -> int:
     """The restored container's first process, as runc wrote it (host pid)."""
-    with open(attempt.facts.pid_file) as file:
+    with open(attempt.journal.pid_file) as file:
         return int(file.read())
 
 

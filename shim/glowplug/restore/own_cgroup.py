@@ -34,4 +34,4 @@ def mounts(attempt: Attempt, facts: BundleFacts) -> list[tuple[str, str]]:
 
 
 def _relative(attempt: Attempt) -> str:
-    return cgroup.relative(attempt.facts.cgroups_path, attempt.facts.systemd_cgroup)
+    return cgroup.relative(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)

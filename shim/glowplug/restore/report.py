@@ -10,6 +10,6 @@ from glowplug.restore.attempt import Attempt
 
 def once(ended: Attempt, outcome: Outcome) -> None:
     """A runtime that is killed right here may make two of it, never none. A trial is no start, and has no outcome."""
-    if not ended.is_reported and not ended.facts.trial:
-        spool.append({"container_id": ended.id, **ended.facts.start, **outcome.to_json()})
+    if not ended.is_reported and not ended.journal.trial:
+        spool.append({"container_id": ended.id, **ended.journal.start, **outcome.to_json()})
         ended.note_reported()

@@ -105,7 +105,7 @@ class Work:
     @property
     def bundle(self) -> str:
         """Our own bundle: the spec that runc restores."""
-        return paths.restore_bundle(self.attempt.facts.bundle)
+        return paths.restore_bundle(self.attempt.journal.bundle)
 
     def left_s(self) -> float:
         """Seconds until the deadline, at least 0."""
@@ -138,7 +138,7 @@ def layer(work: Work) -> None:
         index = jsontext.loads(file.read())
     if not isinstance(index, dict):
         raise LayerError("the list of what the layer has is no JSON object")
-    mount = overlay.find(work.attempt.facts.rootfs)
+    mount = overlay.find(work.attempt.journal.rootfs)
     work.attempt.note_rootfs(mount.recipe())
     with overlay.Unmounted(mount):
         tree.apply(
@@ -163,7 +163,7 @@ def volumes(work: Work) -> None:
 
 def announced(work: Work) -> None:
     """The file that says that this is a restore, in the writable layer: undone with it."""
-    announce.write(work.attempt.facts.rootfs, work.facts, new_addresses.of_pod(work.facts))
+    announce.write(work.attempt.journal.rootfs, work.facts, new_addresses.of_pod(work.facts))
 
 
 def view(work: Work) -> None:
@@ -203,7 +203,7 @@ def spec(work: Work) -> None:
         config.ANNOTATION: options,
     }
     root = copy.get("root")
-    copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.facts.rootfs}
+    copy["root"] = {**(root if isinstance(root, dict) else {}), "path": work.attempt.journal.rootfs}
     with open(f"{work.bundle}/config.json", "w") as file:
         file.write(jsontext.dumps(copy))
 
@@ -225,7 +225,7 @@ def criu(work: Work) -> None:
 def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[], bool]], None]) -> None:
     """`runc restore` to its end. `at_gate`: called once, with the gate and what says whether runc has ended, to wait
     for the tree and to let it go. Raises CriuError."""
-    facts = work.attempt.facts
+    journal = work.attempt.journal
     captured_state.inherit(captured_state.read(work.checkpoint))
     criu_path = work.plan.criu
     if not os.access(criu_path, os.X_OK):
@@ -234,16 +234,16 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
     log = f"{logs}/restore.log"
     os.makedirs(logs, 0o700, exist_ok=True)
     arguments = [
-        facts.runc,
-        *("--root", facts.root),
+        journal.runc,
+        *("--root", journal.root),
         # A log of our own: containerd shows the last error of the one that we were given.
         *("--log", f"{work.bundle}/runc.log", "--log-format", "json"),
-        *(["--systemd-cgroup"] if facts.systemd_cgroup else []),
+        *(["--systemd-cgroup"] if journal.systemd_cgroup else []),
         *("restore", "--detach", "--no-subreaper"),
         *("--bundle", work.bundle),
         *("--image-path", work.attempt.view),
         *("--work-path", logs),
-        *("--pid-file", facts.pid_file),
+        *("--pid-file", journal.pid_file),
         work.attempt.id,
     ]
     env = {**os.environ, VARIABLE: work.attempt.id}

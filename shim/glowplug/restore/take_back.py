@@ -13,7 +13,8 @@ from glowplug import paths
 from glowplug.host import cgroup, process, process_life
 from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, give_compile_cache, report, tidy, undo
-from glowplug.restore.attempt import Attempt, Facts
+from glowplug.restore.attempt import Attempt
+from glowplug.restore.journal import Journal
 
 DEADLINE_S = 15.0
 LOCK_WAIT_S = 20.0
@@ -32,7 +33,7 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
     Raises StillThere: then nobody may create this container, and the attempt stays.
     """
     if not left.is_complete and create_follows and _runs_complete(left):
-        _write_pid_file(left.facts, left.opened())
+        _write_pid_file(left.journal, left.opened())
         left.complete()
     if left.is_complete:
         report.once(left, Outcome("restored", "what restored it was killed when it ran already"))
@@ -46,21 +47,21 @@ def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLI
     outcome = left.failure() or Outcome("fallback:killed", "the runtime was killed during the restore")
     if remaining:
         outcome.detail = f"{outcome.detail}; left behind: {'; '.join(remaining)}"
-    if create_follows and left.facts.compile_cache:
-        outcome.compile_cache = give_compile_cache.give(left.facts.compile_cache, left.facts.rootfs)
+    if create_follows and left.journal.compile_cache:
+        outcome.compile_cache = give_compile_cache.give(left.journal.compile_cache, left.journal.rootfs)
     report.once(left, outcome)
     left.finish()
     return UNDONE
 
 
-def take_back_abandoned(facts: Facts, wait_s: float) -> str | None:
+def take_back_abandoned(journal: Journal, wait_s: float) -> str | None:
     """The same of an attempt that no script waits for (any more); None where one does, or it is gone.
 
     Raises TimeoutError where somebody else is at it for longer than `wait_s`, and what `take_back` raises.
     """
-    if Attempt(facts, -1).is_waited_for():
+    if Attempt(journal, -1).is_waited_for():
         return None
-    left = attempt.adopt(facts.id, wait_s)
+    left = attempt.adopt(journal.id, wait_s)
     if left is None:
         return None
     try:
@@ -75,9 +76,9 @@ def _runs_complete(left: Attempt) -> bool:
     opened = left.opened()
     if opened is None or not process_life.is_running(*opened):
         return False
-    state = paths.runc_state(left.facts.root, left.id)
+    state = paths.runc_state(left.journal.root, left.id)
     if not os.path.exists(f"{state}/state.json") or not os.path.exists(
-        paths.marker(left.facts.root, left.id)
+        paths.marker(left.journal.root, left.id)
     ):
         return False
     runc = attempt.read_process(left.runc_record)
@@ -92,11 +93,11 @@ def _runs_complete(left: Attempt) -> bool:
     return process_life.is_running(*opened)
 
 
-def _write_pid_file(facts: Facts, opened: tuple[int, int] | None) -> None:
+def _write_pid_file(journal: Journal, opened: tuple[int, int] | None) -> None:
     """As runc would have: it writes it last of all."""
-    if opened is None or os.path.exists(facts.pid_file):
+    if opened is None or os.path.exists(journal.pid_file):
         return
-    aside = f"{facts.pid_file}.glowplug"
+    aside = f"{journal.pid_file}.glowplug"
     with open(aside, "w") as file:
         file.write(str(opened[0]))
-    os.rename(aside, facts.pid_file)
+    os.rename(aside, journal.pid_file)

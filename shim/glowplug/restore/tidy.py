@@ -37,7 +37,7 @@ def detach_mounts(kept: Attempt) -> None:
 def replace_options(kept: Attempt) -> None:
     """CRIU's options for the restore go: runc would take them for a later checkpoint of this container. In their
     place are those that runc takes where no annotation names any."""
-    bundle = paths.restore_bundle(kept.facts.bundle)
+    bundle = paths.restore_bundle(kept.journal.bundle)
     if not os.path.isdir(bundle):
         return  # the container is gone already
     options = ""
@@ -66,5 +66,5 @@ def keep_volumes(kept: Attempt) -> None:
 
 def remove_view(kept: Attempt) -> None:
     """Remove the restore's view of the checkpoint. Raises HostError."""
-    if kept.facts.cache and not removal.remove_tree(kept.view):
+    if kept.journal.cache and not removal.remove_tree(kept.view):
         raise HostError(f"{kept.view} can't be removed")

@@ -74,12 +74,12 @@ def detach_mounts(left: Attempt, left_s: float) -> None:
 
 def forget_in_runc(left: Attempt, left_s: float) -> None:
     """runc's own delete where it knows the container, then its state directory whatever it said."""
-    state = paths.runc_state(left.facts.root, left.id)
-    if not left.facts.root or not os.path.lexists(state):
+    state = paths.runc_state(left.journal.root, left.id)
+    if not left.journal.root or not os.path.lexists(state):
         return
     unmount.require_none_below(state)  # runc removes its state directory across mounts
     if os.path.exists(f"{state}/state.json"):
-        child.run([left.facts.runc, "--root", left.facts.root, "delete", "--force", left.id], left_s)
+        child.run([left.journal.runc, "--root", left.journal.root, "delete", "--force", left.id], left_s)
     unmount.detach_strictly_below(state)
     _remove(state)
 
@@ -124,19 +124,19 @@ def give_back_rootfs(left: Attempt, create_follows: bool) -> None:
 
 def remove_files(left: Attempt, left_s: float) -> None:
     """Remove the pid file, finished or not, and the directories of the restore."""
-    if left.facts.pid_file:
+    if left.journal.pid_file:
         # runc writes it as a hidden file and renames that (utils_linux.go, createPidFile). A runc that was killed
         # between the two leaves the hidden one, and the next create of runc then refuses: file exists.
-        directory, name = os.path.split(left.facts.pid_file)
-        for path in (left.facts.pid_file, f"{directory}/.{name}"):
+        directory, name = os.path.split(left.journal.pid_file)
+        for path in (left.journal.pid_file, f"{directory}/.{name}"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-    if left.facts.bundle:
-        _remove(paths.restore_bundle(left.facts.bundle))
-    if left.facts.cache:
+    if left.journal.bundle:
+        _remove(paths.restore_bundle(left.journal.bundle))
+    if left.journal.cache:
         _remove(left.view)
-    if left.facts.trial and left.facts.bundle:
-        _remove(left.facts.bundle)
+    if left.journal.trial and left.journal.bundle:
+        _remove(left.journal.bundle)
 
 
 def _try(
@@ -171,9 +171,9 @@ def _unmount(rootfs: str) -> None:
 
 def cgroups_of(left: Attempt) -> list[str]:
     """The container's, in every hierarchy; none where the journal names none: then nobody was put into one."""
-    if not left.facts.cgroups_path:
+    if not left.journal.cgroups_path:
         return []
-    return cgroup.directories(left.facts.cgroups_path, left.facts.systemd_cgroup)
+    return cgroup.directories(left.journal.cgroups_path, left.journal.systemd_cgroup)
 
 
 TYPE_CHECKING = False

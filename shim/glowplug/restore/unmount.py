@@ -15,10 +15,10 @@ def detach_all(left: Attempt) -> None:
 
     runc's `criu-root` is one of them: the container's rootfs, in the state directory that runc's delete removes.
     """
-    state = paths.runc_state(left.facts.root, left.id)
-    detach_strictly_below(left.facts.rootfs)
-    detach_strictly_below(left.facts.bundle, but=left.facts.rootfs)
-    if not left.facts.root:
+    state = paths.runc_state(left.journal.root, left.id)
+    detach_strictly_below(left.journal.rootfs)
+    detach_strictly_below(left.journal.bundle, but=left.journal.rootfs)
+    if not left.journal.root:
         return
     detach_strictly_below(state)
     if os.path.isdir(f"{state}/criu-root"):

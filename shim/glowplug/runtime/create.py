@@ -16,6 +16,10 @@ from glowplug.runtime import edit, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import RUNC
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.restore.plan import Plan
+
 NOT_AT_A_RESTORE = ("console-socket", "no-pivot", "pidfd-socket", "preserve-fds")
 """Options of `runc create` that `runc restore` does not have, or does otherwise."""
 
@@ -67,19 +71,17 @@ def _start(
     DONE or RUNC, and an outcome that has yet to be recorded.
     """
     left_behind = take_back.abandoned_in(facts.sandbox_id, command.container)
-    answer = _match(command, facts, against)
-    if isinstance(answer, Outcome):
-        answer.left_behind = left_behind
-        return RUNC, answer
+    match = _match(command, facts, against)
+    if isinstance(match, Outcome):
+        match.left_behind = left_behind
+        return RUNC, match
     from glowplug.runtime import restore_container
 
-    return restore_container.run(runc, command, spec, facts, answer, began, left_behind)
+    return restore_container.run(runc, command, spec, facts, match, began, left_behind)
 
 
-def _match(
-    command: Command, facts: bundle.BundleFacts, against: list[tuple[str, str]]
-) -> Outcome | dict[str, object]:
-    """The agent's answer where that is a match; else the outcome of a cold start."""
+def _match(command: Command, facts: bundle.BundleFacts, against: list[tuple[str, str]]) -> "Outcome | Plan":
+    """The agent's plan where it has a match; else the outcome of a cold start."""
     question: dict[str, object] = {
         "op": "resolve",
         "container": command.container,
@@ -108,7 +110,12 @@ def _match(
         missed = Outcome(f"cold:{answer.get('slug', 'agent-bad-response')}", str(answer.get("detail") or ""))
         missed.compile_cache = _compile_cache(command.bundle, facts, answer)
         return missed
-    return answer
+    from glowplug.restore.plan import BadPlan, Plan
+
+    try:
+        return Plan(answer)
+    except BadPlan as error:
+        return Outcome("cold:agent-bad-response", str(error))
 
 
 def _be_ready(container: str) -> None:

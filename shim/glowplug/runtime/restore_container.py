@@ -11,11 +11,14 @@ from glowplug.checkpoint.oci import Spec
 from glowplug.host import process_life
 from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import attempt, pipeline, report, steps, supervised, tidy
-from glowplug.restore.plan import BadPlan, Plan
 from glowplug.restore.result import Reporter
-from glowplug.runtime import own
+from glowplug.runtime import journal
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, RUNC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug.restore.plan import Plan
 
 CONTAINER_STDIO = (7, 8, 9)
 DEADLINE_S = 60.0
@@ -28,24 +31,18 @@ def run(
     command: Command,
     spec: Spec,
     facts: BundleFacts,
-    answer: dict[str, object],
+    plan: "Plan",
     began: float,
     left_behind: str,
 ) -> tuple[int, Outcome | None]:
     """DONE where it is restored, else RUNC; and an outcome that taking back will not record.
 
-    answer: the agent's. began: time.monotonic() when `create` was called. left_behind: goes into each outcome.
+    began: time.monotonic() when `create` was called. left_behind: goes into each outcome.
     Raises OSError where there can be no attempt; nothing was changed then.
     """
     process_life.die_with_parent(os.getppid())
-    try:
-        plan = Plan(answer)
-    except BadPlan as error:
-        refused = Outcome("cold:agent-bad-response", str(error))
-        refused.left_behind = left_behind
-        return RUNC, refused
     resolved_s = _since(began)
-    trial = attempt.begin(own.facts(runc, command, facts, plan.cache, plan.checkpoint, plan.compile_cache))
+    trial = attempt.begin(journal.of(runc, command, facts, plan))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
     work = steps.Work(trial, plan, spec, facts, CONTAINER_STDIO, until + GRACE_S, new_keyring)
@@ -61,7 +58,7 @@ def run(
 
 
 def _restore(
-    trial: attempt.Attempt, plan: Plan, work: steps.Work, until: float, began: float, outcome: Outcome
+    trial: attempt.Attempt, plan: "Plan", work: steps.Work, until: float, began: float, outcome: Outcome
 ) -> int:
     def restore(reporter: Reporter) -> int:
         return pipeline.run(work, reporter)

@@ -15,7 +15,7 @@ from glowplug.runtime.status import DONE, REFUSED, RUNC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from glowplug.restore.attempt import Facts
+    from glowplug.restore.journal import Journal
 
 
 def run(runc: str, command: Command) -> int:
@@ -27,8 +27,8 @@ def run(runc: str, command: Command) -> int:
         left = attempt.adopt(command.container, take_back.LOCK_WAIT_S)
         if left is None:
             return _ended_without(command)
-        if not left.facts.bundle:
-            left.facts = _facts_of(runc, command)
+        if not left.journal.bundle:
+            left.journal = _journal_of(runc, command)
         result = take_back.take_back(left, create_follows=command.verb == "create")
     except (GlowplugError, OSError, ValueError) as error:
         why = f"an interrupted restore of this container can't be taken back: {error}"
@@ -75,19 +75,19 @@ def abandoned_in(sandbox: str, container: str) -> str:
     from glowplug.restore import attempt, take_back
 
     said = []
-    for facts in attempt.left():
-        if facts.id == container or (sandbox and facts.sandbox == sandbox):
+    for journal in attempt.left():
+        if journal.id == container or (sandbox and journal.sandbox == sandbox):
             try:
-                take_back.take_back_abandoned(facts, take_back.LOCK_WAIT_S)
+                take_back.take_back_abandoned(journal, take_back.LOCK_WAIT_S)
             except Exception as error:  # noqa: BLE001 - another's old failure is no reason against this start
-                said.append(f"an earlier restore in this pod ({facts.id}) can't be taken back: {error}")
+                said.append(f"an earlier restore in this pod ({journal.id}) can't be taken back: {error}")
     return "; ".join(said)
 
 
-def _facts_of(runc: str, command: Command) -> "Facts":
+def _journal_of(runc: str, command: Command) -> "Journal":
     """Of an attempt whose journal can't be read: what the command and its bundle say. Raises OSError, ValueError."""
     from glowplug.checkpoint import bundle
-    from glowplug.runtime import own
+    from glowplug.runtime import journal
 
     with open(f"{command.bundle}/config.json", "rb") as file:
-        return own.facts(runc, command, bundle.read(jsontext.loads(file.read())))
+        return journal.of(runc, command, bundle.read(jsontext.loads(file.read())))

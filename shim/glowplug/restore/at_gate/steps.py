@@ -32,8 +32,8 @@ def oom_score(restored: RestoredTree) -> None:
 
 def marker_file(restored: RestoredTree) -> None:
     """From here on `start` has nothing to do; runc's state directory is there since CRIU's stage post-restore."""
-    facts = restored.attempt.facts
-    marker.write(facts.root, facts.id, facts.checkpoint, facts.bundle)
+    journal = restored.attempt.journal
+    marker.write(journal.root, journal.id, journal.checkpoint, journal.bundle)
 
 
 def signalled(restored: RestoredTree) -> None:

@@ -13,6 +13,7 @@ from glowplug import paths
 from glowplug.errors import GlowplugError
 from glowplug.host import process_life
 from glowplug.restore import attempt, pipeline, supervised
+from glowplug.restore.journal import Journal
 from glowplug.restore.trial import steps
 from glowplug.restore.trial.pod import Pod
 from glowplug.restore.trial.task import Answer, Task, of
@@ -38,8 +39,8 @@ def main() -> int:
 def run(task: Task, parent: int) -> Answer:
     """The trial, from its attempt's beginning; its undo is the parent's. Raises GlowplugError, OSError."""
     until = time.monotonic() + task.deadline_s
-    begun = attempt.begin(_facts(task, parent))
-    os.makedirs(begun.facts.bundle, 0o700)
+    begun = attempt.begin(_journal(task, parent))
+    os.makedirs(begun.journal.bundle, 0o700)
     with Pod(task.network) as pod:
         namespaces = {kind: pod.path(name) for kind, name in steps.OF_THE_POD.items()}
         work = steps.Trial(begun, task, namespaces, until)
@@ -50,10 +51,10 @@ def run(task: Task, parent: int) -> Answer:
     return Answer(phases=said.phases)
 
 
-def _facts(task: Task, parent: int) -> attempt.Facts:
+def _journal(task: Task, parent: int) -> Journal:
     place = paths.trial_place(task.cache, task.container)
-    return attempt.Facts(
-        id=paths.trial_id(task.container),
+    return Journal(
+        paths.trial_id(task.container),
         trial=True,
         root=f"{place}/runc",
         runc=task.runc,
@@ -63,7 +64,7 @@ def _facts(task: Task, parent: int) -> attempt.Facts:
         checkpoint="trial",
         pid_file=f"{place}/init.pid",
         cgroups_path=f"/{paths.trial_id(task.container)}",
-        script=[parent, process_life.start_time(parent) or 0],
+        script=(parent, process_life.start_time(parent) or 0),
     )
 
 

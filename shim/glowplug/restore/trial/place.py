@@ -32,7 +32,7 @@ def enter(place: str) -> None:
 
 def rootfs(task: Task, attempt: Attempt) -> None:
     """The layer, and the overlay over it. Raises LayerError, OSError."""
-    place = attempt.facts.bundle
+    place = attempt.journal.bundle
     with open(f"{task.draft}/layer/index.json") as file:
         index = json.load(file)
     tree.apply(
@@ -43,12 +43,12 @@ def rootfs(task: Task, attempt: Attempt) -> None:
         features=task.features,
         links=index["links"],
     )
-    _overlay(task.lowers, place, attempt.facts.rootfs, task.is_shared)
+    _overlay(task.lowers, place, attempt.journal.rootfs, task.is_shared)
 
 
 def volumes(task: Task, attempt: Attempt) -> dict[str, str]:
     """Mount point → what is mounted there instead of the pod's own. Raises LayerError, OSError."""
-    place = attempt.facts.bundle
+    place = attempt.journal.bundle
     found = _travelling(task, attempt)
     for number, mount in enumerate(task.spec.get("mounts") or ()):
         destination, source = os.path.normpath(str(mount["destination"])), str(mount.get("source") or "")
@@ -73,7 +73,7 @@ def _travelling(task: Task, attempt: Attempt) -> dict[str, str]:
         return {}
     found = {}
     for number, volume in enumerate(index):
-        into = found[volume["destination"]] = f"{attempt.facts.bundle}/volumes/{number}"
+        into = found[volume["destination"]] = f"{attempt.journal.bundle}/volumes/{number}"
         os.makedirs(into, 0o755)
         carried.apply(
             f"{task.draft}/volumes/{number}/tree",
@@ -87,7 +87,7 @@ def _travelling(task: Task, attempt: Attempt) -> dict[str, str]:
 
 
 def _shared_memory(task: Task, attempt: Attempt) -> str:
-    into = f"{attempt.facts.bundle}/shm"
+    into = f"{attempt.journal.bundle}/shm"
     os.mkdir(into)
     os.chmod(into, 0o1777)
     if os.path.isdir(f"{task.draft}/shm/tree"):

@@ -46,7 +46,7 @@ class Trial(steps.Work):
 
 def made(work: steps.Work) -> None:
     """Enter the namespaces of the trial."""
-    place.enter(_of(work).attempt.facts.bundle)
+    place.enter(_of(work).attempt.journal.bundle)
 
 
 def layer(work: steps.Work) -> None:
@@ -58,7 +58,7 @@ def volumes(work: steps.Work) -> None:
     """Make the volumes, and the spec that mounts them."""
     trial = _of(work)
     sources = place.volumes(trial.task, trial.attempt)
-    trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.facts.cgroups_path)
+    trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.journal.cgroups_path)
     trial.facts = bundle.read(trial.spec)
 
 
