@@ -41,7 +41,7 @@ def subject(*pids: int) -> Subject:
     """A container of these processes with the GPU."""
     with_gpu = spec()
     with_gpu["linux"]["devices"] = [{"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}]
-    return cast(Subject, SimpleNamespace(bundle=bundle.read(with_gpu), pids=list(pids), init=os.getpid()))
+    return cast(Subject, SimpleNamespace(facts=bundle.read(with_gpu), pids=list(pids), init=os.getpid()))
 
 
 class NoRunc:

@@ -35,7 +35,7 @@ def work(draft: Path, annotations: dict[str, str] | None = None, *, known: bool 
         index=SimpleNamespace(find=lambda namespace, key: [SimpleNamespace(id="a")] if known else []),
     )
     return SimpleNamespace(
-        subject=SimpleNamespace(bundle=facts(annotations or {}), record=SimpleNamespace(id="c")),
+        subject=SimpleNamespace(facts=facts(annotations or {}), record=SimpleNamespace(id="c")),
         draft=str(draft),
         taken=SimpleNamespace(
             judgement=SimpleNamespace(namespace="default", key=SimpleNamespace(digest="k"))
@@ -164,7 +164,7 @@ def test_an_agent_that_gave_up_privileges_makes_none_that_it_would_fail(
     monkeypatch.setattr("glowplug.host.process.has_no_new_privs", lambda: True)
     ends(Answer())
     made = work(tmp_path)
-    made.subject.bundle = facts({}, noNewPrivileges=container)
+    made.subject.facts = facts({}, noNewPrivileges=container)
     said = tried(made)
     assert (
         said == trial.PASSED

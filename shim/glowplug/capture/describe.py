@@ -24,19 +24,19 @@ def manifest(
     work: "Work", found: "Found", taken: "Frozen", gpu: "Gpu | None", files: Mapping[str, FileEntry]
 ) -> Manifest:
     """All that is known of the capture. Raises HostError."""
-    bundle, key = found.subject.bundle, taken.judgement.key
+    facts, key = found.subject.facts, taken.judgement.key
     gpus, cuda = (gpu.gpus, gpu.namespace_pids) if gpu else ((), ())
     listed = {
         path: File(str(file["kind"]), int(file["size"]), str(file["digest"])) for path, file in files.items()
     }
     return Manifest(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        namespace=bundle.sandbox_namespace,
-        pod=bundle.sandbox_name,
-        container=bundle.container_name,
+        namespace=facts.sandbox_namespace,
+        pod=facts.sandbox_name,
+        container=facts.container_name,
         node=os.uname().nodename,
-        shared=bundle.annotations.get(SHARE) == "cluster",
-        image_name=bundle.image_name,
+        shared=facts.annotations.get(SHARE) == "cluster",
+        image_name=facts.image_name,
         key=Key(key.digest, key.parts, key.conditions),
         requirements=row(found, gpu),
         processes=tuple(_process(one, cuda) for one in taken.processes),
@@ -48,7 +48,7 @@ def manifest(
             dump_s=work.result.phases["dump"],
         ),
         layer=Layer(files=taken.layer.entries, bytes=taken.layer.bytes, deleted=0),
-        settings=settings.shown(bundle),
+        settings=settings.shown(facts),
         gpus=gpus,
     )
 
@@ -56,7 +56,7 @@ def manifest(
 def row(found: "Found", gpu: "Gpu | None") -> HostRequirements:
     """What the container needs of a node: what it has here. Raises HostError."""
     host = facts.read(".".join(str(number) for number in found.criu_version))
-    return requirements.require(host, resources.of(found.subject.bundle, gpu.gpus if gpu else ()))
+    return requirements.require(host, resources.of(found.subject.facts, gpu.gpus if gpu else ()))
 
 
 def _process(found: Credentials, cuda: tuple[int, ...]) -> Process:

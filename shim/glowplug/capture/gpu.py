@@ -32,7 +32,7 @@ class Gpu:
     def __init__(self, subject: Subject) -> None:
         """Touches nothing. Raises UsageError with what speaks against a capture, HostError, CudaError."""
         _refuse(undumpable.before(subject.pids))
-        devices = assigned_devices.devices_of(subject.bundle, facts.read().devices)
+        devices = assigned_devices.devices_of(subject.facts, facts.read().devices)
         _refuse_sharing(devices, subject.pids)
         self.seconds: dict[str, float] = {}
         self.gpus = tuple(device.gpu for device in devices)
@@ -41,7 +41,7 @@ class Gpu:
             members = subject.pids
             self.pids = self._suspension.find(members)
             _refuse(undumpable.beside(set(members) - set(self.pids), self._suspension.without, self.pids))
-            env = _variables(subject.bundle.env)
+            env = _variables(subject.facts.env)
             _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices), env)])
             self.namespace_pids = tuple(processes.namespace_pid(pid) for pid in self.pids)
             indexes = [device.index for device in devices]

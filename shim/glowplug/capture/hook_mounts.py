@@ -22,7 +22,7 @@ _PLACE = "/proc/"
 
 def find(subject: Subject) -> tuple[str, ...]:
     """Their mount points, in the container. Raises OSError."""
-    facts = subject.bundle
+    facts = subject.facts
     ours = {mount.destination for mount in facts.mounts} | {*facts.masked_paths, *facts.readonly_paths}
     found = []
     for mount in mountinfo.read(f"/proc/{subject.init}/mountinfo"):

@@ -53,7 +53,7 @@ def runc_root(config: Config, record: ContainerRecord) -> str:
 def of(
     containerd: Containerd,
     record: ContainerRecord,
-    bundle: BundleFacts,
+    facts: BundleFacts,
     salt: bytes,
     *,
     runs: bool = False,
@@ -67,20 +67,20 @@ def of(
     DEADLINE_S, or CAPTURE_DEADLINE_S of one that runs. `sandbox_sysctl`: those of the pod; None: read here from its
     sandbox's record. `extras`: as `key.workload_key` has them.
     """
-    facts = RecordFacts(
+    from_record = RecordFacts(
         snapshotter=record.snapshotter,
-        host_network=_is_in_host(bundle, "network", "net"),
-        host_ipc=_is_in_host(bundle, "ipc", "ipc"),
+        host_network=_is_in_host(facts, "network", "net"),
+        host_ipc=_is_in_host(facts, "ipc", "ipc"),
         kind=kind_by_labels(dict(record.labels)),
     )
-    against = (*ineligible(bundle), *ineligible_record(facts))
-    pod = _sandbox_record(containerd, bundle)
-    sandbox = sandbox_facts(bundle, pod.labels if pod else {})
+    against = (*ineligible(facts), *ineligible_record(from_record))
+    pod = _sandbox_record(containerd, facts)
+    sandbox = sandbox_facts(facts, pod.labels if pod else {})
     if sandbox_sysctl is None and pod is not None:
         sandbox_sysctl = bundles.read(dict(pod.spec)).sysctl
     started_before = record.created_at if runs else None
     within_s = deadline_s or (CAPTURE_DEADLINE_S if runs else DEADLINE_S)
-    answers = _answers(bundle, sandbox, started_before, within_s)
+    answers = _answers(facts, sandbox, started_before, within_s)
     fillings = {
         place: answer.text
         for place, answer in answers.fillings.items()
@@ -93,31 +93,31 @@ def of(
             raise
         chain_id = ""
     found = key.workload_key(
-        bundle,
+        facts,
         chain_id,
         sandbox,
         _texts(answers.mounts),
         salt,
         record.cri.stdin if record.cri else None,
         sandbox_sysctl=sandbox_sysctl,
-        extras={**weights.extras(bundle), **extras},
-        account_uid=_account_uid(bundle),
-        namespace_uid=namespaces.uid(bundle.sandbox_namespace),
+        extras={**weights.extras(facts), **extras},
+        account_uid=_account_uid(facts),
+        namespace_uid=namespaces.uid(facts.sandbox_namespace),
         volume_states={place: answer.text for place, answer in answers.states.items()},
         fillings=fillings,
     )
-    files = _files(bundle, answers)
+    files = _files(facts, answers)
     if weights.UNKNOWN in found.unknown:
-        files = replace(files, why={**files.why, weights.UNKNOWN: weights.why_unknown(bundle)})
+        files = replace(files, why={**files.why, weights.UNKNOWN: weights.why_unknown(facts)})
     return Identity(found, against, files)
 
 
-def when_frozen(found: Judgement, record: ContainerRecord, bundle: BundleFacts, salt: bytes) -> Judgement:
+def when_frozen(found: Judgement, record: ContainerRecord, facts: BundleFacts, salt: bytes) -> Judgement:
     """The same with the state that its volumes have now that no process of it runs (rule 4.4).
 
     Raises CaptureRefused where that can't be known, or where an emptyDir that others filled was written to since.
     """
-    answers = _answers(bundle, sandbox_facts(bundle), record.created_at, DEADLINE_S, again=True)
+    answers = _answers(facts, sandbox_facts(facts), record.created_at, DEADLINE_S, again=True)
     for place, answer in answers.fillings.items():
         if answer.text is None or volume_answers.is_filled(answer.text) != (place in found.files.filled):
             raise CaptureRefused("volume-state", f"mount {place}: {answer.why or 'it was filled meanwhile'}")
@@ -149,7 +149,7 @@ class _Answers:
 
 
 def _answers(
-    bundle: BundleFacts,
+    facts: BundleFacts,
     sandbox: noise.SandboxFacts,
     started_before: float | None,
     within_s: float,
@@ -157,7 +157,7 @@ def _answers(
     again: bool = False,
 ) -> _Answers:
     """`again`: only what may have changed since."""
-    identities = [] if again else mounts.mount_questions(bundle)
+    identities = [] if again else mounts.mount_questions(facts)
     found = _Answers({}, {}, {})
     pending: list[tuple[dict[str, Answer], str, str, str]] = []
     until = time.monotonic() + within_s
@@ -167,18 +167,17 @@ def _answers(
         else:
             pending.append((found.mounts, place, source, how))
     pending += [
-        (found.fillings, place, source, mounts.EMPTY_DIR)
-        for place, source in mounts.filling_questions(bundle)
+        (found.fillings, place, source, mounts.EMPTY_DIR) for place, source in mounts.filling_questions(facts)
     ]
     pending += [
-        (found.states, place, source, mounts.STATE) for place, source in mounts.state_questions(bundle)
+        (found.states, place, source, mounts.STATE) for place, source in mounts.state_questions(facts)
     ]
     if pending:
         questions = [(source, how) for _, _, source, how in pending]
-        texts = READERS.ask(bundle.sandbox_namespace, questions, sandbox, started_before, within_s)
+        texts = READERS.ask(facts.sandbox_namespace, questions, sandbox, started_before, within_s)
         for (table, place, _, _), answer in zip(pending, texts, strict=True):
             table[place] = answer
-    for place in _subpaths_of_empty_dirs(bundle):  # they travel: what is written there is in the checkpoint
+    for place in _subpaths_of_empty_dirs(facts):  # they travel: what is written there is in the checkpoint
         found.states.pop(place, None)
     return found
 
@@ -196,8 +195,8 @@ def _texts(answers: Mapping[str, Answer]) -> dict[str, str | None]:
     return {place: answer.text for place, answer in answers.items()}
 
 
-def _files(bundle: BundleFacts, answers: _Answers) -> MountedFiles:
-    subpaths = _subpaths_of_empty_dirs(bundle)
+def _files(facts: BundleFacts, answers: _Answers) -> MountedFiles:
+    subpaths = _subpaths_of_empty_dirs(facts)
     reported = {
         **answers.fillings,
         **{place: answers.mounts[place] for place in subpaths if place in answers.mounts},
@@ -206,24 +205,24 @@ def _files(bundle: BundleFacts, answers: _Answers) -> MountedFiles:
     return MountedFiles(filled, tuple(place for place in subpaths if place not in filled), answers.why())
 
 
-def _subpaths_of_empty_dirs(bundle: BundleFacts) -> Sequence[str]:
+def _subpaths_of_empty_dirs(facts: BundleFacts) -> Sequence[str]:
     return [
         place
-        for place, source, how in mounts.mount_questions(bundle)
+        for place, source, how in mounts.mount_questions(facts)
         if how == mounts.CONTENT_OR_BACKING and volume_answers.is_of_empty_dir(source)
     ]
 
 
-def _sandbox_record(containerd: Containerd, bundle: BundleFacts) -> ContainerRecord | None:
+def _sandbox_record(containerd: Containerd, facts: BundleFacts) -> ContainerRecord | None:
     """The pod's sandbox, whose labels and sysctls no container of it has; None where containerd has none (rule 6.1)."""
     try:
-        return containerd.container(bundle.sandbox_id) if bundle.sandbox_id else None
+        return containerd.container(facts.sandbox_id) if facts.sandbox_id else None
     except NotFound:
         return None
 
 
-def _account_uid(bundle: BundleFacts) -> str:
-    for _, source, how in mounts.mount_questions(bundle):
+def _account_uid(facts: BundleFacts) -> str:
+    for _, source, how in mounts.mount_questions(facts):
         if how == mounts.SERVICE_ACCOUNT:
             with contextlib.suppress(
                 OSError, Unreadable
@@ -232,12 +231,12 @@ def _account_uid(bundle: BundleFacts) -> str:
     return ""
 
 
-def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
+def _is_in_host(facts: BundleFacts, type: str, file: str) -> bool | None:
     """Whether the namespace of this type that the spec joins is this node's own; None where it can't be known.
 
     CRI writes a path for every pod, also for one in the host's network.
     """
-    path = bundle.namespaces.get(type)
+    path = facts.namespaces.get(type)
     if not path:
         return path is None
     try:
@@ -246,18 +245,18 @@ def _is_in_host(bundle: BundleFacts, type: str, file: str) -> bool | None:
         return None
 
 
-def sandbox_facts(bundle: BundleFacts, labels: Mapping[str, str] = _NONE) -> noise.SandboxFacts:
+def sandbox_facts(facts: BundleFacts, labels: Mapping[str, str] = _NONE) -> noise.SandboxFacts:
     """What is known of the pod and this node, against which noise is recognised. `labels`: of the sandbox."""
-    pause = addresses.process_of(bundle.namespaces.get("ipc", ""))
+    pause = addresses.process_of(facts.namespaces.get("ipc", ""))
     return noise.SandboxFacts(
-        name=bundle.sandbox_name,
-        namespace=bundle.sandbox_namespace,
-        uid=bundle.sandbox_uid,
+        name=facts.sandbox_name,
+        namespace=facts.sandbox_namespace,
+        uid=facts.sandbox_uid,
         ips=_addresses(pause) if pause else (),
-        hostname=_hostname(bundle),
+        hostname=_hostname(facts),
         node_names=node_names.known(),
         labels=labels,
-        interchangeable=bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE,
+        interchangeable=facts.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE,
     )
 
 
@@ -268,12 +267,12 @@ def _addresses(pid: int | str) -> tuple[str, ...]:
         return ()
 
 
-def _hostname(bundle: BundleFacts) -> str:
-    for mount in bundle.mounts:
+def _hostname(facts: BundleFacts) -> str:
+    for mount in facts.mounts:
         if mount.destination == "/etc/hostname":
             try:
                 with open(mount.source) as file:
                     return file.read(256).strip()
             except OSError:
                 return ""
-    return bundle.hostname
+    return facts.hostname

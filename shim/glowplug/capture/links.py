@@ -24,7 +24,7 @@ def of(subject: Subject, images: str, carried: Iterable[Classified]) -> Links:
     Raises LayerError, ImageError.
     """
     files: dict[str, list[tuple[str, names.Inode]]] = {}
-    mounted = [mount.destination for mount in subject.bundle.mounts]
+    mounted = [mount.destination for mount in subject.facts.mounts]
     for path, inode in link_remap.links(images, subject.pids):
         place = _holder(path, mounted)
         files.setdefault(place, []).append((path.removeprefix(place).lstrip("/"), inode))

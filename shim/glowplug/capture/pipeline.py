@@ -130,15 +130,15 @@ def find(work: Work, probed: Probed | None) -> Found:
     looked_at = Tree(container.pids, f"/proc/{container.init}/root", before=probed)
     work.result.notes = preflight.require(looked_at)
     work.result.container_id = container.record.id
-    work.result.namespace = container.bundle.sandbox_namespace
-    work.result.pod = container.bundle.sandbox_name
-    work.result.container = container.bundle.container_name
+    work.result.namespace = container.facts.sandbox_namespace
+    work.result.pod = container.facts.sandbox_name
+    work.result.container = container.facts.container_name
     return Found(container, judgement, criu_version, looked_at.own_settings, real_user.of(container.pids))
 
 
 def _judged(work: Work, found: Subject) -> Judgement:
     """The judgement that the capture goes by. Raises CaptureRefused, UsageError."""
-    extras = presets.extras(work.config.presets, found.bundle)
+    extras = presets.extras(work.config.presets, found.facts)
     made = since_start.require(work.containerd, found.record, found.spec, _salt(work), found.init, extras)
     subject.require_eligible(found, made)
     return made
@@ -150,7 +150,7 @@ def _salt(work: Work) -> bytes:
 
 def look_at_gpu(work: Work, found: Found) -> "Gpu | None":
     """Of a container with GPUs: what no dump can take, its CUDA processes, headroom for their memory."""
-    if not asks_for_gpu(found.subject.bundle):
+    if not asks_for_gpu(found.subject.facts):
         return None
     from glowplug.capture.gpu import Gpu  # and with it NVML
 
@@ -160,7 +160,7 @@ def look_at_gpu(work: Work, found: Found) -> "Gpu | None":
 def make_space(work: Work, found: Found, gpu: "Gpu | None") -> Drafted:
     """Space in the cache, refused with the numbers; the pause predicted."""
     container = found.subject
-    travelling = volumes.carried_by(container.bundle, found.judgement)
+    travelling = volumes.carried_by(container.facts, found.judgement)
     needed = container.memory_bytes + container.layer_bytes + volumes.bytes_of(travelling)
     needed += gpu.device_bytes if gpu else 0
     work.result.predicted_pause_s = pace.predicted_s(work.store, needed)
@@ -189,7 +189,7 @@ def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Fro
     ):
         with measured(phases, "freeze.check"):
             subject.require_none_written(container, found.judgement)
-            judgement = identity.when_frozen(found.judgement, container.record, container.bundle, _salt(work))
+            judgement = identity.when_frozen(found.judgement, container.record, container.facts, _salt(work))
             processes = [process.credentials(pid) for pid in container.pids]
             external = hook_mounts.find(container)
         with measured(phases, "dump"):
@@ -208,9 +208,9 @@ def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Fro
         _refuse_longer_pause(work, began)
         with measured(phases, "freeze.state"):
             names = unix_names.find(container.pids, f"/proc/{container.init}/root")
-            kept = state.read(container.pids, names, container.bundle.oom_score_adj, found.own_settings)
+            kept = state.read(container.pids, names, container.facts.oom_score_adj, found.own_settings)
         with measured(phases, "freeze.files"):
-            travelling = volumes.carried_by(container.bundle, judgement)
+            travelling = volumes.carried_by(container.facts, judgement)
             wanted = links.of(container, f"{into}/images", travelling)
             written = layer.capture(container, into, wanted.get(links.LAYER, []))
             _refuse_longer_pause(work, began)
@@ -234,8 +234,8 @@ def _refuse_longer_pause(work: Work, began: float) -> None:
 
 def rewrite_images(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:
     """The images made fit for another pod; large memory out of them, to be written back by many threads."""
-    bundle, into = found.subject.bundle, drafted.draft.path
-    rewritten, own = volumes.rewritten(bundle), volumes.staying(bundle, taken.judgement)
+    facts, into = found.subject.facts, drafted.draft.path
+    rewritten, own = volumes.rewritten(facts), volumes.staying(facts, taken.judgement)
     fixups.apply(f"{into}/images", rewritten, own, taken.unix_names.now, drafted.addresses)
     if work.request.canary:
         with open(f"{into}/{CANARY}", "w") as file:
@@ -268,7 +268,7 @@ def keep_compile_cache(work: Work, found: Found, taken: Frozen, gpu: "Gpu | None
         _salt(work),
         taken.judgement.key.digest,
         lambda: describe.row(found, gpu),
-        compile_cache.Container(container.bundle, container.init, container.upper),
+        compile_cache.Container(container.facts, container.init, container.upper),
     )
 
 

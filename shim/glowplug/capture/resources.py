@@ -8,7 +8,7 @@ from glowplug.checkpoint.requirements import ContainerResources, Gpu
 from glowplug.host import pod_limits
 
 
-def of(bundle: BundleFacts, gpus: Iterable[Gpu] | None) -> ContainerResources:
+def of(facts: BundleFacts, gpus: Iterable[Gpu] | None) -> ContainerResources:
     """As `requirements.given` has it, with the pod's limits read now."""
-    memory, cpu = pod_limits.read(bundle.cgroups_path)
-    return requirements.container_resources(bundle, gpus, pod_memory=memory, pod_cpu=cpu)
+    memory, cpu = pod_limits.read(facts.cgroups_path)
+    return requirements.container_resources(facts, gpus, pod_memory=memory, pod_cpu=cpu)

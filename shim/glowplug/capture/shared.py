@@ -31,7 +31,7 @@ def capture(containerd: Containerd, subject: Subject, into: str, links: list[tup
 
 def _is_alone(containerd: Containerd, subject: Subject) -> bool:
     """Whether no other container of its pod has a process."""
-    facts = subject.bundle
+    facts = subject.facts
     labels = {
         KIND_LABEL: "container",
         POD_NAMESPACE_LABEL: facts.sandbox_namespace,

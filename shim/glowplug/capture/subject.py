@@ -24,10 +24,10 @@ from glowplug.layer import overlay, tree
 class Subject:
     """`init`: its first process (host pid). `upper`: its overlay's upper directory. `shm`: the pod's /dev/shm on
     the host, or "" where the container has none, or a volume there. `memory_bytes`, `layer_bytes` (and /dev/shm's):
-    what a capture will have to write. `spec`: of the bundle that runc got, which `bundle` reads."""
+    what a capture will have to write. `spec`: of the bundle that runc got; `facts`: what it says."""
 
     record: ContainerRecord
-    bundle: bundle.BundleFacts
+    facts: bundle.BundleFacts
     init: int
     upper: str
     shm: str
@@ -57,7 +57,7 @@ def find(config: Config, containerd: Containerd, request: Request) -> Subject:
     shm = shm_directory if os.path.isdir(shm_directory) else ""
     return Subject(
         record=record,
-        bundle=facts,
+        facts=facts,
         init=task.pid,
         upper=upper,
         shm=shm,
@@ -92,7 +92,7 @@ def require_eligible(subject: Subject, found: Judgement) -> None:
 def require_none_written(subject: Subject, found: Judgement) -> None:
     """Raises UsageError for a file that is open for writing on a volume that does not travel (rule 4.3)."""
     for path, destination in mounts.written_identities(
-        _open_for_writing(subject), found.files.mounts(subject.bundle)
+        _open_for_writing(subject), found.files.mounts(subject.facts)
     ):
         raise UsageError(
             f"this container can't be captured: {path} is open for writing on the volume {destination}, "

@@ -75,7 +75,7 @@ def policy_of(facts: BundleFacts, default: str) -> Policy:
 
 def run(work: "Work", container: "Subject", draft: str, taken: "Frozen") -> str:
     """PASSED; `SKIPPED: why`; "" where none was asked for. Raises NotRestorable."""
-    wanted = policy_of(container.bundle, work.config.trial)
+    wanted = policy_of(container.facts, work.config.trial)
     if wanted == "never" or (wanted == "first" and _is_known(work, taken)):
         return ""
     why = _objection(container, draft)
@@ -106,9 +106,9 @@ def _is_known(work: "Work", taken: "Frozen") -> bool:
 
 def _objection(subject: "Subject", draft: str) -> str:
     """Why this one can't be tried, or would cost too much; "" where it can."""
-    if process.has_no_new_privs() and not subject.bundle.no_new_privileges:
+    if process.has_no_new_privs() and not subject.facts.no_new_privileges:
         return "the agent runs with no_new_privs, which what it restores would inherit (NoNewPrivileges= of its unit)"
-    if any(subject.bundle.hooks.get(stage) for stage in ("prestart", "createRuntime")):
+    if any(subject.facts.hooks.get(stage) for stage in ("prestart", "createRuntime")):
         return "hooks of its spec act at a restore, and would act for the trial"
     copied = sum(_bytes_below(f"{draft}/{name}") for name in ("layer", "volumes", "shm"))
     if copied > COPIED_BYTES:

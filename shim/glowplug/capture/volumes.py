@@ -20,9 +20,9 @@ REPLACED = "image-volume"
 """CRI has filled it from the image before the container starts: what travels takes the place of that."""
 
 
-def carried_by(bundle: BundleFacts, found: Judgement) -> list[Classified]:
+def carried_by(facts: BundleFacts, found: Judgement) -> list[Classified]:
     """The mounts whose files a capture takes along, in the spec's order; /dev/shm and tmpfs go other ways."""
-    listed = found.files.mounts(bundle)
+    listed = found.files.mounts(facts)
     return [
         mount
         for mount in listed
@@ -30,16 +30,16 @@ def carried_by(bundle: BundleFacts, found: Judgement) -> list[Classified]:
     ]
 
 
-def rewritten(bundle: BundleFacts) -> list[str]:
+def rewritten(facts: BundleFacts) -> list[str]:
     """Where volumes are mounted whose files the kubelet writes again in every pod: ConfigMaps, tokens."""
     written = (mounts.CONTENT, mounts.SERVICE_ACCOUNT)
-    return [mount.destination for mount in mounts.classify(bundle) if mount.how in written]
+    return [mount.destination for mount in mounts.classify(facts) if mount.how in written]
 
 
-def staying(bundle: BundleFacts, found: Judgement) -> list[str]:
+def staying(facts: BundleFacts, found: Judgement) -> list[str]:
     """Where volumes are mounted that do not travel, and whose files are not compared by their content."""
     compared = (mounts.CONTENT, mounts.SERVICE_ACCOUNT, "kernel", "image")
-    listed = found.files.mounts(bundle)
+    listed = found.files.mounts(facts)
     return [
         mount.destination for mount in listed if mount.kind == mounts.IDENTITY and mount.how not in compared
     ]

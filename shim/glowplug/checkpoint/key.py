@@ -49,7 +49,7 @@ class WorkloadKey:
 class _Inputs:
     """All that a part may look at."""
 
-    bundle: BundleFacts
+    facts: BundleFacts
     chain_id: str
     sandbox: SandboxFacts
     answers: Mapping[str, str | None]
@@ -65,20 +65,20 @@ class _Inputs:
 
     @cached_property
     def has_nvidia(self) -> bool:
-        return which_gpu.has_nvidia(device.path for device in self.bundle.devices)
+        return which_gpu.has_nvidia(device.path for device in self.facts.devices)
 
     @cached_property
     def env(self) -> dict[str, str]:
         """Each variable with its value; of one that is set more than once the last, and all are in `repeated`."""
-        return {name: value for name, _, value in map(str.partition, self.bundle.env, repeat("="))}
+        return {name: value for name, _, value in map(str.partition, self.facts.env, repeat("="))}
 
     @cached_property
     def repeated(self) -> dict[str, list[str]]:
         """The values of each variable that is set more than once."""
-        if len(self.env) == len(self.bundle.env):
+        if len(self.env) == len(self.facts.env):
             return {}
         values: dict[str, list[str]] = {}
-        for entry in self.bundle.env:
+        for entry in self.facts.env:
             name, _, value = entry.partition("=")
             values.setdefault(name, []).append(value)
         return {name: several for name, several in values.items() if len(several) > 1}
@@ -96,7 +96,7 @@ _NONE: Mapping[str, str] = {}
 
 
 def workload_key(
-    bundle: BundleFacts,
+    facts: BundleFacts,
     chain_id: str,
     sandbox: SandboxFacts,
     mount_identity: Mapping[str, str | None],
@@ -110,7 +110,7 @@ def workload_key(
     volume_states: Mapping[str, str | None] = _NONE,
     fillings: Mapping[str, str | None] = _NONE,
 ) -> WorkloadKey:
-    """The key of the container that the bundle describes.
+    """The key of the container that the facts describe.
 
     `chain_id`: the snapshot parent of its root file system ("" when not known). `mount_identity`: the answers to
     `mounts.mount_questions` by destination. `salt`: the node's or cluster's secret, SALT_BYTES or more. `stdin`: what
@@ -122,11 +122,11 @@ def workload_key(
     """
     if len(salt) < SALT_BYTES:
         raise ValueError(f"a salt has at least {SALT_BYTES} bytes")
-    if bundle.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE:
+    if facts.annotations.get(noise.IDENTITY) == noise.INTERCHANGEABLE:
         sandbox = replace(sandbox, interchangeable=True)  # rule 3.3
     unknown: dict[str, str] = {}
     inputs = _Inputs(
-        bundle, chain_id, sandbox, mount_identity, fillings, salt, stdin, sandbox_sysctl, extras, unknown
+        facts, chain_id, sandbox, mount_identity, fillings, salt, stdin, sandbox_sysctl, extras, unknown
     )
     parts = {name: part(inputs) for name, part in PARTS.items()}
     return WorkloadKey(
@@ -193,13 +193,13 @@ def _image(inputs: _Inputs) -> Value:
 
 
 def _args(inputs: _Inputs) -> Value:
-    cleaned = noise.in_args(inputs.sandbox, inputs.bundle.args)
+    cleaned = noise.in_args(inputs.sandbox, inputs.facts.args)
     return [noise.shown(arg) or inputs.keyed("arg", arg) for arg in cleaned]
 
 
 def _env(inputs: _Inputs) -> Value:
     links = service_links.names(inputs.links)  # rule 3.4: conditions, not parts
-    ignored = inputs.bundle.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
+    ignored = inputs.facts.annotations.get(IGNORE_ENV, "").replace(",", " ").split()
     return {
         name: "<ignored>"
         if any(fnmatchcase(name, pattern) for pattern in ignored)
@@ -227,30 +227,30 @@ def _stdin(inputs: _Inputs) -> Value:
 
 
 def _user(inputs: _Inputs) -> Value:
-    found = inputs.bundle
+    found = inputs.facts
     return {"uid": found.uid, "gid": found.gid, "groups": list(found.gids), "umask": found.umask}
 
 
 def _capabilities(inputs: _Inputs) -> Value:
-    return {name: list(names) for name, names in inputs.bundle.capabilities.items() if names}
+    return {name: list(names) for name, names in inputs.facts.capabilities.items() if names}
 
 
 def _seccomp(inputs: _Inputs) -> Value:
-    return None if inputs.bundle.seccomp is None else _public("seccomp", inputs.bundle.seccomp)
+    return None if inputs.facts.seccomp is None else _public("seccomp", inputs.facts.seccomp)
 
 
 def _selinux(inputs: _Inputs) -> Value:
     """User, role and type; the level behind them is the pod's own category."""
-    return ":".join(inputs.bundle.selinux.split(":")[:3])
+    return ":".join(inputs.facts.selinux.split(":")[:3])
 
 
 def _rlimits(inputs: _Inputs) -> Value:
-    return {name: list(limits) for name, limits in inputs.bundle.rlimits.items()}
+    return {name: list(limits) for name, limits in inputs.facts.rlimits.items()}
 
 
 def _mounts(inputs: _Inputs) -> Value:
     found: dict[str, Value] = {}
-    for mount in mounts.classify(inputs.bundle):
+    for mount in mounts.classify(inputs.facts):
         here = which_gpu.in_mount(mount.destination) if inputs.has_nvidia else mount.destination  # rule 5.2
         place, count = here, 1
         while place in found:  # mounted over: every layer counts
@@ -286,21 +286,21 @@ def _devices(inputs: _Inputs) -> Value:
     """Each device node; the nodes of NVIDIA's GPUs by their number, since any of one product will do (rule 5.2)."""
     by_path: dict[str, Value] = {}
     counts: dict[str, int] = {}
-    for device in inputs.bundle.devices:
+    for device in inputs.facts.devices:
         kind = which_gpu.node_kind(device.path) if inputs.has_nvidia else None
         if kind is not None:
             counts[kind] = counts.get(kind, 0) + 1
             continue
         # Rule 5.3: its number is the node's, and says nothing about what is on it.
-        if device.type == "b" and not _is_privileged(inputs.bundle):
+        if device.type == "b" and not _is_privileged(inputs.facts):
             inputs.unknown[f"device {device.path}"] = "what is on this raw block device"
         by_path[device.path] = _device(device.path, device)
     return {**by_path, **counts}
 
 
-def _is_privileged(bundle: BundleFacts) -> bool:
+def _is_privileged(facts: BundleFacts) -> bool:
     """Whether CRI gave it everything of the node, all of its block devices too."""
-    return not bundle.masked_paths and "CAP_SYS_ADMIN" in bundle.capabilities.get("bounding", ())
+    return not facts.masked_paths and "CAP_SYS_ADMIN" in facts.capabilities.get("bounding", ())
 
 
 def _device(path: str, device: Device) -> Value:
@@ -312,21 +312,21 @@ def _sysctl(inputs: _Inputs) -> Value:
     """Rule 6.1: the pod's, which are in its sandbox's spec, and the container's own where there are any."""
     if inputs.sandbox_sysctl is None:
         inputs.unknown["sysctl"] = "the sysctls of the pod"
-    return {**(inputs.sandbox_sysctl or {}), **inputs.bundle.sysctl}
+    return {**(inputs.sandbox_sysctl or {}), **inputs.facts.sysctl}
 
 
 def _namespaces(inputs: _Inputs) -> Value:
-    return {type: "joined" if path else "new" for type, path in inputs.bundle.namespaces.items()}
+    return {type: "joined" if path else "new" for type, path in inputs.facts.namespaces.items()}
 
 
 def _rootfs(inputs: _Inputs) -> Value:
-    return {"readonly": inputs.bundle.rootfs_readonly, "propagation": inputs.bundle.rootfs_propagation}
+    return {"readonly": inputs.facts.rootfs_readonly, "propagation": inputs.facts.rootfs_propagation}
 
 
 def _hooks(inputs: _Inputs) -> Value:
     return {
         stage: [inputs.keyed("hook", json.dumps(_hook(inputs, hook), sort_keys=True)) for hook in hooks]
-        for stage, hooks in inputs.bundle.hooks.items()
+        for stage, hooks in inputs.facts.hooks.items()
     }
 
 
@@ -342,7 +342,7 @@ def _hook(inputs: _Inputs, hook: dict[str, object]) -> dict[str, object]:
 def _settings(inputs: _Inputs) -> Value:
     """Rule 6.2."""
     return {
-        name: inputs.keyed("setting", name, value) for name, value in settings.counting(inputs.bundle).items()
+        name: inputs.keyed("setting", name, value) for name, value in settings.counting(inputs.facts).items()
     }
 
 
@@ -354,7 +354,7 @@ def _extras(inputs: _Inputs) -> Value:
 
 
 def _other(inputs: _Inputs) -> Value:
-    return {path: inputs.keyed("other", path, value) for path, value in inputs.bundle.other.items()}
+    return {path: inputs.keyed("other", path, value) for path, value in inputs.facts.other.items()}
 
 
 def _public(what: str, text: str) -> str:
@@ -368,13 +368,13 @@ PARTS: dict[str, Callable[[_Inputs], Value]] = {
     "name": _name,
     "args": _args,
     "stdin": _stdin,
-    "cwd": lambda inputs: inputs.bundle.cwd,
+    "cwd": lambda inputs: inputs.facts.cwd,
     "env": _env,
     "user": _user,
     "capabilities": _capabilities,
-    "no_new_privileges": lambda inputs: inputs.bundle.no_new_privileges,
+    "no_new_privileges": lambda inputs: inputs.facts.no_new_privileges,
     "seccomp": _seccomp,
-    "apparmor": lambda inputs: inputs.bundle.apparmor,
+    "apparmor": lambda inputs: inputs.facts.apparmor,
     "selinux": _selinux,
     "rlimits": _rlimits,
     "mounts": _mounts,
@@ -382,8 +382,8 @@ PARTS: dict[str, Callable[[_Inputs], Value]] = {
     "sysctl": _sysctl,
     "namespaces": _namespaces,
     "rootfs": _rootfs,
-    "masked_paths": lambda inputs: list(inputs.bundle.masked_paths),
-    "readonly_paths": lambda inputs: list(inputs.bundle.readonly_paths),
+    "masked_paths": lambda inputs: list(inputs.facts.masked_paths),
+    "readonly_paths": lambda inputs: list(inputs.facts.readonly_paths),
     "hooks": _hooks,
     "settings": _settings,
     "extras": _extras,

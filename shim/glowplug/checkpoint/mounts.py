@@ -106,49 +106,49 @@ class Classified:
         return self.kind == IDENTITY and self.how in QUESTIONS
 
 
-def classify(bundle: BundleFacts) -> tuple[Classified, ...]:
-    """Every mount of the bundle, in the spec's order."""
-    return tuple(_classified(mount, bundle) for mount in bundle.mounts)
+def classify(facts: BundleFacts) -> tuple[Classified, ...]:
+    """Every mount, in the spec's order."""
+    return tuple(_classified(mount, facts) for mount in facts.mounts)
 
 
-def shared_memory(bundle: BundleFacts) -> str:
+def shared_memory(facts: BundleFacts) -> str:
     """The directory on the host of the pod's own /dev/shm, the tmpfs of its sandbox; "" where there is none.
 
     A volume that is mounted there instead is a volume like any other.
     """
-    return next((found.source for found in classify(bundle) if found.how == "shm"), "")
+    return next((found.source for found in classify(facts) if found.how == "shm"), "")
 
 
-def mount_questions(bundle: BundleFacts) -> list[tuple[str, str, str]]:
+def mount_questions(facts: BundleFacts) -> list[tuple[str, str, str]]:
     """What the caller has to read before a key can be made: (destination, source on the host, how).
 
     `how` is one of QUESTIONS. The answers go to `workload_key` as {destination: text}; None or no entry means
     that it could not be read, and then there is no key.
     """
-    return [(found.destination, found.source, found.how) for found in classify(bundle) if found.is_question]
+    return [(found.destination, found.source, found.how) for found in classify(facts) if found.is_question]
 
 
-def filling_questions(bundle: BundleFacts) -> list[tuple[str, str]]:
+def filling_questions(facts: BundleFacts) -> list[tuple[str, str]]:
     """The emptyDirs, which others may have filled: (destination, source on the host) (rule 4.10)."""
-    return [(found.destination, found.source) for found in classify(bundle) if found.how == EMPTY_DIR]
+    return [(found.destination, found.source) for found in classify(facts) if found.how == EMPTY_DIR]
 
 
-def state_questions(bundle: BundleFacts) -> list[tuple[str, str]]:
+def state_questions(facts: BundleFacts) -> list[tuple[str, str]]:
     """The volumes that do not travel and can be written to: (destination, source on the host) (rule 4.4).
 
     None where the owner of the pod says that the process keeps nothing in them.
     """
-    if bundle.annotations.get(VOLUMES) == STATELESS:
+    if facts.annotations.get(VOLUMES) == STATELESS:
         return []
     return [
         (found.destination, found.source)
-        for found in classify(bundle)
+        for found in classify(facts)
         if found.kind == IDENTITY and found.how in _WITH_STATE and "ro" not in found.options
     ]
 
 
 def as_found(
-    bundle: BundleFacts, filled: Collection[str], travelling: Collection[str]
+    facts: BundleFacts, filled: Collection[str], travelling: Collection[str]
 ) -> tuple[Classified, ...]:
     """Every mount with what was found out about its files.
 
@@ -161,7 +161,7 @@ def as_found(
         else replace(found, kind=CARRIED, how=EMPTY_DIR)
         if found.destination in travelling
         else found
-        for found in classify(bundle)
+        for found in classify(facts)
     )
 
 
@@ -178,9 +178,9 @@ def written_identities(paths: Iterable[str], mounts: Iterable[Classified]) -> li
     ]
 
 
-def cuda_libraries(bundle: BundleFacts) -> tuple[str, ...]:
+def cuda_libraries(facts: BundleFacts) -> tuple[str, ...]:
     """NVIDIA's libraries that are mounted into the container, by the file names of their sources, sorted."""
-    names = {mount.source.rpartition("/")[2] for mount in bundle.mounts if mount.is_bind}
+    names = {mount.source.rpartition("/")[2] for mount in facts.mounts if mount.is_bind}
     return tuple(sorted(name for name in names if _CUDA_LIBRARY.match(name)))
 
 
@@ -192,30 +192,30 @@ def _holder(path: str, mounts: list[Classified]) -> Classified | None:
     return max(above, key=lambda found: len(found.destination), default=None)
 
 
-def _classified(mount: Mount, bundle: BundleFacts) -> Classified:
-    kind, how, value = _kind(mount, bundle)
+def _classified(mount: Mount, facts: BundleFacts) -> Classified:
+    kind, how, value = _kind(mount, facts)
     return Classified(mount.destination, mount.source, kind, how, value, _options(mount))
 
 
-def _kind(mount: Mount, bundle: BundleFacts) -> tuple[str, str, str | None]:
+def _kind(mount: Mount, facts: BundleFacts) -> tuple[str, str, str | None]:
     if not mount.is_bind:
         kind, how = FILE_SYSTEMS.get(mount.type, (UNKNOWN, "file-system"))
         return kind, how, mount.type
-    own = (bundle.sandbox_uid, bundle.sandbox_id, bundle.container_id, bundle.container_name)
+    own = (facts.sandbox_uid, facts.sandbox_id, facts.container_id, facts.container_name)
     path = "\0".join((mount.source, *own))
     for (kind, how, _, destination), pattern in zip(SHAPES, _PATTERNS, strict=True):
         found = pattern.fullmatch(path)
         if found and destination in ("", mount.destination):
             return kind, how, found.groupdict().get("value")
-    if not mount.source.startswith("/") or _is_of_one_pod(mount.source, bundle):
+    if not mount.source.startswith("/") or _is_of_one_pod(mount.source, facts):
         return UNKNOWN, "source", None
     return IDENTITY, "source", mount.source
 
 
-def _is_of_one_pod(source: str, bundle: BundleFacts) -> bool:
+def _is_of_one_pod(source: str, facts: BundleFacts) -> bool:
     """Whether the path was made for one pod only, so that it says nothing about another pod's."""
     steps = source.split("/")
-    own = (bundle.sandbox_uid, bundle.sandbox_id, bundle.container_id)
+    own = (facts.sandbox_uid, facts.sandbox_id, facts.container_id)
     return any(name and name in steps for name in own) or "/volumes/kubernetes.io~" in source
 
 

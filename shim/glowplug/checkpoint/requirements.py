@@ -83,33 +83,33 @@ class HostRequirements:
 
 
 def container_resources(
-    bundle: BundleFacts,
+    facts: BundleFacts,
     gpus: Iterable[Gpu] | None,
     *,
     pod_memory: int = UNLIMITED,
     pod_cpu: int = UNLIMITED,
 ) -> ContainerResources:
-    """The limits that the bundle and the pod set, and the GPUs that the caller found assigned to the container.
+    """The limits that the spec and the pod set, and the GPUs that the caller found assigned to the container.
 
     `gpus` None means not known; a container that asks for none by spec has none whatever NVML says. `pod_memory` in
     bytes, `pod_cpu` in thousandths: of the pod's cgroup, for all of its containers together (rule 8.3).
     """
     found = None if gpus is None else tuple(gpus)
     return ContainerResources(
-        memory_limit=_lower(_limit(bundle.memory_limit), pod_memory),
-        cpu_limit=_lower(_cpu_limit(bundle.cpu_quota, bundle.cpu_period), pod_cpu),
-        cpus=_number_in(bundle.cpuset_cpus),
-        memory_nodes=_number_in(bundle.cpuset_mems),
-        pids_limit=_limit(bundle.pids_limit),
-        gpus=found if asks_for_gpu(bundle) else (),
-        cuda_libraries=cuda_libraries(bundle),
+        memory_limit=_lower(_limit(facts.memory_limit), pod_memory),
+        cpu_limit=_lower(_cpu_limit(facts.cpu_quota, facts.cpu_period), pod_cpu),
+        cpus=_number_in(facts.cpuset_cpus),
+        memory_nodes=_number_in(facts.cpuset_mems),
+        pids_limit=_limit(facts.pids_limit),
+        gpus=found if asks_for_gpu(facts) else (),
+        cuda_libraries=cuda_libraries(facts),
     )
 
 
-def asks_for_gpu(bundle: BundleFacts) -> bool:
+def asks_for_gpu(facts: BundleFacts) -> bool:
     """Whether the spec gives an NVIDIA device by node or mount, or asks NVIDIA's runtime by variable."""
-    nodes = [device.path for device in bundle.devices] + [mount.source for mount in bundle.mounts]
-    visible = dict(entry.partition("=")[::2] for entry in bundle.env).get("NVIDIA_VISIBLE_DEVICES", "")
+    nodes = [device.path for device in facts.devices] + [mount.source for mount in facts.mounts]
+    visible = dict(entry.partition("=")[::2] for entry in facts.env).get("NVIDIA_VISIBLE_DEVICES", "")
     return any(node.startswith("/dev/nvidia") for node in nodes) or visible not in ("", "void", "none")
 
 

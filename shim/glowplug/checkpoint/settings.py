@@ -43,20 +43,20 @@ PER_CONTAINER = frozenset(
 SHOWN = tuple(OWN_ANNOTATIONS + name for name in ("io-uring", "mptcp", "registry"))
 
 
-def counting(bundle: BundleFacts) -> dict[str, str]:
+def counting(facts: BundleFacts) -> dict[str, str]:
     """Those that count (rule 6.2): NAME.CONTAINER goes before NAME, another container's says nothing."""
     found: dict[str, str] = {}
-    for full, value in sorted(bundle.annotations.items()):  # "ready" comes before "ready.server"
+    for full, value in sorted(facts.annotations.items()):  # "ready" comes before "ready.server"
         name, dot, container = full.partition(".dev/")[2].partition(".")
         if OWN_ANNOTATIONS + name in NEUTRAL:
             continue
         if name not in PER_CONTAINER:
             found[full] = value
-        elif not dot or container == bundle.container_name:
+        elif not dot or container == facts.container_name:
             found[OWN_ANNOTATIONS + name] = value.strip()
     return {name: value for name, value in found.items() if value}
 
 
-def shown(bundle: BundleFacts) -> dict[str, str]:
+def shown(facts: BundleFacts) -> dict[str, str]:
     """Those that hold no secret, for the manifest's `settings`."""
-    return {name: value for name, value in sorted(bundle.annotations.items()) if name in SHOWN}
+    return {name: value for name, value in sorted(facts.annotations.items()) if name in SHOWN}

@@ -9,7 +9,7 @@ from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import loads
 from glowplug.checkpoint.noise import SandboxFacts
-from glowplug.checkpoint.oci import BundleError
+from glowplug.checkpoint.oci import BundleError, Spec
 from glowplug.cli import explain_pod, reasons, resolve_id, screen
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
@@ -86,29 +86,29 @@ def _require_shallow(file: str, text: bytes) -> None:
 def _explain_bundle(
     containerd: Containerd,
     judging: Judging,
-    document: dict[str, object],
+    spec: Spec,
     namespace: str | None,
     everything: bool,
     as_json: bool,
 ) -> None:
     try:
-        spec = bundle.read(document)
+        facts = bundle.read(spec)
     except BundleError as error:
         raise UsageError(str(error)) from None
-    if namespace is not None and namespace != spec.sandbox_namespace:
+    if namespace is not None and namespace != facts.sandbox_namespace:
         raise UsageError(
-            f"expected a bundle of namespace {namespace}, got one of {spec.sandbox_namespace or 'none'}: "
+            f"expected a bundle of namespace {namespace}, got one of {facts.sandbox_namespace or 'none'}: "
             "leave --namespace out"
         )
-    record = _record(containerd, spec)
+    record = _record(containerd, facts)
     if record is not None:
-        spec = _before_our_edit(spec, record)
-    found = judging.judge(record or _stand_in(spec, document), spec, exists=record is not None)
+        facts = _before_our_edit(facts, record)
+    found = judging.judge(record or _stand_in(facts, spec), facts, exists=record is not None)
     if as_json:
-        plain = {"container": spec.container_name, "pod": spec.sandbox_name, "known": record is not None}
+        plain = {"container": facts.container_name, "pod": facts.sandbox_name, "known": record is not None}
         screen.as_json({**plain, **verdicts.plain(found)})
         return
-    names = (spec.sandbox_namespace, spec.sandbox_name, spec.container_name)
+    names = (facts.sandbox_namespace, facts.sandbox_name, facts.container_name)
     screen.line("/".join(name or "?" for name in names) + ": a bundle, before its start")
     if record is None:
         screen.line("  containerd has no such container, so its image and its disk can't be known")
@@ -116,28 +116,28 @@ def _explain_bundle(
     explain_pod.show_judged(found, everything)
 
 
-def _record(containerd: Containerd, spec: BundleFacts) -> ContainerRecord | None:
+def _record(containerd: Containerd, facts: BundleFacts) -> ContainerRecord | None:
     """containerd's, which exists before the bundle does. Raises ContainerdError."""
-    if not spec.container_id:
+    if not facts.container_id:
         return None
     try:
-        return containerd.container(spec.container_id)
+        return containerd.container(facts.container_id)
     except NotFound:
         return None
 
 
-def _before_our_edit(spec: BundleFacts, record: ContainerRecord) -> BundleFacts:
+def _before_our_edit(facts: BundleFacts, record: ContainerRecord) -> BundleFacts:
     """After a cold start the bundle holds our own seccomp filter: not what a start meets, and no difference."""
     made = dict(record.spec)
-    if spec.seccomp == bundle.read(withheld.without(made, seccomp.machine())).seccomp:
-        spec.seccomp = bundle.read(made).seccomp
-    return spec
+    if facts.seccomp == bundle.read(withheld.without(made, seccomp.machine())).seccomp:
+        facts.seccomp = bundle.read(made).seccomp
+    return facts
 
 
-def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord:
+def _stand_in(facts: BundleFacts, spec: Spec) -> ContainerRecord:
     return ContainerRecord(
-        id=spec.container_id,
-        image=spec.image_name,
+        id=facts.container_id,
+        image=facts.image_name,
         snapshotter="",
         snapshot_key="",
         runtime_name="",
@@ -146,7 +146,7 @@ def _stand_in(spec: BundleFacts, document: dict[str, object]) -> ContainerRecord
         created_at=0.0,
         pod=None,
         cri=None,
-        spec=document,
+        spec=spec,
         spec_text=b"",
     )
 

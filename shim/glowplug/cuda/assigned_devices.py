@@ -21,15 +21,15 @@ NVIDIA_MAJOR = 195
 _GPU_NODE = re.compile(r"/dev/nvidia([0-9]+)")
 
 
-def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, ...]:
+def devices_of(facts: BundleFacts, devices: Iterable[Device]) -> tuple[Device, ...]:
     """Those of the node's `devices` that are assigned to the container, by index; none where it asks for none.
 
     Raises HostError when that can't be known: a GPU asked for that is in no device node, or a node of no
     known GPU.
     """
     known = {device.minor: device for device in devices}
-    minors = {*_nodes(bundle), *_bound(bundle)}
-    if not minors and asks_for_gpu(bundle):
+    minors = {*_nodes(facts), *_bound(facts)}
+    if not minors and asks_for_gpu(facts):
         raise HostError(
             "the container asks for GPUs, but none is among the device nodes of its spec: a hook adds them, so nothing "
             "says which; give GPUs through CDI (see docs/gpu.md)"
@@ -40,8 +40,8 @@ def devices_of(bundle: BundleFacts, devices: Iterable[Device]) -> tuple[Device, 
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 
 
-def _nodes(bundle: BundleFacts) -> Iterable[int]:
-    for device in bundle.devices:
+def _nodes(facts: BundleFacts) -> Iterable[int]:
+    for device in facts.devices:
         if not _GPU_NODE.fullmatch(device.path):
             continue
         if device.type not in ("c", "u") or device.major != NVIDIA_MAJOR:
@@ -52,11 +52,11 @@ def _nodes(bundle: BundleFacts) -> Iterable[int]:
         yield device.minor
 
 
-def _bound(bundle: BundleFacts) -> Iterable[int]:
+def _bound(facts: BundleFacts) -> Iterable[int]:
     """GPUs whose nodes are bind-mounted from the host's /dev, where NVIDIA names a node by its minor
     number.
     """
-    for mount in bundle.mounts:
+    for mount in facts.mounts:
         found = _GPU_NODE.fullmatch(mount.source)
         if mount.is_bind and found:
             yield int(found[1])

@@ -9,14 +9,15 @@ from glowplug.checkpoint.requirements import Gpu, asks_for_gpu
 from glowplug.errors import HostError
 
 
-def of(bundle: BundleFacts) -> tuple[Gpu, ...] | None:
+def of(facts: BundleFacts) -> tuple[Gpu, ...] | None:
     """The container's GPUs; None where that can't be known."""
-    if not asks_for_gpu(bundle):
+    if not asks_for_gpu(facts):
         return ()
-    from glowplug.cuda import assigned_devices, facts
+    from glowplug.cuda import assigned_devices
+    from glowplug.cuda import facts as node
 
     try:
-        return tuple(device.gpu for device in assigned_devices.devices_of(bundle, facts.recent().devices))
+        return tuple(device.gpu for device in assigned_devices.devices_of(facts, node.recent().devices))
     except HostError:
         return None
 

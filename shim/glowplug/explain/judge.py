@@ -63,7 +63,7 @@ class Judge:
         self,
         entries: Iterable[Entry],
         record: ContainerRecord | None,
-        spec: BundleFacts,
+        facts: BundleFacts,
         key: WorkloadKey,
         unread: dict[str, int] | None = None,
     ) -> list[Candidate]:
@@ -72,8 +72,8 @@ class Judge:
         `record` None: the container is not there yet, so the disk of its writable layer is not known either. `unread`:
         by checkpoint, how many bytes of it were not in the page cache a moment ago; what is read again goes there.
         """
-        limits = resources.of(spec, gpus.of(spec))
-        now = self.now(record, spec.sandbox_namespace, self.accepts(spec))
+        limits = resources.of(facts, gpus.of(facts))
+        now = self.now(record, facts.sandbox_namespace, self.accepts(facts))
         known = {} if unread is None else unread
         judged = (self._judged(entry, key, limits, now, known) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
@@ -89,9 +89,9 @@ class Judge:
                     del self._manifests[next(iter(self._manifests))]
         return known
 
-    def accepts(self, spec: BundleFacts) -> frozenset[str]:
+    def accepts(self, facts: BundleFacts) -> frozenset[str]:
         """The other namespaces whose shared checkpoints this pod takes."""
-        return sharing.accepted(spec.annotations, self._config.sharing, spec.sandbox_namespace)
+        return sharing.accepted(facts.annotations, self._config.sharing, facts.sandbox_namespace)
 
     def now(
         self, record: ContainerRecord | None, namespace: str, accepts: frozenset[str] = frozenset()

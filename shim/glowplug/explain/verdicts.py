@@ -60,25 +60,25 @@ class Judging:
         """The other namespaces whose shared checkpoints such a pod takes."""
         return sharing.accepted(annotations, self._settings.sharing, namespace)
 
-    def judge(self, record: ContainerRecord, spec: BundleFacts, *, exists: bool = True) -> Judged:
+    def judge(self, record: ContainerRecord, facts: BundleFacts, *, exists: bool = True) -> Judged:
         """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError.
 
         Of one that was judged at its create, those answers are taken; of others they are given now.
         """
         known = kept.of(record.id) if exists else None
         found = known or identity.of(
-            self._containerd, record, spec, self.salt, extras=presets.extras(self._settings.presets, spec)
+            self._containerd, record, facts, self.salt, extras=presets.extras(self._settings.presets, facts)
         )
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
         entries = self.store.index.of_namespace(
-            spec.sandbox_namespace, self.accepts(spec.annotations, spec.sandbox_namespace)
+            facts.sandbox_namespace, self.accepts(facts.annotations, facts.sandbox_namespace)
         )
-        candidates = self._judge.candidates(entries, record if exists else None, spec, found.key)
+        candidates = self._judge.candidates(entries, record if exists else None, facts, found.key)
         chosen, why = verdict.choose(candidates)
         if against:
             chosen, why = None, f"no checkpoint is looked for: {against[0][1]}"
         return Judged(
-            spec.sandbox_namespace,
+            facts.sandbox_namespace,
             against,
             tuple(
                 (part, what + found.files.because(part.removeprefix("mount ")))
@@ -87,7 +87,7 @@ class Judging:
             tuple(nearest_first(candidates)),
             chosen.id if chosen else None,
             why,
-            lookups.read(spec.sandbox_namespace, found.key.digest) if found.key.digest else None,
+            lookups.read(facts.sandbox_namespace, found.key.digest) if found.key.digest else None,
         )
 
 

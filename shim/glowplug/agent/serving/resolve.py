@@ -80,10 +80,10 @@ class Resolver:
         unread = self._readings.take(container)
         return self.judge(self._containerd.container(container), spec, bundle.read(spec), unread)
 
-    def prepare(self, record: ContainerRecord, config: Mapping[str, Any], spec: bundle.BundleFacts) -> Answer:
+    def prepare(self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts) -> Answer:
         """`judge`, for a container that was made just now: what it reads serves the start that follows."""
         with self._readings.begin(record.id) as unread:
-            return self.judge(record, config, spec, unread)
+            return self.judge(record, spec, facts, unread)
 
     def judgement(
         self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts
@@ -111,79 +111,79 @@ class Resolver:
     def judge(
         self,
         record: ContainerRecord,
-        config: Mapping[str, Any],
-        spec: bundle.BundleFacts,
+        spec: Mapping[str, Any],
+        facts: bundle.BundleFacts,
         unread: Unread | None = None,
     ) -> Answer:
-        """The answer for a container that is about to be started. `config`: what `spec` was read from. `unread`: as
+        """The answer for a container that is about to be started. `spec`: what `facts` were read from. `unread`: as
         Judge.candidates has it.
 
         `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
         """
-        answer = self._judge(record, config, spec, unread)
-        if answer["verdict"] == "wait" or not self.compile_caches.is_requested(spec):
+        answer = self._judge(record, spec, facts, unread)
+        if answer["verdict"] == "wait" or not self.compile_caches.is_requested(facts):
             return answer
-        pack = self.compile_caches.offered(spec, self.judgement(record, config, spec).key.digest)
+        pack = self.compile_caches.offered(facts, self.judgement(record, spec, facts).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer
 
     def _judge(
         self,
         record: ContainerRecord,
-        config: Mapping[str, Any],
-        spec: bundle.BundleFacts,
+        spec: Mapping[str, Any],
+        facts: bundle.BundleFacts,
         unread: Unread | None,
     ) -> Answer:
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         ingest.take_in(self._store, self._history)
-        if self._history.has_restored(spec.sandbox_id, spec.container_name):
+        if self._history.has_restored(facts.sandbox_id, facts.container_name):
             return _miss("container-restart", "an earlier start of this container in this pod was a restore")
-        found = self.judgement(record, config, spec)
+        found = self.judgement(record, spec, facts)
         for slug, sentence in found.objections():
             return _miss(slug, sentence)
         resting = self._learned.restore_objection(found.workload)
         if resting:
             return _miss("backing-off", resting)
-        accepts = self.verdicts.accepts(spec)
-        entries = self._store.index.find(spec.sandbox_namespace, found.key.digest, accepts)
+        accepts = self.verdicts.accepts(facts)
+        entries = self._store.index.find(facts.sandbox_namespace, found.key.digest, accepts)
         if not entries:
-            return self._missed(record, spec, found, self._no_checkpoint(spec, found))
-        candidates = self.verdicts.candidates(entries[:JUDGED], record, spec, found.key, unread)
+            return self._missed(record, facts, found, self._no_checkpoint(facts, found))
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, facts, found.key, unread)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)
             return self._missed(
-                record, spec, found, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
+                record, facts, found, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
             )
-        if "observe" in (spec.annotations.get(RESTORE), self._config.mode):
+        if "observe" in (facts.annotations.get(RESTORE), self._config.mode):
             return _miss("observed", f"would have restored: {why}")
         try:
-            device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(spec) or ())
+            device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(facts) or ())
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
-        if not chosen.verdict.exact and self._is_recaptured(record, spec, found):
+        if not chosen.verdict.exact and self._is_recaptured(record, facts, found):
             return _miss(
                 "limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits"
             )
-        return {**self._plan(spec, chosen, why), "device_map": device_map}
+        return {**self._plan(facts, chosen, why), "device_map": device_map}
 
-    def _is_recaptured(self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement) -> bool:
+    def _is_recaptured(self, record: ContainerRecord, facts: bundle.BundleFacts, found: Judgement) -> bool:
         """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
         try:
-            wanted = policy.of(spec, policy.when(self._config.capture), presets.known(self._config.presets))
+            wanted = policy.of(facts, policy.when(self._config.capture), presets.known(self._config.presets))
             self._learned.require_capture(found.workload)
         except (policy.BadAnnotation, CaptureRefused):
             return False
         if not found.chosen or wanted.when == "never" or wanted.ready is None or self._config.mode != "on":
             return False
-        limited = resources.of(spec, None)
+        limited = resources.of(facts, None)
         limits = tuple(getattr(limited, name) for name in requirements.LIMITS)
-        return self._renewals.is_turn_of(record.id, (spec.sandbox_namespace, found.key.digest, *limits))
+        return self._renewals.is_turn_of(record.id, (facts.sandbox_namespace, found.key.digest, *limits))
 
-    def _no_checkpoint(self, spec: bundle.BundleFacts, found: Judgement) -> Answer:
+    def _no_checkpoint(self, facts: bundle.BundleFacts, found: Judgement) -> Answer:
         """Rule 2.1: where there is one that an older Glowplug made of such a container, it misses for that."""
         image, version = str(found.key.parts["image"]), key.RULES_VERSION
-        old = self._store.index.of_other_rules(spec.sandbox_namespace, image, spec.container_name, version)
+        old = self._store.index.of_other_rules(facts.sandbox_namespace, image, facts.container_name, version)
         if old is None:
             return _miss("no-checkpoint", NO_CHECKPOINT)
         return _miss(
@@ -193,13 +193,13 @@ class Resolver:
         )
 
     def _missed(
-        self, record: ContainerRecord, spec: bundle.BundleFacts, found: Judgement, miss: Answer
+        self, record: ContainerRecord, facts: bundle.BundleFacts, found: Judgement, miss: Answer
     ) -> Answer:
         """What the registry says to it: it may have what this node does not have, for a later start or for this one."""
         if self._registry is None:
             return miss
-        row = requirements.require(self._host, resources.of(spec, gpus.of(spec)))
-        said = self._registry.missed(record.id, spec, found.key.digest, row)
+        row = requirements.require(self._host, resources.of(facts, gpus.of(facts)))
+        said = self._registry.missed(record.id, facts, found.key.digest, row)
         if said is None:
             return miss
         slug, detail, waits = said
@@ -207,7 +207,7 @@ class Resolver:
         answer = {**miss, "slug": slug, "detail": detail} if has_none else miss
         return {**answer, "verdict": "wait"} if waits else answer
 
-    def _plan(self, spec: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
+    def _plan(self, facts: bundle.BundleFacts, chosen: Candidate, why: str) -> Answer:
         """All that the runtime needs to know; it reads no configuration of its own."""
         return {
             "verdict": "match",
@@ -217,8 +217,8 @@ class Resolver:
             "criu": self._config.criu,
             "deadline_s": self._config.restore_deadline_s,
             "unread_bytes": chosen.verdict.prediction.unread_bytes if chosen.verdict.prediction else 0,
-            "shm": mounts.shared_memory(spec),
-            "uts": spec.namespaces.get("uts", ""),
+            "shm": mounts.shared_memory(facts),
+            "uts": facts.namespaces.get("uts", ""),
         }
 
 
