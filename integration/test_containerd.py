@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from glowplug.checkpoint import bundle
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.events import Event
 from glowplug.containerd.rpc import NotFound
@@ -35,7 +36,7 @@ def test_a_record_says_what_the_container_is(containerd: Containerd, pods: Pods)
     assert record.cri.log_path == f"{pod.spec.log_directory}/main.log"
     assert record.cri.annotations == {"io.kubernetes.container.restartCount": "2"}
     assert (record.snapshotter, record.runtime_name) == ("overlayfs", "io.containerd.runc.v2")
-    assert f"PASSWORD={SECRET}" in record.spec["process"]["env"]
+    assert f"PASSWORD={SECRET}" in bundle.read(record.spec).env
     assert SECRET not in repr(record)
     assert containerd.container(pod.id).is_sandbox and not record.is_sandbox
 

@@ -77,7 +77,7 @@ def of(
     pod = _sandbox_record(containerd, facts)
     sandbox = sandbox_facts(facts, pod.labels if pod else {})
     if sandbox_sysctl is None and pod is not None:
-        sandbox_sysctl = bundles.read(dict(pod.spec)).sysctl
+        sandbox_sysctl = bundles.read(pod.spec).sysctl
     started_before = record.created_at if runs else None
     within_s = deadline_s or (CAPTURE_DEADLINE_S if runs else DEADLINE_S)
     answers = _answers(facts, sandbox, started_before, within_s)

@@ -16,6 +16,7 @@ from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.oci import Spec
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import HostError
@@ -31,7 +32,7 @@ LIMIT = 4 << 20
 def judge(
     containerd: Containerd,
     record: ContainerRecord,
-    spec: Mapping[str, Any],
+    spec: Spec,
     facts: BundleFacts,
     salt: bytes,
     extras: Mapping[str, str | None] = _NONE,
@@ -41,7 +42,7 @@ def judge(
 ) -> Judgement:
     """The judgement, now. `runs`: it was started already. `extras`: as identity.of has them. Raises ContainerdError."""
     found = identity.of(containerd, record, facts, salt, runs=runs, extras=extras)
-    edited = withheld.without(dict(spec), seccomp.machine())
+    edited = withheld.without(spec, seccomp.machine())
     return judgements.make(
         record.id,
         facts,
@@ -105,12 +106,12 @@ def all_kept() -> list[str]:
     return sorted({name.partition(".")[0] for name in names})
 
 
-def spec_in(directory: str) -> dict[str, Any]:
+def spec_in(directory: str) -> Spec:
     """The spec in a bundle. Raises HostError."""
     return _object(f"{directory}/config.json")
 
 
-def spec_of(runc_root: str, container: str) -> dict[str, Any]:
+def spec_of(runc_root: str, container: str) -> Spec:
     """The spec that runc made the container from: the bundle's, which others may have edited behind containerd's
     record (nvidia-container-runtime). Raises HostError."""
     return spec_in(bundle_of(runc_root, container))

@@ -7,13 +7,13 @@ every later pod with the new one a process with the old one.
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from glowplug.capture import identity, judged, weights
 from glowplug.checkpoint import bundle, withheld
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.oci import Spec
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CaptureRefused
@@ -34,7 +34,7 @@ _NONE: Mapping[str, str] = {}
 def judgement(
     containerd: Containerd,
     record: ContainerRecord,
-    spec: Mapping[str, Any],
+    spec: Spec,
     salt: bytes,
     init: int,
     extras: Extras = _NONE,
@@ -55,13 +55,13 @@ def judgement(
 def require(
     containerd: Containerd,
     record: ContainerRecord,
-    spec: Mapping[str, Any],
+    spec: Spec,
     salt: bytes,
     init: int,
     extras: Extras = _NONE,
 ) -> Judgement:
     """The same, for a capture at this moment. Raises CaptureRefused where something is not as it was."""
-    facts, recorded = bundle.read(dict(spec)), bundle.read(dict(record.spec))
+    facts, recorded = bundle.read(spec), bundle.read(record.spec)
     if weights.are_requested(recorded):
         try:
             weights.read(recorded)  # this is a capture's own process, and nothing is paused yet
@@ -95,7 +95,7 @@ def _with_weights(
     extras: Extras,
 ) -> Judgement:
     """Of one whose weights were not read yet at its start: they are now, where they are as they were then."""
-    facts = bundle.read(dict(record.spec))
+    facts = bundle.read(record.spec)
     if weights.extras(facts)[weights.NAME] is None:
         why = weights.failure(facts)
         raise CaptureRefused("weights", f"its weights can't be read: {why}") if why else weights.Unread
@@ -122,15 +122,15 @@ def _weights_changed(facts: BundleFacts, init: int) -> bool:
 def _late(
     containerd: Containerd,
     record: ContainerRecord,
-    spec: Mapping[str, Any],
+    spec: Spec,
     salt: bytes,
     init: int,
     extras: Extras,
 ) -> Judgement:
     """Of one that was made while no agent ran: as it is now, where that is as it was."""
-    recorded = bundle.read(dict(record.spec))
-    ours = (dict(record.spec), withheld.without(dict(record.spec), seccomp.machine()))
-    if dict(spec) not in ours:
+    recorded = bundle.read(record.spec)
+    ours = (record.spec, withheld.without(record.spec, seccomp.machine()))
+    if spec not in ours:
         raise CaptureRefused(
             "not-judged",
             "no agent ran when it was made, and its spec was edited behind containerd since: its key can't be known; "

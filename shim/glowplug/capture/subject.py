@@ -2,16 +2,16 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from glowplug import paths
 from glowplug.capture import identity, judged
 from glowplug.capture.request import Request
 from glowplug.checkpoint import bundle, mounts
 from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.oci import Spec
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
@@ -33,7 +33,7 @@ class Subject:
     shm: str
     memory_bytes: int
     layer_bytes: int
-    spec: Mapping[str, Any] = field(repr=False)
+    spec: Spec = field(repr=False)
 
     @property
     def pids(self) -> list[int]:

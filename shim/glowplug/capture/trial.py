@@ -147,7 +147,7 @@ def _task(work: "Work", subject: "Subject", draft: str, taken: "Frozen") -> Task
         container=subject.record.id,
         cache=work.config.cache,
         draft=draft,
-        spec=dict(subject.spec),
+        spec=subject.spec,
         runc=work.config.runc,
         criu=work.config.criu,
         network=f"/proc/{subject.init}/ns/net",

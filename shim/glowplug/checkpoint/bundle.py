@@ -79,7 +79,7 @@ def read(spec: object) -> BundleFacts:
     return facts
 
 
-def _at(spec: dict[str, object], path: tuple[str, ...]) -> object:
+def _at(spec: oci.Spec, path: tuple[str, ...]) -> object:
     node: object = spec
     for depth, name in enumerate(path):
         if node is None:
@@ -146,7 +146,7 @@ IGNORED = {
 }
 
 
-def _own_annotations(spec: dict[str, object]) -> dict[str, str]:
+def _own_annotations(spec: oci.Spec) -> dict[str, str]:
     return {
         name: oci.text(f"annotations.{name}", value)
         for name, value in oci.table("annotations", spec.get("annotations")).items()

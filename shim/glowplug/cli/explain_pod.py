@@ -113,7 +113,7 @@ def _is_of_no_interest(record: ContainerRecord, own: Iterable[Start], settings: 
     """A container that nobody captures (an init container, a sidecar), and of which there never was a checkpoint."""
     if any(start.outcome.partition(":")[2] not in _NEVER_CAPTURED for start in own):
         return False
-    return not is_chosen(bundle.read(dict(record.spec)), settings.capture_default_scope)
+    return not is_chosen(bundle.read(record.spec), settings.capture_default_scope)
 
 
 def _records(
@@ -142,7 +142,7 @@ def _explained(
     state = task.status if task else "ended, or not started"
     found, why = None, ""
     try:
-        found = judging.judge(record, bundle.read(dict(record.spec)))
+        found = judging.judge(record, bundle.read(record.spec))
     except ContainerdError as error:
         why = str(error)
     return Explained(name, record.id, state, own, found, why)

@@ -128,7 +128,7 @@ def _record(containerd: Containerd, facts: BundleFacts) -> ContainerRecord | Non
 
 def _before_our_edit(facts: BundleFacts, record: ContainerRecord) -> BundleFacts:
     """After a cold start the bundle holds our own seccomp filter: not what a start meets, and no difference."""
-    made = dict(record.spec)
+    made = record.spec
     if facts.seccomp == bundle.read(withheld.without(made, seccomp.machine())).seccomp:
         facts.seccomp = bundle.read(made).seccomp
     return facts

@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from glowplug.checkpoint.oci import Spec
 from glowplug.containerd.protos import containers_pb2, runc_options_pb2, task_events_pb2
 from glowplug.errors import ContainerdError
 
@@ -94,7 +95,7 @@ class ContainerRecord:
     created_at: float
     pod: PodIdentity | None
     cri: CriMetadata | None
-    spec: Mapping[str, Any] = field(repr=False)
+    spec: Spec = field(repr=False)
     spec_text: bytes = field(repr=False)
 
     @property
@@ -154,8 +155,10 @@ def container_record(container: containers_pb2.Container) -> ContainerRecord:
     )
 
 
-def _pod_identity(spec: Mapping[str, Any]) -> PodIdentity | None:
-    annotations = spec.get("annotations") or {}
+def _pod_identity(spec: Spec) -> PodIdentity | None:
+    annotations = spec.get("annotations")
+    if not isinstance(annotations, dict):
+        return None
     namespace, name = annotations.get(SPEC_POD_NAMESPACE), annotations.get(SPEC_POD_NAME)
     if not namespace or not name:
         return None

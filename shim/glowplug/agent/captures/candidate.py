@@ -57,7 +57,7 @@ def _facts(root: str, record: ContainerRecord) -> BundleFacts:
     try:
         return judged.facts_of(root, record.id)
     except HostError:
-        return bundle.read(dict(record.spec))
+        return bundle.read(record.spec)
 
 
 def policy_of(candidate: Candidate, config: Config) -> Policy:

@@ -35,7 +35,7 @@ def look(parts: Parts, row: Row) -> Next:
         return GONE
     if not record.is_of_our_handler:
         return FOREIGN
-    facts = bundle.read(dict(record.spec))
+    facts = bundle.read(record.spec)
     is_sandbox = record.is_sandbox or facts.container_type != "container"
     if is_sandbox:
         parts.saw_namespace(facts.sandbox_namespace)

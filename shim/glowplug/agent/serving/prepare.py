@@ -21,18 +21,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from glowplug import paths
 from glowplug.capture import policy
 from glowplug.checkpoint import bundle, eligible, withheld
 from glowplug.checkpoint.bundle import BundleFacts
+from glowplug.checkpoint.oci import Spec
 from glowplug.containerd.records import ContainerRecord
 from glowplug.host import seccomp
 from glowplug.outcomes import report
 from glowplug.outcomes.history import PREPARED
 
-Judge = Callable[[ContainerRecord, Mapping[str, Any], BundleFacts], Mapping[str, object]]
+Judge = Callable[[ContainerRecord, Spec, BundleFacts], Mapping[str, object]]
 ReadAhead = Callable[[str], None]
 
 KEPT_S = 600.0
@@ -52,7 +52,7 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
     `read_ahead`: takes the id of a checkpoint to read. `chosen`: the configuration's capture_default_scope. Raises
     GlowplugError, OSError.
     """
-    spec = dict(record.spec)
+    spec = record.spec
     facts = bundle.read(spec)
     files = {"spec.json": record.spec_text}
     if facts.container_type == "container":

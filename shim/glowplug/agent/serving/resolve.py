@@ -5,7 +5,6 @@ Every answer is due within the runtime's deadline of one second; an error of our
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from glowplug import presets
 from glowplug.agent import ingest
@@ -22,6 +21,7 @@ from glowplug.checkpoint import bundle, key, mounts, requirements, verdict
 from glowplug.checkpoint import judgement as judgements
 from glowplug.checkpoint.eligible import RESTORE
 from glowplug.checkpoint.judgement import Judgement
+from glowplug.checkpoint.oci import Spec
 from glowplug.checkpoint.requirements import HostFacts
 from glowplug.checkpoint.verdict import Candidate
 from glowplug.config import Config
@@ -80,14 +80,12 @@ class Resolver:
         unread = self._readings.take(container)
         return self.judge(self._containerd.container(container), spec, bundle.read(spec), unread)
 
-    def prepare(self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts) -> Answer:
+    def prepare(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Answer:
         """`judge`, for a container that was made just now: what it reads serves the start that follows."""
         with self._readings.begin(record.id) as unread:
             return self.judge(record, spec, facts, unread)
 
-    def judgement(
-        self, record: ContainerRecord, spec: Mapping[str, Any], facts: bundle.BundleFacts
-    ) -> Judgement:
+    def judgement(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Judgement:
         """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
         known = judged.of(record.id)
         # What could not be known in time, on a busy node, may be known now.
@@ -111,7 +109,7 @@ class Resolver:
     def judge(
         self,
         record: ContainerRecord,
-        spec: Mapping[str, Any],
+        spec: Spec,
         facts: bundle.BundleFacts,
         unread: Unread | None = None,
     ) -> Answer:
@@ -129,7 +127,7 @@ class Resolver:
     def _judge(
         self,
         record: ContainerRecord,
-        spec: Mapping[str, Any],
+        spec: Spec,
         facts: bundle.BundleFacts,
         unread: Unread | None,
     ) -> Answer:

@@ -9,8 +9,9 @@ seen/N                 a volume that does not travel, through an overlay: whatev
 
 import json
 import os
-from typing import Any
+from collections.abc import Iterable
 
+from glowplug.checkpoint.oci import Mount
 from glowplug.errors import LayerError
 from glowplug.layer import carried, shm, syscalls, tree
 from glowplug.restore.attempt import Attempt
@@ -46,21 +47,21 @@ def rootfs(task: Task, attempt: Attempt) -> None:
     _overlay(task.lowers, place, attempt.journal.rootfs, task.is_shared)
 
 
-def volumes(task: Task, attempt: Attempt) -> dict[str, str]:
-    """Mount point → what is mounted there instead of the pod's own. Raises LayerError, OSError."""
+def volumes(task: Task, mounts: Iterable[Mount], attempt: Attempt) -> dict[str, str]:
+    """Mount point → what is mounted there instead of the pod's own, `mounts`. Raises LayerError, OSError."""
     place = attempt.journal.bundle
     found = _travelling(task, attempt)
-    for number, mount in enumerate(task.spec.get("mounts") or ()):
-        destination, source = os.path.normpath(str(mount["destination"])), str(mount.get("source") or "")
-        if destination in found or not _is_bind(mount):
+    for number, mount in enumerate(mounts):
+        destination = os.path.normpath(mount.destination)
+        if destination in found or not mount.is_bind:
             continue
-        if task.shm and source == task.shm:
+        if task.shm and mount.source == task.shm:
             found[destination] = _shared_memory(task, attempt)
-        elif os.path.isdir(source):
+        elif os.path.isdir(mount.source):
             seen = f"{place}/seen/{number}"
             for name in ("upper", "work", "files"):
                 os.makedirs(f"{seen}/{name}", 0o755)
-            _overlay((source,), seen, f"{seen}/files", task.is_shared)
+            _overlay((mount.source,), seen, f"{seen}/files", task.is_shared)
             found[destination] = f"{seen}/files"
     return found
 
@@ -95,11 +96,6 @@ def _shared_memory(task: Task, attempt: Attempt) -> str:
             links = json.load(file)["links"]
         shm.apply(f"{task.draft}/shm/tree", into, attempt.shm_record, links)
     return into
-
-
-def _is_bind(mount: dict[str, Any]) -> bool:
-    options = mount.get("options") or ()
-    return mount.get("type") == "bind" or "bind" in options or "rbind" in options
 
 
 def _overlay(lowers: tuple[str, ...], beside: str, target: str, is_shared: bool) -> None:

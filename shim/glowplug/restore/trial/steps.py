@@ -57,7 +57,7 @@ def layer(work: steps.Work) -> None:
 def volumes(work: steps.Work) -> None:
     """Make the volumes, and the spec that mounts them."""
     trial = _of(work)
-    sources = place.volumes(trial.task, trial.attempt)
+    sources = place.volumes(trial.task, trial.facts.mounts, trial.attempt)
     trial.spec = _spec(trial.task.spec, sources, trial.pod, trial.attempt.journal.cgroups_path)
     trial.facts = bundle.read(trial.spec)
 

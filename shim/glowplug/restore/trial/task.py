@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from glowplug.checkpoint.oci import Spec
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -16,7 +18,7 @@ class Task:
     container: str
     cache: str
     draft: str
-    spec: dict[str, Any] = field(repr=False)
+    spec: Spec = field(repr=False)
     runc: str
     criu: str
     network: str
