@@ -143,7 +143,7 @@ def test_what_was_kept_comes_back_as_it_was(tmp_path: Path, rootfs: Path) -> Non
     files = {"root/.cache/vllm/a": b"one", "root/.cache/vllm/b/c": b"x" * 3_000_000, "tmp/d": b""}
     (rootfs / "root").mkdir(mode=0o711)
     said = give_compile_cache.give(packed(tmp_path, files), str(rootfs))
-    assert (said["files"], said["bytes"]) == (3, 3_000_003) and "detail" not in said
+    assert (said.files, said.bytes, said.detail) == (3, 3_000_003, "")
     assert {name: (rootfs / name).read_bytes() for name in files} == files
     assert stat.S_IMODE((rootfs / "root").stat().st_mode) == 0o711
 
@@ -151,7 +151,7 @@ def test_what_was_kept_comes_back_as_it_was(tmp_path: Path, rootfs: Path) -> Non
 def test_what_the_image_has_stays(tmp_path: Path, rootfs: Path) -> None:
     (rootfs / "a").write_bytes(b"the image's")
     said = give_compile_cache.give(packed(tmp_path, {"a": b"kept", "b": b"kept"}), str(rootfs))
-    assert said["files"] == 1
+    assert said.files == 1
     assert (rootfs / "a").read_bytes() == b"the image's"
 
 
@@ -161,7 +161,7 @@ def test_no_link_of_the_image_leads_out(tmp_path: Path, rootfs: Path) -> None:
     for name, target in (("root", outside), ("tmp", "../../outside")):
         (rootfs / name).symlink_to(target)
     for name in ("root/a", "tmp/b/c"):
-        assert give_compile_cache.give(packed(tmp_path, {name: b"kept"}), str(rootfs))["files"] == 0
+        assert give_compile_cache.give(packed(tmp_path, {name: b"kept"}), str(rootfs)).files == 0
     assert list(outside.iterdir()) == []
 
 
@@ -177,14 +177,14 @@ def test_one_that_is_damaged_anywhere_gives_no_wrong_file_and_goes(
     for name in ("a", "b"):
         if (rootfs / name).exists():
             assert (rootfs / name).read_bytes() == {"a": b"one" * 100, "b": b"two"}[name]
-    assert said["files"] == 2 or (not path.exists() and "damaged" in str(said["detail"]))
+    assert said.files == 2 or (not path.exists() and "damaged" in said.detail)
 
 
 @pytest.mark.parametrize("length", [0, 10, 60])
 def test_one_that_is_cut_off_gives_nothing(length: int, tmp_path: Path, rootfs: Path) -> None:
     path = packed(tmp_path, {"a": b"one"})
     os.truncate(path, length)
-    assert give_compile_cache.give(path, str(rootfs))["files"] == 0
+    assert give_compile_cache.give(path, str(rootfs)).files == 0
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "", "a//b", "."])
@@ -195,7 +195,7 @@ def test_a_name_that_leads_elsewhere_is_damage(name: str, tmp_path: Path, rootfs
     index = content[start:-24].replace(b'"nnnnnnnn"', jsontext.dumps(name).encode())
     path.write_bytes(content[:start] + index + b"%016x%08x" % (len(index), zlib.crc32(index)))
     said = give_compile_cache.give(str(path), str(rootfs))
-    assert said["files"] == 0 and "damaged" in str(said["detail"])
+    assert said.files == 0 and "damaged" in said.detail
 
 
 def test_a_file_that_others_may_write_is_not_read(tmp_path: Path, rootfs: Path) -> None:
@@ -203,18 +203,18 @@ def test_a_file_that_others_may_write_is_not_read(tmp_path: Path, rootfs: Path) 
     os.chmod(path, 0o644)
     with pytest.raises(CacheError, match="not a file of this user's alone"):
         pack.open_pack(path)
-    assert give_compile_cache.give(path, str(rootfs))["files"] == 0
+    assert give_compile_cache.give(path, str(rootfs)).files == 0
 
 
 def test_one_that_went_meanwhile_costs_no_start(tmp_path: Path, rootfs: Path) -> None:
     said = give_compile_cache.give(f"{tmp_path}/gone", str(rootfs))
-    assert said["files"] == 0 and "No such file" in str(said["detail"])
+    assert said.files == 0 and "No such file" in said.detail
 
 
 def test_a_root_file_system_that_is_not_mounted_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "rootfs").mkdir()
     said = give_compile_cache.give(packed(tmp_path, {"a": b"one"}), f"{tmp_path}/rootfs")
-    assert said["files"] == 0 and "not mounted" in str(said["detail"])
+    assert said.files == 0 and "not mounted" in said.detail
     assert list((tmp_path / "rootfs").iterdir()) == []
 
 
@@ -226,7 +226,7 @@ def test_a_disk_that_is_full_keeps_no_half_a_file(tmp_path: Path) -> None:
     try:
         path = packed(tmp_path, {"a": b"one", "b": b"x" * 3_000_000, "c": b"three"})
         said = give_compile_cache.give(path, str(root))
-        assert said["files"] == 1 and "No space left" in str(said["detail"])
+        assert said.files == 1 and "No space left" in said.detail
         assert sorted(os.listdir(root)) == ["a"]
         assert os.path.exists(path)  # the pack is not to blame
     finally:

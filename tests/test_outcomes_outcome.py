@@ -3,7 +3,7 @@
 import pytest
 
 from glowplug.outcomes import outcome
-from glowplug.outcomes.outcome import Outcome
+from glowplug.outcomes.outcome import CompileCacheUse, Outcome
 
 
 def complete() -> Outcome:
@@ -26,6 +26,15 @@ def test_a_record_has_the_fields_that_there_are() -> None:
         "total_s": 1.25,
         "phases": {"resolve": 0.01},
     }
+
+
+def test_a_compile_cache_is_in_the_record_of_a_cold_start() -> None:
+    made = Outcome("cold:no-checkpoint")
+    made.compile_cache = CompileCacheUse(2, 300, 0.5)
+    assert made.to_json()["compile_cache"] == {"files": 2, "bytes": 300, "seconds": 0.5}
+    made.compile_cache.detail = "No space left on device"
+    record = made.to_json()["compile_cache"]
+    assert record == {"files": 2, "bytes": 300, "seconds": 0.5, "detail": "No space left on device"}
 
 
 def test_what_was_noted_is_read_back() -> None:

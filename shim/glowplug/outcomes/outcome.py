@@ -4,13 +4,33 @@ HOT: standard library only.
 """
 
 
+class CompileCacheUse:
+    """What a cold start found of an earlier one: `files` and `bytes` that were copied, `seconds` that it took.
+
+    `detail`: why not all of it was, "" where it was.
+    """
+
+    __slots__ = ("bytes", "detail", "files", "seconds")
+
+    def __init__(self, files: int, bytes: int, seconds: float, detail: str = "") -> None:
+        self.files = files
+        self.bytes = bytes
+        self.seconds = seconds
+        self.detail = detail
+
+    def to_json(self) -> dict[str, object]:
+        """As an outcome's record has it."""
+        found: dict[str, object] = {"files": self.files, "bytes": self.bytes, "seconds": self.seconds}
+        return {**found, "detail": self.detail} if self.detail else found
+
+
 class Outcome:
     """`slug`: `restored`, `cold:…` or `fallback:…` (docs/matching.md). Everything else may be missing.
 
     `detail`: a sentence, "" where there is nothing to say. `left_behind`: what an earlier restore in the pod left and
     could not be taken back. Of a restore: `checkpoint`, `unread_bytes` (of it, when it began), `phases` (seconds by
-    step), `memory_bytes` (loaded), `total_s` (since `create` was called). Of a cold start: `compile_cache`, what it
-    found of an earlier one (restore/give_compile_cache.py).
+    step), `memory_bytes` (loaded), `total_s` (since `create` was called). Of a cold start: `compile_cache`
+    (restore/give_compile_cache.py).
     """
 
     __slots__ = (
@@ -30,7 +50,7 @@ class Outcome:
         self.detail = detail
         self.left_behind = ""
         self.checkpoint = ""
-        self.compile_cache: dict[str, object] = {}
+        self.compile_cache: CompileCacheUse | None = None
         self.unread_bytes: float | None = None
         self.phases: dict[str, float] = {}
         self.memory_bytes: int | None = None
@@ -41,13 +61,15 @@ class Outcome:
         found: dict[str, object] = {"outcome": self.slug}
         for name in self.__slots__:
             value = getattr(self, name)
-            if name != "slug" and value not in ("", None, {}):
+            if isinstance(value, CompileCacheUse):
+                found[name] = value.to_json()
+            elif name != "slug" and value not in ("", None, {}):
                 found[name] = value
         return found
 
 
 def from_json(fields: dict[str, object]) -> Outcome | None:
-    """What to_json() gave, from a file that may be damaged; None where it says no outcome."""
+    """What to_json() wrote of a restore, from a file that may be damaged; None where it says no outcome."""
     slug = fields.get("outcome")
     if not isinstance(slug, str):
         return None
@@ -60,6 +82,4 @@ def from_json(fields: dict[str, object]) -> Outcome | None:
         setattr(found, name, value if isinstance(value, (int, float)) else None)
     phases = fields.get("phases")
     found.phases = phases if isinstance(phases, dict) else {}
-    used = fields.get("compile_cache")
-    found.compile_cache = used if isinstance(used, dict) else {}
     return found

@@ -18,32 +18,31 @@ from glowplug.host.openat2 import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from glowplug.outcomes.outcome import CompileCacheUse
 
 WITHIN_S = 10.0
 _RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-Said = dict[str, object]
 
-
-def give(path: str, rootfs: str) -> Said:
-    """What the outcome says of it: `files`, `bytes`, `seconds`, and `detail` where not all was given. Raises nothing.
+def give(path: str, rootfs: str) -> CompileCacheUse:
+    """What the outcome says of it. Raises nothing.
 
     path: the pack. rootfs: where the root file system is mounted.
     """
     began = time.monotonic()
     counts = [0, 0]
-    said: Said = {}
+    detail = ""
     try:
         _give(path, rootfs, began + WITHIN_S, counts)
     except CacheError as error:
-        said["detail"] = f"{error}: removed"
+        detail = f"{error}: removed"
         with contextlib.suppress(OSError):
             os.unlink(path)
     except Exception as error:  # noqa: BLE001 - promise 1: no fault of ours costs a start
-        said["detail"] = str(error) or type(error).__name__
-    return {"files": counts[0], "bytes": counts[1], "seconds": round(time.monotonic() - began, 4), **said}
+        detail = str(error) or type(error).__name__
+    return CompileCacheUse(counts[0], counts[1], round(time.monotonic() - began, 4), detail)
 
 
 def _give(path: str, rootfs: str, until: float, counts: list[int]) -> None:

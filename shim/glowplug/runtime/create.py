@@ -11,7 +11,7 @@ from glowplug import jsontext, paths
 from glowplug.checkpoint import bundle, eligible, oci
 from glowplug.errors import GlowplugError
 from glowplug.outcomes import ask, report
-from glowplug.outcomes.outcome import Outcome
+from glowplug.outcomes.outcome import CompileCacheUse, Outcome
 from glowplug.runtime import edit, take_back
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import RUNC
@@ -128,19 +128,21 @@ def _be_ready(container: str) -> None:
             return
 
 
-def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, object]) -> dict[str, object]:
+def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, object]) -> CompileCacheUse | None:
     """Of a container that is never restored: what its cold start finds of an earlier one."""
     try:
         return _compile_cache(directory, facts, ask.ask(question))
     except ask.NoAnswer:
-        return {}
+        return None
 
 
-def _compile_cache(directory: str, facts: bundle.BundleFacts, answer: dict[str, object]) -> dict[str, object]:
+def _compile_cache(
+    directory: str, facts: bundle.BundleFacts, answer: dict[str, object]
+) -> CompileCacheUse | None:
     """What the container's cold start finds of an earlier one, put there (give_compile_cache.give)."""
     pack = answer.get("compile_cache")
     if not isinstance(pack, str):
-        return {}
+        return None
     from glowplug.restore import give_compile_cache
 
     return give_compile_cache.give(pack, os.path.join(directory, facts.rootfs))
