@@ -68,14 +68,14 @@ class Faults:
         """Whether CRIU has come to the stage at which it is to hang or to be held."""
         return os.path.exists(f"{self.directory}/there")
 
-    def go_on(self) -> None:
+    def release(self) -> None:
         """End of a hold."""
         self._write("go", "")
 
     @contextmanager
     def set(self, mode: str, at: str = "", victim: str = "") -> Iterator[None]:
         """For a while: `mode` as in the scripts above; with "action", at which stage of CRIU's and what:
-        victim "criu" or "runc" is killed, "hang" never ends, "hold" waits for `go_on`."""
+        victim "criu" or "runc" is killed, "hang" never ends, "hold" waits for `release`."""
         self._forget("there", "go")
         if at:
             self._write("at", f"{at} {victim}\n")
@@ -84,7 +84,7 @@ class Faults:
             yield
         finally:
             self._forget("mode", "at")
-            self.go_on()  # a process that is still held
+            self.release()  # a process that is still held
 
     @contextmanager
     def without_criu(self) -> Iterator[None]:

@@ -30,8 +30,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The checkpoints that were read, in that order: these are too small to leave the page cache."""
     found: list[str] = []
 
-    def note(directory: str, _limit: int, may_go_on: Callable[[], bool]) -> int:
-        assert may_go_on()
+    def note(directory: str, _limit: int, may_continue: Callable[[], bool]) -> int:
+        assert may_continue()
         found.append(os.path.basename(directory))
         return 0
 
@@ -114,12 +114,12 @@ def test_of_several_that_are_asked_for_all_are_read(
     names = [published(store, float(number)) for number in range(1, 4)]
     complete: list[str] = []
 
-    def note(directory: str, _limit: int, may_go_on: Callable[[], bool]) -> int:
+    def note(directory: str, _limit: int, may_continue: Callable[[], bool]) -> int:
         for name in names:
             if name not in asked:
                 asked.append(name)
                 prefetcher.want(name)
-        if may_go_on():
+        if may_continue():
             complete.append(os.path.basename(directory))
         return 0
 

@@ -127,20 +127,20 @@ def test_numbered_images_come_in_order(tmp_path: os.PathLike[str]) -> None:
     assert images.names(os.fspath(tmp_path), "pagemap") == []
 
 
-def test_a_view_shows_own_files_first_and_stays_valid_by_descriptor(tmp_path: os.PathLike[str]) -> None:
+def test_own_images_come_first_and_stays_valid_by_descriptor(tmp_path: os.PathLike[str]) -> None:
     source, into = f"{tmp_path}/images", f"{tmp_path}/work/view"
     os.mkdir(source)
     os.makedirs(into)
     images.write(source, "files.img", b"old")
     images.write(source, "pages-1.img", b"pages")
     images.write(into, "files.img", b"new")
-    images.view(source, into)
+    images.link_rest(source, into)
     assert images.read(into, "files.img") == b"new"
     assert images.read(into, "pages-1.img") == b"pages"
     assert not os.path.isabs(os.readlink(f"{into}/pages-1.img"))
 
 
-def test_the_links_of_a_view_lie_in_their_inodes(tmp_path: os.PathLike[str]) -> None:
+def test_the_links_are_stored_in_their_inodes(tmp_path: os.PathLike[str]) -> None:
     """ext4 keeps up to 59 bytes there; each longer one takes a block, and an engine has a thousand."""
     source, into = f"{tmp_path}/{'checkpoints' * 4}/images", f"{tmp_path}/views/1"
     os.makedirs(source)
@@ -148,7 +148,7 @@ def test_the_links_of_a_view_lie_in_their_inodes(tmp_path: os.PathLike[str]) -> 
     for number in range(3):
         with open(f"{source}/core-{number}.img", "w") as file:
             file.write(str(number))
-    images.view(source, into)
+    images.link_rest(source, into)
     links = {name: os.readlink(f"{into}/{name}") for name in os.listdir(into)}
     assert max(len(links[f"core-{number}.img"]) for number in range(3)) < 60
     with open(f"{into}/core-2.img") as file:

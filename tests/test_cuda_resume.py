@@ -60,7 +60,7 @@ def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, rest
     with opened(driver, 2) as back:
         assert back.bring_back(pids, pids, (), 20) == sorted(pids)
         assert [process.counters() for process in processes_back] == before
-        back.go()
+        back.release()
         assert all(counts_on(process) for process in processes_back)
     assert len(script.calls("restore ")) == len(script.calls("unlock")) == 2
     for call in [*script.calls("restore "), *script.calls("unlock")]:
@@ -73,7 +73,7 @@ def test_processes_that_run_already_are_stopped_too(driver: str, script: Script,
     assert counts_on(process)
     with opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20)
-        back.go()
+        back.release()
         assert counts_on(process)
     assert script.calls("restore ")[0].endswith("others-running=0")
 
@@ -154,7 +154,7 @@ def test_a_stopped_process_gets_its_signals_after_go(driver: str, restored: Star
         os.kill(process.pid, signal.SIGTERM)
         assert process.alive()
         fd = os.pidfd_open(process.pid)
-        back.go()
+        back.release()
         assert select.select([fd], [], [], 30)[0] == [fd]
         os.close(fd)
 

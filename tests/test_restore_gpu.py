@@ -15,7 +15,7 @@ def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
     try:
         gpu._tree = [ended.pid, waiting.pid]
         waiting.send_signal(signal.SIGSTOP)
-        gpu.go()
+        gpu.let_run()
         with open(f"/proc/{waiting.pid}/stat") as stat:
             assert stat.read().split()[2] != "T"
     finally:

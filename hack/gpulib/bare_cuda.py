@@ -110,7 +110,7 @@ class BareCuda(Bare):
             }
             back.bring_back(self.pid, bundle.read(self.spec({})), DRIVER_S)
             self.seconds |= back.seconds
-            back.go()
+            back.let_run()
         finally:
             back.close()
         return time.monotonic() - start

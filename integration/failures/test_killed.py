@@ -195,7 +195,7 @@ def test_a_capture_that_is_ended_leaves_the_container_running(
         running.send_signal(number)
         if number == signal.SIGKILL:
             running.wait(60)
-        faults.go_on()
+        faults.release()
         assert running.wait(60) != 0
         wait_until(lambda: not _is_paused(container), 20, "the container thawed")
     assert container.state()["token"] == before["token"]

@@ -65,7 +65,7 @@ def populate(address: int, size: int) -> None:
     _libc.madvise(address, size, _MADV_POPULATE_READ)
 
 
-def let_go(address: int, size: int) -> None:
+def forget_pages(address: int, size: int) -> None:
     """Our page tables forget a part of a shared mapping; its content stays where it is."""
     _checked(_libc.madvise(address, size, _MADV_DONTNEED))
 

@@ -123,7 +123,7 @@ def mapped(piece: Piece) -> Iterator[int]:
     try:
         yield piece.file.base
     finally:
-        calls.let_go(address, piece.span)
+        calls.forget_pages(address, piece.span)
 
 
 class Buffer:

@@ -1,7 +1,7 @@
 """The host name in CRIU's images: a restored container takes the new pod's, not the captured one's.
 
 CRIU writes the dumped names into the UTS namespace that it joins, which is the whole pod's. So a restore
-whose pod has another name gets a changed utsns image (images/utsns.proto), in a view of the images.
+whose pod has another name gets a changed utsns image (images/utsns.proto), in a directory of its own.
 """
 
 import _thread
@@ -49,7 +49,7 @@ def names(uts: str) -> tuple[str, str]:
 def give(images_dir: str, into: str, uts: str) -> bool:
     """Put the names of the namespace file ``uts`` into a copy of the images that differ, in ``into``.
 
-    True if a copy was needed: then restore from a view (`images.view`). Raises ImageError, CriuError.
+    True if a copy was needed: then restore from `into` (`images.link_rest`). Raises ImageError, CriuError.
     """
     host, domain = (name.encode("utf-8", "surrogateescape") for name in names(uts))
     changed = False

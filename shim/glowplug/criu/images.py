@@ -28,7 +28,7 @@ MAGICS = {
 }
 
 STORED = "stored"
-"""In a view, the way to the images that it shows."""
+"""In a restore's own directory, the link to the checkpoint's images."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -235,10 +235,10 @@ def names(images_dir: str, prefix: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def view(images_dir: str, into: str) -> None:
+def link_rest(images_dir: str, into: str) -> None:
     """Make ``into`` look like ``images_dir``: a link for every file that it does not hold itself.
 
-    A restore that needs one image changed gives CRIU such a view; the checkpoint stays as it is.
+    A restore that needs one image changed gives CRIU such a directory; the checkpoint stays as it is.
     Both directories must be in one mount: CRIU opens images by directory descriptor when the old root is
     gone, so the links are relative and may not cross a mount point. One leads to the directory, and the others through
     it: up to 59 bytes are in a link's inode (ext4), a longer link takes a block, which costs 1 ms to give back.
@@ -251,7 +251,9 @@ def view(images_dir: str, into: str) -> None:
             if name not in own:
                 os.symlink(f"{STORED}/{name}", os.path.join(into, name))
     except OSError as error:
-        raise ImageError(f"no view of the images could be made: {error.strerror}") from error
+        raise ImageError(
+            f"the images can't be linked into a restore's own directory: {error.strerror}"
+        ) from error
 
 
 def _entry(data: bytes, at: int, name: str) -> tuple[bytes, int]:

@@ -26,10 +26,10 @@ def files(checkpoint: str) -> list[str]:
     return found
 
 
-def prefetch(checkpoint: str, limit_bytes: int, may_go_on: Callable[[], bool]) -> int:
+def prefetch(checkpoint: str, limit_bytes: int, may_continue: Callable[[], bool]) -> int:
     """Read them once; how many bytes were read.
 
-    Ends at `limit_bytes`, or when `may_go_on`, asked before each block, says no: a restore has begun, and two
+    Ends at `limit_bytes`, or when `may_continue`, asked before each block, says no: a restore has begun, and two
     readers would take the disk from each other. Raises ImageError; a checkpoint that was removed is none.
     """
     buffer = bytearray(BLOCK_BYTES)
@@ -37,7 +37,7 @@ def prefetch(checkpoint: str, limit_bytes: int, may_go_on: Callable[[], bool]) -
     for path in files(checkpoint):
         try:
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
-                while done < limit_bytes and may_go_on() and (count := file.readinto(buffer)):
+                while done < limit_bytes and may_continue() and (count := file.readinto(buffer)):
                     done += count
         except FileNotFoundError:
             break

@@ -165,7 +165,9 @@ def _put(piece: Piece, userfault: int, shift: int) -> bool:
         with mapped(piece) as base:
             for address, length, offset in piece.runs:
                 calls.put(userfault, address + shift, base + offset, length)
-                calls.let_go(address + shift, length)  # side by side, not in one go when the helper ends
+                calls.forget_pages(
+                    address + shift, length
+                )  # side by side, not in one go when the helper ends
         return _map_in(piece)
     except OSError:  # a page is there already, or the file has shrunk: our threads will see
         return False

@@ -90,8 +90,8 @@ def rebind(images_dir: str, into: str, addresses: Mapping[str, str]) -> int:
     """Give sockets bound to an address of the old pod the new pod's address; how many were changed.
 
     addresses: old address to new one; other addresses stay (one that was bound with IP_FREEBIND is nobody's). The
-    changed files.img is written to the directory ``into`` (see `images.view`). Raises ImageError, also when the new
-    address is of another family: CRIU could not bind it.
+    changed files.img is written to the directory ``into`` (see `images.link_rest`). Raises ImageError, also when the
+    new address is of another family: CRIU could not bind it.
     """
     wanted = {ipaddress.ip_address(old): ipaddress.ip_address(new) for old, new in addresses.items()}
     entries = images.load(images_dir, "files.img", "files")

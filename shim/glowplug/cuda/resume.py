@@ -41,7 +41,7 @@ class Resumption:
 
         tree: the host's PIDs of the restored processes, all stopped. expected: PIDs, in the container's PID
         namespace, that held CUDA at the capture. timeout: seconds for all of it. Returns the CUDA
-        processes' PIDs on the host; their threads are held until go(). Raises CudaError: kill the tree,
+        processes' PIDs on the host; their threads are held until release(). Raises CudaError: kill the tree,
         whatever the class.
         """
         deadline = time.monotonic() + timeout
@@ -60,7 +60,7 @@ class Resumption:
         self._took("unlock", began)
         return self._group.pids
 
-    def go(self) -> None:
+    def release(self) -> None:
         """Let every held thread run. The other processes of the tree are still stopped: SIGCONT is the
         caller's.
         """

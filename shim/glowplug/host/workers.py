@@ -70,7 +70,7 @@ class Workers:
         if len(lines) < number and not worker.is_at_end:
             if worker.is_ready:
                 self.start()
-            lines += worker.go_on(number - len(lines), until)
+            lines += worker.more_lines(number - len(lines), until)
         status = worker.status() if len(lines) < number else None
         self._give_back(worker, healthy=len(lines) == number)
         return Answered(lines, status)
@@ -155,9 +155,9 @@ class _Worker:
         except OSError:
             self.is_at_end = True
             return []
-        return self.go_on(number, until)
+        return self.more_lines(number, until)
 
-    def go_on(self, number: int, until: float) -> list[str]:
+    def more_lines(self, number: int, until: float) -> list[str]:
         """So many more answers, or those that came until then."""
         if not self.is_ready:
             self.is_ready = self._line(until) is not None

@@ -74,7 +74,7 @@ class Attempt:
         return f"{self.directory}/layer.json"
 
     @property
-    def view(self) -> str:
+    def images(self) -> str:
         """The checkpoint's images as this pod gets them: links, on the cache's own file system."""
         return f"{self.journal.cache}/views/{self.id}"
 

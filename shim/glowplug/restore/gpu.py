@@ -33,13 +33,13 @@ class Gpu:
         devnodes.align(init, facts)
         self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
 
-    def go(self, stopped: Collection[int] = ()) -> None:
+    def let_run(self, stopped: Collection[int] = ()) -> None:
         """Everybody runs, but those that a signal had stopped before the capture (pids in the container). Raises
         CudaError.
 
         The health check has seen all of them: one that is gone now was ended by another that runs already.
         """
-        self._resumption.go()
+        self._resumption.release()
         for pid in self._tree:
             if proc.number_inside(pid) in stopped:
                 continue

@@ -7,7 +7,7 @@ from glowplug import jsontext
 NAME = "hook-mounts.json"
 
 
-def made(checkpoint: str, directory: str) -> list[tuple[str, str]]:
+def recreate(checkpoint: str, directory: str) -> list[tuple[str, str]]:
     """(mount point in the container, the file on the host with its content) of each. Raises OSError, ValueError."""
     path = f"{checkpoint}/images/{NAME}"
     if not os.path.exists(path):

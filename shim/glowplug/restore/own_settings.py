@@ -37,7 +37,7 @@ def apply(checkpoint: str, tree: dict[int, int]) -> None:
             raise CriuError(f"a setting of process {one['pid']} can't be made again: {error}") from error
 
 
-def go_on(tree: dict[int, int], stopped: Iterable[int]) -> None:
+def let_run(tree: dict[int, int], stopped: Iterable[int]) -> None:
     """Everybody runs but those that were stopped before (pids in the container)."""
     left = set(stopped)
     for inside, pid in tree.items():

@@ -40,7 +40,7 @@ def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int
         result.detail = f"{type(error).__name__}: {error}"
     result.memory_bytes = work.memory_bytes
     try:
-        steps.let_go(work)
+        steps.release(work)
     except Exception as error:  # noqa: BLE001 - the take-back kills what is held
         result.detail = result.detail or f"{type(error).__name__}: {error}"
     reporter.end(result)

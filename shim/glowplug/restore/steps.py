@@ -18,12 +18,12 @@ from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
 from glowplug.restore import (
-    announce,
     captured_state,
     child,
     health,
     hook_mounts,
     new_addresses,
+    notify,
     own_cgroup,
     own_settings,
     pod_files,
@@ -47,10 +47,10 @@ class Work:
 
     `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
     `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
-    `processes` are there after `check`, `fixups` after `view`, `gpu` only where there is CUDA. `stopped_before` is
-    there after `criu`: the processes, by their pids in the container, that a signal had stopped before the capture;
-    they stay so. `begin_part` is called with the name of what begins inside a step and is a stage of its own;
-    `measured` gets its seconds.
+    `processes` are there after `check`, `fixups` after `image_overlay`, `gpu` only where there is CUDA.
+    `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
+    before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
+    of its own; `measured` gets its seconds.
     """
 
     __slots__ = (
@@ -161,14 +161,14 @@ def volumes(work: Work) -> None:
     pod_files.volumes(work.attempt, work.checkpoint, work.facts)
 
 
-def announced(work: Work) -> None:
+def generation_file(work: Work) -> None:
     """The file that says that this is a restore, in the writable layer: undone with it."""
-    announce.write(work.attempt.journal.rootfs, work.facts, new_addresses.of_pod(work.facts))
+    notify.write_file(work.attempt.journal.rootfs, work.facts, new_addresses.of_pod(work.facts))
 
 
-def view(work: Work) -> None:
+def image_overlay(work: Work) -> None:
     """The images with the new pod's host name, which CRIU writes into the whole pod, and addresses."""
-    stored, into = f"{work.checkpoint}/images", work.attempt.view
+    stored, into = f"{work.checkpoint}/images", work.attempt.images
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)
     work.fixups = image_fixups.read(stored)
@@ -177,7 +177,7 @@ def view(work: Work) -> None:
         from glowplug.criu import sockets  # few bind to an address of their pod
 
         sockets.rebind(stored, into, addresses)
-    images.view(stored, into)
+    images.link_rest(stored, into)
 
 
 def spec(work: Work) -> None:
@@ -192,7 +192,7 @@ def spec(work: Work) -> None:
                 script=action_script.script_in(work.bundle),
                 mounts=[
                     *own_cgroup.mounts(work.attempt, work.facts),
-                    *hook_mounts.made(work.checkpoint, work.bundle),
+                    *hook_mounts.recreate(work.checkpoint, work.bundle),
                 ],
             )
         )
@@ -241,7 +241,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
         *(["--systemd-cgroup"] if journal.systemd_cgroup else []),
         *("restore", "--detach", "--no-subreaper"),
         *("--bundle", work.bundle),
-        *("--image-path", work.attempt.view),
+        *("--image-path", work.attempt.images),
         *("--work-path", logs),
         *("--pid-file", journal.pid_file),
         work.attempt.id,
@@ -335,7 +335,7 @@ def settings(work: Work) -> None:
     if work.gpu is None:
         _pass(work, init, members)
         work.begin_part("resume")
-        own_settings.go_on(members, work.stopped_before)
+        own_settings.let_run(members, work.stopped_before)
         work.attempt.open(init)
 
 
@@ -350,11 +350,11 @@ def cuda(work: Work) -> None:
         work.measured.update(work.gpu.seconds)
     _pass(work, init, process.members(init))
     work.begin_part("resume")
-    work.gpu.go(work.stopped_before)
+    work.gpu.let_run(work.stopped_before)
     work.attempt.open(init)
 
 
-def let_go(work: Work) -> None:
+def release(work: Work) -> None:
     """However the steps ended: what is still held is killed, and what helped is let go."""
     if work.gpu is not None:
         work.gpu.close()
@@ -368,8 +368,8 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("layer", layer),
     ("shm", shared_memory),
     ("volumes", volumes),
-    ("generation-file", announced),
-    ("image-overlay", view),
+    ("generation-file", generation_file),
+    ("image-overlay", image_overlay),
     ("spec", spec),
     ("criu", criu),
     ("settings", settings),

@@ -65,6 +65,6 @@ def keep_volumes(kept: Attempt) -> None:
 
 
 def remove_view(kept: Attempt) -> None:
-    """Remove the restore's view of the checkpoint. Raises HostError."""
-    if kept.journal.cache and not removal.remove_tree(kept.view):
-        raise HostError(f"{kept.view} can't be removed")
+    """Remove the restore's own directory of images. Raises HostError."""
+    if kept.journal.cache and not removal.remove_tree(kept.images):
+        raise HostError(f"{kept.images} can't be removed")

@@ -134,7 +134,7 @@ def remove_files(left: Attempt, left_s: float) -> None:
     if left.journal.bundle:
         _remove(paths.restore_bundle(left.journal.bundle))
     if left.journal.cache:
-        _remove(left.view)
+        _remove(left.images)
     if left.journal.trial and left.journal.bundle:
         _remove(left.journal.bundle)
 

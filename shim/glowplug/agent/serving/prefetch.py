@@ -79,15 +79,15 @@ class Prefetcher(threading.Thread):
     def _read_pinned(self, checkpoint: str) -> None:
         """A node that is short of memory drops what was read: each time it is read again after twice as long."""
         due, rest_s = self._rests.get(checkpoint, (0.0, PINNED_REST_S))
-        if time.monotonic() >= due and self._read(checkpoint, self._may_go_on):
+        if time.monotonic() >= due and self._read(checkpoint, self._may_continue):
             self._rests[checkpoint] = (time.monotonic() + rest_s, min(LONGEST_REST_S, 2 * rest_s))
 
-    def _read(self, checkpoint: str, may_go_on: Callable[[], bool]) -> bool:
+    def _read(self, checkpoint: str, may_continue: Callable[[], bool]) -> bool:
         """Whether there was something to read."""
         directory = self._store.path(checkpoint)
-        if not may_go_on() or not any(map(pagecache.uncached_bytes, prefetch.files(directory))):
+        if not may_continue() or not any(map(pagecache.uncached_bytes, prefetch.files(directory))):
             return False
-        read = prefetch.prefetch(directory, (memory.available() or 0) // 2, may_go_on)
+        read = prefetch.prefetch(directory, (memory.available() or 0) // 2, may_continue)
         log.info("read ahead %d bytes of checkpoint %s", read, checkpoint)
         return True
 
@@ -96,7 +96,7 @@ class Prefetcher(threading.Thread):
         self.heart.beat()
         return not (self._stopping or _restoring())
 
-    def _may_go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         return self._may_read() and not self._wanted
 
 

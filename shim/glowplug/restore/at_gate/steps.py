@@ -8,13 +8,13 @@ Used by the runtime: standard library only.
 
 from collections.abc import Callable
 
-from glowplug.restore import announce, captured_state, health, marker, state
+from glowplug.restore import captured_state, health, marker, notify, state
 from glowplug.restore.at_gate.restored_tree import RestoredTree
 
 Step = Callable[[RestoredTree], None]
 
 
-def kept(restored: RestoredTree) -> None:
+def process_state(restored: RestoredTree) -> None:
     """What CRIU does not bring back: affinity, socket options, multicast groups and their like."""
     state.apply(captured_state.read(restored.checkpoint), restored.tree, f"/proc/{restored.init}/root")
 
@@ -30,23 +30,23 @@ def oom_score(restored: RestoredTree) -> None:
     state.own_oom_score_adj(captured_state.read(restored.checkpoint), restored.tree)
 
 
-def marker_file(restored: RestoredTree) -> None:
+def write_marker(restored: RestoredTree) -> None:
     """From here on `start` has nothing to do; runc's state directory is there since CRIU's stage post-restore."""
     journal = restored.attempt.journal
     marker.write(journal.root, journal.id, journal.checkpoint, journal.bundle)
 
 
-def signalled(restored: RestoredTree) -> None:
+def send_signal(restored: RestoredTree) -> None:
     """The signal that its pod wants it to be notified by: it has it before it runs."""
-    number = announce.signal_of(restored.facts)
+    number = notify.signal_of(restored.facts)
     if number is not None:
-        announce.send(restored.init, number)
+        notify.send_signal(restored.init, number)
 
 
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("state", kept),
+    ("state", process_state),
     ("health", healthy),
     ("oom", oom_score),
-    ("marker", marker_file),
-    ("signal", signalled),
+    ("marker", write_marker),
+    ("signal", send_signal),
 )

@@ -22,7 +22,7 @@ from glowplug.restore.trial.task import Task
 OF_THE_POD = {"network": "net", "ipc": "ipc", "uts": "uts"}
 
 
-class _Stood(Exception):
+class _ReachedGate(Exception):
     """All of it reached the gate, and was what it should be."""
 
 
@@ -44,7 +44,7 @@ class Trial(steps.Work):
         return self.task.draft
 
 
-def made(work: steps.Work) -> None:
+def enter_namespaces(work: steps.Work) -> None:
     """Enter the namespaces of the trial."""
     place.enter(_of(work).attempt.journal.bundle)
 
@@ -64,12 +64,12 @@ def volumes(work: steps.Work) -> None:
 
 def criu(work: steps.Work) -> None:
     """`runc restore`, which is killed with its tree once that has reached the gate."""
-    with contextlib.suppress(_Stood):
+    with contextlib.suppress(_ReachedGate):
         steps.run_runc(work, _at_gate)
 
 
 def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
-    """The checks that a restore makes there; then the end of all of it. Raises _Stood, and what a check raises."""
+    """The checks that a restore makes there; then the end of all of it. Raises _ReachedGate, and what a check raises."""
     init = gate.wait(work.until, is_over)
     if init is None:
         return
@@ -88,7 +88,7 @@ def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
         for pid in (init, *members.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    raise _Stood
+    raise _ReachedGate
 
 
 def _spec(
@@ -127,11 +127,11 @@ def _of(work: steps.Work) -> Trial:
 CHECKS = tuple(one for one in at_gate.STEPS if one[0] in ("state", "health"))
 
 STEPS: tuple[tuple[str, Callable[[steps.Work], None]], ...] = (
-    ("place", made),
+    ("place", enter_namespaces),
     ("layer", layer),
     ("volumes", volumes),
-    ("generation-file", steps.announced),
-    ("image-overlay", steps.view),
+    ("generation-file", steps.generation_file),
+    ("image-overlay", steps.image_overlay),
     ("spec", steps.spec),
     ("criu", criu),
 )

@@ -25,7 +25,7 @@ NAME = "restored"
 SIGNAL = f"{OWN_ANNOTATIONS}restored-signal"
 
 
-def write(rootfs: str, facts: BundleFacts, addresses: Iterable[str] = ()) -> bool:
+def write_file(rootfs: str, facts: BundleFacts, addresses: Iterable[str] = ()) -> bool:
     """The file, readable by the user that the process was started as. `addresses`: the new pod's. Raises OSError.
 
     False, and nothing is written, where a volume or tmpfs is over /run: what is in it is not the rootfs's.
@@ -69,7 +69,7 @@ def signal_of(facts: BundleFacts) -> int | None:
     return None if found is None else int(found)
 
 
-def send(init: int, number: int) -> None:
+def send_signal(init: int, number: int) -> None:
     """To the container's first process (host pid), if it has a handler: without one, most signals would end it."""
     if process.handles(init, number):
         os.kill(init, number)
