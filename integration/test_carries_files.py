@@ -69,10 +69,10 @@ def test_the_layer_has_every_change(twins: Twins) -> None:
     assert layer["/data/made/added"]["mtime_ns"] == 2_000_000_002
     assert layer["/data/made/added"]["links"] == 2
     assert layer["/data/made/below"]["owner"] == [1000, 1000]
-    assert layer["/data/whole/new"]["owner"] == [1000, 2000]
-    assert list(layer["/data/whole/new"]["xattrs"]) == ["security.capability"]
+    assert layer["/data/opaque/new"]["owner"] == [1000, 2000]
+    assert list(layer["/data/opaque/new"]["xattrs"]) == ["security.capability"]
     assert "/data/deleted" not in layer
-    assert "/data/whole/old" not in layer and "/data/whole/below/old" not in layer
+    assert "/data/opaque/old" not in layer and "/data/opaque/below/old" not in layer
 
 
 def test_a_hole_stays_a_hole(twins: Twins) -> None:

@@ -20,7 +20,7 @@ Mounts = Callable[[Pod], tuple[Mount, ...]]
 
 
 def service_token(subject: str, number: int) -> str:
-    """A JSON Web Token as the API server signs it, renewed with each number."""
+    """A JSON Web Token as the API server signs it, another one with each number."""
     claims = {
         "iss": "https://cluster",
         "sub": subject,

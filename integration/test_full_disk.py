@@ -1,6 +1,6 @@
 """Promise 1 on a full disk: the container starts cold all the same, and the disk holds nothing more afterwards.
 
-The whole node is on a file system of its own (a tmpfs of limited size), filled except for a little.
+The entire node is on a file system of its own (a tmpfs of limited size), filled except for a little.
 """
 
 import glob

@@ -247,7 +247,7 @@ def restored(node: Node) -> Iterator[Reported]:
         facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
         PodDirectory(node, pod.spec.uid).token(
             token(), f"kube-api-access-{pod.spec.uid[:5]}"
-        )  # it is renewed
+        )  # it is rotated
         done = capture(node, pod.spec.namespace, "kept")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["trial"] == "passed", done.stdout
@@ -371,7 +371,7 @@ def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str)
 def listen(listener: socket.socket, directory: str) -> None:
     """As a sidecar would, in a volume that both mount."""
     here = os.open(".", os.O_PATH)
-    os.chdir(directory)  # the whole path is too long for bind(2)
+    os.chdir(directory)  # the entire path is too long for bind(2)
     try:
         listener.bind("sidecar.sock")
         listener.listen()

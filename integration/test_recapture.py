@@ -68,9 +68,9 @@ def test_where_limits_were_raised_one_pod_is_captured_again(agent: Node, pods: P
     assert outcome(agent, raised) == "cold:limits-raised"
     meanwhile = started(pods, environment, annotated(), resources=large)
     assert outcome(agent, meanwhile) == "restored"
-    renewed = capture_of(agent, raised.pod)
-    assert renewed["result"] == "captured"
-    for resources, expected in ((large, renewed["checkpoint"]), (small, checkpoint)):
+    second = capture_of(agent, raised.pod)
+    assert second["result"] == "captured"
+    for resources, expected in ((large, second["checkpoint"]), (small, checkpoint)):
         again = started(pods, environment, annotated(), resources=resources)
         assert outcome(agent, again) == "restored"
         (start,) = [one for one in records(agent, again.id) if "outcome" in one]

@@ -20,7 +20,7 @@ class Script:
         self.say()
 
     def say(self, *lines: str) -> None:
-        """Replace the whole script."""
+        """Replace the entire script."""
         with open(self.path + ".new", "w") as script:
             script.writelines(line + "\n" for line in lines)
         os.replace(self.path + ".new", self.path)

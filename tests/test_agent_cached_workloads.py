@@ -28,11 +28,11 @@ def test_what_was_used_last_comes_first_and_what_is_shared_is_everybodys(node: N
 
 def test_what_is_quarantined_or_damaged_is_not_listed(node: Node) -> None:
     quarantined, damaged = node.published(), node.published("2026-03-02T12:00:00Z")
-    node.published("2026-03-03T12:00:00Z", image_name="whole:1")
+    node.published("2026-03-03T12:00:00Z", image_name="complete:1")
     node.store.quarantine(quarantined, "check: damaged")
     with open(f"{node.store.path(damaged)}/manifest.json", "w") as file:
         file.write("{")
-    assert [image for _, image in CachedWorkloads(node.store).images()] == ["whole:1"]
+    assert [image for _, image in CachedWorkloads(node.store).images()] == ["complete:1"]
 
 
 def test_a_disk_that_fails_is_an_error_of_the_cache(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

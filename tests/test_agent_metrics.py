@@ -271,7 +271,7 @@ def test_a_silent_client_delays_others_only_briefly(server: MetricsServer) -> No
 def test_a_client_that_trickles_delays_others_and_a_stop_only_briefly(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time is for the whole request, not for each piece of it."""
+    """The time is for the entire request, not for each piece of it."""
     monkeypatch.setattr(http_server, "DONE_WITHIN_S", 0.5)
     over = threading.Event()
 

@@ -26,25 +26,25 @@ def read(found: Readings, container: str, **unread: int) -> None:
 
 def test_what_was_in_memory_serves_one_start_of_that_container() -> None:
     found = Readings()
-    read(found, "c1", whole=0)
+    read(found, "c1", complete=0)
     assert found.take("c2") == {}
-    assert found.take("c1") == {"whole": 0}
+    assert found.take("c1") == {"complete": 0}
     assert found.take("c1") == {}
 
 
 def test_what_was_not_is_read_again() -> None:
     found = Readings()
-    read(found, "c1", whole=0, part=4096)
-    assert found.take("c1") == {"whole": 0}
+    read(found, "c1", complete=0, part=4096)
+    assert found.take("c1") == {"complete": 0}
 
 
 def test_it_serves_no_late_start() -> None:
     clock = Clock()
     found = Readings(clock)
-    read(found, "c1", whole=0)
-    read(found, "c2", whole=0)
+    read(found, "c1", complete=0)
+    read(found, "c2", complete=0)
     clock.now = KEPT_S
-    assert found.take("c1") == {"whole": 0}
+    assert found.take("c1") == {"complete": 0}
     clock.now = KEPT_S + 1
     assert found.take("c2") == {}
 
@@ -57,24 +57,24 @@ def test_a_start_waits_for_the_reading_that_is_under_way(monkeypatch: pytest.Mon
         start = threading.Thread(target=lambda: taken.append(found.take("c1")))
         start.start()
         wait_until(lambda: "c1" not in found._readings, WITHIN_S, "the start that asks")
-        reading["whole"] = 0
+        reading["complete"] = 0
         assert taken == []
     start.join(WITHIN_S)
-    assert taken == [{"whole": 0}]
+    assert taken == [{"complete": 0}]
 
 
 def test_but_not_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readings, "WAIT_S", 0.01)
     found = Readings()
     with found.begin("c1") as reading:
-        reading["whole"] = 0
+        reading["complete"] = 0
         assert found.take("c1") == {}
 
 
 def test_a_reading_that_fails_leaves_no_start_waiting() -> None:
     found = Readings()
     with pytest.raises(ZeroDivisionError), found.begin("c1") as reading:
-        reading["whole"] = 0
+        reading["complete"] = 0
         raise ZeroDivisionError
     assert found.take("c1") == {}
 
@@ -82,7 +82,7 @@ def test_a_reading_that_fails_leaves_no_start_waiting() -> None:
 def test_containers_that_are_never_started_are_forgotten() -> None:
     found = Readings()
     for number in range(KEPT + 5):
-        read(found, f"c{number}", whole=0)
+        read(found, f"c{number}", complete=0)
     assert len(found._readings) == KEPT
     assert found.take("c0") == {}
-    assert found.take(f"c{KEPT + 4}") == {"whole": 0}
+    assert found.take(f"c{KEPT + 4}") == {"complete": 0}

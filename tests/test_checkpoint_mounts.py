@@ -1,4 +1,4 @@
-"""Mounts: carried, identity, noise or unknown, by the whole shape of the source."""
+"""Mounts: carried, identity, noise or unknown, by the entire shape of the source."""
 
 import pytest
 from tests import checkpoint_made as made

@@ -1,4 +1,4 @@
-"""Noise: recognised by value or as a whole group, never by a name alone."""
+"""Noise: recognised by value or as a complete group, never by a name alone."""
 
 import pytest
 from hypothesis import given, settings

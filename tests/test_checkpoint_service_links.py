@@ -1,4 +1,4 @@
-"""Service links: recognised as whole groups, in linear time; where two pods have one, it must be the same."""
+"""Service links: recognised as complete groups, in linear time; where two pods have one, it must be the same."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -135,11 +135,11 @@ def test_a_page_that_can_t_be_written_is_one_line_and_leaves_nothing(node: Node,
 def test_a_page_goes_through_no_link(node: Node, tmp_path: Path) -> None:
     """Root writes it, perhaps into /tmp."""
     restored(node)
-    (tmp_path / "theirs").write_text("whole")
+    (tmp_path / "theirs").write_text("complete")
     (tmp_path / "x.html").symlink_to("theirs")
     (tmp_path / "x.html.new").symlink_to("theirs")
     assert node.run("timeline", "ab", "--html", str(tmp_path / "x.html")).status == 0
-    assert (tmp_path / "theirs").read_text() == "whole"
+    assert (tmp_path / "theirs").read_text() == "complete"
     assert "<!doctype html>" in (tmp_path / "x.html").read_text()
 
 

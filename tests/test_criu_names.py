@@ -58,7 +58,7 @@ def test_the_new_pods_host_name_goes_into_a_copy(folder: str, uts: str) -> None:
     assert images.read(source, "utsns-12.img") == before
     found = images.load(into, "utsns-12.img", "utsns")[0]
     assert (found.octets(1), found.octets(9)) == (b"newpod", b"newer")
-    assert os.uname().nodename == here, "the whole process moved into the other namespace"
+    assert os.uname().nodename == here, "the entire process moved into the other namespace"
 
 
 @root

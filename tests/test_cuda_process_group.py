@@ -318,7 +318,7 @@ def test_a_mig_slice_is_no_device_of_a_map(driver: str, target: Start) -> None:
     pid = target().pid
     with library(driver) as group:
         checkpointed(group, pid)
-        with pytest.raises(CudaError, match="expected the UUID of a whole GPU"):
+        with pytest.raises(CudaError, match="expected the UUID of a full GPU"):
             group.restore(5, (("MIG-aaaaaaaa-0000-0000-0000-000000000001", GPU_B),))
 
 

@@ -62,5 +62,5 @@ class Place:
 
 
 def default() -> Place:
-    """$GLOWPLUG_CLUSTER, or one for the whole machine."""
+    """$GLOWPLUG_CLUSTER, or one for the entire machine."""
     return Place(os.environ.get("GLOWPLUG_CLUSTER", "/tmp/glowplug-cluster"))

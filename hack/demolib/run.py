@@ -1,4 +1,4 @@
-"""A whole run of the demo: image, node, story, figures, clean-up, and the exit status that says how it went."""
+"""A complete run of the demo: image, node, story, figures, clean-up, and the exit status that says how it went."""
 
 import contextlib
 import json

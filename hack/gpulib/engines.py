@@ -3,7 +3,7 @@ pod's annotations alone, then restored.
 
 Each reports, as JSON lines while it runs: a cold start with empty compile caches, one with warm caches (the node has
 kept them: glowplug.dev/compile-cache), the capture, and each restore with its phases. Seconds count from
-StartContainer, in which runc's `create` is, to the first correct answer. Every wait has an end, and the whole check
+StartContainer, in which runc's `create` is, to the first correct answer. Every wait has an end, and the entire check
 has one.
 """
 
@@ -41,7 +41,7 @@ LOGPROB_BOUND = 0.05
 
 @dataclass(slots=True)
 class Options:
-    """What the command line says of the engines. `within_s`: the whole check's end; `lines`: a file for JSON lines."""
+    """What the command line says of the engines. `within_s`: the entire check's end; `lines`: a file for JSON lines."""
 
     shape: str = "0.6b"
     weights: str = "reload"

@@ -37,7 +37,7 @@ def test_every_kind_of_file_comes_back_as_it_was(a: Node, b: Node) -> None:
         os.mkfifo(f"{tree}/fifo", 0o640)
         opened_tree = os.open(tree, os.O_PATH)
         with socket.socket(socket.AF_UNIX) as bound:
-            bound.bind(f"/proc/self/fd/{opened_tree}/socket")  # the whole path may be too long for bind(2)
+            bound.bind(f"/proc/self/fd/{opened_tree}/socket")  # the entire path may be too long for bind(2)
         os.close(opened_tree)
         os.symlink("/nowhere", f"{tree}/broken")
         os.link(f"{tree}/broken", f"{tree}/broken too")

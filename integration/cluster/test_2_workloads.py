@@ -95,7 +95,7 @@ def test_a_deployment(cluster: Cluster, namespace: str) -> None:
 
 
 def test_the_gate_opens_with_the_containers(cluster: Cluster, namespace: str) -> None:
-    """Within a second of ContainersReady: conditions have whole seconds, so the difference is 1 at most."""
+    """Within a second of ContainersReady: conditions have full seconds, so the difference is 1 at most."""
     cluster.apply(deployment(namespace, "gate", pod_template("gate", [server()])))
     cluster.ready(namespace, "gate")
     cluster.make_anew(namespace, "gate")

@@ -143,11 +143,11 @@ def test_its_pod_may_be_deleted(cluster: Cluster, n2: Machine) -> None:
     cluster.kubectl("delete", "pod", "-n", SYSTEM, old)
     assert n2.run("glowplug", "status").returncode == 0
 
-    def renewed() -> bool:
+    def is_replaced() -> bool:
         pods = cluster.pods(SYSTEM)
         return len(pods) == 1 and pods[0]["metadata"]["name"] != old and is_ready(pods[0])
 
-    wait_until(renewed, INSTALLED_WITHIN_S, "the installer's next pod")
+    wait_until(is_replaced, INSTALLED_WITHIN_S, "the installer's next pod")
     assert n2.run("cat", "/run/unit-containerd.pid", "/run/unit-glowplug-agent.pid").stdout == before
 
 

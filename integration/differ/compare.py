@@ -10,7 +10,7 @@ Facts = dict[str, str]
 NOTHING, CLOSED = "nothing", "7"
 LOOKS_EVERY_S = 0.1
 THINGS = re.compile(r"(\d+)/(?:(?:fd|thread)/\d+/)?")
-"""What is gone or new as a whole: a process, one of its descriptors or threads."""
+"""What is gone or new entirely: a process, one of its descriptors or threads."""
 
 
 def differences(before: Facts, after: Facts, known: Iterable[Known] = KNOWN) -> list[str]:

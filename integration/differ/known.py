@@ -63,7 +63,7 @@ KNOWN = (
         "a watch of IN_ONESHOT continues after its first event (docs/edits.md)",
         r"mask:8(\w{7}) .* → .* mask:0?0*\w+",
     ),
-    Known(r"/(maps|memory)/", "locked as a whole, not by use (docs/edits.md)", r"^(.*) lf → \1$"),
+    Known(r"/(maps|memory)/", "locked at once, not by use (docs/edits.md)", r"^(.*) lf → \1$"),
     Known(r"^/(?!1/).*/memory-policy$", "the first process's is all that a restore can give (docs/edits.md)"),
     Known(_MULTICAST, "what a TCP socket says of multicasts is an echo of its last packet"),
 )

@@ -1,4 +1,4 @@
-"""What /proc says of a process as a whole."""
+"""What /proc says of an entire process."""
 
 import hashlib
 import os

@@ -75,7 +75,7 @@ def of_a_child():
 
 
 def memory_policy():
-    """Of the whole program, as numactl sets it."""
+    """Of the entire program, as numactl sets it."""
     libc.syscall(SET_MEMPOLICY, 3, ctypes.byref(ctypes.c_ulong(1)), 64)
 
     def check():

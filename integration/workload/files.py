@@ -31,16 +31,16 @@ def layer() -> Callable[[], object]:
     os.link(f"{DATA}/made/added", f"{DATA}/made/below/hard")
     os.symlink("/etc/../data/made/added", f"{DATA}/made/symbolic")
     os.mkfifo(f"{DATA}/made/fifo", 0o600)
-    shutil.rmtree(f"{DATA}/whole")
-    os.makedirs(f"{DATA}/whole/below")
-    with open(f"{DATA}/whole/new", "w") as file:
+    shutil.rmtree(f"{DATA}/opaque")
+    os.makedirs(f"{DATA}/opaque/below")
+    with open(f"{DATA}/opaque/new", "w") as file:
         file.write("in a directory made again\n")
     with open(f"{DATA}/made/hole", "wb") as file:
         file.truncate(1 << 20)
     if os.getuid() == 0:
         os.chown(f"{DATA}/made/below", 1000, 1000)
-        os.chown(f"{DATA}/whole/new", 1000, 2000)
-        os.setxattr(f"{DATA}/whole/new", "security.capability", CAPABILITY)
+        os.chown(f"{DATA}/opaque/new", 1000, 2000)
+        os.setxattr(f"{DATA}/opaque/new", "security.capability", CAPABILITY)
     os.utime(f"{DATA}/made/added", ns=(1_000_000_001, 2_000_000_002))
     return lambda: {path: _facts(path) for path in _below(DATA)}
 

@@ -26,7 +26,7 @@ _MERGE = "application/merge-patch+json"
 
 
 class Unreachable(KubernetesError):
-    """It may do another time: no connection, a server that is busy, a token that is being renewed."""
+    """It may do another time: no connection, a server that is busy, a token that is being rotated."""
 
 
 class Busy(Unreachable):
@@ -34,7 +34,7 @@ class Busy(Unreachable):
 
 
 class Unknown(Busy):
-    """Who we say that we are is not believed (any more): a token that was renewed is in its file."""
+    """Who we say that we are is not believed (any more): a token that was rotated is in its file."""
 
 
 class Forbidden(KubernetesError):

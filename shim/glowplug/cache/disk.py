@@ -1,4 +1,4 @@
-"""What the store does to whole trees on disk: make them private, durable, counted, gone."""
+"""What the store does to entire trees on disk: make them private, durable, counted, gone."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
 """Whose fault a failed restore was: a table of stages, and one of what CRIU, the kernel and the driver say.
 
 Only a checkpoint's own fault quarantines it. Where that is not clear, it is the checkpoint's: a quarantine by
-the back-off costs some cold starts, a doomed restore costs its whole time at every start.
+the back-off costs some cold starts, a doomed restore costs all of its time at every start.
 """
 
 import re

@@ -59,7 +59,7 @@ def dump(
     """`runc checkpoint` into `images`; CRIU's log stays in `scratch`. Raises CriuError with its last errors.
 
     external: mount points that CRIU leaves alone. max_pause_s: CRIU gives up a process that does not stop within it,
-    in whole seconds.
+    in full seconds.
     """
     options = f"{scratch}/criu.conf"
     with open(options, "w") as file:

@@ -23,7 +23,7 @@ PUBLISHED = "..data"
 """The link that the kubelet exchanges when a ConfigMap, Secret or projected volume changes (its AtomicWriter)."""
 
 SERVICE_ACCOUNT = "/kube-api-access-"
-"""In a volume's path: a token that is renewed all the time, and is known by whose it is."""
+"""In a volume's path: a token that is rotated all the time, and is known by whose it is."""
 
 SHOWN = 4
 

@@ -4,7 +4,7 @@ Pure: the caller reads the files. Such a volume is a directory of symbolic links
 directory named by time: the caller follows the links and leaves names that begin with ".." out.
 
 A rotating token is noise, recognised by value: a JSON Web Token with an expiry date. It counts as its issuer,
-subject and audience, so that a token renewed is the same, and one of another service account is not.
+subject and audience, so that a rotated token is the same, and one of another service account is not.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """The workload key: a hash of what the process is, with every part kept, so that a difference can be named.
 
 The rules have numbers, which docs/matching.md lists; each check here and in `noise`, `mounts`, `which_gpu`,
-`conditions` cites its own. `PARTS` is the whole key, in the order in which differences are reported. A part's value is
+`conditions` cites its own. `PARTS` is the entire key, in the order in which differences are reported. A part's value is
 JSON, and holds names and public facts as they are; what may be a secret (the value of a variable, an argument, the
 content of a mounted file) only as a keyed hash, whose key is the node's or cluster's salt. Order that means nothing
 is sorted away; noise is replaced by placeholders; what is ignored on request stays, by name.
@@ -157,7 +157,7 @@ def _link_groups(inputs: _Inputs) -> Value:
 
 
 def digest(parts: Mapping[str, Value]) -> str:
-    """The digest of a whole set of parts: 64 hexadecimal digits."""
+    """The digest of a complete set of parts: 64 hexadecimal digits."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 

@@ -8,7 +8,7 @@ rules 3.1 to 3.6). How sure a value must be depends on how easily it could mean 
                                                         in names: 10-1-2-3
     a name made by a machine (name-7d9f8c6b5d-x2k4q)    anywhere, also with something joined to it by a dash; and the
                                                         name of its owner, where a machine made that too
-    any other name ("llama", "agent-x2k4q")             as the whole value of a variable, flag, attribute or field of
+    any other name ("llama", "agent-x2k4q")             as the entire value of a variable, flag, attribute or field of
                                                         JSON that speaks of it: a pod called llama must not hide
                                                         --model=llama
     a stable name ("web-0")                             nowhere: it is who the process is (rule 3.3)
@@ -280,7 +280,7 @@ def shown(value: str) -> str | None:
 
 
 def in_args(sandbox: SandboxFacts, args: Iterable[str]) -> list[str]:
-    """The arguments with noise replaced: each as a whole, behind its own "=", or behind the flag before it."""
+    """The arguments with noise replaced: each as one, behind its own "=", or behind the flag before it."""
     found, before = [], ""
     for arg in args:
         flag, equals, value = arg.partition("=")
@@ -299,7 +299,7 @@ def _full_value(sandbox: SandboxFacts, name: str, value: str) -> str | None:
     return None
 
 
-# An attribute in a longer value, its own value as a whole: k8s.node.name=worker-1 among others (OpenTelemetry),
+# An attribute in a longer value, its own value as one: k8s.node.name=worker-1 among others (OpenTelemetry),
 # kube_node:worker-1 (Datadog), "nodeName": "worker-1" in JSON (Linkerd), also with its quotes escaped, node: worker-1
 # in YAML, -Dnode.name=worker-1, --node-name worker-1 in a script, ?node=worker-1
 _PAIR = re.compile(

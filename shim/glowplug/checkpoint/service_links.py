@@ -21,7 +21,7 @@ _NUMBERS = tuple(f"{protocol}_PORT" for protocol in _PROTOCOLS)
 
 
 def groups(env: Mapping[str, str]) -> dict[str, Group]:
-    """The whole and consistent groups by their prefix (rule 3.4).
+    """The complete and consistent groups by their prefix (rule 3.4).
 
     All variables of a group must be there and agree on the address and the ports; else none of it is a link.
     """

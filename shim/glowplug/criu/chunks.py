@@ -28,7 +28,7 @@ class File(NamedTuple):
     direct: int
     """The same file opened for direct reads, or -1 where its file system has none."""
     base: int
-    """Where the whole file is mapped, to be read. Once: to map each piece would stop all other threads each time."""
+    """Where the entire file is mapped, to be read. Once: to map each piece would stop all other threads each time."""
     size: int
 
 

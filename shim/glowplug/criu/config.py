@@ -52,7 +52,7 @@ def dump(watched: tuple[str, ...] = (), seize_s: float = SEIZE_S, external: tupl
     """Configuration for a dump.
 
     watched: absolute paths in the container that inotify watches (see watches.py). seize_s: how long CRIU may wait
-    for the tasks to stop; it counts whole seconds, and at least one. external: mount points whose mounts come from
+    for the tasks to stop; it counts full seconds, and at least one. external: mount points whose mounts come from
     outside, and are left out; a restore names their sources by them. CriuError: a path that CRIU's parser can't take.
     """
     scanned = "".join(f'irmap-scan-path "{_checked(path)}"\n' for path in watched)

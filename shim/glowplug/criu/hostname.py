@@ -1,6 +1,6 @@
 """The host name in CRIU's images: a restored container takes the new pod's, not the captured one's.
 
-CRIU writes the dumped names into the UTS namespace that it joins, which is the whole pod's. So a restore
+CRIU writes the dumped names into the UTS namespace that it joins, which belongs to the entire pod. So a restore
 whose pod has another name gets a changed utsns image (images/utsns.proto), in a directory of its own.
 """
 

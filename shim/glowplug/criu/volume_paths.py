@@ -4,7 +4,7 @@ The kubelet keeps such a volume's files in a directory named by the moment, behi
 atomic_writer.go). The kernel shows CRIU the name through that directory, which no other pod has: a shell, say,
 holds the script that it runs. Through the link the new pod's file is found, which is the same by its content.
 
-What a process holds of an older moment (a token is renewed every hour, and the old directory removed) CRIU keeps as a
+What a process holds of an older moment (a token is rotated every hour, and the old directory removed) CRIU keeps as a
 removed file, which it would make and unlink again in the new pod's volume, at the link. The new pod's file takes its
 place instead.
 """

@@ -25,7 +25,7 @@ def device_map(old: Sequence[Gpu], new: Sequence[Gpu], cuda: int) -> Pairs:
         return ()
     if any(gpu.mig for gpu in (*old, *new)):
         raise CudaError(
-            "expected whole GPUs to restore on another GPU, got MIG enabled: the driver can't map slices"
+            "expected full GPUs to restore on another GPU, got MIG enabled: the driver can't map slices"
         )
     if cuda < API_580:
         raise CudaError(

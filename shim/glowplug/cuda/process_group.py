@@ -77,7 +77,7 @@ class _Worker:
             raise WorkerDied(f"the worker for driver calls died before: {line}") from error
 
     def line(self) -> str | None:
-        """The next whole line that it said, read without waiting; None when there is none yet.
+        """The next complete line that it said, read without waiting; None when there is none yet.
 
         At its end what it had begun to say is nothing: `heard` is empty then.
         """

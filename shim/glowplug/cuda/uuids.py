@@ -9,7 +9,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def to_bytes(uuid: str) -> bytes:
-    """The 16 bytes of a CUuuid. Raises CudaError for what is no whole device's UUID (a MIG slice)."""
+    """The 16 bytes of a CUuuid. Raises CudaError for what is no full device's UUID (a MIG slice)."""
     digits = uuid.removeprefix("GPU-").replace("-", "")
     try:
         raw = bytes.fromhex(digits)
@@ -17,7 +17,7 @@ def to_bytes(uuid: str) -> bytes:
         raw = b""
     if not uuid.startswith("GPU-") or len(raw) != 16:
         raise CudaError(
-            f"expected the UUID of a whole GPU (GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx), got {uuid!r}"
+            f"expected the UUID of a full GPU (GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx), got {uuid!r}"
         )
     return raw
 

@@ -75,7 +75,7 @@ def main(pid: int) -> None:
     words = list(struct.unpack(f"{size // 8}Q", registers.raw))
     for register, value in values.items():
         words[register] = value
-    words[counter] &= ~0xF  # the whole instruction is on a page that is there
+    words[counter] &= ~0xF  # the entire instruction is on a page that is there
     with open(f"/proc/{thread}/mem", "r+b", buffering=0) as memory:
         memory.seek(words[counter])
         memory.write(instruction)

@@ -2,7 +2,7 @@
 can be asked for them, and only itself can set them again; and personality(2), which anybody can read.
 
 Names and numbers: uapi/linux/prctl.h, asm/prctl.h of x86-64. What CRIU knows (parent-death signal, dumpable, kept
-capabilities, secure bits, sub-reaper, …) is not here; docs/edits.md has the whole list.
+capabilities, secure bits, sub-reaper, …) is not here; docs/edits.md has the entire list.
 Used by the runtime: standard library only.
 """
 

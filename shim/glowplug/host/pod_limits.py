@@ -12,7 +12,7 @@ from glowplug.host import cgroup
 
 NONE = -1
 _V1_NONE = 1 << 62
-"""Version 1 has a number for no limit: the largest one, in whole pages."""
+"""Version 1 has a number for no limit: the largest one, in full pages."""
 
 
 def read(cgroups_path: str) -> tuple[int, int]:

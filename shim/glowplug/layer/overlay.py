@@ -183,7 +183,7 @@ def _found(target: str) -> mountinfo.Mount:
     if len(here) > 1:
         raise LayerError(f"{len(here)} mounts are stacked at {target}: one overlay is needed")
     if here[0].fstype != "overlay" or here[0].root != "/":
-        raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}: a whole overlay is needed")
+        raise LayerError(f"the rootfs {target} is a mount of {here[0].fstype}: a complete overlay is needed")
     return here[0]
 
 

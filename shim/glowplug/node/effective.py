@@ -1,6 +1,6 @@
 """What containerd itself makes of a configuration file: `containerd --config FILE config dump`.
 
-The dump is the whole active configuration, imports and defaults included, in the newest format of that
+The dump is the entire active configuration, imports and defaults included, in the newest format of that
 containerd: version 2 from 1.6 and 1.7, version 3 or 4 from 2.x.
 """
 

@@ -1,6 +1,6 @@
 """Cutting a file into chunks where its content says so, so that what moved inside a file is the same chunk again.
 
-Memory moves by whole pages: a heap that grew, a page that was never touched before. So a cut may only be at a
+Memory moves by full pages: a heap that grew, a page that was never touched before. So a cut may only be at a
 page's begin, and whether there is one depends on that page's first bytes alone. A chunk has SMALLEST to LARGEST
 bytes, times the file's scale. Chunks travel in packs of some megabytes, so that there are few requests.
 """

@@ -28,7 +28,7 @@ class Part:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is the whole pack."""
+        """Whether it is the entire pack."""
         return self.size == self.pack.size
 
 

@@ -167,7 +167,7 @@ def generation_file(work: Work) -> None:
 
 
 def image_overlay(work: Work) -> None:
-    """The images with the new pod's host name, which CRIU writes into the whole pod, and addresses."""
+    """The images with the new pod's host name, which CRIU writes into the entire pod, and addresses."""
     stored, into = f"{work.checkpoint}/images", work.attempt.images
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)

@@ -1,6 +1,6 @@
 """A container's log, looked through for a line that matches, as it grows.
 
-The log has CRI's format: time, stream, F for a whole line or P for a part of one, text (Kubernetes' CRI log
+The log has CRI's format: time, stream, F for a complete line or P for a part of one, text (Kubernetes' CRI log
 format, kubelet's logs.go). The expression is the pod owner's: RE2 looks it up, in a process that can be killed, and no
 container's takes more than a second of CPU time in all (`log_matcher`).
 """
@@ -101,7 +101,7 @@ class LogWatch:
         return [text.decode(errors="replace") for text in texts if text is not None]
 
     def _text(self, line: bytes) -> bytes | None:
-        """The whole line that this one ends; None where it ends none."""
+        """The complete line that this one ends; None where it ends none."""
         words = line.split(b" ", 3)
         if len(words) < 4 or words[1] not in (b"stdout", b"stderr"):
             return None

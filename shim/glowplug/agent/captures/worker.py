@@ -111,7 +111,7 @@ def _captured_before(task: Task) -> str | None:
     if known is None or not known.key.digest:
         return None
     try:
-        started = int(process.started_at(task.running.pid))  # a manifest's time has whole seconds
+        started = int(process.started_at(task.running.pid))  # a manifest's time has full seconds
         store = Store(task.config.cache, config.limits(task.config))
         for entry in store.index.find(known.namespace, known.key.digest):
             if entry.created >= started:

@@ -1,6 +1,6 @@
 """containerd's events, put into the loop's queue: they only make it look sooner.
 
-One subscription for the whole agent, made again when containerd comes back. What happened while there was none is seen
+One subscription for the entire agent, made again when containerd comes back. What happened while there was none is seen
 by the loop's list.
 """
 

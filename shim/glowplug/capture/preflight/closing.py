@@ -27,7 +27,7 @@ class _Row(NamedTuple):
 
 
 def connections(tree: Tree) -> Iterator[Refusal]:
-    """By /proc/PID/net/tcp and tcp6, which show the whole pod."""
+    """By /proc/PID/net/tcp and tcp6, which show the entire pod."""
     if not tree.pids:
         return
     own = {one.inode: one for one in tree.sockets}

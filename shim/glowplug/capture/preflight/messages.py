@@ -14,7 +14,7 @@ _KEYRING = re.compile(r"keyring\s+_ses\.(\w+): (\d+)$")
 
 
 def queues(tree: Tree) -> Iterator[Refusal]:
-    """CRIU dumps no queue (mq_overview(7)). They are the whole pod's, so that a sidecar's stand in the way as well."""
+    """CRIU dumps no queue (mq_overview(7)). They belong to the entire pod: a sidecar's are in the way, too."""
     directory = f"{tree.root}/{_MOUNTED}"
     try:
         names, device = sorted(os.listdir(directory)), os.stat(directory).st_dev

@@ -69,7 +69,7 @@ def criu(work: steps.Work) -> None:
 
 
 def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
-    """The checks that a restore makes there; then the end of all of it. Raises _ReachedGate, and what a check raises."""
+    """The checks that a restore makes there; then the end of all of it. Raises _ReachedGate, and a check's errors."""
     init = gate.wait(work.until, is_over)
     if init is None:
         return
