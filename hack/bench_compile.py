@@ -1,4 +1,4 @@
-"""How long compile caches take to be kept, and a cold start to be given them: files like vLLM's, in an overlay.
+"""How long compile caches take to be kept, and to be put into a cold start: files like vLLM's, in an overlay.
 
 `keep_s` is what the agent takes, beside the container's work; `give_s` what the container's `create` takes longer.
 Seconds, of every run; a real engine's caches by --from, a directory that is laid out as a container's root.
@@ -37,7 +37,7 @@ CACHE = "/root/.cache/vllm"
 )
 @click.option("--json", "file", metavar="FILE", help="Write the figures there too.")
 def main(files: int, mb: float, source: str | None, runs: int, scratch: str, file: str | None) -> None:
-    """Compile caches kept, and given to a cold start."""
+    """Compile caches kept, and put into a cold start."""
     folder = tempfile.mkdtemp(prefix="glowplug-bench-compile-", dir=scratch)
     try:
         upper = source or _made(f"{folder}/upper", files, mb)

@@ -31,13 +31,13 @@ _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 @click.command()
 @click.option(
-    "--gib", type=click.FloatRange(0.01), multiple=True, help="Size to measure; may be given more than once."
+    "--gib", type=click.FloatRange(0.01), multiple=True, help="Size to measure; may be repeated."
 )
 @click.option(
-    "--kind", type=click.Choice(["private", "shared"]), multiple=True, help="Which memory; both unless given."
+    "--kind", type=click.Choice(["private", "shared"]), multiple=True, help="Which memory; both by default."
 )
 @click.option(
-    "--cache", type=click.Choice(["warm", "cold"]), multiple=True, help="Page cache; both unless given."
+    "--cache", type=click.Choice(["warm", "cold"]), multiple=True, help="Page cache; both by default."
 )
 @click.option(
     "--turns",

@@ -2,7 +2,7 @@
 
 The same pod under the handler `runc`, cold under `glowplug`, and restored, alternating. Counted are the processes
 beside the container's own (pause process and shim), their memory, and the memory of the container's cgroup: after
-the start, and the most that it ever was. Medians, in MiB. Memory of the agent is given once: it is the node's.
+the start, and the most that it ever was. Medians, in MiB. Memory of the agent is stated once: it is the node's.
 """
 
 import json

@@ -16,7 +16,7 @@ from integration.torture import KINDS, UNDISTURBED, Report, Torture, Try
 @click.option("--restores", type=click.IntRange(1), help="So many restores, undisturbed.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the random moments and victims.")
 @click.option(
-    "--kind", type=click.Choice(KINDS), multiple=True, help="Who is killed; any of them unless given."
+    "--kind", type=click.Choice(KINDS), multiple=True, help="Who is killed; any of them by default."
 )
 @click.option("--seconds", type=float, default=7200.0, show_default=True, help="Stop after so long.")
 def main(kills: int | None, restores: int | None, seed: int, kind: tuple[str, ...], seconds: float) -> None:

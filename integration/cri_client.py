@@ -127,7 +127,7 @@ class Cri(cri.Cri):
         return pod_status(answer.status, ips=ips, pid=_pid(answer.info))
 
     def create_container(self, pod_id: str, container: ContainerSpec, pod: PodSpec) -> str:
-        """Makes a container, without starting it; returns its id. `pod`: as given to run_pod_sandbox."""
+        """Makes a container, without starting it; returns its id. `pod`: as run_pod_sandbox got it."""
         request = cri_pb2.CreateContainerRequest(
             pod_sandbox_id=pod_id,
             config=container_message(container, pod),

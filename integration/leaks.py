@@ -74,7 +74,7 @@ def _comes_and_goes(thing: str) -> bool:
 
 
 def assert_nothing_beyond(node: Node, before: Holdings) -> None:
-    """Raises AssertionError for what stays; shims and log copiers are given time to end."""
+    """Raises AssertionError for what stays; shims and log copiers get time to end."""
     try:
         wait_until(lambda: not holdings(node).beyond(before), SETTLES_WITHIN_S, "nothing left")
     except TimeoutError:

@@ -28,7 +28,7 @@ class ImageConfig:
 
 
 class LayerTar:
-    """Writes one layer. Entries come in the order of the calls and belong to root, times as given."""
+    """Writes one layer. Entries come in the order of the calls and belong to root, times as passed."""
 
     def __init__(self, path: str) -> None:
         self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115

@@ -100,7 +100,7 @@ def test_a_read_only_root_file_system_stays_one(agent: Node, pods: Pods) -> None
 
 
 def test_the_name_of_the_host_is_the_new_pod_s(agent: Node, pods: Pods) -> None:
-    """For the entire pod: its sandbox keeps the name that it was given."""
+    """For the entire pod: its sandbox keeps the name that it had."""
     before = captured(agent, pods, pod_fields={"hostname": "the-first"})
     pod = pods.run(hostname="the-second")
     container = pod.serving(**before.fields)

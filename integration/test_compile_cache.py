@@ -53,7 +53,7 @@ def kept_of(node: Node, container: Container) -> dict[str, Any]:
 
 
 def compile_cache_of(node: Node, container: Container) -> dict[str, Any] | None:
-    """What the outcome of its start says of the caches that it was given."""
+    """What the outcome of its start says of the caches that it found."""
     (start,) = [one for one in records(node, container.id) if "outcome" in one]
     return start.get("compile_cache")
 
@@ -73,7 +73,7 @@ def test_a_second_cold_start_compiles_nothing(agent: Node, pods: Pods) -> None:
     status = second.exec("stat", "-c", "%a %u %g", kernel).stdout.split()
     assert status == [b"754", b"0", b"0"]
     said = explained(agent, second)
-    assert f"given {ALL} files" in said
+    assert f"found {ALL} files" in said
 
     # What the container does to its files, it does to its own.
     second.exec("sh", "-c", f"echo poisoned >{kernel}")
@@ -123,7 +123,7 @@ def test_other_namespaces_other_workloads_and_others_get_nothing(agent: Node, po
 
 
 def test_a_capture_keeps_them_and_a_copy_has_them_in_its_own_layer(agent: Node, pods: Pods) -> None:
-    """Also a capture of a container that was itself given them."""
+    """Also a capture of a container that found them itself."""
     environment = {"CASE": secrets.token_hex(4), "CACHE": "/srv/kernels", "SLOW_S": "2"}
     said: dict[str, Any] = {"compile_cache": "node: /srv/kernels", "capture": "ready"}
     first = started(pods, environment, **said)

@@ -1,4 +1,4 @@
-"""What a killed capture left is seen to: CUDA given back, and nothing kept that nobody can see to."""
+"""What a killed capture left is seen to: CUDA put back, and nothing kept that nobody can see to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU side of a capture: refused before anything is touched, and CUDA is given back on every way out."""
+"""The GPU side of a capture: refused before anything is touched, and CUDA is put back on every way out."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_what_a_cold_start_got_and_what_was_kept_is_shown(node: Node) -> None:
         "5.0-1", {**said, "time": 5.0, "container_id": "d1" * 32, "result": "not-kept", "detail": "no"}
     )
     shown = node.run("history", "--detail").out
-    assert "    compile cache given 4 files, 2.5 MB in 0.03 s: not all of it; kept 5 files, 3.0 MB\n" in shown
+    assert "    compile cache found 4 files, 2.5 MB in 0.03 s: not all of it; kept 5 files, 3.0 MB\n" in shown
     assert "    compile cache not kept: no\n" in shown
 
 

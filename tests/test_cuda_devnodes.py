@@ -125,7 +125,7 @@ def test_a_symlink_in_place_of_a_node_is_replaced_and_its_target_stays(container
 def test_a_dev_that_is_the_nodes_own_is_left_alone(
     mount: dict[str, object], container: tuple[int, str]
 ) -> None:
-    """Or the node would lose the GPUs that the container is not given."""
+    """Or the node would lose the GPUs that the container does not have."""
     pid, top = container
     for minor in (0, 1):
         os.mknod(f"{top}/dev/nvidia{minor}", stat.S_IFCHR | 0o666, os.makedev(195, minor))

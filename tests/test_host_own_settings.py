@@ -1,4 +1,4 @@
-"""Settings that only the process itself can be asked for, and make again: what one has, another one is given."""
+"""Settings that only the process itself can be asked for, and make again: what one has, another one gets."""
 
 import os
 import subprocess

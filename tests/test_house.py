@@ -186,7 +186,7 @@ RETIRED = {
     r"\b[Rr]ooms?\b|\bROOMS?\b": "package; space, headroom",
     r"\bwhole\b": "complete, intact, entire, full",
     r"\brenewed\b": "volume paths; rotated, replaced",
-    r"\b(is|are|was|were) given (a |one |other )?(GPU|device)": "assigned",
+    r"(?<!@)(?<!import )(?<!, )\bgiven\b": "assigned, passed, has; hypothesis calls a decorator so",
     r"\b[Gg]round\b(?! up)|\b[Ss]ettle[sd]?\b|\b[Dd]ismiss(es|ed)?\b": "root, decides, ends",
     r"\b[Ff]or ever\b": "forever",
     r"\bnot held\b:|\bheld (against|by \|)": "met, compared with, tested by",

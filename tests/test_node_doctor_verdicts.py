@@ -1,4 +1,4 @@
-"""Each check's verdict from given facts: what is as it should be, what is not, and what makes no sense."""
+"""Each check's verdict from facts: what is as it should be, what is not, and what makes no sense."""
 
 import os
 import stat

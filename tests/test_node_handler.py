@@ -59,7 +59,7 @@ def test_another_runc_is_reached_through_the_runtime(machine: Machine) -> None:
     record.unlink()
     program = str(options(machine)["BinaryName"])
     subprocess.run([program, "--root", "/r", "state", "a b"], check=True, env={"PATH": os.environ["PATH"]})
-    # a shell that is given no PWD makes one, which it must not pass on
+    # a shell that gets no PWD makes one, which it must not pass on
     assert record.read_text().splitlines()[0] == "--root /r state a b"
 
 

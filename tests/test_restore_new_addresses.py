@@ -1,4 +1,4 @@
-"""A socket bound to the old pod's address gets the new pod's, or the restore is given up."""
+"""A socket bound to the old pod's address gets the new pod's, or the restore is abandoned."""
 
 from unittest.mock import patch
 

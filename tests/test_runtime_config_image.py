@@ -22,7 +22,7 @@ REPOSITORY = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__fil
 IMAGE = f"{REPOSITORY}/runtime_config/image"
 KEY = b"-----BEGIN PRIVATE KEY-----\n\0\xff\n\n"
 
-# Runs what it is given after `--`, with paths of the node beneath a directory, and notes it.
+# Runs what it gets after `--`, with paths of the node beneath a directory, and notes it.
 NSENTER = """#!/bin/sh
 [ "$1 $2" = "--target 1" ] || exit 99
 while [ "$1" != -- ]; do shift; done

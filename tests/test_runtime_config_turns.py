@@ -63,7 +63,7 @@ class Leases:
 
 
 def test_installers_take_turns(tmp_path: os.PathLike[str]) -> None:
-    """Against an API of leases: the second one waits until the first has given it back."""
+    """Against an API of leases: the second one waits until the first has returned it."""
     account = f"{tmp_path}/account"
     os.makedirs(account)
     for name, text in (("token", "t"), ("namespace", "glowplug-system"), ("ca.crt", "")):

@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
 
 
 class Recorded:
-    """What the program in runc's place was given, and what the caller saw."""
+    """What the program in runc's place got, and what the caller saw."""
 
     def __init__(self, record: Path, status: int, stderr: bytes) -> None:
         self.status = status

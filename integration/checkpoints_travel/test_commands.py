@@ -111,7 +111,7 @@ def test_nodes_are_warmed_by_label_with_keys_of_the_namespace_s_secret(
 
 
 def test_the_manifests_that_are_shipped_warm_a_node_and_end_a_namespace(a: Node, b: Node) -> None:
-    """Their arguments, as a node is given them by the installer's image."""
+    """Their arguments, as a node gets them from the installer's image."""
     llama = made_here(a)
     run(a, "push", "--label", "app=llama", llama)
     assert f"{llama}: pulled" in run(b, *shipped("kustomize/registry/warm.yaml"))

@@ -40,7 +40,7 @@ def test_what_can_t_be_written_is_written_later(
 def test_what_one_object_alone_meets_holds_up_nobody(
     server: ApiServer, reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A webhook of its namespace that is down, say. It is given up after so many tries, and not forever."""
+    """A webhook of its namespace that is down, say. It is abandoned after so many tries, and not forever."""
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(writers, "LONGEST_WAIT_S", 0.02)
     monkeypatch.setattr(writers, "TRIES", 5)

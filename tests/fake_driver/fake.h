@@ -21,7 +21,7 @@ struct page {
 };
 
 /* Copies the first script line that starts with KEYWORD, with the words after it filled into out[]; the words
- * `first` and `second` of the line must be equal to those given, or `any` in the script. 0 when there is none. */
+ * `first` and `second` of the line must be equal to those passed, or `any` in the script. 0 when there is none. */
 int script_find(const char *keyword, const char *first, const char *second, char out[][256], int most);
 /* The nth script line that starts with KEYWORD, split into words. Returns their number, 0 when there is none. */
 int script_nth(const char *keyword, int nth, char out[][256], int most);

@@ -26,9 +26,9 @@ static int split(char *line, char out[][256], int most)
 	return count;
 }
 
-static int equal(const char *scripted, const char *given)
+static int equal(const char *scripted, const char *actual)
 {
-	return !given || !strcmp(scripted, "any") || !strcmp(scripted, given);
+	return !actual || !strcmp(scripted, "any") || !strcmp(scripted, actual);
 }
 
 static int search(const char *keyword, int nth, const char *first, const char *second, char out[][256], int most)

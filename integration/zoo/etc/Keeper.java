@@ -4,7 +4,7 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Executors;
 
-/** Keeps what it is given: /put/TOKEN. */
+/** Keeps what it gets: /put/TOKEN. */
 public class Keeper {
     public static void main(String[] arguments) throws Exception {
         Queue<String> kept = new ConcurrentLinkedQueue<>();

@@ -1,4 +1,4 @@
-"""Child processes of the agent, each for one task: given the task as JSON, waited for, ended with the agent."""
+"""Child processes of the agent, each for one task: it gets the task as JSON, is waited for, ended with the agent."""
 
 import json
 import subprocess

@@ -154,7 +154,7 @@ class HandlerWatch(threading.Thread):
         except (OSError, subprocess.SubprocessError) as error:
             return f"`glowplug node repair` failed: {type(error).__name__}"
         if done.returncode != 0:
-            return (done.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("glowplug: ")
+            return (done.stderr.strip().splitlines() or ["no reason stated"])[-1].removeprefix("glowplug: ")
         lines = done.stdout.strip().splitlines()
         if lines:
             watched.repaired_at = time.monotonic()

@@ -220,7 +220,7 @@ class Api:
             status, body = int(error.status or 0), str(error.body or "").encode()
         except (HTTPError, OSError) as error:
             raise Unreachable(f"the API server can't be reached: {type(error).__name__}") from None
-        except (TypeError, ValueError, AttributeError) as error:  # the client refuses what it was given
+        except (TypeError, ValueError, AttributeError) as error:  # the client refuses what it gets
             raise KubernetesError(f"{function.__name__}: {type(error).__name__}") from None
         if 200 <= status < 300:
             return body

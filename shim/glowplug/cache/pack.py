@@ -1,14 +1,14 @@
 r"""A compile cache in one file: the files' contents in a row, behind them an index of their names and attributes.
 
     glowplug compile cache 1\n
-    {"namespace": …, "key": …, "created": …}\n       who may be given it, for the garbage collection
+    {"namespace": …, "key": …, "created": …}\n       who may get it, for the garbage collection
     contents
     {"directories": [[path, mode, uid, gid], …], "files": [[path, mode, uid, gid, mtime_ns, offset, size, crc], …]}
     length of that index and its CRC-32, in 16 and 8 hexadecimal digits
 
 Nothing but regular files and the directories above them can be in it; paths are relative to the container's root.
 
-Hot where a pod is given one: standard library only.
+Hot where a pod gets one: standard library only.
 """
 
 import os

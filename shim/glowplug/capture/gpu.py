@@ -1,4 +1,4 @@
-"""The GPU side of a capture: what is checked before anything is touched, and CUDA taken away and given back.
+"""The GPU side of a capture: what is checked before anything is touched, and CUDA taken off its devices and back.
 
 Imported only for a container with GPUs.
 """
@@ -59,7 +59,7 @@ class Gpu:
 
     @contextmanager
     def away(self, runc: Runc, container: str) -> Iterator[None]:
-        """The container without CUDA state on its devices; given back on every way out.
+        """The container without CUDA state on its devices; it is back on every way out.
 
         Raises CudaError with the container as it was, CudaLost after it was killed.
         """

@@ -9,6 +9,6 @@ from glowplug.host import pod_limits
 
 
 def of(facts: BundleFacts, gpus: Iterable[Gpu] | None) -> ContainerResources:
-    """As `requirements.given` has it, with the pod's limits read now."""
+    """As `requirements.container_resources` has it, with the pod's limits read now."""
     memory, cpu = pod_limits.read(facts.cgroups_path)
     return requirements.container_resources(facts, gpus, pod_memory=memory, pod_cpu=cpu)

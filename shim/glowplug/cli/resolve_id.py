@@ -36,5 +36,5 @@ def one(found: Store, prefix: str) -> str:
 
 
 def several(found: Store, prefixes: Iterable[str]) -> list[str]:
-    """Each of them once, in the order given. Raises UsageError before anything is done to any."""
+    """Each of them once, in their order. Raises UsageError before anything is done to any."""
     return list(dict.fromkeys(one(found, prefix) for prefix in prefixes))

@@ -20,7 +20,7 @@ _NAME = "installed.json"
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The options of `glowplug node install`; an empty string is an option that was not given.
+    """The options of `glowplug node install`; an empty string is an option that was not set.
 
     `files`: the files of containerd's that hold the handler, or lead to it.
     """

@@ -22,7 +22,7 @@ _CONTROLLER_NAMES, _CONTROLLER_DIRS, _DIR_NAME = 1, 2, 1
 def apply(images_dir: str) -> bool:
     """Reduce cgroup.img to the root of the processes' cgroup namespace; whether they have a private one.
 
-    Called once on a fresh dump, which it changes. True: restore with the new container's cgroup given to
+    Called once on a fresh dump, which it changes. True: restore with the new container's cgroup passed to
     `config.restore`. A process that lived in a cgroup below the root comes back in the root. Raises ImageError.
     """
     if not os.path.exists(os.path.join(images_dir, _IMAGE)):

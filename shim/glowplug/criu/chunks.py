@@ -117,7 +117,7 @@ def is_cached(piece: Piece) -> bool:
 
 @contextmanager
 def mapped(piece: Piece) -> Iterator[int]:
-    """Its bytes, in our page tables: byte ``offset`` of its file is at the number given plus ``offset``."""
+    """Its bytes, in our page tables: byte ``offset`` of its file is at the returned number plus ``offset``."""
     address = piece.file.base + piece.begin
     calls.populate(address, piece.span)
     try:
@@ -133,7 +133,7 @@ class Buffer:
         self._address = 0
 
     def read(self, piece: Piece) -> int:
-        """Its bytes, read: byte ``offset`` of its file is at the number given plus ``offset``.
+        """Its bytes, read: byte ``offset`` of its file is at the returned number plus ``offset``.
 
         Raises ImageError; OSError where there is no memory for it.
         """

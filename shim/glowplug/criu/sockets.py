@@ -163,7 +163,7 @@ def _words(old: Address, new: Address) -> list[int]:
     if old.version == 6 and new.version == 4 and getattr(old, "ipv4_mapped", None):
         new = ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + new.packed)
     if old.version != new.version:
-        raise ImageError(f"a socket bound to {old} can't be given the address {new} of another family")
+        raise ImageError(f"a socket bound to {old} can't get the address {new} of another family")
     packed = new.packed
     return [int.from_bytes(packed[at : at + 4], "little") for at in range(0, len(packed), 4)]
 

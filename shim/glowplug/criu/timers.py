@@ -21,7 +21,7 @@ def apply(images_dir: str) -> int:
     """Correct the timerfds of files.img; how many were. Called once on a fresh dump. Raises ImageError.
 
     A periodic one that has fired and was not read fires again an interval after the restore; what it has counted
-    is there to be read at once. An absolute one of a clock that continues is given what was left, to the nanosecond.
+    is there to be read at once. An absolute one of a clock that continues gets what was left, to the nanosecond.
     """
     entries = images.load(images_dir, "files.img", "files")
     changed = 0

@@ -21,7 +21,7 @@ LONGEST = 107
 def rename(images_dir: str, names: Mapping[int, str]) -> int:
     """Give sockets, by inode, the absolute names that they have now; how many were changed.
 
-    A name that is too long for bind(2) is given as directory and file in it. Called once on a fresh dump.
+    A name that is too long for bind(2) is written as directory and file in it. Called once on a fresh dump.
     Raises ImageError.
     """
     if not names:

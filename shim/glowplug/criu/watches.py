@@ -1,7 +1,7 @@
 """Paths that a container's processes watch with inotify or fanotify on their root file system.
 
 The kernel names a watched file by device and inode only, and overlayfs can't open such a name, so CRIU must
-be given the places to look (`irmap-scan-path`). The walk happens here, before the freeze, and only if there is
+get the places to look (`irmap-scan-path`). The walk happens here, before the freeze, and only if there is
 something to find.
 """
 
@@ -77,7 +77,7 @@ def _find(root: int, device: int, wanted: set[int]) -> tuple[str, ...]:
     found: list[str] = []
     left = set(wanted)
     left.discard(os.stat(".", dir_fd=root).st_ino)  # CRIU looks at the root itself, unasked
-    # Files before directories: CRIU descends into a directory it is given before it tries the next path.
+    # Files before directories: CRIU descends into a directory that it gets before it tries the next path.
     folders: list[str] = []
     pending = [""]
     while pending and left:

@@ -53,7 +53,7 @@ class GpuPair(ctypes.Structure):
 
 
 class RestoreArgs(ctypes.Structure):
-    """CUcheckpointRestoreArgs. Before 13.0 all of it was reserved, so no pairs may be given there."""
+    """CUcheckpointRestoreArgs. Before 13.0 all of it was reserved, so no pairs may be passed there."""
 
     _fields_ = [
         ("gpu_pairs", ctypes.POINTER(GpuPair)),

@@ -1,4 +1,4 @@
-"""CUDA state of a running container taken off its devices for a capture, and given back afterwards.
+"""CUDA state of a running container taken off its devices for a capture, and put back afterwards.
 
 suspend() before the freeze: CUDA hangs in a frozen cgroup. Then freeze, dump and thaw; then resume().
 """

@@ -44,7 +44,7 @@ def answer(calls: engine.Engine, line: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Serve standard input until it ends."""
-    # What the runtime was given by its caller (a container's stdio, leases) must not outlive the runtime in
+    # What the runtime got from its caller (a container's stdio, leases) must not outlive the runtime in
     # here.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     try:

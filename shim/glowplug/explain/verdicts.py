@@ -63,7 +63,7 @@ class Judging:
     def judge(self, record: ContainerRecord, facts: BundleFacts, *, exists: bool = True) -> Judged:
         """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError.
 
-        Of one that was judged at its create, those answers are taken; of others they are given now.
+        Of one that was judged at its create, those answers are taken; of others they are made now.
         """
         known = kept.of(record.id) if exists else None
         found = known or identity.of(

@@ -36,7 +36,7 @@ def is_on() -> bool:
 
 
 def may_restrict(thread: int) -> bool:
-    """Whether it can have given up rights. Raises OSError where it is gone."""
+    """Whether it can have dropped rights. Raises OSError where it is gone."""
     no_new = proc.status(thread).get("NoNewPrivs") == "1"
     return no_new or bool(process.effective_capabilities(thread) & _SYS_ADMIN)
 

@@ -230,7 +230,7 @@ def join(fd: int, group: Group) -> None:
 
 
 def multicast_interface(fd: int, of: Kind) -> str:
-    """The interface that it sends multicasts by, where it was given one by address (IPv4) or number (IPv6); "" else."""
+    """The interface that it sends multicasts by, where it has one set by address (IPv4) or number (IPv6); "" else."""
     if of[0] not in _INET or of[1] == _socket.SOCK_STREAM:
         return ""
     if of[0] == _socket.AF_INET6:

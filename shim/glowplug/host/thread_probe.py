@@ -57,7 +57,7 @@ class Probed:
 
 def ask_again(init: int, threads: list[int], before: Probed | None) -> Probed:
     """As `ask`; but of a thread that was asked before, that answer counts. Not where it speaks against a capture, and
-    not of one that may have given up rights by Landlock since: a restore would give them back.
+    not of one that may have dropped rights by Landlock since: a restore would give them back.
 
     Raises OSError, subprocess.TimeoutExpired.
     """

@@ -14,7 +14,7 @@ class Start:
 
     `memory_bytes`: large memory that was written besides CRIU's; `memory_rate`: bytes per second of that.
     `ran_s`: from the restore to the container's end, for a restored container that ended. `hook`: the result of the
-    one after the restore, "done" or "failed: …". `compile_cache`: what its start was given, and what was kept.
+    one after the restore, "done" or "failed: …". `compile_cache`: what its start found, and what was kept.
     """
 
     time: float
@@ -61,9 +61,9 @@ def _hook(record: Record) -> str:
 
 
 def _cache_used(record: Record) -> str:
-    """What the outcome of a cold start says of the compile cache that it was given."""
+    """What the outcome of a cold start says of the compile cache that it found."""
     used = record.get("compile_cache")
-    return f"given {_amount(used)}" if isinstance(used, dict) else ""
+    return f"found {_amount(used)}" if isinstance(used, dict) else ""
 
 
 def _kept(record: Record) -> str:

@@ -90,7 +90,7 @@ class Packer:
 def in_order(
     pool: ThreadPoolExecutor, inputs: Iterable[Input], work: Callable[[Input], Made], ahead: int
 ) -> Iterator[Made]:
-    """The results in the order of what was given; at most `ahead` of them are in memory."""
+    """The results in the order of what went in; at most `ahead` of them are in memory."""
     waiting: deque[Future[Made]] = deque()
     try:
         for one in inputs:

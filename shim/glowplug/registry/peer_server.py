@@ -1,7 +1,7 @@
 """The read-only registry that a node is to other nodes: GET and HEAD over mutual TLS, and nothing else.
 
 Who connects shows a certificate of `peer_ca`, or hears nothing. Connections, their time and all of their bytes are
-bounded, so that serving takes no more of the node than it was given.
+bounded, so that serving takes no more of the node than its share.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ def of(settings: RegistrySettings, annotations: Mapping[str, str]) -> str:
 
 
 def may_leave(settings: RegistrySettings, annotations: Mapping[str, str]) -> bool:
-    """Whether a checkpoint of the pod may be given to a registry, or to other nodes."""
+    """Whether a checkpoint of the pod may be passed to a registry, or to other nodes."""
     return of(settings, annotations) in ("push", "both")
 
 

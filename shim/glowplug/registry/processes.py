@@ -1,6 +1,6 @@
 """Work done side by side by forked processes: one interpreter alone would not use a second CPU.
 
-A child is given a number at a time and answers with the bytes that it did, or why it could not; it ends with its
+A child gets a number at a time and answers with the bytes that it did, or why it could not; it ends with its
 parent, at the latest with what it is at. It has all that the parent had when it was forked, its locks and open files
 among them.
 """

@@ -1,4 +1,4 @@
-"""What a capture kept of processes because CRIU does not (capture/state.py): read, and given to whom CRIU starts.
+"""What a capture kept of processes because CRIU does not (capture/state.py): read, and passed to whom CRIU starts.
 
 Used by the runtime, before CRIU begins: standard library only. What is set at the gate is in state.py.
 """

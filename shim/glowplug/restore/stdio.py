@@ -13,7 +13,7 @@ Stdio = tuple[int, int, int]
 
 
 class ForRunc:
-    """The descriptors to start runc with; `own` are the container's as the runtime was given them. A context."""
+    """The descriptors to start runc with; `own` are the container's as the runtime got them. A context."""
 
     __slots__ = ("_own", "_reading")
 

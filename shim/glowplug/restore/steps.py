@@ -236,7 +236,7 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
     arguments = [
         journal.runc,
         *("--root", journal.root),
-        # A log of our own: containerd shows the last error of the one that we were given.
+        # A log of our own: containerd shows the last error of the one that we got.
         *("--log", f"{work.bundle}/runc.log", "--log-format", "json"),
         *(["--systemd-cgroup"] if journal.systemd_cgroup else []),
         *("restore", "--detach", "--no-subreaper"),

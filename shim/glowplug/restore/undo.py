@@ -26,7 +26,7 @@ DIES_S = 30.0
 
 
 class StillThere(HostError):
-    """Processes of this container that don't die, or its rootfs that can't be given back: nobody may create it."""
+    """Processes of this container that don't die, or its rootfs that can't be put back: nobody may create it."""
 
 
 def undo(left: Attempt, deadline_s: float, *, create_follows: bool) -> list[str]:
@@ -119,7 +119,7 @@ def give_back_rootfs(left: Attempt, create_follows: bool) -> None:
         if (mounted or create_follows) and not unmount.is_mounted(rootfs):
             overlay.mount_again(recipe)
     except (LayerError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StillThere(f"the container's rootfs can't be given back as it was: {error}") from error
+        raise StillThere(f"the container's rootfs can't be put back as it was: {error}") from error
 
 
 def remove_files(left: Attempt, left_s: float) -> None:

@@ -59,7 +59,7 @@ class Command:
 
     @property
     def root(self) -> str:
-        """runc's state root; runc's own default for root when none is given."""
+        """runc's state root; runc's own default for root when none is set."""
         return self.options.get("root", "/run/runc")
 
     @property

@@ -137,7 +137,7 @@ class Cluster:
                 self._put(f"the outcome of pod {pod.name}", lambda api: self._annotate(api, pod))
 
     def _report_awake(self, pod: Pod, container: str, record: Record) -> None:
-        """A restored container answers (again), or was given up."""
+        """A restored container answers (again), or is not waited for any more."""
         if text(record, "result") == "failed":
             self._event(pod, container, AFTER_RESTORE, text(record, "detail"), _moment(record))
         else:
@@ -241,7 +241,7 @@ class Cluster:
         value = ",".join(f"{name}={said}" for name, said in sorted(outcomes.items()))
         try:
             api.annotate(pod, {OUTCOME: value})
-        except Forbidden:  # a right that some nodes are not given: not tried for every start
+        except Forbidden:  # a right that some nodes do not have: not tried for every start
             self._annotates_from = time.monotonic() + LOOKED_AT_EVERY_S
             raise
 

@@ -46,7 +46,7 @@ class State(StrEnum):
 class Case:
     """A container that waits for its capture or its waking: what the steps have found out about it.
 
-    All times in time.monotonic() seconds. `until`: it is given up then. `last_no`: when it was last seen not to be
+    All times in time.monotonic() seconds. `until`: it is abandoned then. `last_no`: when it was last seen not to be
     ready. `tries`: that came to nothing. `judgement` None: it was restored, and is to be woken, or was not judged.
     """
 

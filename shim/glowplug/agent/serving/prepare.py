@@ -4,7 +4,7 @@ A container that has nothing to restore should start as fast as under plain runc
 costs tens of milliseconds. So the miss is written down when containerd reports the new container, and
 `create`, finding it, needs no Python. Where nothing is prepared, or the spec is another by then, `create` asks
 as ever. A match is never prepared: that question is asked when the container starts; but its checkpoint's files can
-be read meanwhile, and those of one that would match if they were read. Nor is a start that is given a compile cache.
+be read meanwhile, and those of one that would match if they were read. Nor is a start that gets a compile cache.
 
 `prepared/ID/` holds, as files of root's alone:
     spec.json      the spec that was judged: `create` compares it with the bundle's

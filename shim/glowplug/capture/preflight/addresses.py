@@ -36,7 +36,7 @@ def foreign(tree: Tree) -> Iterator[Refusal]:
             yield Refusal(
                 "own-address",
                 f"{shown(one.pid)} has a socket (descriptor {one.number}) that is bound to {address}, which is not "
-                "the address that every pod is given at an interface: bind it to the wildcard address",
+                "the address that every pod has at an interface: bind it to the wildcard address",
             )
 
 

@@ -1,6 +1,6 @@
 """What threads set of themselves that CRIU does not know, and a restore can't set again.
 
-Rights given up by Landlock, prctl(2). What a restore does set again is in host/own_settings.py. A thread that can't say
+Rights dropped by Landlock, prctl(2). What a restore does set again is in host/own_settings.py. A thread that can't say
 what it has (a filter that this program may not suspend, a machine whose registers are not known here) is noted.
 """
 
