@@ -44,12 +44,8 @@ print(best)
 
 
 @click.command()
-@click.option(
-    "--model-shape", type=click.Choice(sorted(SHAPES)), multiple=True, help="May be repeated."
-)
-@click.option(
-    "--weights", type=click.Choice(["reload", "keep"]), multiple=True, help="May be repeated."
-)
+@click.option("--model-shape", type=click.Choice(sorted(SHAPES)), multiple=True, help="May be repeated.")
+@click.option("--weights", type=click.Choice(["reload", "keep"]), multiple=True, help="May be repeated.")
 @click.option("--restores", type=click.IntRange(1), default=5, show_default=True, help="Of each.")
 @click.option("--fake", is_flag=True, help="The stand-in engine on the fake driver instead of vLLM on a GPU.")
 @click.option("--picture", "drawn", metavar="FILE", help="Write the phases of the last one there, as SVG.")

@@ -30,9 +30,7 @@ _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
 @click.command()
-@click.option(
-    "--gib", type=click.FloatRange(0.01), multiple=True, help="Size to measure; may be repeated."
-)
+@click.option("--gib", type=click.FloatRange(0.01), multiple=True, help="Size to measure; may be repeated.")
 @click.option(
     "--kind", type=click.Choice(["private", "shared"]), multiple=True, help="Which memory; both by default."
 )

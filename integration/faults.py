@@ -65,7 +65,7 @@ class Faults:
 
     @property
     def is_there(self) -> bool:
-        """Whether CRIU has come to the stage at which it is to hang or to be held."""
+        """Whether CRIU has come to the stage at which it is to hang or to wait."""
         return os.path.exists(f"{self.directory}/there")
 
     def release(self) -> None:
@@ -84,7 +84,7 @@ class Faults:
             yield
         finally:
             self._forget("mode", "at")
-            self.release()  # a process that is still held
+            self.release()  # a process that still waits
 
     @contextmanager
     def without_criu(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ def resident_bytes(pid: int) -> int:
 
 def test_a_burst_of_pods_is_captured_once(agent: Node, pods: Pods) -> None:
     agent.stop_agent()
-    agent.start_agent()  # what an agent before it held is none of this one's memory
+    agent.start_agent()  # what an agent before it had is none of this one's memory
     environment = env(WORKLOAD_WORK="2000000")
 
     def run(number: int) -> Container:

@@ -70,7 +70,7 @@ def test_another_containers_closed_files_stay_where_they_are(agent: Node, pods: 
 
 
 def test_the_nodes_own_is_never_written_to(agent: Node, pods: Pods, tmp_path: Any) -> None:
-    """A hostPath there does not travel: a removed file of it that is held is named, and nothing is written."""
+    """A hostPath there does not travel: a removed file of it that is open is reported, and nothing is written."""
     node_shm = tmp_path / "shm"
     node_shm.mkdir()
     env = {"CASE": "host-path", "WORKLOAD": "semaphores_named"}

@@ -102,7 +102,7 @@ REFUSED = {
     "refused:mptcp_unused": "an MPTCP socket",
     "refused:vfork_in_a_grandchild": "waits in vfork(2)",
     "refused:vfork_of_a_spawn": "waits in vfork(2)",
-    "refused:message_queue": "holds the POSIX message queue held",
+    "refused:message_queue": "holds the POSIX message queue unread",
     "refused:message_queue_by_name": "has the POSIX message queue waiting",
     "refused:netlink_unread": "has not read a message of its netlink socket",
     "refused:session_key": "1 keys in its session keyring",
@@ -316,7 +316,7 @@ def test_the_kernel_says_the_same_of_each_process(restored: Reported, turn: int)
 
 
 def test_shared_memory_in_an_empty_dir(agent: Node, pods: Pods) -> None:
-    """The programs that have files in /dev/shm: a volume travels with what it holds, held and closed."""
+    """The programs that have files in /dev/shm: a volume travels with what it has, open and closed."""
     shared = tuple(name for name in KEPT if name.startswith("shared_memory:"))
     programs, case = shared + NOT_COMPARED, secrets.token_hex(4)
     pod, container = start(agent, pods, programs, case, TRIED, shm_volume=True)

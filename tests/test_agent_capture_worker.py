@@ -76,7 +76,7 @@ def test_a_hook_after_the_capture_that_fails_is_reported_with_the_capture(
 def test_an_engine_is_woken_before_its_images_are_rewritten(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, with its journal saying that it has no hook to come, and with no slot held meanwhile."""
+    """Once, with its journal saying that it has no hook to come, and with no slot taken meanwhile."""
     before_rewriting: list[tuple[list[int], object]] = []
     slots_free: list[bool] = []
 

@@ -18,7 +18,7 @@ HOLDER = """
 import signal, sys
 from glowplug.cache import lease
 lease.take(sys.argv[1], sys.argv[2])
-print("held", flush=True)
+print("locked", flush=True)
 signal.pause()
 """
 
@@ -46,7 +46,7 @@ def hold(store: Store, name: str, holders: list[subprocess.Popen[bytes]]) -> sub
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     holders.append(process)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"held\n"
+    assert process.stdout.readline() == b"locked\n"
     return process
 
 

@@ -85,7 +85,7 @@ def test_a_process_that_must_have_cuda_and_has_none_is_an_error(
     with (
         group,
         pytest.raises(
-            CudaError, match=f"processes that held CUDA at the capture hold none now.*{os.getpid()}"
+            CudaError, match=f"processes that used CUDA at the capture use none now.*{os.getpid()}"
         ),
     ):
         group.attach([target().pid, os.getpid()], expected=[os.getpid()])

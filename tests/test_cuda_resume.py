@@ -114,14 +114,14 @@ def test_a_killed_runtime_takes_the_stopped_processes_with_it(driver: str, resto
             sys.executable,
             "-c",
             "import sys, time; from glowplug.cuda import ptrace_hold\n"
-            "ptrace_hold.Hold().seize(int(sys.argv[1]), 5); print('held', flush=True); time.sleep(60)",
+            "ptrace_hold.Hold().seize(int(sys.argv[1]), 5); print('traced', flush=True); time.sleep(60)",
             str(process.pid),
         ],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": "shim"},
     )
     assert runtime.stdout is not None
-    assert runtime.stdout.readline() == b"held\n"
+    assert runtime.stdout.readline() == b"traced\n"
     runtime.kill()
     runtime.wait(timeout=60)
     runtime.stdout.close()
@@ -134,7 +134,7 @@ def test_a_cuda_process_that_the_driver_no_longer_knows_is_an_error(
 ) -> None:
     process = restored()
     script.say("fail restore-thread any 3")
-    with pytest.raises(CudaError, match="processes that held CUDA at the capture"), opened(driver) as back:
+    with pytest.raises(CudaError, match="processes that used CUDA at the capture"), opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20)
 
 

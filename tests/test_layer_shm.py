@@ -25,7 +25,7 @@ for fd in range(3, 20):
 gone = open("unlinked", "w+b"); os.unlink("unlinked")
 os.makedirs("sub/dir"); nested = open("sub/dir/nested", "wb")
 descriptor = os.open("sub/dir", os.O_RDONLY)
-open("not held", "w").close()
+open("not open", "w").close()
 os.makedirs("empty"); directory = os.open("empty", os.O_RDONLY)
 odd = open(b"odd \\xff\\n", "wb")
 os.chdir("/")

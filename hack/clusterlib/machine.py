@@ -1,4 +1,4 @@
-"""The node's namespaces: mounts, network and processes of its own, held by one process that reaps.
+"""The node's namespaces: mounts, network and processes of its own, kept by one process that reaps.
 
 What a node writes at fixed places goes into the cluster's directory: overlays over /etc, /opt, /usr/local and
 /var/lib, its own directories below /var/lib, a tmpfs on /run. The sysctls that a kubelet sets are files of the

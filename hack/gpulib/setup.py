@@ -70,7 +70,7 @@ class Setup:
         first = {words[1]: words[-1] for words in reversed(self._calls("restore"))}
         found = [first[str(one)] for one in process.tree(pid) if str(one) in first]
         if not found or set(found) != {"others-running=0"}:
-            raise Failed(f"expected every other thread held at the CUDA restore of {pid}, got {found}")
+            raise Failed(f"expected every other thread paused at the CUDA restore of {pid}, got {found}")
 
     def require_suspended(self, pid: int, times: int) -> None:
         """With the fake driver: CUDA of this process was taken off its device that many times. Raises Failed.

@@ -4,7 +4,7 @@ It stands for any server that is slow to start: it imports its libraries, loads 
 which way up, read it), and reads one page to warm up before it listens. Nothing here knows of checkpoints.
 
     POST /ask      a PNG or JPEG as the body  → {"text": ["line", …]}
-    GET  /token    → {"token": "…"}, drawn at start and held in memory only
+    GET  /token    → {"token": "…"}, drawn at start and kept in memory only
     GET  /healthz  → {"ready": true, "startup_s": {"imports": …, "models": …, "warm-up": …}}
 
 Usage: server.py [PORT]    listens on 0.0.0.0, port 8000 unless set otherwise

@@ -205,6 +205,6 @@ def test_a_capture_that_is_ended_leaves_the_container_running(
 
 
 def _is_paused(container: Container) -> bool:
-    """Frozen (shown as uninterruptible on cgroup v1), or held by CRIU's ptrace."""
+    """Frozen (shown as uninterruptible on cgroup v1), or stopped by CRIU's ptrace."""
     with open(f"/proc/{container.pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] in "DtT"

@@ -83,8 +83,8 @@ def vfork_of_a_spawn():
 
 def message_queue():
     """Of mq_open(3), and unlinked: no name is left to be seen."""
-    one = libc.mq_open(b"/held", os.O_CREAT | os.O_RDWR, 0o600, None)
-    assert one >= 0 and libc.mq_unlink(b"/held") == 0
+    one = libc.mq_open(b"/unread", os.O_CREAT | os.O_RDWR, 0o600, None)
+    assert one >= 0 and libc.mq_unlink(b"/unread") == 0
     return lambda: one
 
 

@@ -68,14 +68,14 @@ def _mapped(fd, size=4096):
 
 
 def mapped_by_name():
-    fd = os.open("/dev/shm/held", os.O_CREAT | os.O_RDWR, 0o600)
+    fd = os.open("/dev/shm/open", os.O_CREAT | os.O_RDWR, 0o600)
     os.ftruncate(fd, 4096)
     memory = _mapped(fd)
 
     def check():
-        assert memory[:4] == b"kept" and _read("/dev/shm/held")[:4] == "kept"
+        assert memory[:4] == b"kept" and _read("/dev/shm/open")[:4] == "kept"
         memory[4:8] = b"more"
-        assert _read("/dev/shm/held")[:8] == "keptmore", "the mapping is of another file"
+        assert _read("/dev/shm/open")[:8] == "keptmore", "the mapping is of another file"
 
     return check
 

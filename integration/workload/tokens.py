@@ -15,7 +15,7 @@ class Tokens:
         self.memory = memory
         self.ballast = ballast
         self.errors = errors
-        # Held open: a file in /dev/shm that no process holds is nobody's.
+        # Kept open: a file in /dev/shm that no process holds is nobody's.
         self._shm = open(SHM_FILE) if "shm" not in errors else None  # noqa: SIM115
 
     def look(self) -> dict[str, object]:

@@ -136,7 +136,7 @@ def test_a_store_that_another_process_holds_for_long_is_reported(store: Store) -
     path = layout.store_lock(store.root)
     with (
         locking.locked(path),
-        pytest.raises(CacheError, match="held by another process"),
+        pytest.raises(CacheError, match="locked by another process"),
         locking.locked(path, 0.05),
     ):
         pass

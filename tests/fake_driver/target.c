@@ -1,4 +1,4 @@
-/* A process for tests of the CUDA package: CUDA held through the fake libcuda, and busy threads that count.
+/* A process for tests of the CUDA package: CUDA used through the fake libcuda, and busy threads that count.
  *
  * target SHARED [THREADS]: maps the file SHARED and counts up one uint64 per thread in it. Prints `ready`. */
 #include <fcntl.h>

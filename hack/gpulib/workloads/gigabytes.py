@@ -1,4 +1,4 @@
-"""Gigabytes of random data held through CUDA, and a digest of all of them: gigabytes.py device|pinned GIB.
+"""Gigabytes of random data in memory of CUDA, and a digest of all of them: gigabytes.py device|pinned GIB.
 
 device: device memory. pinned: host memory that the driver has pinned, which is shared anonymous memory. Says
 `"ready"`, and answers each line on stdin with the digest, one line of JSON. With CHECK_FAKE_DRIVER, the fake

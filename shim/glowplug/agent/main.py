@@ -43,7 +43,7 @@ log = logging.getLogger("glowplug.agent")
 
 ROUND_EVERY_S = 5.0
 TIDY_LIMIT_S = 300.0
-"""The store's lock may be held by a capture that deletes, and a killed restore takes its time to clean up."""
+"""The store may be locked by a capture that deletes, and a killed restore takes its time to clean up."""
 
 
 def run(config: Config) -> None:

@@ -25,7 +25,7 @@ STAGES: dict[str, Fault] = {
     "state": Fault.CHECKPOINT,  # what CRIU does not bring back could not be set again
     "settings": Fault.CHECKPOINT,  # what only a process can set of itself could not be set again
     "oom": Fault.NODE,  # oom_score_adj can't be set
-    "resume": Fault.CHECKPOINT,  # a held process was gone when it was to run on
+    "resume": Fault.CHECKPOINT,  # a paused process was gone when it was to run on
     "lease": Fault.NODE,  # it was being removed at that moment
     "check": Fault.CHECKPOINT,  # a file is missing, short or changed
     "layer": Fault.NODE,  # a mount that is busy or gone; the layer's content was verified when it came in

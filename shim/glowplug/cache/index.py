@@ -2,7 +2,7 @@
 
 A published checkpoint never changes, so each manifest is read once; what came and went is seen by listing one
 directory, which for a thousand checkpoints costs less than a millisecond. What changes (quarantine, pins) is
-not held here: ask the store about the few candidates.
+not kept here: ask the store about the few candidates.
 """
 
 import os

@@ -83,7 +83,7 @@ def draft(root: str, name: str) -> str:
 
 
 def draft_lock(root: str, name: str) -> str:
-    """The lock of one draft, held by its writer."""
+    """The lock of one draft, its writer's."""
     return f"{root}/drafts/{name}.lock"
 
 

@@ -50,7 +50,7 @@ def release(descriptor: int) -> None:
 def lock(root: str, checkpoint_id: str, operation: int) -> int | None:
     """A descriptor of the checkpoint's lock file with the flock asked for (LOCK_SH, LOCK_EX), or None.
 
-    None: somebody else held one that excludes it, for longer than looking or removing takes. Makes the file
+    None: somebody else had one that excludes it, for longer than looking or removing takes. Makes the file
     where it is missing.
     """
     path = layout.lease(root, checkpoint_id)

@@ -25,7 +25,7 @@ def locked(path: str, wait_s: float = WAIT_S) -> Iterator[None]:
         deadline = time.monotonic() + wait_s
         while not try_lock(descriptor):
             if time.monotonic() >= deadline:
-                raise CacheError(f"{path}: held by another process for {wait_s:.0f} s; try again")
+                raise CacheError(f"{path}: locked by another process for {wait_s:.0f} s; try again")
             time.sleep(_INTERVAL_S)
         yield
     finally:

@@ -53,7 +53,7 @@ def _in_place(
     if known is None:
         path = f"{place}/{files[0][0]}"
         raise LayerError(
-            f"a file that lay at {path} was removed while it is held, on the volume {place}, which does not travel "
+            f"a file that lay at {path} was removed while it is open, on the volume {place}, which does not travel "
             "with a checkpoint: close it before the capture"
         )
     known_names = names.of_inodes(*known, {inode for _, inode in files})

@@ -245,7 +245,7 @@ def rewrite_images(work: Work, found: Found, drafted: Drafted, taken: Frozen) ->
 
 
 def try_it(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:
-    """The checkpoint restored where nobody sees it, and held at the gate: what can't be restored is not published."""
+    """The checkpoint restored where nobody sees it, and paused at the gate: what can't be restored is not published."""
     work.result.trial = trial.run(work, found.subject, drafted.draft.path, taken)
     work.report("trial", work.result.trial)
 

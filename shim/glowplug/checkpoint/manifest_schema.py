@@ -66,7 +66,7 @@ PROCESS = _record(
     seccomp=_integer("0 off, 1 strict, 2 filter", 0, 2),
     limits=_table({"type": "string"}, "resource limits by the kernel's names, soft:hard"),
     label=_text("of the LSM: AppArmor profile, SELinux context; empty without one"),
-    cuda={**FLAG, "description": "whether it held CUDA state"},
+    cuda={**FLAG, "description": "whether it used CUDA"},
 )
 FILE = _record(
     "one file of the checkpoint; its path is the entry's name",

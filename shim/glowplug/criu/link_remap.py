@@ -51,7 +51,7 @@ def links(images_dir: str, pids: Iterable[int]) -> list[tuple[str, tuple[int, in
         path, holder = names.get(remap), holders.get(original)
         if not path or holder is None or holder[0] not in hosts:
             raise ImageError(
-                f"{path or 'a file'} was removed while it was held, and no process holds it by a descriptor or a "
+                f"{path or 'a file'} was removed while it was open, and no process holds it by a descriptor or a "
                 "mapping any more: close it before the capture"
             )
         facts = os.stat(f"/proc/{hosts[holder[0]]}/{holder[1]}")

@@ -183,7 +183,7 @@ class ProcessGroup:
                 self._workers.pop(pid).end()
         lacking = [f"{pid}: {others[pid]}" for pid in expected or () if pid in others]
         if lacking:
-            raise CudaError("processes that held CUDA at the capture hold none now: " + "; ".join(lacking))
+            raise CudaError("processes that used CUDA at the capture use none now: " + "; ".join(lacking))
         return others
 
     def states(self, timeout: float) -> dict[int, str]:

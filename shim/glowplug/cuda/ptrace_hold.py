@@ -1,8 +1,8 @@
-"""Threads of restored CUDA processes held by ptrace(2) until their CUDA state is back.
+"""Threads of restored CUDA processes traced by ptrace(2) until their CUDA state is back.
 
 CRIU leaves the tree stopped (`leave-stopped`). Each thread of each CUDA process is seized; then only the
 driver's restore thread is let run, with every signal but SIGTRAP blocked, as CRIU's own CUDA plugin does.
-Should our process end before release(), PTRACE_O_EXITKILL kills the held ones: they never run as what may
+Should our process end before release(), PTRACE_O_EXITKILL kills the traced ones: they never run as what may
 still be thrown away.
 
 ptrace belongs to the thread that attached: one thread makes all calls of a Hold.
@@ -34,11 +34,11 @@ _ALL_BUT_SIGTRAP = ~(1 << (process_life.SIGTRAP - 1)) & 0xFFFFFFFFFFFFFFFF
 
 
 class Hold:
-    """Held threads of several processes. Use as a context: an end without release() kills what is held."""
+    """Traced threads of several processes. Use as a context: an end without release() kills their processes."""
 
     def __init__(self) -> None:
         self._stopped: dict[int, int] = {}
-        """Held thread → the signal that it was stopped on the way to, to be delivered at release; 0 for
+        """Traced thread → the signal that it was stopped on the way to, to be delivered at release; 0 for
         none.
         """
         self._pids: list[int] = []
@@ -64,17 +64,17 @@ class Hold:
             for tid in fresh:
                 self._seize_thread(tid, deadline)
         if not proc.tasks(pid):
-            raise CudaError(f"process {pid} is gone, whose threads were to be held")
+            raise CudaError(f"process {pid} is gone, whose threads were to be traced")
         os.kill(
             pid, process_life.SIGCONT
         )  # or the restore thread would go back into the group stop that CRIU left
 
     def let_run(self, tid: int) -> None:
-        """Let one held thread run, with no signal but SIGTRAP delivered. Raises CudaError when it is not
-        held.
+        """Let one traced thread run, with no signal but SIGTRAP delivered. Raises CudaError when it is not
+        traced.
         """
         if tid not in self._stopped:
-            raise CudaError(f"the driver's restore thread {tid} is not among the held threads")
+            raise CudaError(f"the driver's restore thread {tid} is not among the traced threads")
         try:
             mask = ctypes.c_uint64(0)
             ptrace.call(PTRACE_GETSIGMASK, tid, _SIGSET_SIZE, ctypes.addressof(mask))
@@ -100,7 +100,7 @@ class Hold:
                 raise CudaError(f"could not keep the restore thread running: {error}") from error
 
     def release(self, timeout: float) -> None:
-        """Let every held thread continue as it was. Raises CudaError when one can't be let go; then kill the
+        """Let every traced thread continue as it was. Raises CudaError when one can't be let go; then kill the
         tree.
 
         A process that a waiting signal ends as soon as its first thread goes is no error: that is its own
@@ -121,12 +121,12 @@ class Hold:
                 except ProcessLookupError:
                     ended.add(tid)
         except OSError as error:
-            raise CudaError(f"could not let a held thread go: {error}") from error
+            raise CudaError(f"could not let a traced thread go: {error}") from error
         self._pids = []
         _take_in(ended, deadline)
 
     def kill(self, timeout: float) -> bool:
-        """Kill the held processes and take in their threads' deaths. False when some did not die in time."""
+        """Kill the traced processes and take in their threads' deaths. False when some did not die in time."""
         for pid in self._pids:
             try:
                 os.kill(pid, process_life.SIGKILL)
@@ -168,7 +168,7 @@ def _wait(tid: int) -> int | None:
     if not found:
         return None
     if not os.WIFSTOPPED(status):
-        raise CudaError(f"held thread {tid} died: {os.waitstatus_to_exitcode(status)}")
+        raise CudaError(f"traced thread {tid} died: {os.waitstatus_to_exitcode(status)}")
     return status
 
 

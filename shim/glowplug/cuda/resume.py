@@ -1,7 +1,7 @@
 """CUDA state brought back into the processes that CRIU has just restored and left stopped.
 
 The runtime's way: open() before `runc restore` (the workers load libcuda meanwhile), bring_back() after it,
-the pipeline's health check, then go(). Without go() the held processes are killed at the end of the
+the pipeline's health check, then release(). Without release() the traced processes are killed at the end of the
 context.
 """
 
@@ -40,8 +40,8 @@ class Resumption:
         running.
 
         tree: the host's PIDs of the restored processes, all stopped. expected: PIDs, in the container's PID
-        namespace, that held CUDA at the capture. timeout: seconds for all of it. Returns the CUDA
-        processes' PIDs on the host; their threads are held until release(). Raises CudaError: kill the tree,
+        namespace, that used CUDA at the capture. timeout: seconds for all of it. Returns the CUDA
+        processes' PIDs on the host; their threads are traced until release(). Raises CudaError: kill the tree,
         whatever the class.
         """
         deadline = time.monotonic() + timeout
@@ -61,7 +61,7 @@ class Resumption:
         return self._group.pids
 
     def release(self) -> None:
-        """Let every held thread run. The other processes of the tree are still stopped: SIGCONT is the
+        """Let every traced thread run. The other processes of the tree are still stopped: SIGCONT is the
         caller's.
         """
         self._hold.release(_SEIZE)

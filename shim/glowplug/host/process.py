@@ -30,7 +30,7 @@ CAPABILITIES = {
 class Credentials:
     """What a process is and may do, as a manifest lists it. `pid`, `parent`: in its own PID namespace. `uids`, `gids`:
     real, effective, saved, file system. `capabilities`: set → 16 hexadecimal digits. `seccomp`: the mode. `cuda`:
-    whether it held CUDA at its capture."""
+    whether it used CUDA at its capture."""
 
     __slots__ = (
         "capabilities",

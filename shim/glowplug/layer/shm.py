@@ -39,7 +39,7 @@ def open_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION
             inodes |= _opened(pid, device, destination) | _mapped(pid, device)
         return _names(shm_dir, inodes) if inodes else set()
     except OSError as error:
-        raise LayerError(f"can't see which files of {destination} are held: {error}") from error
+        raise LayerError(f"can't see which files of {destination} are open: {error}") from error
 
 
 def all_files(shm_dir: str) -> set[str]:
@@ -56,7 +56,7 @@ def all_files(shm_dir: str) -> set[str]:
 
 
 def capture(shm_dir: str, names: Collection[str], dest: str) -> int:
-    """Copy the held files, and the directories they are in, to the new directory `dest`.
+    """Copy the open files, and the directories they are in, to the new directory `dest`.
 
     Returns the bytes they take. LayerError when they can't be copied completely; then there is no `dest`.
     """

@@ -6,7 +6,7 @@ root enters, for it holds setuid files and device nodes as they are.
 
 An upper directory is applied to and undone while its overlay is unmounted. Its new content is built beside
 it and put in its place at once (see `swap`); an undo record makes that safe against SIGKILL and a full disk.
-What the upper directory held before (mount points made by others) is merged: it is copied first, and the
+What the upper directory had before (mount points made by others) is merged: it is copied first, and the
 captured entry wins where both have one.
 
 Durability (fsync, syncfs) is the caller's: all of a draft is synced before it is published.

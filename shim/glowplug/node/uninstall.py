@@ -80,7 +80,7 @@ def _previous(address: str, name: str) -> str | None:
 
 
 def _take_out(place: Place, main: MainFile, written: Transaction) -> list[str]:
-    """Paths of the files that held it."""
+    """Paths of the files that had it."""
     taken = []
     drop_in, _ = plan.drop_in_path(main, place.handler)
     for path in dict.fromkeys([drop_in, f"{os.path.dirname(main.path)}/conf.d/{place.handler}.toml"]):

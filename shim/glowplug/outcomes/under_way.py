@@ -1,7 +1,7 @@
 """Restores and captures that are under way on this node, as their files in the run directory show.
 
 A restore or capture under way locks such a file. Looked up in /proc/locks (proc_locks(5)) and never tried: a lock that
-is tried is held for a moment, and could be in the way of the one that needs it.
+is tried is taken for a moment, and could be in the way of the one that needs it.
 """
 
 import json

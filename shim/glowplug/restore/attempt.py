@@ -41,7 +41,7 @@ _NEW, _GONE = ".new-", ".gone-"
 
 
 class Attempt:
-    """An attempt and its lock, held by the owner of this object (-1: not held)."""
+    """An attempt and its lock, which the owner of this object has (-1: nobody)."""
 
     __slots__ = ("journal", "lock")
 

@@ -18,7 +18,7 @@ class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
     def __init__(self, cuda_pids: list[int], device_map: str) -> None:
-        """cuda_pids: the processes that held CUDA, by their pids in the container. device_map: `old=new,…` or "".
+        """cuda_pids: the processes that used CUDA, by their pids in the container. device_map: `old=new,…` or "".
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
@@ -49,7 +49,7 @@ class Gpu:
                 continue
 
     def close(self) -> None:
-        """What is still held is killed, and the processes that make the driver's calls are let go."""
+        """What is still traced is killed, and the processes that make the driver's calls are let go."""
         self._resumption.__exit__()
 
     @property

@@ -41,7 +41,7 @@ def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int
     result.memory_bytes = work.memory_bytes
     try:
         steps.release(work)
-    except Exception as error:  # noqa: BLE001 - the take-back kills what is held
+    except Exception as error:  # noqa: BLE001 - the take-back kills what is left
         result.detail = result.detail or f"{type(error).__name__}: {error}"
     reporter.end(result)
     return 1 if result.detail else 0

@@ -1,4 +1,4 @@
-"""What CRIU does not bring back of processes, set on the restored tree while it is held (see capture/state.py).
+"""What CRIU does not bring back of processes, set on the restored tree while it is paused (see capture/state.py).
 
 What the new pod can't give (a CPU that its cpuset lacks) is left as a new process has it; what it can and what fails
 all the same is the restore's failure. Docs: docs/edits.md.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def apply(state: State, tree: dict[int, int], root: str) -> None:
-    """On the held tree: pid in the container → pid here. root: its root directory. Raises CriuError."""
+    """On the paused tree: pid in the container → pid here. root: its root directory. Raises CriuError."""
     try:
         for process_state in state.get("processes", ()):
             if process_state["pid"] in tree:

@@ -124,7 +124,7 @@ def check(work: Work) -> None:
 
 
 def gpu(work: Work) -> None:
-    """Of processes that held CUDA: what will make the driver's calls loads its library while CRIU works."""
+    """Of processes that used CUDA: what will make the driver's calls loads its library while CRIU works."""
     cuda_pids = [one.pid for one in work.processes if one.cuda]
     if cuda_pids:
         from glowplug.restore.gpu import Gpu
@@ -215,7 +215,7 @@ def _stays_stopped(work: Work) -> bool:
 
 def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
-    is held at the gate, and let go there unless it stays stopped."""
+    is paused at the gate, and let go there unless it stays stopped."""
     run_runc(work, _at_gate)
     work.begin_part("health")
     if not process.is_alive(health.init_pid(work.attempt)):
@@ -355,7 +355,7 @@ def cuda(work: Work) -> None:
 
 
 def release(work: Work) -> None:
-    """However the steps ended: what is still held is killed, and what helped is let go."""
+    """However the steps ended: what is still traced is killed, and what helped is let go."""
     if work.gpu is not None:
         work.gpu.close()
         work.gpu = None

@@ -105,7 +105,7 @@ def run(task: Task) -> dict[str, object]:
 def _captured_before(task: Task) -> str | None:
     """What there is of this very container, in words: captured by a process that an earlier agent had begun.
 
-    Asked with the journal's lock held. Before that, a capture may end between the look and the act.
+    Called with the journal locked. Before that, a capture may end between the look and the act.
     """
     known = judged.of(task.running.id)
     if known is None or not known.key.digest:

@@ -1,4 +1,4 @@
-"""Taking a held tree through the steps at the gate.
+"""Taking a paused tree through the steps at the gate.
 
 Used by the runtime: standard library only.
 """

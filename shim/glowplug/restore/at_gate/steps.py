@@ -1,7 +1,7 @@
 """What is done to a restored tree before anything of it runs, in order; then the gate is opened.
 
 Every restored tree waits here: one without CUDA in CRIU's ptrace stops, one with CUDA stopped by signal, its CUDA
-processes held by ours. A step that raises GlowplugError or OSError is a failed restore: the tree never runs.
+processes traced by ours. A step that raises GlowplugError or OSError is a failed restore: the tree never runs.
 
 Used by the runtime: standard library only.
 """

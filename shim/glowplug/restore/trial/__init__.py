@@ -1,4 +1,4 @@
-"""The trial of a fresh checkpoint: restored into a throw-away place, held at the gate, and killed there.
+"""The trial of a fresh checkpoint: restored into a throw-away place, paused at the gate, and killed there.
 
 Asked for by a capture before it publishes (capture/trial.py). It takes the steps of a restore, with runc and CRIU as a
 restore has them, in a container that nobody else knows of:
