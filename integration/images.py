@@ -112,7 +112,7 @@ def _applets() -> list[str]:
 
 
 def _python_files() -> list[str]:
-    """Files of the packages behind python3, named as they are since /lib became a link to /usr/lib.
+    """Files of the packages behind python3, by their names since /lib became a link to /usr/lib.
 
     Byte code is taken along where it is there: without it every container would compile its imports.
     """

@@ -28,7 +28,7 @@ _SLOW_S = 0.02
 
 
 class Proxy(ThreadingHTTPServer):
-    """`host`: HOST:PORT to be named instead of the registry's. `seen`: method and path of every request."""
+    """`host`: HOST:PORT that stands instead of the registry's. `seen`: method and path of every request."""
 
     daemon_threads = True
 

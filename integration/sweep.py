@@ -52,10 +52,10 @@ def sweep(names: Names) -> list[str]:
 def _pids(names: Names) -> list[int]:
     """Those that name the state directory in their arguments (containerd, shims, runc, CRIU), and those in
     the pods' cgroups."""
-    named = set(processes.pids_naming(names.state))
+    found = set(processes.pids_naming(names.state))
     for directory in processes.cgroups_named(names.cgroup_parent):
-        named.update(processes.pids_in_cgroup(directory))
-    return sorted(named)
+        found.update(processes.pids_in_cgroup(directory))
+    return sorted(found)
 
 
 def _container_cgroups(names: Names) -> list[str]:

@@ -10,7 +10,7 @@ from integration.kubelet import PodDirectory
 from integration.node import Node
 from integration.pods import Pod, Pods
 
-FEATURES = ("shm_map", "segment", "shm_closed", "semaphores_named", "semaphores_multiprocess")
+FEATURES = ("shm_map", "segment", "shm_closed", "semaphores_with_a_name", "semaphores_multiprocess")
 ENV = {"WORKLOAD": ",".join(FEATURES)}
 FREE = {"while_taken": [False, False], "when_free": True, "after": True}
 
@@ -37,11 +37,11 @@ def expect_all(node: Node, pods: Pods, mounts: Any) -> None:
     for _ in range(2):
         pod, container = before.restored(node, pods)
         reported = container.state()
-        for feature in ("segment", "shm_closed", "semaphores_named"):
+        for feature in ("segment", "shm_closed", "semaphores_with_a_name"):
             assert reported[feature] == before.state[feature], feature
         assert reported["segment"]["left"] == []
         assert set(reported["segment"]["same"].values()) == {True}
-        assert reported["semaphores_named"] == {"opened": 2, "by_name": 2}
+        assert reported["semaphores_with_a_name"] == {"opened": 2, "by_name": 2}
         assert reported["semaphores_multiprocess"] == FREE == before.state["semaphores_multiprocess"]
         assert reported["shm_map"]["same_by_name"]
         assert b"link_remap" not in container.exec("ls", "/dev/shm", "/tmp", "/scratch").stdout
@@ -73,7 +73,7 @@ def test_the_nodes_own_is_never_written_to(agent: Node, pods: Pods, tmp_path: An
     """A hostPath there does not travel: a removed file of it that is open is reported, and nothing is written."""
     node_shm = tmp_path / "shm"
     node_shm.mkdir()
-    env = {"CASE": "host-path", "WORKLOAD": "semaphores_named"}
+    env = {"CASE": "host-path", "WORKLOAD": "semaphores_with_a_name"}
     mounts = (Mount(container_path="/dev/shm", host_path=str(node_shm)),)
     pod = pods.run("host-path")
     container = pod.container(env=env, mounts=mounts)
@@ -83,4 +83,4 @@ def test_the_nodes_own_is_never_written_to(agent: Node, pods: Pods, tmp_path: An
     assert done.returncode != 0
     assert "/dev/shm" in done.stderr and "does not travel" in done.stderr
     assert {path.name for path in node_shm.iterdir()} == {"sem.workload", "token"}
-    assert container.state()["semaphores_named"] == {"opened": 2, "by_name": 2}
+    assert container.state()["semaphores_with_a_name"] == {"opened": 2, "by_name": 2}

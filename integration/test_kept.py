@@ -349,8 +349,8 @@ def test_settings_that_only_a_process_itself_can_make(agent: Node, pods: Pods) -
         pod.remove()
 
 
-@pytest.mark.parametrize(("program", "named"), REFUSED.items())
-def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str) -> None:
+@pytest.mark.parametrize(("program", "words"), REFUSED.items())
+def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, words: str) -> None:
     """In one line that says who and what, with the container as it was and nothing in the cache."""
     allowed = {"glowplug.dev/mptcp": "allow"} if "mptcp" in program else None
     with socket.socket(socket.AF_UNIX) as neighbour:
@@ -363,7 +363,7 @@ def test_it_refuses_a_capture(agent: Node, pods: Pods, program: str, named: str)
         pid, listed = container.pid, os.listdir(f"{agent.names.cache}/checkpoints")
         done = capture(agent, pod.spec.namespace, "kept")
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-        assert "process " in done.stderr and named in done.stderr, done.stderr
+        assert "process " in done.stderr and words in done.stderr, done.stderr
         assert container.pid == pid and said(container) == {program: ""}
         assert os.listdir(f"{agent.names.cache}/checkpoints") == listed
 

@@ -37,7 +37,7 @@ def read(manifest: Get, blob: Get, tag: str, trusted: bytes, identity: bytes, di
     require_signature(manifest, blob, data, artifact["annotations"], trusted)
     of_config: dict[str, Any] = artifact["config"]
     of_index, *packs = artifact["layers"]
-    config = json.loads(named(blob, of_config["digest"]))
+    config = json.loads(addressed(blob, of_config["digest"]))
     require(config["version"] == 1, "a newer config")
     said = artifact["annotations"]
     for name, key in (("checkpoint", "checkpoint"), ("namespace", "namespace"), ("key", "key")):
@@ -46,7 +46,7 @@ def read(manifest: Get, blob: Get, tag: str, trusted: bytes, identity: bytes, di
         tag in (f"{config['key'][:40]}-{said['dev.glowplug.host-class']}", f"c-{config['checkpoint']}"),
         "another tag",
     )
-    index = json.loads(index_of(named(blob, of_index["digest"]), config, identity))
+    index = json.loads(index_of(addressed(blob, of_index["digest"]), config, identity))
     require(index["version"] == 1 and index["packs"] == [one["digest"] for one in packs], "other packs")
     contents = [content_of(chunk, blob(index["packs"][chunk[3]])) for chunk in index["chunks"]]
     streams = [
@@ -65,7 +65,7 @@ def require(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def named(blob: Get, digest: str) -> bytes:
+def addressed(blob: Get, digest: str) -> bytes:
     content = blob(digest)
     require(digest == f"sha256:{hashlib.sha256(content).hexdigest()}", "another blob")
     return content
@@ -77,7 +77,7 @@ def require_signature(manifest: Get, blob: Get, data: bytes, said: dict[str, str
     key = serialization.load_pem_public_key(trusted)
     assert isinstance(key, EllipticCurvePublicKey)
     for layer in json.loads(manifest(f"sha256-{digest}.sig"))["layers"]:
-        payload = named(blob, layer["digest"])
+        payload = addressed(blob, layer["digest"])
         signature = base64.b64decode(layer["annotations"]["dev.cosignproject.cosign/signature"])
         try:
             key.verify(signature, payload, ECDSA(hashes.SHA256()))

@@ -81,7 +81,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def script(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> Script:
-    """An empty script for the fake driver, named in the environment."""
+    """An empty script for the fake driver, set in the environment."""
     said = Script(os.path.join(tmp_path, "script"))
     monkeypatch.setenv("GLOWPLUG_FAKE_DRIVER", said.path)
     return said

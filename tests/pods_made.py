@@ -292,8 +292,8 @@ def _of_workflow(pod: Pod, workflow: str, key: str) -> list[str]:
 
 def jobs(pod: Pod) -> list[str]:
     """By the downward API, from the labels."""
-    named = {"JOB_NAME": "batch.kubernetes.io/job-name", "JOB_UID": "batch.kubernetes.io/controller-uid"}
-    return [f"{name}={pod.labels[label]}" for name, label in named.items() if label in pod.labels]
+    labels = {"JOB_NAME": "batch.kubernetes.io/job-name", "JOB_UID": "batch.kubernetes.io/controller-uid"}
+    return [f"{name}={pod.labels[label]}" for name, label in labels.items() if label in pod.labels]
 
 
 def consul(pod: Pod) -> list[str]:

@@ -60,18 +60,20 @@ def test_after_two_captures_without_a_restore_it_stops_and_names_what_differed(
 
 
 @pytest.mark.parametrize(
-    ("conditions", "named"),
+    ("conditions", "words"),
     [
         ([{"volumes": {"/data": "1"}}, {"volumes": {"/data": "2"}}], r"volume_state\./data"),
         ([{"service_links": {"DB": "1"}}, {"service_links": {"DB": "2", "NEW": "1"}}], r"service_links\.DB;"),
         ([{"service_links": {"DB": "1"}}, {"service_links": {"NEW": "1"}}], "nothing that was noted"),
     ],
 )
-def test_conditions_are_named_too(learned: Learned, conditions: list[dict[str, object]], named: str) -> None:
+def test_conditions_are_reported_too(
+    learned: Learned, conditions: list[dict[str, object]], words: str
+) -> None:
     for one in conditions:
         found = judged()
         learned.captured(replace(found, key=replace(found.key, conditions=one)))
-    with pytest.raises(CaptureRefused, match=f"its pods differ in {named}"):
+    with pytest.raises(CaptureRefused, match=f"its pods differ in {words}"):
         learned.require_capture(judged().workload)
 
 

@@ -1,4 +1,4 @@
-"""Big files have a digest for each block: damage is named by its block, holes are not read, old files stay good."""
+"""Big files have a digest for each block: damage is reported by its block, holes are not read, old files stay good."""
 
 import json
 import os

@@ -172,9 +172,9 @@ def test_an_annotation_may_be_for_one_container_of_the_pod() -> None:
 
 
 def test_which_containers_are_captured() -> None:
-    named = facts({"containers": "other, main"})
+    listed = facts({"containers": "other, main"})
     others = facts({"containers": "other"}, gpu=True)
-    assert policy.is_chosen(named, "gpu") and not policy.is_chosen(others, "all")
+    assert policy.is_chosen(listed, "gpu") and not policy.is_chosen(others, "all")
     assert policy.is_chosen(facts({}, gpu=True), "gpu")
     assert not policy.is_chosen(facts({}), "gpu")
     assert policy.is_chosen(facts({}), "all")

@@ -1,4 +1,4 @@
-"""What can't be kept is seen in the running processes, named with what to do; what can be is let through."""
+"""What can't be kept is seen in the running processes, reported with what to do; what can be is let through."""
 
 import os
 import signal
@@ -154,7 +154,7 @@ def test_a_program_from_memory() -> None:
 
 @needs_root
 @pytest.mark.parametrize(
-    ("made", "slug", "named"),
+    ("made", "slug", "words"),
     [
         ("socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)", "mptcp", "GODEBUG=multipathtcp=0"),
         ("socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 262)", "mptcp", "glowplug.dev/mptcp"),
@@ -163,14 +163,14 @@ def test_a_program_from_memory() -> None:
         ("socket.socket(socket.AF_INET, socket.SOCK_SEQPACKET, 132)", "socket-kind", "SCTP"),
     ],
 )
-def test_a_socket_of_another_kind(made: str, slug: str, named: str) -> None:
+def test_a_socket_of_another_kind(made: str, slug: str, words: str) -> None:
     try:
         eval(made).close()
     except OSError as error:
         pytest.skip(f"not in this kernel: {error}")
     with running(f"import socket; s = {made}") as pid:
         said = only(sockets.unsupported(tree(pid)))
-        assert said.slug == slug and named in said.sentence and f"process {pid}" in said.sentence
+        assert said.slug == slug and words in said.sentence and f"process {pid}" in said.sentence
 
 
 @needs_root

@@ -100,8 +100,8 @@ def test_a_config_map_that_is_newer_than_an_unjudged_container_refuses(tmp_path:
 def test_the_bundle_is_the_one_that_runc_names(tmp_path: Path) -> None:
     state = tmp_path / "runc" / CONTAINER
     state.mkdir(parents=True)
-    for named in ("/run/bundle", "/run/bundle/glowplug"):
-        (state / "state.json").write_text(json.dumps({"config": {"labels": ["a=b", f"bundle={named}"]}}))
+    for directory in ("/run/bundle", "/run/bundle/glowplug"):
+        (state / "state.json").write_text(json.dumps({"config": {"labels": ["a=b", f"bundle={directory}"]}}))
         assert judged.bundle_of(str(tmp_path / "runc"), CONTAINER) == "/run/bundle"
 
 

@@ -10,13 +10,13 @@ from glowplug.checkpoint.noise import SandboxFacts, by_value, in_args, metadata,
 FACTS = made.SANDBOX_FACTS
 
 
-def named(name: str) -> SandboxFacts:
-    """A pod that somebody named by hand."""
+def pod_called(name: str) -> SandboxFacts:
+    """A pod whose name somebody chose."""
     return SandboxFacts(name=name, namespace="models", uid="", hostname=name, node_names=("localhost",))
 
 
 def made_by(label: str, name: str) -> SandboxFacts:
-    """A pod that a controller named, which left this label on it."""
+    """A pod whose name a controller made, which left this label on it."""
     return SandboxFacts(name=name, namespace="models", uid="", hostname=name, labels={label: "x"})
 
 
@@ -89,7 +89,7 @@ def test_an_ipv6_address_is_noise_in_brackets_and_alone() -> None:
 
 @pytest.mark.parametrize("pod", ["llama-3", "llama", "mixtral-8x22b"])
 def test_a_pod_named_like_its_model_does_not_hide_the_model(pod: str) -> None:
-    facts = named(pod)
+    facts = pod_called(pod)
     assert by_value(facts, "MODEL", pod) == pod
     assert by_value(facts, "MODEL_URL", f"http://models/{pod}.gguf") == f"http://models/{pod}.gguf"
     assert by_value(facts, "LABELS", f"model={pod}") == f"model={pod}"
@@ -99,11 +99,11 @@ def test_a_pod_named_like_its_model_does_not_hide_the_model(pod: str) -> None:
 
 def test_a_name_that_is_no_member_s_is_noise_where_it_is_spoken_of() -> None:
     for name in ("HOSTNAME", "POD_NAME", "MyPodName", "RAY_CLOUD_INSTANCE_ID", "--pod-name"):
-        assert shown(by_value(named("mixtral-8x22b"), name, "mixtral-8x22b")) == "<pod-name>"
+        assert shown(by_value(pod_called("mixtral-8x22b"), name, "mixtral-8x22b")) == "<pod-name>"
 
 
 def test_a_stable_name_is_who_the_process_is(pod: str = "web-0") -> None:
-    facts = named(pod)
+    facts = pod_called(pod)
     assert facts.stable_name == pod
     assert by_value(facts, "HOSTNAME", pod) == pod
     assert by_value(facts, "POD_NAME", pod) == pod
@@ -209,12 +209,12 @@ def test_names_are_found_in_json_yaml_and_scripts(value: str, pod: str) -> None:
     ],
 )
 def test_a_pod_named_like_its_model_does_not_hide_the_model_in_json(value: str) -> None:
-    assert by_value(named("llama"), "X", value) == value
+    assert by_value(pod_called("llama"), "X", value) == value
 
 
 def test_nobody_can_write_a_placeholder_in_json() -> None:
     forged = r'{"pod":"\u0000pod-name\u0000","x":"10.1.2.3"}'
-    assert by_value(named("llama"), "X", forged) == forged
+    assert by_value(pod_called("llama"), "X", forged) == forged
     assert by_value(FACTS, "X", forged) != by_value(FACTS, "X", f'{{"pod":"{made.POD}","x":"10.1.2.3"}}')
 
 
@@ -224,9 +224,9 @@ CRON = "train-29384756-x2k4q"
 @pytest.mark.parametrize(
     ("facts", "value"),
     [
-        (named(made.POD), "k8s.replicaset.name=server-7d9f8c6b5d,service.name=server"),
-        (named(CRON), "train-29384756"),
-        (named(CRON), f"/logs/{CRON}/out"),
+        (pod_called(made.POD), "k8s.replicaset.name=server-7d9f8c6b5d,service.name=server"),
+        (pod_called(CRON), "train-29384756"),
+        (pod_called(CRON), f"/logs/{CRON}/out"),
         (made_by("job-name", CRON), "k8s.job.name=train-29384756"),
     ],
 )
@@ -296,7 +296,7 @@ def test_labels_of_a_rollout_are_noise_in_a_downward_api_volume() -> None:
 
 
 def test_attributes_are_looked_at_one_by_one() -> None:
-    facts = named("llama")
+    facts = pod_called("llama")
     cleaned = by_value(
         facts, "OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=llama,model=llama,k8s.node.name=localhost"
     )
@@ -315,7 +315,7 @@ def test_metadata_of_a_downward_api_volume_is_read_line_by_line() -> None:
 
 
 def test_a_node_called_localhost_does_not_hide_localhost() -> None:
-    assert by_value(named("p"), "DB_SERVER", "localhost") == "localhost"
+    assert by_value(pod_called("p"), "DB_SERVER", "localhost") == "localhost"
 
 
 def test_loopback_and_any_address_stand_for_no_pod() -> None:
@@ -388,12 +388,12 @@ def test_a_node_s_name_is_noise_in_a_variable_of_its_name_also_with_something_be
 
 
 def test_a_pod_named_like_its_model_does_not_hide_the_model_among_attributes() -> None:
-    assert by_value(named("llama"), "X", "pod=llama,model=llama") == "pod=\0pod-name\0,model=llama"
+    assert by_value(pod_called("llama"), "X", "pod=llama,model=llama") == "pod=\0pod-name\0,model=llama"
 
 
 def test_digits_are_an_ordinal_or_a_hash() -> None:
-    assert named("web-0").stable_name == "web-0"
-    assert named("web-99999").stable_name == "web-99999"
-    assert named("flow-x2k4q-train-2938475610").stable_name == ""
+    assert pod_called("web-0").stable_name == "web-0"
+    assert pod_called("web-99999").stable_name == "web-99999"
+    assert pod_called("flow-x2k4q-train-2938475610").stable_name == ""
     flow = made_by("workflows.argoproj.io/workflow", "flow-x2k4q-train-2938475610")
     assert shown(by_value(flow, "X", flow.name)) == "<pod-name>"

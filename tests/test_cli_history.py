@@ -184,12 +184,12 @@ def test_status_names_each_error_and_fails(node: Node) -> None:
 
 
 def test_captures_are_shown_with_their_reasons(node: Node) -> None:
-    named = {"event": "capture", "namespace": "models", "container": "main", "by": "agent"}
+    common = {"event": "capture", "namespace": "models", "container": "main", "by": "agent"}
     node.spooled(
         "1.0-1",
-        {**named, "time": 1.0, "pod": "web", "result": "captured", "checkpoint": "ab" * 16, "pause_s": 0.3},
+        {**common, "time": 1.0, "pod": "web", "result": "captured", "checkpoint": "ab" * 16, "pause_s": 0.3},
     )
-    node.spooled("2.0-1", {**named, "time": 2.0, "pod": "other", "result": "refused", "detail": "no ready"})
+    node.spooled("2.0-1", {**common, "time": 2.0, "pod": "other", "result": "refused", "detail": "no ready"})
     shown = node.run("history", "--captures").out.splitlines()
     assert ["models/web/main" in shown[0], "captured" in shown[0], "abab" in shown[0]] == [True] * 3
     assert "models/other/main  refused  by the agent" in shown[1]

@@ -1,4 +1,4 @@
-"""A file open in a ConfigMap is named through the link that every pod's volume has."""
+"""A file open in a ConfigMap is recorded by the link that every pod's volume has."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Processes that a driver could not restore are named before a capture would end them."""
+"""Processes that a driver could not restore are reported before a capture would end them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_driver_that_restores_it_is_let_do_so(ipc_file: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("library", "env", "devices", "named"),
+    ("library", "env", "devices", "is_reported"),
     [
         ("libnccl.so.2", {}, [{0}, {1}], True),
         ("libnccl.so.2", {"NCCL_P2P_DISABLE": "1"}, [{0}, {1}], True),
@@ -50,7 +50,7 @@ def test_a_driver_that_restores_it_is_let_do_so(ipc_file: str, monkeypatch: pyte
     ],
 )
 def test_nccl_counts_where_processes_sit_on_different_gpus(
-    library: str, env: dict[str, str], devices: list[set[int]], named: bool, tmp_path: Path
+    library: str, env: dict[str, str], devices: list[set[int]], is_reported: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / library
     path.write_bytes(b"")
@@ -68,7 +68,7 @@ def test_nccl_counts_where_processes_sit_on_different_gpus(
     finally:
         for process in started:
             process.communicate(timeout=60)
-    assert [one.pid for one in found] == ([process.pid for process in started] if named else [])
+    assert [one.pid for one in found] == ([process.pid for process in started] if is_reported else [])
 
 
 def test_the_containers_environment_counts_where_the_process_has_written_over_its_own(

@@ -1,4 +1,4 @@
-"""What no CRIU can dump is named with its process before anything is touched."""
+"""What no CRIU can dump is reported with its process before anything is touched."""
 
 from __future__ import annotations
 

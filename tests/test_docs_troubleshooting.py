@@ -27,15 +27,15 @@ def outcomes() -> set[str]:
     return {f"cold:{slug}" for slug in cold} | {f"fallback:{stage}" for stage in names}
 
 
-def named() -> set[str]:
+def documented() -> set[str]:
     with open(PAGE) as file:
         return set(re.findall(r"`((?:cold|fallback):[a-z-]+)`", file.read()))
 
 
 @pytest.mark.parametrize("outcome", sorted(outcomes()))
 def test_there_is_something_to_do(outcome: str) -> None:
-    assert outcome in named()
+    assert outcome in documented()
 
 
 def test_no_other_outcome_is_named() -> None:
-    assert named() - outcomes() == set()
+    assert documented() - outcomes() == set()

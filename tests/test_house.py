@@ -189,6 +189,7 @@ RETIRED = {
     r"(?<!@)(?<!import )(?<!, )\bgiven\b": "assigned, passed, has; hypothesis calls a decorator so",
     r"\b[Gg]round\b(?! up)|\b[Ss]ettle[sd]?\b|\b[Dd]ismiss(es|ed)?\b": "root, decides, ends",
     r"\b[Ff]or ever\b": "forever",
+    r"\bnamed\b(?! symbol)": "listed, shown, reported, identified, called; the driver says named symbol",
     r"\bheld\b": "met, compared with; paused (a tree), traced (a thread), locked (a file), open (a descriptor)",
     r"\bprocessors?\b(?!\.v1)": "core, CPU",
     r"\bmachine speed\b|\b[Oo]thers at work\b": "how fast; beside other load",

@@ -141,7 +141,7 @@ def test_a_runtime_that_is_not_there_is_refused(machine: Machine) -> None:
 
 
 def test_a_relative_prefix_is_refused_untouched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the runtime is named: the handler's script would be in whatever directory this is."""
+    """Also where the runtime's path is set: the handler's script would be in whatever directory this is."""
     machine.put("by-hand-v2.toml")
     monkeypatch.chdir(machine.directory)
     files = machine.files()

@@ -163,7 +163,7 @@ def test_the_running_containerd_says_where_its_file_lies(
         chosen = found.chosen(None, None, None)
         assert (chosen.config, chosen.socket) == (config, str(address))
         assert os.path.basename(chosen.program).startswith("python")
-        assert found.chosen("/named", None, None) == found.Found("/named", "containerd", None)
+        assert found.chosen("/chosen", None, None) == found.Found("/chosen", "containerd", None)
         assert found.chosen(None, "/a/containerd", None).program == "/a/containerd"
 
 

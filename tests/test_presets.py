@@ -76,10 +76,10 @@ def test_what_it_says_counts_in_the_key_of_the_pods_that_name_it() -> None:
     assert presets.extras(one, pod(engine="tgi")) != presets.extras(other, pod(engine="tgi")) != {}
     assert presets.extras(one, pod(engine="tgi:9000")) == presets.extras(one, pod(engine="tgi"))
     assert presets.extras(one, pod(engine="vllm")) == presets.extras(one, pod()) == {}
-    named = pod(engine="vllm")
-    named.container_name = "main"
-    named.annotations["glowplug.dev/engine.main"] = "tgi"
-    assert presets.extras(one, named) == presets.extras(one, pod(engine="tgi"))
+    chosen = pod(engine="vllm")
+    chosen.container_name = "main"
+    chosen.annotations["glowplug.dev/engine.main"] = "tgi"
+    assert presets.extras(one, chosen) == presets.extras(one, pod(engine="tgi"))
 
 
 KEEP = "[presets.x]\nport = 1\nready = '/h'\n[presets.x.keep]\n"

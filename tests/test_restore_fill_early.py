@@ -72,4 +72,4 @@ def test_where_criu_comes_to_its_end_the_memory_was_at_fault(monkeypatch: pytest
     begun: list[str] = []
     with pytest.raises(CriuError, match="cut short"):
         fill(Stages(7, 7), monkeypatch, CriuError("an extent is cut short"), begun)
-    assert begun == ["memory", "written into {1: 7}"], "another stage would be named"
+    assert begun == ["memory", "written into {1: 7}"], "another stage would be reported"

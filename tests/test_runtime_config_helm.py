@@ -84,8 +84,8 @@ def test_values_reach_what_they_name() -> None:
     found = kubernetes_made.by_name(made(VALUES[3]))[("DaemonSet", "glowplug-installer")]
     assert {"tolerations", "priorityClassName"} & set(found["spec"]["template"]["spec"]) == set()
     assert found["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "10%"
-    named = kubernetes_made.by_name(made(VALUES[4]))[("RuntimeClass", "fast")]
-    assert named["scheduling"]["nodeSelector"] == {"glowplug.dev/handler": "true", "pool": "on"}
+    made_class = kubernetes_made.by_name(made(VALUES[4]))[("RuntimeClass", "fast")]
+    assert made_class["scheduling"]["nodeSelector"] == {"glowplug.dev/handler": "true", "pool": "on"}
     assert "RuntimeClass" not in [kind for kind, _ in kubernetes_made.by_name(made(VALUES[5]))]
     installed = kubernetes_made.by_name(made(VALUES[6]))
     config = installed[("ConfigMap", "glowplug-config")]["data"]["config.json"]

@@ -20,7 +20,7 @@ FEATURES: dict[str, Callable[[], Callable[[], object]]] = {
     "memfd": files.memfd,
     "shm_map": files.shm_map,
     "semaphores_multiprocess": semaphores.multiprocess,
-    "semaphores_named": semaphores.named,
+    "semaphores_with_a_name": semaphores.with_a_name,
     "segment": semaphores.segment,
     "shm_closed": semaphores.closed,
     "unlinked": gone.unlinked,

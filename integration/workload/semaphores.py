@@ -43,7 +43,7 @@ def _take(lock: Any, asked: Any, answered: Any) -> None:
         answered.put(taken)
 
 
-def named() -> Callable[[], object]:
+def with_a_name() -> Callable[[], object]:
     """A semaphore of sem_open without sem_unlink, at 2."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.sem_open.restype = ctypes.c_void_p

@@ -1,6 +1,6 @@
 """Images of the zoo: a root directory that mmdebstrap makes of Debian's packages, and the programs' configuration.
 
-Kept in .build/zoo, made again when the packages that are named change. Beside each lies what is in it, by version.
+Kept in .build/zoo, made again when the packages that are listed change. Beside each lies what is in it, by version.
 """
 
 import fcntl

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The file named by this variable is the script; see README.md beside this file for its lines. */
+/* The file in this variable is the script; see README.md beside this file for its lines. */
 #define SCRIPT_VARIABLE "GLOWPLUG_FAKE_DRIVER"
 
 /* Where cuInit maps a process's page, so that another process can find it with process_vm_readv(2). */

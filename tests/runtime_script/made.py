@@ -94,8 +94,8 @@ def eligible_bundle(directory: Path) -> list[str]:
         },
     }
     (bundle / "config.json").write_text(json.dumps(spec))
-    named = {"root": directory / "root", "log": bundle / "log.json", "bundle": bundle}
-    return [word.format(**named) for word in CREATE]
+    places = {"root": directory / "root", "log": bundle / "log.json", "bundle": bundle}
+    return [word.format(**places) for word in CREATE]
 
 
 def outcomes(directory: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """An inference server as vLLM and SGLang are made, without a model: their routes, their processes, their ways to talk.
 
 The API server has the driver's library mapped and uses no GPU. It starts, by spawn (so with multiprocessing's resource
-tracker and named semaphores), an engine core that holds CUDA, which forks an idle compile worker before it does. They
+tracker and its semaphores), an engine core that holds CUDA, which forks an idle compile worker before it does. They
 talk over a Unix stream socket in /tmp, as over ZMQ's ipc, and share a segment and a lock. The engine core writes over
 its environment, as setproctitle does. With ENGINE_GPUS there are so many of them, as workers of tensor parallelism.
 """

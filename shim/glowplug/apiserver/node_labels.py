@@ -22,7 +22,7 @@ READY = "glowplug.dev/ready"
 DRIVER = "glowplug.dev/driver"
 WORKLOAD = "workload.glowplug.dev/"
 LONGEST = 40
-"""Workloads that are named, the latest used first: a node's labels are read by every scheduler and kubelet."""
+"""Workloads that get a label, the latest used first: a node's labels are read by every scheduler and kubelet."""
 
 _HASH_DIGITS = 16
 

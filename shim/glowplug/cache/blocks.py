@@ -1,4 +1,4 @@
-"""The digest of a big file by its blocks, so that damage can be named, and repaired, block by block.
+"""The digest of a big file by its blocks, so that damage can be located, and repaired, block by block.
 
 The digest in the manifest is the blake3 of the blocks' own blake3 digests, in their order. Those are in
 blocks.json beside the manifest, for who wants to know which block it was: they need not be trusted, since

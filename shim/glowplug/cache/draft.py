@@ -126,7 +126,7 @@ def is_kept(root: str, name: str) -> bool:
 
 
 def reservations(root: str, besides: str = "") -> Iterator[tuple[int, int]]:
-    """(bytes reserved, bytes written so far) of each draft whose writer lives, except for the one named."""
+    """(bytes reserved, bytes written so far) of each draft whose writer lives, except for that one."""
     for name in names(root):
         if name == besides:
             continue

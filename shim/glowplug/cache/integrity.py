@@ -6,7 +6,7 @@ When a checkpoint enters the cache, and for `glowplug verify`.
 from glowplug.cache import blocks, check, digest, facts
 from glowplug.errors import CacheError, DamagedCheckpoint, UnknownDigest
 
-_SHOWN = 3  # problems named in one message
+_SHOWN = 3  # problems in one message
 
 
 def problems(directory: str, name: str, manifest: bytes) -> list[str]:

@@ -314,7 +314,7 @@ def _steps(engine: engines.Preset | None, way: Literal["sleep", "wake"]) -> Hook
 
 
 def _url(text: str, scheme: str) -> tuple[int, str]:
-    """Port and path. The host is the pod itself, so none is named."""
+    """Port and path. The host is the pod itself, so there is none."""
     wanted = f"{scheme}://:PORT/PATH of printable ASCII; the host is the pod itself, and left out"
     if not all("!" <= letter <= "~" for letter in text) or not text.startswith(f"{scheme}://:"):
         raise ValueError(wanted)

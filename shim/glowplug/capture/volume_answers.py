@@ -116,7 +116,7 @@ def _subpath(
 
 
 def _csi(source: str, sandbox: noise.SandboxFacts, until: float) -> str | None:
-    """A CSI volume by what the kubelet notes beside it (pkg/volume/csi): the directory is named by the persistent
+    """A CSI volume by what the kubelet notes beside it (pkg/volume/csi): the directory's name is that of the persistent
     volume, or by the pod alone (`csi:` in its volumes), where the same name says nothing about what is in it."""
     with Volume(os.path.dirname(source), Budget(8, content.LIMIT, until)) as beside:
         noted = json.loads(beside.read(Entry("vol_data.json", beside.state)))

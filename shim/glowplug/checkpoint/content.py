@@ -1,7 +1,7 @@
 """The identity of a ConfigMap's, Secret's or projected volume's files: a digest of names, modes and bytes.
 
 Pure: the caller reads the files. Such a volume is a directory of symbolic links into `..data`, a link to a
-directory named by time: the caller follows the links and leaves names that begin with ".." out.
+directory called by its time: the caller follows the links and leaves names that begin with ".." out.
 
 A rotating token is noise, recognised by value: a JSON Web Token with an expiry date. It counts as its issuer,
 subject and audience, so that a rotated token is the same, and one of another service account is not.

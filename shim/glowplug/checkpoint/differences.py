@@ -1,4 +1,4 @@
-"""Two workload keys side by side: every part that differs, named, with what may be shown of it.
+"""Two workload keys side by side: every part that differs, by name, with what may be shown of it.
 
 Values that are kept as hashes are reported as "the captured value" and "another value"; names are shown.
 """

@@ -1,4 +1,4 @@
-"""The workload key: a hash of what the process is, with every part kept, so that a difference can be named.
+"""The workload key: a hash of what the process is, with every part kept, so that a difference can be reported.
 
 The rules have numbers, which docs/matching.md lists; each check here and in `noise`, `mounts`, `which_gpu`,
 `conditions` cites its own. `PARTS` is the entire key, in the order in which differences are reported. A part's value is

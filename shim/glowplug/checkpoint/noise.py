@@ -119,7 +119,7 @@ class SandboxFacts:
 
     @cached_property
     def _owner_names(self) -> list[tuple[str, str]]:
-        """Rule 3.2: of a ReplicaSet, a CronJob's Job, a RayJob's or RayService's cluster, all named by a machine."""
+        """Rule 3.2: of a ReplicaSet, a CronJob's Job, a RayJob's or RayService's cluster, all with a generated name."""
         found = []
         owner = self.name.rpartition("-")[0]
         if _OF_REPLICA_SET.fullmatch(self.name) and self._is_machine_made(self.name):

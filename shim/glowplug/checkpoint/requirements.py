@@ -190,7 +190,7 @@ def at_least(needs: int, has: int) -> tuple[str, str] | None:
 
 
 def superset(needs: tuple[str, ...], has: tuple[str, ...]) -> tuple[str, str] | None:
-    """Everything needed; what is missing is named."""
+    """Everything needed; what is missing is reported."""
     missing = sorted(set(needs) - set(has))
     return (", ".join(missing), "none of these") if missing else None
 

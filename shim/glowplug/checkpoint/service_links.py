@@ -1,6 +1,6 @@
 """Service links: the variables by which a kubelet gives a container every service of its namespace.
 
-For a service X they are X_SERVICE_HOST, X_SERVICE_PORT, X_SERVICE_PORT_NAME for each named port, X_PORT, and
+For a service X they are X_SERVICE_HOST, X_SERVICE_PORT, X_SERVICE_PORT_NAME for each port with a name, X_PORT, and
 X_PORT_80_TCP with _PROTO, _PORT and _ADDR for each port (Kubernetes, "Accessing the Service"). A namespace may have
 a thousand of them, so each name is parsed once: the time is linear in the number of variables.
 """
@@ -70,7 +70,7 @@ def _holds(env: Mapping[str, str], link: Group) -> bool:
 
 
 def _add_more(env: Mapping[str, str], found: dict[str, Group]) -> set[str]:
-    """Put the variables of further and of named ports into their groups; the prefixes of groups that disagree."""
+    """Put the variables of further ports, also those with a name, into their groups; which groups disagree."""
     rest = env.keys() - names(found)
     wrong = set()
     for name in rest:

@@ -23,7 +23,7 @@ _NODES = (
     ("DRM cards", re.compile(r"/dev/dri/card[0-9]+")),
     ("DRM render nodes", re.compile(r"/dev/dri/renderD[0-9]+")),
 )
-# The device plugin's strategy volume-mounts: the GPU is named by where /dev/null is mounted.
+# The device plugin's strategy volume-mounts: the GPU is identified by where /dev/null is mounted.
 _VOLUME_MOUNT = re.compile(
     rf"(/var/run/nvidia-container-devices/(?:cdi/[^/]+/[^/]+/)?)(?:{_ONE}|[0-9]{{1,3}}(?::[0-9]{{1,2}})?)"
 )

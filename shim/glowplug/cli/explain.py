@@ -31,7 +31,7 @@ def explain(
     """Show why the containers of POD started cold or were restored, and the verdict on every checkpoint.
 
     The verdict is that of this moment: what a start of the same spec would meet now. Only checkpoints that
-    the pod's namespace may use are named, and of secrets only their names.
+    the pod's namespace may use are shown, and of secrets only their names.
     """
     from glowplug import config
     from glowplug.cli import explain_pod, explain_spec

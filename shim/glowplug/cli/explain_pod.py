@@ -62,7 +62,7 @@ def run(
 
 
 def find(settings: Config, namespace: str, pod: str, container: str | None) -> list[Explained]:
-    """Each container of the pod, or the one named, as its latest attempt."""
+    """Each container of the pod, or the selected one, as its latest attempt."""
     recorded = history.records(settings.cache)
     began = [
         start

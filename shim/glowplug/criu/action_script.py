@@ -142,7 +142,7 @@ class Gate:
 
 def _number(words: list[bytes]) -> int:
     if len(words) != 1 or not words[0].isdigit():
-        raise CriuError("CRIU named no first process of the restored tree")
+        raise CriuError("CRIU reported no first process of the restored tree")
     return int(words[0])
 
 

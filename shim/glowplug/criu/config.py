@@ -1,6 +1,6 @@
 """What CRIU is to do, as the text of its configuration files, and what its log says when it could not.
 
-runc passes on a configuration file named by the annotation `org.criu.config`, and CRIU applies it after
+runc passes on a configuration file of the annotation `org.criu.config`, and CRIU applies it after
 runc's own options, so these files have the last word. At dump runc reads the annotation from its own record
 of the running container, at restore from the bundle's config.json. Imports next to nothing: the runtime
 uses this file.
@@ -86,7 +86,7 @@ def log_errors(log: str, most: int = 3) -> str:
     """The last error lines of CRIU's log file at path ``log`` (dump.log, restore.log), oldest first.
 
     Each is cut to 300 characters. CRIU's messages name paths, pids and sockets, never memory contents.
-    A log that is missing or says nothing is named as such; this never raises.
+    A log that is missing or says nothing is reported as such; this never raises.
     """
     try:
         found = [said for _, said in _errors(log)]

@@ -12,7 +12,7 @@ _THREAD_ID = 4  # SIGEV_THREAD_ID
 
 
 def apply(images_dir: str) -> int:
-    """Name the first thread where no thread of the process is named; how many timers were corrected. Called once on a
+    """Name the first thread where no thread of the process is set; how many timers were corrected. Called once on a
     fresh dump. Raises ImageError."""
     return sum(_repair(images_dir, one.pid, one.threads) for one in processes.tree(images_dir))
 

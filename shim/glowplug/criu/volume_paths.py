@@ -1,6 +1,6 @@
 """Files that processes hold or watch in ConfigMaps and the like, by the name that they have in every pod.
 
-The kubelet keeps such a volume's files in a directory named by the moment, behind a link `..data` (kubelet,
+The kubelet keeps such a volume's files in a directory called by its time, behind a link `..data` (kubelet,
 atomic_writer.go). The kernel shows CRIU the name through that directory, which no other pod has: a shell, say,
 holds the script that it runs. Through the link the new pod's file is found, which is the same by its content.
 

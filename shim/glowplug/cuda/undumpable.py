@@ -1,4 +1,4 @@
-"""Kernel objects of a container's processes that no CRIU can dump, named before anything is touched."""
+"""Kernel objects of a container's processes that no CRIU can dump, reported before anything is touched."""
 
 from __future__ import annotations
 

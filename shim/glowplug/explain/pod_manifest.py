@@ -1,7 +1,7 @@
 """A Kubernetes manifest as far as it says what its containers will be: read into plain facts.
 
 A Pod, or anything with a pod template in it, wherever that is: a Deployment, a CronJob, a LeaderWorkerSet. What has
-none (a Service, a ConfigMap) is left out, and named. Defaults are Kubernetes'; what the image, the cluster or a
+none (a Service, a ConfigMap) is left out, and reported. Defaults are Kubernetes'; what the image, the cluster or a
 reference decides is not guessed.
 """
 

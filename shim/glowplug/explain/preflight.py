@@ -125,7 +125,7 @@ def _other_image(kept: Manifest, wanted: ManifestContainer) -> Reason:
 
 
 def _name(image: str) -> str:
-    """With the registry and tag that are meant where none is named, as containerd writes it."""
+    """With the registry and tag that are meant where there is none, as containerd writes it."""
     if not image:
         return ""
     first, slash, _ = image.partition("/")

@@ -44,7 +44,7 @@ def find(socket: str | None = None) -> Found | None:
 
 
 def chosen(config: str | None, program: str | None, socket: str | None) -> Found:
-    """What a person named, and for the rest what runs here, or lies where a distribution has it. Raises NodeError."""
+    """What a person chose, and for the rest what runs here, or lies where a distribution has it. Raises NodeError."""
     if config is None:
         running = find(socket)
         if running is not None and running != _usual(running):
@@ -55,7 +55,7 @@ def chosen(config: str | None, program: str | None, socket: str | None) -> Found
 
 
 def _usual(running: Found) -> Found:
-    """As the distribution's package has it: nothing of it needs to be named."""
+    """As the distribution's package has it: nothing of it needs to be set."""
     in_path = shutil.which(PROGRAM)
     same = in_path is not None and os.path.realpath(in_path) == os.path.realpath(running.program)
     return Found(makers.PLAIN.config, running.program if same else PROGRAM, makers.PLAIN.socket)

@@ -114,7 +114,7 @@ def _draft(main: MainFile, was: Effective, name: str, filled: dict[str, str], mo
         return imports.added(main.text, listed, what, name, first)
 
     trial = importing(path + _TRIAL)
-    # By a pattern, and never by its name: containerd does not start where a file that is named is missing.
+    # By a pattern, and never by its name: containerd does not start where a listed file is missing.
     pattern = f"{path.removesuffix('.toml')}*.toml"
     files = {path: content, **main.strays}
     if not imported:

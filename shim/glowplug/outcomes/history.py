@@ -21,7 +21,7 @@ TRIED = 10_000
 JOURNAL_LIMIT_BYTES = 16 << 20
 
 PREPARED = ".prepared"
-"""Ends the name of an empty file that says: the prepared start of the container so named was used."""
+"""Ends the name of an empty file that says: the prepared start of the container of that name was used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Running the steps of a restore: each one timed and reported as it begins, the first failure named."""
+"""Running the steps of a restore: each one timed and reported as it begins, the first failure with its step."""
 
 from __future__ import annotations
 

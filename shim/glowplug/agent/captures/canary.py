@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def digest(self) -> str:
-        """Of all of it, to be named by."""
+        """Of all of it, as its identity."""
         text = json.dumps([self.exact, [round(number, 3) for number in self.numbers]])
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -40,7 +40,7 @@ def ready(probes: Probes) -> Finding:
 
 
 def judge_ready(conditions: Mapping[str, bool]) -> Finding:
-    """`conditions`: of CRI's Status; those that are not named here are advice (deprecated settings, say)."""
+    """`conditions`: of CRI's Status; those that are not listed here are advice (deprecated settings, say)."""
     missing = [name for name in ("RuntimeReady", "NetworkReady") if not conditions.get(name)]
     if not missing:
         return ok("runtime and network are ready")
