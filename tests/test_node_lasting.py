@@ -1,4 +1,4 @@
-"""Files of a distribution that has a directory for each of its versions: named so that an upgrade keeps the name."""
+"""Files of a distribution that has a directory for each of its versions: written so that an upgrade keeps the name."""
 
 from pathlib import Path
 

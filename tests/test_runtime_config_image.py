@@ -217,7 +217,7 @@ def test_the_pod_s_configuration_and_token_reach_the_agent(tmp_path: os.PathLike
 
 
 def test_what_the_bootstrap_found_on_the_node_stays(tmp_path: Path) -> None:
-    """As it puts it into the file; but for a runc that is not there, which an earlier installer may have named."""
+    """As it puts it into the file; but for a runc that is not there, which an earlier installer may have found."""
     script = open(f"{IMAGE}/on-node").read()  # noqa: SIM115
     functions = script[script.index("put() {") : script.index("uninstall() {")]
     settings, config = tmp_path / "config.toml", tmp_path / "config.json"

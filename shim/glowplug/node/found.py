@@ -2,7 +2,7 @@
 
 Distributions bring a containerd of their own, which is not in PATH, with a socket and a main file of their own
 (makers.py); kOps starts the distribution's with another main file. The process says it by its command line. Both are
-named so that an upgrade of the distribution keeps the name (lasting.py): an install is repaired long after it.
+written so that an upgrade of the distribution keeps the name (lasting.py): an install is repaired long after it.
 """
 
 import os
