@@ -124,8 +124,8 @@ PIDFD = "import os, threading, ctypes\n"
 @pytest.mark.parametrize(
     ("program", "slugs"),
     [
-        ("held = os.pidfd_open(os.getpid())", []),
-        ("held = os.pidfd_open(os.getppid())", ["foreign-pidfd"]),
+        ("pidfd = os.pidfd_open(os.getpid())", []),
+        ("pidfd = os.pidfd_open(os.getppid())", ["foreign-pidfd"]),
         ("child = os.fork()\nif not child: os._exit(0)\nheld = os.pidfd_open(child)", []),
         (
             "child = os.fork()\nif not child: os._exit(0)\nheld = os.pidfd_open(child)\nos.waitpid(child, 0)",

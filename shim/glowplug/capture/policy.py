@@ -116,7 +116,7 @@ def of(facts: BundleFacts, default: When, known: Presets = engines.PRESETS) -> P
     _require_one_s_port(facts, is_ready)
     found.get(
         RESTORED_SIGNAL, signal_number
-    )  # the runtime's (restore/announce.py); a wrong one is reported here
+    )  # the runtime's (restore/notify.py); a wrong one is reported here
     found.get(trial.TRIAL, trial.policy)  # the capture's
     found.get(compile_cache.NAME, compile_cache.parse)
     return Policy(

@@ -105,7 +105,7 @@ def _find(root: int, device: int, wanted: set[int]) -> tuple[str, ...]:
         finally:
             os.close(fd)
     said = [path for path in dict.fromkeys(map(_sayable, (*found, *folders))) if path]
-    # CRIU descends into a directory that it is given: files first, and what is below before what is above.
+    # CRIU descends into a directory that it gets: files first, and what is below before what is above.
     return tuple(sorted(said, key=lambda path: (path not in found, -path.count("/"))))
 
 

@@ -98,7 +98,7 @@ def lost(tree: Tree) -> Iterator[Refusal]:
 
 
 def _removed(tree: Tree) -> dict[watches.Inode, str]:
-    """What has no name any more, and is held open, mapped or as a working directory: with its last name."""
+    """What has no name any more, and is open, mapped or a working directory: with its last name."""
     in_use = [(name, path) for _, name, path in files.removed(tree)]
     for pid in tree.pids:
         in_use.append(("its working directory", f"/proc/{pid}/cwd"))
