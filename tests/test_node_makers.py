@@ -12,7 +12,7 @@ import pytest
 from tests.node_made import Machine, containerd_major
 
 from glowplug.errors import NodeError
-from glowplug.node import effective, found, makers
+from glowplug.node import daemon, effective, found, makers
 
 K0S_MAIN = """# k0s_managed=true
 # This is a placeholder configuration for k0s managed containerD.
@@ -138,7 +138,7 @@ def listening(path: Path, *arguments: str) -> Iterator[None]:
     process = subprocess.Popen([sys.executable, program, str(path), *arguments])
     try:
         until = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < until:
+        while daemon.pid(str(path)) != process.pid and time.monotonic() < until:
             time.sleep(0.02)
         yield
     finally:
