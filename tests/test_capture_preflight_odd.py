@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.preflight_made import needs_root, running
 
-from glowplug.capture.preflight import closing, odd_descriptors, own_settings, queued
+from glowplug.capture.preflight import closing, odd_descriptors, own_settings, queued, signed_connections
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.host import process
 
@@ -39,6 +39,13 @@ for _ in range(60):
     os.chdir("x" * 100)
 """
 PAIR = "one, other = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+LISTENER = """
+assert libc.unshare(0x40000000) == 0
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen()
+key = struct.pack("HH4s120xBBHI80s", 2, 0, socket.inet_aton("127.0.0.1"), 0, 0, 6, 0, b"secret")
+"""
 DEADLINE = """
 made = struct.pack("IIQiIQQQ", 48, 6, 0, 0, 0, 1000000, 30000000, 30000000)
 assert libc.syscall(314, 0, made, 0) == 0, os.strerror(ctypes.get_errno())
@@ -69,6 +76,8 @@ CASES: list[tuple[Check, str, list[str]]] = [
     (queued.datagrams, PAIR + "one.send(b'x')", []),
     (queued.datagrams, "s = socket.socket(type=socket.SOCK_DGRAM); s.setsockopt(17, 1, 1)", ["corked-datagram"]),
     (queued.datagrams, "s = socket.socket(type=socket.SOCK_DGRAM)", []),
+    (signed_connections.keys, LISTENER, []),
+    (signed_connections.keys, f"{LISTENER}listener.setsockopt(6, 14, key)", ["tcp-keys"]),
     (own_settings.seen, DEADLINE, ["scheduling-class"]),
     (own_settings.seen, "os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))", []),
 ]  # fmt: skip

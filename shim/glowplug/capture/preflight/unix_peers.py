@@ -13,21 +13,15 @@ from typing import NamedTuple
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.errors import HostError
 from glowplug.host import descriptors
-from glowplug.podnet import inside
+from glowplug.podnet import sock_diag
 
-NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
-_DUMP = 0x1 | 0x100 | 0x200  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
-_ERROR, _DONE = 2, 3
 _ALL_STATES = 0xFFFFFFFF
 _SHOW_NAME, _SHOW_PEER, _SHOW_ICONS = 1, 4, 8
 _NAME, _PEER, _ICONS, _SHUTDOWN = 0, 2, 3, 6
 _ESTABLISHED, _SHUT_BOTH = 1, 3
 _SHOW = _SHOW_NAME | _SHOW_PEER | _SHOW_ICONS
-_HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
-_ATTRIBUTE = struct.Struct("=HH")
-_BUFFER = 1 << 16
 
 
 class _End(NamedTuple):
@@ -73,34 +67,14 @@ def _holder(inode: int) -> str:
 
 
 def by_inode(namespace: str) -> dict[int, _End]:
-    """All Unix sockets of a network namespace by inode. Raises OSError."""
-    found: dict[int, _End] = {}
-    with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
-        request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW, 0, 0)
-        netlink.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
-        while True:
-            data = netlink.recv(_BUFFER)
-            at = 0
-            while at < len(data):
-                length, kind, *_ = _HEADER.unpack_from(data, at)
-                if kind == _DONE:
-                    return found
-                if kind == _ERROR:
-                    number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
-                    raise OSError(number, os.strerror(number))
-                inode, end = _parsed(data[at + _HEADER.size : at + length])
-                found[inode] = end
-                at += (length + 3) & ~3
+    """All Unix sockets of a network namespace by inode. Raises OSError, HostError."""
+    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW, 0, 0)
+    return dict(_parsed(message) for message in sock_diag.dump(namespace, request))
 
 
 def _parsed(message: bytes) -> tuple[int, _End]:
     _, kind, state, _, inode, *_ = _ANSWER.unpack_from(message)
-    at = _ANSWER.size
-    values: dict[int, bytes] = {}
-    while at + _ATTRIBUTE.size <= len(message):
-        length, number = _ATTRIBUTE.unpack_from(message, at)
-        values[number] = message[at + _ATTRIBUTE.size : at + length]
-        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    values = sock_diag.attributes(message, _ANSWER.size)
     peer = int.from_bytes(values.get(_PEER, b""), "little")
     waiting = values.get(_ICONS, b"")
     is_open = values.get(_SHUTDOWN, b"\0")[0] != _SHUT_BOTH
