@@ -124,6 +124,7 @@ REFUSED = {
     "refused_odd:credentials": "SO_PASSCRED): try again",
     "refused_odd:path_of_a_fifo": "open as a path alone",
     "refused_odd:deep": "(cwd) a path of more than 4095 bytes",
+    "refused_odd:replaced_directory": "(cwd) the removed directory /run/release",
     "refused_odd:sealed_memfd": "sealed against writing (F_SEAL_WRITE)",
     "refused:traced_child": "being traced by process",
     "refused:vfork_in_a_thread": "waits in vfork(2)",

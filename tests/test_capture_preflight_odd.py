@@ -39,6 +39,8 @@ for _ in range(60):
     os.chdir("x" * 100)
 """
 PAIR = "one, other = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+RELEASED = "d = os.getcwd() + '/d'; os.mkdir(d); os.chdir(d); os.rmdir(d); os.mkdir(d)"
+REPLACED = "os.mkdir('d'); fd = os.open('d', os.O_RDONLY); os.rmdir('d'); open('d', 'w')"
 LISTENER = """
 assert libc.unshare(0x40000000) == 0
 listener = socket.socket()
@@ -61,6 +63,9 @@ CASES: list[tuple[Check, str, list[str]]] = [
     (odd_descriptors.paths, "fds = [os.open(x, os.O_PATH) for x in ('/dev/null', '/', '/etc/hosts')]", []),
     (odd_descriptors.paths, DEEP, ["long-path"]),
     (odd_descriptors.paths, f"{DEEP}fd = os.open('f', os.O_CREAT | os.O_RDWR); os.chdir('/')", ["long-path"]),
+    (odd_descriptors.removed_directories, "os.mkdir('d'); os.chdir('d'); os.rmdir('../d')", []),
+    (odd_descriptors.removed_directories, RELEASED, ["removed-directory"]),
+    (odd_descriptors.removed_directories, REPLACED, ["removed-directory"]),
     (odd_descriptors.sealed_memory, SEALED.format(seals=8, flags="mmap.MAP_SHARED", rights=1), ["sealed-memfd"]),
     (odd_descriptors.sealed_memory, SEALED.format(seals=8, flags="mmap.MAP_PRIVATE", rights=3), []),
     (odd_descriptors.sealed_memory, SEALED.format(seals=6, flags="mmap.MAP_SHARED", rights=3), []),

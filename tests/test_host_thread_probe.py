@@ -125,3 +125,16 @@ def test_files_of_any_name_may_be_mapped(tmp_path: os.PathLike[str]) -> None:
         assert remote_calls.instruction(pid) > 1 << 32
         with Thread(pid, remote_calls.instruction(pid)) as thread:
             assert thread.call(GETPPID) == os.getpid()
+
+
+@pytest.mark.parametrize(("limit", "can"), [("RLIMIT_DATA", True), ("RLIMIT_AS", False)])
+def test_a_process_whose_limits_leave_no_memory(limit: str, can: bool) -> None:
+    """One that is at its limit of data is asked all the same; of one without any address left, one line says why."""
+    program = f"import resource; resource.setrlimit(resource.{limit}, (1 << 20, 1 << 20))"
+    with running(program) as pid:
+        if can:
+            assert thread_probe.ask(pid, [pid]) == []
+            return
+        with pytest.raises(OSError, match="leave it no page of memory") as raised:
+            thread_probe.ask(pid, [pid])
+        assert "\n" not in str(raised.value) and "Traceback" not in str(raised.value)

@@ -57,3 +57,13 @@ def sealed_memfd():
     fcntl.fcntl(one, 1033, 8)
     memory = mmap.mmap(one, 4096, mmap.MAP_SHARED, mmap.PROT_READ)
     return lambda: (one, memory)
+
+
+def replaced_directory():
+    """A release that was replaced in place, under a process that stays in the old one."""
+    before = os.getcwd()
+    os.mkdir("/run/release")
+    os.chdir("/run/release")
+    os.rmdir("/run/release")
+    os.mkdir("/run/release")
+    return lambda: before

@@ -25,7 +25,7 @@ GET_CPUID, SET_CPUID = 0x1011, 0x1012
 GET_XCOMP_PERM, REQ_XCOMP_PERM, XTILEDATA = 0x1022, 0x1023, 18
 PAGE = 4096
 _INT = (1 << 32) - 1
-_READ_WRITE, _PRIVATE_ANONYMOUS = 3, 0x22
+_READ_WRITE, _SHARED_ANONYMOUS = 3, 0x21  # which RLIMIT_DATA does not count
 
 
 class Setting(NamedTuple):
@@ -160,9 +160,10 @@ class _Answers:
 
     def _buffer(self) -> int:
         if not self._page:
-            found = self._thread.call(MMAP, 0, PAGE, _READ_WRITE, _PRIVATE_ANONYMOUS, (1 << 64) - 1, 0)
+            found = self._thread.call(MMAP, 0, PAGE, _READ_WRITE, _SHARED_ANONYMOUS, (1 << 64) - 1, 0)
             if found < 0:
-                raise OSError(-found, f"thread {self._thread.number} has no memory for an answer")
+                why = "its limits (RLIMIT_AS, RLIMIT_MEMLOCK) leave it no page of memory"
+                raise OSError(-found, f"thread {self._thread.number} can't say: {why}")
             self._page = found
         return self._page
 

@@ -214,4 +214,7 @@ def _of(question: _Question, is_first: bool, usual: dict[str, int]) -> Found:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]])
+    try:
+        main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]])
+    except OSError as error:
+        sys.exit(error.strerror or str(error))

@@ -54,6 +54,26 @@ def paths(tree: Tree) -> Iterator[Refusal]:
             )
 
 
+def removed_directories(tree: Tree) -> Iterator[Refusal]:
+    """A directory in use that was removed, and made again since (a release that is replaced in place): CRIU makes it
+    for a moment under its old name, and then removes what has that name."""
+    for pid in tree.pids:
+        for name in _links(pid):
+            try:
+                status, path = os.stat(f"/proc/{pid}/{name}"), os.readlink(f"/proc/{pid}/{name}")
+            except OSError:
+                continue
+            path = path.removesuffix(" (deleted)")
+            is_gone = stat.S_ISDIR(status.st_mode) and not status.st_nlink
+            if is_gone and os.path.lexists(f"{tree.root.rstrip('/')}{path}"):
+                yield Refusal(
+                    "removed-directory",
+                    f"{shown(pid)} has ({name}) the removed directory {path}, and there is another of that name now, "
+                    "which a restore would remove: have it enter the new one",
+                )
+                break
+
+
 def terminals(tree: Tree) -> Iterator[Refusal]:
     """/dev/tty, as a shell with job control has it: CRIU wants its pseudo-terminal to be of the same process."""
     for one in tree.descriptors:

@@ -45,6 +45,7 @@ CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     files.packet_pipes,
     odd_descriptors.eventfds,
     odd_descriptors.paths,
+    odd_descriptors.removed_directories,
     odd_descriptors.terminals,
     odd_descriptors.sealed_memory,
     watchers.escaped,
