@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from glowplug.errors import NodeError
+from glowplug.host import proc
 from glowplug.node import restart
 
 
@@ -26,6 +27,34 @@ def test_without_systemd_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(restart, "SYSTEMD", "/nowhere")
     found = restart.way(None, False, ("containerd",))
     assert found.command is None and "--restart-command" in found.why and "\n" not in found.why
+
+
+@pytest.mark.parametrize(
+    ("main", "line", "found"),
+    [
+        ("self", "1:name=systemd:/system.slice/k3s-gpu.service", True),
+        ("parent", "0::/system.slice/k3s-gpu.service/k3s", True),
+        ("1", "0::/system.slice/k3s-gpu.service", False),
+        ("self", "0::/user.slice/user-0.slice/session-1.scope", False),
+    ],
+    ids=["its-main-process", "child-of-that", "somewhere-below", "of-no-service"],
+)
+def test_a_unit_of_another_name_is_known_by_containerd_s_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: str, line: str, found: bool
+) -> None:
+    """INSTALL_K3S_NAME=gpu makes k3s-gpu.service. A shell of ssh.service that started it is not to be restarted."""
+    process = os.getpid()
+    pid = {"self": process, "parent": os.getppid()}.get(main, main)
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(
+        f'#!/bin/sh\ncase "$*" in\nshow*k3s-gpu.service) echo {pid} ;;\n*) exit 3 ;;\nesac\n'
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(restart, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(proc, "cgroups", lambda _: [proc.cgroup("4:memory:/"), proc.cgroup(line)])
+    command = restart.way(None, False, ("k3s", "k3s-agent"), process).command
+    assert command == (("systemctl", "restart", "k3s-gpu.service") if found else None)
 
 
 def test_a_command_that_fails_is_quoted() -> None:

@@ -191,7 +191,7 @@ def activate(
 
     `previous`: the same before the change. Raises NodeError.
     """
-    way = restart.way(place.restart_command, place.no_restart, main.maker.units)
+    way = restart.way(place.restart_command, place.no_restart, main.maker.units, daemon.pid(address))
     if way.command is None:
         return [way.why]
     try:

@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 
 from glowplug.errors import NodeError
+from glowplug.host import proc
 
 SYSTEMD = "/run/systemd/system"
 RESTARTS_WITHIN_S = 180.0
@@ -23,8 +24,11 @@ class Way:
     why: str = ""
 
 
-def way(command: str | None, forbidden: bool, units: tuple[str, ...]) -> Way:
-    """`command`: what the caller gave, for /bin/sh; else that of these systemd units which runs. sd_booted(3)."""
+def way(command: str | None, forbidden: bool, units: tuple[str, ...], process: int | None = None) -> Way:
+    """`command`: what the caller gave, for /bin/sh; else that of these systemd units which runs. sd_booted(3).
+
+    `process`: containerd's, where it runs: its unit may have a name of its own, as k3s' installer allows.
+    """
     if forbidden:
         return Way(None, "containerd was not restarted, as asked for")
     if command:
@@ -35,13 +39,32 @@ def way(command: str | None, forbidden: bool, units: tuple[str, ...]) -> Way:
             "no systemd here, so containerd was not restarted: restart it (or give --restart-command), "
             "then see `glowplug node status`",
         )
-    for unit in units:
-        if subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0:
-            return Way(("systemctl", "restart", unit))
+    active = next(filter(_is_active, units), None) or (unit_of(process) if process else None)
+    if active is not None:
+        return Way(("systemctl", "restart", active))
     return Way(
         None,
         f"none of the units {', '.join(units)} runs: containerd reads the new configuration when it starts",
     )
+
+
+def _is_active(unit: str) -> bool:
+    return subprocess.run(["systemctl", "is-active", "--quiet", unit]).returncode == 0
+
+
+def unit_of(process: int) -> str | None:
+    """The systemd service whose main process this is, or the child of it; None where there is none."""
+    try:
+        paths = [path for _, path in proc.cgroups(process)]
+    except OSError:
+        return None
+    names = [part for path in paths for part in path.split("/") if part.endswith(".service")]
+    for name in dict.fromkeys(names):
+        command = ["systemctl", "show", "--property=MainPID", "--value", name]
+        main = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        if main != "0" and main in (str(process), str(proc.parent(process))):
+            return name
+    return None
 
 
 def run(command: tuple[str, ...]) -> None:
