@@ -65,6 +65,22 @@ def test_a_handler_is_active_where_containerd_says_so(served: Served, tmp_path: 
     assert changes == [False, True, False]
 
 
+def test_who_labels_the_node_is_answered_of_this_moment(served: Served, tmp_path: Path) -> None:
+    """An uninstall takes the handler out, and then the labels: none is put back because the last look was before."""
+    record(tmp_path)
+    watch = HandlerWatch(served.socket, str(tmp_path))
+    has(served, glowplug=OURS)
+    watch.look()
+    assert watch.ask() is True
+    Path(installed.path(str(tmp_path), "glowplug")).unlink()
+    has(served, runc="")
+    assert (watch.active, watch.ask()) == (True, False)
+    served.stop()
+    assert watch.ask() is None
+    watch.stop()
+    assert watch.ask() is None
+
+
 def test_a_containerd_that_is_away_changes_nothing(served: Served, tmp_path: Path) -> None:
     watch = HandlerWatch(served.socket, str(tmp_path))
     has(served, glowplug=OURS)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,6 +97,14 @@ class HandlerWatch(threading.Thread):
                 log.exception("the handler can't be looked at")
             self._stopping.wait(LOOKS_EVERY_S)
 
+    def ask(self) -> bool | None:
+        """As `active`, but of this moment and not of the last look: an uninstall may just have ended."""
+        try:
+            found = handlers.active(self._cri)
+        except (ContainerdError, ValueError):  # the second where `stop` has closed the channel
+            return None
+        return _has_all(found, installed.all_of(self._prefix))
+
     def look(self) -> None:
         """Ask containerd, and repair what is gone."""
         try:
@@ -105,10 +113,9 @@ class HandlerWatch(threading.Thread):
             log.debug("%s", error)
             return
         records = installed.all_of(self._prefix)
-        missing = [one for one in records if one.handler not in found]
-        self._set(not missing if records else bool(handlers.ours(found)))
+        self._set(_has_all(found, records))
         for record in records:
-            self._look_at(record, is_active=record not in missing)
+            self._look_at(record, is_active=record.handler in found)
 
     def _set(self, active: bool) -> None:
         if self._active != active:
@@ -169,6 +176,11 @@ class HandlerWatch(threading.Thread):
         log.log(logging.WARNING if kind == "Warning" else logging.INFO, "%s", message)
         for report in self.reporters:
             report(Report(kind, reason, message))
+
+
+def _has_all(found: Mapping[str, str], records: Sequence[Installed]) -> bool:
+    """Every installed handler; where none is recorded, any of ours."""
+    return all(one.handler in found for one in records) if records else bool(handlers.ours(found))
 
 
 def _stamp(paths: tuple[str, ...]) -> Stamp:

@@ -105,7 +105,7 @@ class Reporters:
             except CacheError as error:
                 log.warning("%s", error)
                 workloads = []
-            return node_labels.wanted(self._watch.active, self._host.driver, workloads)
+            return node_labels.wanted(self._watch.ask(), self._host.driver, workloads)
 
         node = this_node.node_name(self._config.node_name)
         reported = cluster.Cluster(wanted, node, labels, self._history.records, count)
