@@ -8,6 +8,7 @@ import click
 
 from glowplug.cli import options, screen
 from glowplug.cli.root import require_root
+from glowplug.containerd import installed
 from glowplug.errors import NodeError
 from glowplug.node import found as containerds
 from glowplug.node.install import CONFIG, PREFIX, Place
@@ -46,7 +47,9 @@ _RESTART = (
 _BUILT_ON = (
     click.option("--runtime", metavar="PROGRAM", help="Default PREFIX/bin/glowplug-runtime."),
     click.option(
-        "--base", metavar="HANDLER", help="The handler to build on; default: containerd's default one."
+        "--base",
+        metavar="HANDLER",
+        help="The handler to build on; default: the one before, or containerd's default one.",
     ),
 )
 
@@ -61,8 +64,9 @@ def _with(*chosen: Callable[[Command], Command]) -> Callable[[Command], Command]
 
 
 def _chosen(config: str | None, containerd: str | None, socket: str | None, **rest: Any) -> Place:
-    """As the options name it, or as it is found here. Raises NodeError."""
-    found = containerds.chosen(config, containerd, socket)
+    """As the options say, or as it was installed, or as it is found here. Raises NodeError."""
+    before = installed.load(rest["prefix"], rest["handler"])
+    found = containerds.chosen(config, containerd, socket, before)
     return Place(config=found.config, containerd=found.program, socket=found.socket, **rest)
 
 
@@ -80,11 +84,12 @@ def node() -> None:
 )
 def install(runtime: str | None, base: str | None, huge_shm: bool, **place: Any) -> None:
     """Add the handler to containerd's configuration and restart containerd; undo everything if that fails."""
-    from glowplug.node.install import install as installed
+    from glowplug.node.install import built_on
+    from glowplug.node.install import install as put
 
     require_root("containerd's configuration is root's")
     chosen = _chosen(**place)
-    for line in installed(chosen, runtime, base):
+    for line in put(chosen, *built_on(chosen, runtime, base)):
         screen.line(line)
     if huge_shm:
         from glowplug.node import huge_shm as huge
@@ -114,10 +119,12 @@ def repair(prefix: str, handler: str, wait_s: float) -> None:
 @options.as_json
 def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -> None:
     """Show whether the handler is installed and active. The exit status is 1 if it is not."""
+    from glowplug.node.install import built_on
     from glowplug.node.state import state
 
     require_root("containerd's configuration is root's")
-    found = state(_chosen(**place), runtime, base)
+    chosen = _chosen(**place)
+    found = state(chosen, *built_on(chosen, runtime, base))
     if as_json:
         screen.as_json(asdict(found))
     else:

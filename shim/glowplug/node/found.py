@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glowplug.containerd.installed import Installed
 from glowplug.errors import NodeError
 from glowplug.host import proc
 from glowplug.node import daemon, makers
@@ -43,15 +44,37 @@ def find(socket: str | None = None) -> Found | None:
     return None
 
 
-def chosen(config: str | None, program: str | None, socket: str | None) -> Found:
-    """What a person chose, and for the rest what runs here, or lies where a distribution has it. Raises NodeError."""
+def chosen(
+    config: str | None, program: str | None, socket: str | None, before: Installed | None = None
+) -> Found:
+    """What a person said; else as the handler was installed (`before`), while that containerd is there; else what runs
+    here, or lies where a distribution has it. Raises NodeError."""
+    if config is None and before is not None and _is_there(before):
+        there = as_installed(before)
+        return Found(there.config, program or there.program, socket or there.socket)
     if config is None:
         running = find(socket)
         if running is not None and running != _usual(running):
             return Found(running.config, program or running.program, socket or running.socket)
-        there = [maker.config for maker in makers.ALL if os.path.exists(maker.config)]
-        config = running.config if running else next(iter(there), makers.PLAIN.config)
+        files = [maker.config for maker in makers.ALL if os.path.exists(maker.config)]
+        config = running.config if running else next(iter(files), makers.PLAIN.config)
     return Found(config, program or PROGRAM, socket)
+
+
+def as_installed(record: Installed) -> Found:
+    """The containerd of an installed handler; its program may have gone with an upgrade. Raises NodeError."""
+    program = record.containerd
+    if program.startswith("/") and not os.access(program, os.X_OK):
+        running = find(record.socket or None)
+        program = running.program if running else PROGRAM
+    return Found(record.config, program, record.socket or None)
+
+
+def _is_there(record: Installed) -> bool:
+    """Not so after a change from one distribution to another: that of before has left its files, and does not run."""
+    if not os.path.exists(record.config):
+        return False
+    return daemon.pid(record.socket or makers.PLAIN.socket) is not None or find() is None
 
 
 def _usual(running: Found) -> Found:

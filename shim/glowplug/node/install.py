@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from glowplug.containerd import installed
 from glowplug.containerd.installed import Installed
 from glowplug.errors import ContainerdError, GlowplugError, NodeError, UsageError
-from glowplug.node import chain, daemon, files, handler, main_file, modules, plan, restart, verify
+from glowplug.node import chain, daemon, files, found, handler, main_file, modules, plan, restart, verify
 from glowplug.node.effective import Effective
 from glowplug.node.files import Transaction
 from glowplug.node.main_file import MainFile
@@ -61,10 +61,11 @@ def repair(prefix: str, name: str, wait_s: float = verify.ANSWERS_WITHIN_S) -> l
     record = _record(prefix, name)
     with locked(record.config):
         record = _record(prefix, name)  # an uninstall may just have ended
+        there = found.as_installed(record)
         place = Place(
-            config=record.config,
-            containerd=record.containerd,
-            socket=record.socket or None,
+            config=there.config,
+            containerd=there.program,
+            socket=there.socket,
             prefix=prefix,
             handler=name,
             restart_command=record.restart_command or None,
@@ -85,12 +86,20 @@ def stale(wanted: DesiredHandler) -> list[str]:
 
 
 def _record(prefix: str, name: str) -> Installed:
-    found = installed.load(prefix, handler.checked_name(name))
-    if found is None:
+    record = installed.load(prefix, handler.checked_name(name))
+    if record is None:
         raise UsageError(
             f"{prefix} has no handler {name} that was installed: `glowplug node install` does that"
         )
-    return found
+    return record
+
+
+def built_on(place: Place, runtime: str | None, base: str | None) -> tuple[str | None, str | None]:
+    """The program and the handler to build on: what was said, else as the handler was installed there, if it was."""
+    record = installed.load(place.prefix, handler.checked_name(place.handler))
+    if record is None or record.config != place.config:
+        return runtime, base
+    return runtime or record.runtime or None, base or record.base or None
 
 
 def _install(place: Place, runtime: str | None, base: str | None) -> list[str]:
