@@ -13,6 +13,7 @@ _EVENTFD, _MEMFD = "anon_inode:[eventfd]", "/memfd:"
 _MOST = (1 << 32) - 1
 """CRIU counts an eventfd by eventfd(2), which takes 32 bits to begin with."""
 _O_PATH = 0o10000000
+_GONE = " (deleted)"
 _TTY = os.makedev(5, 0)
 F_GET_SEALS, F_SEAL_WRITE = 1034, 0x8
 
@@ -39,7 +40,7 @@ def eventfds(tree: Tree) -> Iterator[Refusal]:
 def paths(tree: Tree) -> Iterator[Refusal]:
     """O_PATH of a FIFO or Unix socket, which CRIU asks for what only an open one has; and names beyond PATH_MAX."""
     for one in tree.descriptors:
-        if one.target.startswith("/") and _is_special(one) and _flags(one) & _O_PATH:
+        if one.target.startswith("/") and _flags(one) & _O_PATH and _is_special(one):
             yield Refusal(
                 "path-descriptor",
                 f"{shown(one.pid)} has a FIFO or Unix socket open as a path alone (descriptor {one.number}, O_PATH), "
@@ -59,13 +60,8 @@ def removed_directories(tree: Tree) -> Iterator[Refusal]:
     for a moment under its old name, and then removes what has that name."""
     for pid in tree.pids:
         for name in _links(pid):
-            try:
-                status, path = os.stat(f"/proc/{pid}/{name}"), os.readlink(f"/proc/{pid}/{name}")
-            except OSError:
-                continue
-            path = path.removesuffix(" (deleted)")
-            is_gone = stat.S_ISDIR(status.st_mode) and not status.st_nlink
-            if is_gone and os.path.lexists(f"{tree.root.rstrip('/')}{path}"):
+            path = _removed_directory(f"/proc/{pid}/{name}")
+            if path and os.path.lexists(f"{tree.root.rstrip('/')}{path}"):
                 yield Refusal(
                     "removed-directory",
                     f"{shown(pid)} has ({name}) the removed directory {path}, and there is another of that name now, "
@@ -118,6 +114,20 @@ def _is_too_long(link: str) -> bool:
     except OSError as error:
         return error.errno == errno.ENAMETOOLONG
     return False
+
+
+def _removed_directory(link: str) -> str:
+    """The last name of a directory that was removed; "" for anything else. What is there is not asked for its status:
+    a file server that does not answer would hold up the capture."""
+    try:
+        path = os.readlink(link)
+        if not path.endswith(_GONE):
+            return ""
+        status = os.stat(link)
+    except OSError:
+        return ""
+    is_gone = stat.S_ISDIR(status.st_mode) and not status.st_nlink
+    return path.removesuffix(_GONE) if is_gone else ""
 
 
 def _is_special(one: Descriptor) -> bool:

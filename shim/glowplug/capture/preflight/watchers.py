@@ -101,7 +101,8 @@ def _removed(tree: Tree) -> dict[watches.Inode, str]:
     """What has no name any more, and is open, mapped or a working directory: with its last name."""
     in_use = [(name, path) for _, name, path in files.removed(tree)]
     for pid in tree.pids:
-        in_use.append(("its working directory", f"/proc/{pid}/cwd"))
+        if _is_removed(f"/proc/{pid}/cwd"):
+            in_use.append(("its working directory", f"/proc/{pid}/cwd"))
     found = {}
     for name, path in in_use:
         try:
@@ -111,6 +112,14 @@ def _removed(tree: Tree) -> dict[watches.Inode, str]:
         if not status.st_nlink:
             found[watches.kernel_device(status.st_dev), status.st_ino] = name
     return found
+
+
+def _is_removed(link: str) -> bool:
+    """By its text: to ask a file server that does not answer would hold up the capture."""
+    try:
+        return os.readlink(link).endswith(" (deleted)")
+    except OSError:
+        return False
 
 
 def _device(path: str) -> int:
