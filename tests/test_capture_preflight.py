@@ -67,6 +67,23 @@ def test_a_parent_in_vfork_is_waited_for_and_named() -> None:
         os.waitpid(pid, 0)
 
 
+@pytest.mark.parametrize(
+    ("sent", "blocks", "slugs"),
+    [
+        (signal.SIGUSR1, "", ["stopped-with-signal"]),
+        (signal.SIGUSR1, "signal.pthread_sigmask(0, [10])", []),
+        (None, "", []),
+    ],
+)
+def test_a_stopped_process_with_a_signal(sent: signal.Signals | None, blocks: str, slugs: list[str]) -> None:
+    with running(f"import signal; signal.signal(10, lambda *_: None); {blocks}") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+        if sent:
+            os.kill(pid, sent)
+        assert [one.slug for one in processes.stopped(tree(pid))] == slugs
+
+
 UNSHARE = """
 import ctypes, os, threading
 libc = ctypes.CDLL(None)

@@ -65,6 +65,25 @@ def leaderless(tree: Tree) -> Iterator[Refusal]:
             )
 
 
+def stopped(tree: Tree) -> Iterator[Refusal]:
+    """A stopped process with a signal that it takes when it continues: it is in no image.
+
+    On cgroup v1 no stopped process is captured at all.
+    """
+    for pid in tree.pids:
+        found = _status(pid)
+        pending, blocked = (
+            int(found.get("SigPnd", "0"), 16) | int(found.get("ShdPnd", "0"), 16),
+            int(found.get("SigBlk", "0"), 16),
+        )
+        if found.get("State", "?")[0] == "T" and pending & ~blocked:
+            yield Refusal(
+                "stopped-with-signal",
+                f"{shown(pid)} is stopped, and a signal waits for it to continue, which would be lost: have it "
+                "continue (SIGCONT) first",
+            )
+
+
 def unshared_threads(tree: Tree) -> Iterator[Refusal]:
     """CRIU takes for granted that all threads of a process share its working directory, descriptors and namespaces."""
     for pid in tree.pids:

@@ -25,6 +25,7 @@ from glowplug.errors import CaptureRefused
 CHECKS: tuple[Callable[[Tree], Iterator[Refusal]], ...] = (
     processes.traced,
     processes.stuck,
+    processes.stopped,
     processes.unshared_threads,
     processes.leaderless,
     shared_parts.between_processes,
@@ -69,6 +70,7 @@ MOMENTARY = (
     "settings-unknown",
     "shared-with-process",
     "lost-watch",
+    "stopped-with-signal",
     "corked-datagram",
     "unread-control-message",
 )
