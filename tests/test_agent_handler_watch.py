@@ -142,7 +142,7 @@ def test_an_untouched_file_of_an_active_handler_is_not_worked_on(served: Served,
     (tmp_path / "config.toml").write_text("version = 2")
     watch.look()
     assert [one.reason for one in reports] == ["HandlerMissing"]
-    assert "was changed in its file" in reports[0].message
+    assert "was changed in its files" in reports[0].message
 
 
 def test_an_answer_that_is_invalid_does_not_end_the_watch(

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.containerd_served import Served
 from tests.node_made import Machine
+from tests.test_agent_handler_watch import has
 
 from glowplug.containerd import installed
 from glowplug.containerd.installed import Installed
 from glowplug.node import found, makers
-from glowplug.node.install import built_on, install
+from glowplug.node.install import built_on, install, repair
 
 CRI = 'plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
 
@@ -79,6 +81,29 @@ def test_the_containerd_that_it_was_installed_for_is_meant(
     assert found.chosen("/said.toml", None, None, record(machine)).config == "/said.toml"
     machine.config.unlink()
     assert found.chosen(None, None, None, record(machine)).config == str(other)
+
+
+def test_a_configuration_of_nvidia_s_that_was_written_again_is_copied_again(machine: Machine) -> None:
+    """The operator writes it at each start of its pod; the agent watches the files of the record, and repairs."""
+    machine.put("nvidia-v2.toml")
+    config = machine.toolkit / ".config/nvidia-container-runtime/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[nvidia-container-runtime]\nmode = "legacy"\n')
+    machine.install()
+    before = record(machine)
+    assert str(config) in before.files
+    served = Served(str(machine.directory / "containerd.sock"))
+    try:
+        has(served, glowplug=str(machine.prefix / "bin/glowplug-runtime-glowplug"))
+        path = Path(installed.path(str(machine.prefix), "glowplug"))
+        path.write_bytes(installed.dumps(replace(before, socket=served.socket)))
+        assert repair(str(machine.prefix), "glowplug") == []
+        config.write_text('[nvidia-container-runtime]\nmode = "cdi"\n')
+        assert repair(str(machine.prefix), "glowplug")
+    finally:
+        served.stop()
+    copy = machine.prefix / "etc/glowplug/nvidia-container-runtime/config.toml"
+    assert 'mode = "cdi"' in copy.read_text()
 
 
 def test_a_program_that_went_with_an_upgrade_is_found_again(

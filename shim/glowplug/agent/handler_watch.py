@@ -141,7 +141,7 @@ class HandlerWatch(threading.Thread):
             watched.seen = _stamp(record.files)
         elif error != watched.said:
             watched.said = error
-            why = "is not in containerd's configuration" if not is_active else "was changed in its file"
+            why = "is not in containerd's configuration" if not is_active else "was changed in its files"
             self._report("Warning", "HandlerMissing", f"the handler {record.handler} {why}: {error}")
 
     def _repair(self, record: Installed, watched: _Watched, *, is_active: bool) -> str | None:
@@ -165,7 +165,7 @@ class HandlerWatch(threading.Thread):
         lines = done.stdout.strip().splitlines()
         if lines:
             watched.repaired_at = time.monotonic()
-            what = "had gone from containerd's configuration" if not is_active else "was gone from its file"
+            what = "had gone from containerd's configuration" if not is_active else "was changed in its files"
             self._report(
                 "Normal", "HandlerRepaired", f"the handler {record.handler} {what}: {'; '.join(lines)}"
             )

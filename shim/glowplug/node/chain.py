@@ -34,10 +34,12 @@ grep -qz '^PWD=' "/proc/$$/environ" 2>/dev/null || unset PWD
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`program`: the handler's BinaryName. `files`: what it needs, each path with bytes and mode."""
+    """`program`: the handler's BinaryName. `files`: what it needs, each path with bytes and mode. `source`: somebody
+    else's file that one of them is a copy of; empty where none is."""
 
     program: str
     files: dict[str, tuple[bytes, int]]
+    source: str = ""
 
 
 def chain(prefix: str, runtime: str, handler: str, base: str, program: str) -> Chain:
@@ -49,10 +51,12 @@ def chain(prefix: str, runtime: str, handler: str, base: str, program: str) -> C
         return Chain(runtime, {})
     script = f"{prefix}/bin/glowplug-runtime-{handler}"
     found: dict[str, tuple[bytes, int]] = {}
+    source = ""
     if os.path.basename(program).startswith(NVIDIA):
         home = f"{prefix}/etc/{handler}"
         config = f"{home}/nvidia-container-runtime/config.toml"
-        found[config] = (_nvidia_config(program, runtime).encode(), 0o644)
+        source = _nvidia_source(program)
+        found[config] = (_nvidia_config(source, runtime).encode(), 0o644)
         lines = [
             f"export XDG_CONFIG_HOME={shlex.quote(home)} NVIDIA_CTK_CONFIG_FILE_PATH={shlex.quote(config)}",
             *_through_nvidia(program),
@@ -63,7 +67,7 @@ def chain(prefix: str, runtime: str, handler: str, base: str, program: str) -> C
             f'exec {shlex.quote(runtime)} "$@"',
         ]
     found[script] = (_SCRIPT.format(handler=handler, base=base, lines="\n".join(lines)).encode(), 0o755)
-    return Chain(script, found)
+    return Chain(script, found, source)
 
 
 def _through_nvidia(program: str) -> list[str]:
@@ -76,10 +80,14 @@ def _through_nvidia(program: str) -> list[str]:
     ]
 
 
-def _nvidia_config(program: str, runtime: str) -> str:
-    """The node's own, except for the low-level runtime. The GPU operator keeps its one beside the program."""
+def _nvidia_source(program: str) -> str:
+    """The GPU operator keeps its one beside the program."""
     beside = f"{os.path.dirname(program)}/.config/nvidia-container-runtime/config.toml"
-    path = beside if os.path.exists(beside) else NVIDIA_CONFIG
+    return beside if os.path.exists(beside) else NVIDIA_CONFIG
+
+
+def _nvidia_config(path: str, runtime: str) -> str:
+    """The node's own, except for the low-level runtime."""
     text = (files.read(path) or b"").decode()
     line = f'runtimes = ["{runtime}"]'
     before = _parsed(path, text)

@@ -141,7 +141,9 @@ def _as_installed(place: Place, wanted: DesiredHandler, runtime: str | None, bas
             restart_command=place.restart_command or "",
             runtime=runtime or "",
             base=base or "",
-            files=tuple(dict.fromkeys([wanted.main.path, *wanted.plan.files])),
+            files=tuple(
+                filter(None, dict.fromkeys([wanted.main.path, *wanted.plan.files, wanted.chain.source]))
+            ),
         )
     )
 
