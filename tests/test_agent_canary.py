@@ -145,3 +145,9 @@ def test_what_a_pod_says_of_it() -> None:
         with pytest.raises(BadAnnotation):
             parsed(**wrong)
     assert policy.DEFAULT_TOLERANCE >= 0.05
+
+
+def test_a_checkpoint_that_is_gone_proves_nothing(tmp_path: Path) -> None:
+    """Evicted since, or its namespace deleted: that copy is not let pass unasked."""
+    with pytest.raises(HookError, match="the checkpoint is gone"):
+        canary.after_restore(ASKED, RUNNING, str(tmp_path / "gone"), 1.0)

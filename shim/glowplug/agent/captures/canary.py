@@ -72,7 +72,9 @@ def after_restore(question: Canary, running: Running, checkpoint: str, timeout_s
             kept = json.load(file)
         expected = Answer(str(kept["exact"]), tuple(float(number) for number in kept["numbers"]))
     except FileNotFoundError:
-        return
+        if os.path.isdir(checkpoint):
+            return
+        raise HookError("the checkpoint is gone, and with it what the canary's answer has to be") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HookError(f"the canary's answer in the checkpoint can't be read: {error}") from error
     got = ask(question, running, time.monotonic() + timeout_s)
