@@ -11,6 +11,7 @@ from tests.preflight_made import needs_root, running
 from glowplug.capture.preflight import closing, odd_descriptors, own_settings, queued, signed_connections
 from glowplug.capture.preflight.tree import Refusal, Tree
 from glowplug.host import process
+from glowplug.host.descriptors import Descriptor
 
 Check = Callable[[Tree], Iterator[Refusal]]
 MADE = """
@@ -114,3 +115,12 @@ def test_a_controlling_terminal(tmp_path: Path) -> None:
             assert [one.slug for one in odd_descriptors.terminals(Tree(pids, "/"))] == ["terminal"]
         finally:
             os.kill(pids[1], signal.SIGKILL)
+
+
+@needs_root
+def test_a_semaphore_that_may_be_the_drivers_is_noted() -> None:
+    with running("import os; fd = os.eventfd(7, os.EFD_SEMAPHORE)") as pid:
+        found = Tree([pid], "/")
+        found.descriptors.append(Descriptor(pid, 99, "/dev/nvidia0"))
+        assert list(odd_descriptors.eventfds(found)) == []
+    assert len(found.notes) == 1 and "EFD_SEMAPHORE" in found.notes[0]

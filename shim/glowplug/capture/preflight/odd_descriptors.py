@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.host.descriptors import Descriptor
 
-_EVENTFD, _MEMFD = "anon_inode:[eventfd]", "/memfd:"
+_EVENTFD, _NVIDIA = "anon_inode:[eventfd]", "/dev/nvidia"
 _MOST = (1 << 32) - 1
 """CRIU counts an eventfd by eventfd(2), which takes 32 bits to begin with."""
 _O_PATH = 0o10000000
@@ -19,7 +19,12 @@ F_GET_SEALS, F_SEAL_WRITE = 1034, 0x8
 
 
 def eventfds(tree: Tree) -> Iterator[Refusal]:
-    """EFD_SEMAPHORE is not among the flags that CRIU reads; fdinfo has it since Linux 6.6. And what is large is cut."""
+    """EFD_SEMAPHORE is not among the flags that CRIU reads; fdinfo has it since Linux 6.6. And what is large is cut.
+
+    Of a process with a GPU it may be the driver's own, which is closed before the dump: noted only.
+    """
+    noted: dict[int, str] = {}
+    with_gpu = {one.pid for one in tree.descriptors if one.target.startswith(_NVIDIA)}
     for one in tree.descriptors:
         if one.target != _EVENTFD:
             continue
@@ -32,9 +37,12 @@ def eventfds(tree: Tree) -> Iterator[Refusal]:
             )
         else:
             continue
-        yield Refusal(
-            "eventfd", f"{shown(one.pid)} has an eventfd (descriptor {one.number}) {what}: close it first"
-        )
+        sentence = f"{shown(one.pid)} has an eventfd (descriptor {one.number}) {what}"
+        if one.pid in with_gpu:
+            noted.setdefault(one.pid, f"whether it matters that {sentence}")
+        else:
+            yield Refusal("eventfd", f"{sentence}: close it first")
+    tree.notes.extend(noted.values())
 
 
 def paths(tree: Tree) -> Iterator[Refusal]:
