@@ -123,7 +123,6 @@ REFUSED = {
     "refused_odd:unaccepted_unix": "whose client has written to it",
     "refused_odd:credentials": "SO_PASSCRED): try again",
     "refused_odd:path_of_a_fifo": "open as a path alone",
-    "refused_odd:deep": "(cwd) a path of more than 4095 bytes",
     "refused_odd:replaced_directory": "(cwd) the removed directory /run/release",
     "refused_odd:sealed_memfd": "sealed against writing (F_SEAL_WRITE)",
     "refused:traced_child": "being traced by process",

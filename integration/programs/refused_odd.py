@@ -41,16 +41,6 @@ def path_of_a_fifo():
     return lambda: one
 
 
-def deep():
-    """A working directory whose name is longer than PATH_MAX."""
-    before = os.getcwd()
-    os.chdir("/run")
-    for _ in range(60):
-        os.mkdir("x" * 100)
-        os.chdir("x" * 100)
-    return lambda: before
-
-
 def sealed_memfd():
     one = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)
     os.write(one, bytes(4096))
