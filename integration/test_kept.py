@@ -57,6 +57,7 @@ KEPT = (
     "multicast:interface",
     "addresses:of_the_pod",
     "addresses:of_a_group",
+    "addresses:of_a_server_outside",
     "volumes:watched_file",
     "volumes:watched_directory",
     "volumes:working_directory",

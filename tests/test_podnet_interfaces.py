@@ -1,12 +1,13 @@
 """Interfaces are read from a network namespace, and made again in another one."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from glowplug.layer import syscalls
-from glowplug.podnet import interfaces
+from glowplug.podnet import inside, interfaces
 from glowplug.podnet.interfaces import Interface
 
 CLONE_NEWNET = 0x40000000
@@ -61,4 +62,14 @@ def test_what_is_made_is_read(made: int) -> None:
     ]
     assert own == [ETH0, NET1]
     with open(f"/proc/{made}/net/route") as routes:
-        assert not [line for line in routes if line.split()[1] == "00000000"], "there is a way out"
+        assert [line.split()[0] for line in routes if line.split()[1] == "00000000"] == ["eth0"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
+def test_a_datagram_socket_can_be_connected_to_the_outside(made: int, address: str) -> None:
+    """As it was in the pod. What is sent is dropped."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside.made_in(f"/proc/{made}/ns/net", family, socket.SOCK_DGRAM) as one:
+        one.connect((address, 9))
+        assert one.getpeername()[:2] == (address, 9)
+        one.send(b"x")

@@ -32,6 +32,17 @@ def of_the_pod():
     return _echoes(one, lambda: (_own(), 5001))
 
 
+def of_a_server_outside():
+    """A client that sends measurements (statsd): CRIU connects its socket again, which takes a route."""
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.connect(("192.0.2.77", 8125))
+
+    def check():
+        assert one.getpeername() == ("192.0.2.77", 8125), one.getpeername()
+
+    return check
+
+
 def of_a_group():
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     one.bind(("239.7.7.8", 5002))

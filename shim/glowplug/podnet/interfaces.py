@@ -16,16 +16,18 @@ from glowplug.podnet import inside
 
 LOOPBACK = "lo"
 
-_NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
+_NEWLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE = 16, 18, 20, 22, 24
 _REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFF_UP = 0x1
+_RTA_OIF, _TABLE_MAIN, _RTPROT_BOOT, _SCOPE_LINK, _RTN_UNICAST = 4, 254, 3, 253, 1
 _IFA_F_NODAD = 0x02
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _BUFFER = 1 << 16
 _KINDS = (b"dummy", b"bridge")
@@ -80,7 +82,11 @@ def main_ones(interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
 
 
 def make(interfaces: tuple[Interface, ...]) -> None:
-    """In the namespace of this thread, a new one, with its loopback up. Raises OSError."""
+    """In the namespace of this thread, a new one, with its loopback up. Raises OSError.
+
+    Whatever has no route of its own would leave by the first interface of its family, as in a pod: connect(2) of a
+    datagram socket asks for a route.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         _up(netlink, LOOPBACK)
         for interface in interfaces:
@@ -88,6 +94,26 @@ def make(interfaces: tuple[Interface, ...]) -> None:
             _up(netlink, interface.name)
             for address in interface.addresses:
                 _add(netlink, interface.name, ipaddress.ip_interface(address))
+        for family in (4, 6):
+            way_out = next((one.name for one in interfaces if _has(one, family)), "")
+            if way_out:
+                _route(netlink, way_out, family)
+
+
+def _has(interface: Interface, version: int) -> bool:
+    return any(ipaddress.ip_interface(address).version == version for address in interface.addresses)
+
+
+def _route(netlink: socket.socket, name: str, version: int) -> None:
+    """The default route of a family."""
+    family, scope = (socket.AF_INET, _SCOPE_LINK) if version == 4 else (socket.AF_INET6, 0)
+    body = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    _ask(
+        netlink,
+        _NEWROUTE,
+        _CREATE,
+        body + _attribute(_RTA_OIF, struct.pack("=I", socket.if_nametoindex(name))),
+    )
 
 
 def _create(netlink: socket.socket, name: str) -> None:
