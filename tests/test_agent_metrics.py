@@ -38,6 +38,17 @@ RESTORED: Record = {
     "memory_bytes": 3_000_000_000,
 }
 
+OF_EACH_KIND: tuple[Record, ...] = (
+    RESTORED,
+    {"outcome": "cold:no-memory"},
+    {"outcome": "fallback:criu"},
+    {"event": "capture", "result": "captured", "pause_s": 0.6, "bytes": 7},
+    {"event": "after-restore", "result": "done"},
+    {"event": "quarantine", "stage": "check", "checkpoint": "ab" * 16},
+    {"event": "exit", "ran_s": 2.0, "stopped": False},
+)
+"""Together they move every metric that is counted from records."""
+
 
 @pytest.fixture
 def node(tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Node:
@@ -84,6 +95,19 @@ def test_a_first_event_is_an_increase() -> None:
     assert found["glowplug_quarantines_total stage=early-exit"] == 0
     assert found["glowplug_captures_total result=failed"] == 0
     assert found["glowplug_kubernetes_writes_total result=dropped"] == 0
+
+
+def test_every_metric_is_moved_by_a_record() -> None:
+    before, counted = samples(reported().registry), reported(*OF_EACH_KIND)
+    counted.count_write("written")
+    moved = {
+        sample.split()[0]
+        for sample, figure in samples(counted.registry).items()
+        if figure != before.get(sample)
+    }
+    families = {family.name for family in counted.registry.collect() if family.name.startswith("glowplug_")}
+    unmoved = {name for name in families if not any(sample.startswith(name) for sample in moved)}
+    assert unmoved == {"glowplug_agent_info"}
 
 
 def test_captures_quarantines_and_early_exits_are_counted() -> None:
