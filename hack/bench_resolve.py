@@ -1,7 +1,7 @@
 """How long the agent takes to answer `resolve` with a full cache.
 
 A private node with a real container and a real agent; the cache is filled through the store, with manifests
-like the captured one's. Asked over the agent's socket as the runtime does, a question at a time, each answered
+like the captured one's. Put over the agent's socket as the runtime does, a question at a time, each answered
 with a match. Milliseconds; agent_cpu_ms is what the agent's process used for one, whatever else ran.
 """
 
@@ -74,13 +74,13 @@ def _measure(node: Node, checkpoints: int, of_this_workload: int, runs: int) -> 
     for _ in range(WARM_UP):
         _ask(node, container, bundle)
     cpu_before = _cpu_s(node)
-    asked = [_ask(node, container, bundle) * 1000 for _ in range(runs)]
+    answered_ms = [_ask(node, container, bundle) * 1000 for _ in range(runs)]
     cpu_s = _cpu_s(node) - cpu_before
     pods.remove_all()
     return {
-        "p50_ms": round(statistics.median(asked), 3),
-        "p99_ms": round(statistics.quantiles(asked, n=100)[98], 3),
-        "max_ms": round(max(asked), 3),
+        "p50_ms": round(statistics.median(answered_ms), 3),
+        "p99_ms": round(statistics.quantiles(answered_ms, n=100)[98], 3),
+        "max_ms": round(max(answered_ms), 3),
         "first_ms": round(first * 1000, 3),
         "agent_cpu_ms": round(cpu_s * 1000 / runs, 3),
     }

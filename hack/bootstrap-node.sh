@@ -164,7 +164,7 @@ install_packages() {
     hack/apt_install $missing
 }
 
-# Leaves $PREFIX/criu/bin/criu: the version that Glowplug is tested with, or the one that was asked for.
+# Leaves $PREFIX/criu/bin/criu: the version that Glowplug is tested with, or the one that was chosen.
 install_criu() {
     local target=$PREFIX/criu/bin/criu source=$criu found
     if [ -z "$source" ] && [ -n "$offline" ]; then

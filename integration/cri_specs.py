@@ -311,5 +311,5 @@ def _port_message(port: PortMapping) -> cri_pb2.PortMapping:
 
 
 def _int64(value: int | None) -> cri_pb2.Int64Value | None:
-    """A 0 that was asked for (root) is not the same as no value."""
+    """A 0 that was requested (root) is not the same as no value."""
     return None if value is None else cri_pb2.Int64Value(value=value)

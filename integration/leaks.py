@@ -50,7 +50,7 @@ def holdings(node: Node) -> Holdings:
         kept = KEPT_READY.search(" ".join(processes.command_line(pid)))
         things[f"process {kept[0] if kept else processes.name(pid)}"] += 1
         workers += bool(kept)
-    for directory in processes.cgroups_named(names.cgroup_parent):
+    for directory in processes.cgroups_called(names.cgroup_parent):
         for pid in processes.pids_in_cgroup(directory):
             things[f"process in a pod's cgroup {processes.name(pid)}"] += 1
         for parent, children, _ in os.walk(directory):

@@ -1,4 +1,4 @@
-"""Pods and containers on a node, as tests want them: made in a line, asked over HTTP, removed in the end."""
+"""Pods and containers on a node, as tests want them: made in a line, queried over HTTP, removed in the end."""
 
 import contextlib
 import http.client

@@ -95,7 +95,7 @@ def cgroup_mounts() -> list[str]:
     return found
 
 
-def cgroups_named(path: str) -> list[str]:
+def cgroups_called(path: str) -> list[str]:
     """Directories of one cgroup path (`/a/b`) in all hierarchies."""
     return [found for mount in cgroup_mounts() if os.path.isdir(found := mount + path)]
 

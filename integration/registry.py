@@ -54,7 +54,7 @@ class Tokens(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, name="tokens", daemon=True).start()
 
     def token(self, scopes: list[str]) -> str:
-        """A JSON Web Token for what was asked for (distribution, docs/spec/auth/jwt.md)."""
+        """A JSON Web Token for what was requested (distribution, docs/spec/auth/jwt.md)."""
         now = time.time()
         access = []
         for scope in scopes:

@@ -20,7 +20,7 @@ Plan = Callable[[int, str, str], str | None]
 
 cut: the connection is closed, unheard. lost: it is carried out, and the answer lost. truncate: half of the body, then
 the end. flip: a byte of the body is another one. extend: a longer body. slow: the body trickles. expire: the registry
-finds the token expired. kill: who asked is killed. A number: that status.
+finds the token expired. kill: the client is killed. A number: that status.
 """
 
 _SLOW_PARTS = 20

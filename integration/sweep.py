@@ -39,7 +39,7 @@ def sweep(names: Names) -> list[str]:
     for path in _shim_sockets(names) + _cni_results(names):
         os.unlink(path)
     _unmount(names)
-    for directory in processes.cgroups_named(names.cgroup_parent):
+    for directory in processes.cgroups_called(names.cgroup_parent):
         for parent, _, _ in os.walk(directory, topdown=False):
             with contextlib.suppress(FileNotFoundError):  # another session sweeps, too
                 os.rmdir(parent)
@@ -53,7 +53,7 @@ def _pids(names: Names) -> list[int]:
     """Those that name the state directory in their arguments (containerd, shims, runc, CRIU), and those in
     the pods' cgroups."""
     found = set(processes.pids_naming(names.state))
-    for directory in processes.cgroups_named(names.cgroup_parent):
+    for directory in processes.cgroups_called(names.cgroup_parent):
         found.update(processes.pids_in_cgroup(directory))
     return sorted(found)
 
@@ -62,7 +62,7 @@ def _container_cgroups(names: Names) -> list[str]:
     """Below the pods' parent, which itself is nobody's to remove before the node goes."""
     return [
         f"{directory}/{child}"
-        for directory in processes.cgroups_named(names.cgroup_parent)
+        for directory in processes.cgroups_called(names.cgroup_parent)
         for child in next(os.walk(directory))[1]
     ]
 
@@ -82,7 +82,7 @@ def _kill(names: Names) -> None:
 
 
 def _thaw(names: Names) -> None:
-    for directory in processes.cgroups_named(names.cgroup_parent):
+    for directory in processes.cgroups_called(names.cgroup_parent):
         for parent, _, files in os.walk(directory):
             for file, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                 if file in files:

@@ -149,7 +149,7 @@ def test_one_that_serves_since_long_is_left_alone_by_an_agent_that_comes_later(
 
 
 @pytest.mark.parametrize("mode", ["observe", "off"])
-def test_the_node_can_be_turned_off_and_asked_to_observe(mode: str, agent: Node, pods: Pods) -> None:
+def test_the_node_can_be_turned_off_and_set_to_observe(mode: str, agent: Node, pods: Pods) -> None:
     environment = env()
     capture_of(agent, started(pods, environment, annotated()).pod)
     agent.stop_agent()

@@ -91,7 +91,7 @@ def test_an_open_file_without_its_name_continues(twins: Twins, feature: str) -> 
     before, first, second = (reported[feature] for reported in (twins.before, twins.first, twins.second))
     assert first == {**before, "added": first["added"]} and first["added"] > before["added"]
     assert second == {**first, "added": first["added"] + 1}
-    assert before.get("is_named", True)
+    assert before.get("has_name", True)
 
 
 def test_an_open_file_of_the_image_without_its_name_continues(twins: Twins) -> None:

@@ -49,7 +49,7 @@ def test_the_new_pod_s_limits_are_active(node: Node, limited: Captured, pods: Po
         hierarchy, _, file = name.partition("/")
         with open(f"/sys/fs/cgroup/{hierarchy}{own}/{file}") as found:
             assert int(found.read()) == wanted, name
-    for directory in processes.cgroups_named(own):
+    for directory in processes.cgroups_called(own):
         assert container.pid in processes.pids_in_cgroup(directory), directory
 
 

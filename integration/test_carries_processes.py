@@ -35,7 +35,7 @@ def test_every_process_has_its_pid_its_memory_and_its_parent(family: Captured, r
         assert after[fact] == before[fact]
         assert after["child"][fact] == before["child"][fact]
     assert after["child"]["session"] == after["child"]["pid"]
-    assert after["child"]["asked"] > before["child"]["asked"]
+    assert after["child"]["requests"] > before["child"]["requests"]
 
 
 def test_a_zombie_waits_on_with_its_code(family: Captured, restored: Container) -> None:
@@ -89,7 +89,7 @@ def test_exec_ends_at_its_timeout(restored: Container) -> None:
     cri = restored.pod.cri
     with pytest.raises(Exception, match=r"timeout|deadline"):
         cri.exec_sync(restored.id, ["sleep", "60"], timeout_s=1)
-    assert restored.state()["processes"]["child"]["asked"]
+    assert restored.state()["processes"]["child"]["requests"]
 
 
 @needs_limits

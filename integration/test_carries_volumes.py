@@ -40,7 +40,7 @@ def again_with(node: Node, pods: Pods, before: Any, mounts: Mounts) -> Container
     return container
 
 
-def test_a_renewed_token_and_an_unchanged_config_map_are_no_difference(agent: Node, pods: Pods) -> None:
+def test_a_rotated_token_and_an_unchanged_config_map_are_no_difference(agent: Node, pods: Pods) -> None:
     """And the new ones are what the restored process reads."""
     number = iter(range(10))
     tokens: list[str] = []
@@ -174,7 +174,7 @@ def test_a_termination_message_is_the_new_pod_s(agent: Node, pods: Pods) -> None
     container.get("/exit?code=4")
     assert container.ended().exit_code == 4
     with open(container.spec.mounts[0].host_path) as file:
-        assert file.read() == "asked to exit with 4"
+        assert file.read() == "requested to exit with 4"
 
 
 def test_a_directory_of_the_node_is_the_same_by_its_path(agent: Node, pods: Pods) -> None:

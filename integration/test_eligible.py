@@ -112,7 +112,7 @@ def test_a_pod_that_says_yes_is_restored(agent: Node, plain: Captured, pods: Pod
     assert outcome(agent, container) == "restored"
 
 
-def test_another_namespace_s_checkpoint_is_not_named(agent: Node, plain: Captured, pods: Pods) -> None:
+def test_another_namespace_s_checkpoint_is_not_reported(agent: Node, plain: Captured, pods: Pods) -> None:
     container = like(plain, pods, {"namespace": "elsewhere"})
     assert not plain.is_in(container)
     assert cold(agent, container) == "no-checkpoint"

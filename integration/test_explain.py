@@ -106,7 +106,7 @@ def test_a_container_that_has_ended_is_explained_until_it_is_removed_and_then_fr
 # -- the verdict --
 
 
-def test_another_value_is_named_and_not_shown(agent: Node, web: Captured, pods: Pods) -> None:
+def test_another_value_is_reported_and_not_shown(agent: Node, web: Captured, pods: Pods) -> None:
     pods.run(name="other", namespace=NAMESPACE).serving(
         {**web.fields["env"], "API_KEY": SECRET, "NEW": SECRET}
     )
@@ -120,7 +120,7 @@ def test_another_value_is_named_and_not_shown(agent: Node, web: Captured, pods: 
 
 
 @needs_limits
-def test_a_smaller_limit_is_named_with_both_values(agent: Node, web: Captured, pods: Pods) -> None:
+def test_a_smaller_limit_is_reported_with_both_values(agent: Node, web: Captured, pods: Pods) -> None:
     pod = pods.run(name="small", namespace=NAMESPACE)
     container = pod.serving(web.fields["env"], resources=Resources(memory_bytes=256 << 20))
     assert outcome(agent, container) == "cold:memory-limit"
@@ -130,7 +130,7 @@ def test_a_smaller_limit_is_named_with_both_values(agent: Node, web: Captured, p
     assert found["start"]["detail"] == found["verdict"]["why"]
 
 
-def test_another_namespace_s_checkpoints_are_never_named(agent: Node, web: Captured, pods: Pods) -> None:
+def test_another_namespace_s_checkpoints_are_never_reported(agent: Node, web: Captured, pods: Pods) -> None:
     pods.run(name="outsider", namespace="elsewhere").serving(web.fields["env"])
     for form in ([], ["--json"], ["--all"]):
         text = glowplug(agent, "explain", "-n", "elsewhere", *form, "outsider")
@@ -144,7 +144,7 @@ def test_a_bundle_is_reported_what_the_agent_would_answer(
     """As it was made, and as it is there after a cold start, which has edited it (docs/edits.md)."""
     monkeypatch.setattr(paths, "RUN_DIR", agent.names.run_dir)
     for model, matches in (("llama-3", True), ("another", False)):
-        pod = pods.run(name=f"{model}-asked", namespace=NAMESPACE)
+        pod = pods.run(name=f"{model}-queried", namespace=NAMESPACE)
         container = pod.container(env={**web.fields["env"], "MODEL": model})
         agent.stop_agent()
         container.start()

@@ -305,9 +305,9 @@ def test_one_that_can_not_be_woken_is_ended_and_starts_cold(agent: Node, pods: P
 
 
 @pytest.fixture
-def asked(agent: Node, pods: Pods) -> Iterator[Container]:
-    """A container that serves, to be asked."""
-    container = pods.run(name="asked", handler="runc").container(command=ENGINE, env={"SLOW_S": "0"})
+def serving(agent: Node, pods: Pods) -> Iterator[Container]:
+    """A container that serves."""
+    container = pods.run(name="serving", handler="runc").container(command=ENGINE, env={"SLOW_S": "0"})
     container.start()
     wait_until(
         lambda: b"listens" in " ".join(line.text for line in container.log()).encode(), 20, "its first line"
@@ -317,10 +317,10 @@ def asked(agent: Node, pods: Pods) -> Iterator[Container]:
     yield container
 
 
-def test_ready_is_what_its_pod_says(asked: Container, agent: Node) -> None:
-    network = f"/proc/{asked.pid}/ns/net"
-    log = f"{asked.pod.spec.log_directory}/{asked.spec.log_path}"
-    running = Running(asked.id, asked.pid, network, log)
+def test_ready_is_what_its_pod_says(serving: Container, agent: Node) -> None:
+    network = f"/proc/{serving.pid}/ns/net"
+    log = f"{serving.pod.spec.log_directory}/{serving.spec.log_path}"
+    running = Running(serving.id, serving.pid, network, log)
     for text, expected in {
         "http://:8000/health": True,
         "http://:8000/generate": True,
@@ -340,14 +340,14 @@ def test_ready_is_what_its_pod_says(asked: Container, agent: Node) -> None:
         "after:1ms": True,
         "after:1h": False,
     }.items():
-        ask = ready.question(policy.ready(text), running, asked.pod.cri, time.monotonic() - 1, "default")
+        ask = ready.question(policy.ready(text), running, serving.pod.cri, time.monotonic() - 1, "default")
         if expected:  # the agent, too, has it looked up again where nobody could say in time
             wait_until(lambda ask=ask: ask(time.monotonic() + 60), 60, text)  # type: ignore[misc]
         else:
             assert ask(time.monotonic() + 60) is False, text
 
 
-def test_a_pod_in_the_hosts_network_is_not_asked_over_it(agent: Node, pods: Pods) -> None:
+def test_a_pod_in_the_hosts_network_is_not_queried_over_it(agent: Node, pods: Pods) -> None:
     pod = pods.run(name="host", namespaces=Namespaces(network="node"), handler="runc")
     container = pod.container(command=("sleep", "600"))
     container.start()

@@ -26,7 +26,7 @@ def backing_off(node: Node) -> Iterator[Node]:
     node.write_settings({})
 
 
-def test_after_two_captures_without_a_restore_the_differing_part_is_named(
+def test_after_two_captures_without_a_restore_the_differing_part_is_reported(
     backing_off: Node, pods: Pods
 ) -> None:
     """A variable that is another in each pod: two are captured, the third one's owner reads why it is not."""

@@ -21,7 +21,7 @@ def test_every_feature_of_the_workload_works_before_a_capture(pods: Pods) -> Non
     second = container.state()
     assert second["token"]["layer"] != second["token"]["memory"]
     assert [name for name in FEATURES if "error" in second.get(name, {})] == []
-    assert second["processes"]["asked"] == second["processes"]["child"]["asked"] == 2
+    assert second["processes"]["requests"] == second["processes"]["child"]["requests"] == 2
     assert second["threads"]["counting"] == 8
     assert second["unix_pair"] == {"received": 1, "sent": 2}
     assert second["unix_server"] == second["tcp_inside"] == {"kept": True, "fresh": True}

@@ -154,7 +154,7 @@ def test_a_restart_that_is_invalid_is_put_back(installed: Installed, restart: st
     assert installed.node.containerd_pid() == containerd
 
 
-def test_a_read_only_configuration_is_left_and_named(installed: Installed) -> None:
+def test_a_read_only_configuration_is_left_and_reported(installed: Installed) -> None:
     before = installed.configuration()
     folder = installed.node.names.state
     command = f'mount --bind {folder} {folder} && mount -o remount,bind,ro {folder} && exec "$@"'

@@ -177,8 +177,8 @@ def key_of(
     found: dict[str, Any] | None = None, facts: SandboxFacts = SANDBOX_FACTS, **changes: Any
 ) -> key.WorkloadKey:
     """The key of a spec (by default the one above) with any of the other arguments changed."""
-    asked: dict[str, Any] = {"chain_id": CHAIN, "mount_identity": ANSWERS, "salt": SALT} | changes
-    return key.workload_key(bundle.read(spec() if found is None else found), sandbox=facts, **asked)
+    arguments: dict[str, Any] = {"chain_id": CHAIN, "mount_identity": ANSWERS, "salt": SALT} | changes
+    return key.workload_key(bundle.read(spec() if found is None else found), sandbox=facts, **arguments)
 
 
 HOST = requirements.HostFacts(

@@ -1,6 +1,6 @@
 """A gRPC server in this process that answers in containerd's place, for what a real one can't be made to do.
 
-It keeps what it was asked. Messages and method paths are those of `glowplug.containerd.methods`.
+It keeps what it was sent. Messages and method paths are those of `glowplug.containerd.methods`.
 """
 
 import threading

@@ -15,7 +15,7 @@ from glowplug.capture.work import CANARY
 from glowplug.errors import CanaryError, HookError
 
 RUNNING = Running("c0" * 32, 1, "", "")
-ASKED = Canary(8000, "/v1/completions", "{}", 0.1)
+QUESTION = Canary(8000, "/v1/completions", "{}", 0.1)
 
 
 def openai(tokens: list[str], logprobs: list[float], **volatile: object) -> object:
@@ -99,35 +99,35 @@ def test_an_answer_with_nothing_in_it_is_none(said: object) -> None:
 
 def answering(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> None:
     found = iter(answers)
-    monkeypatch.setattr(canary, "ask", lambda asked, running, until: next(found))
+    monkeypatch.setattr(canary, "ask", lambda question, running, until: next(found))
 
 
 def test_a_question_that_proves_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, Answer("a", (0.5,)), Answer("b", (0.5,)))
     with pytest.raises(HookError, match="another each time"):
-        canary.before_capture(ASKED, RUNNING, 1)
+        canary.before_capture(QUESTION, RUNNING, 1)
 
 
 def test_a_copy_is_compared_with_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(
         monkeypatch, Answer("a", (0.5,)), Answer("a", (0.52,)), Answer("a", (0.45,)), Answer("b", (0.5,))
     )
-    kept = canary.before_capture(ASKED, RUNNING, 1)
+    kept = canary.before_capture(QUESTION, RUNNING, 1)
     (tmp_path / "images").mkdir()
     (tmp_path / CANARY).write_text(json.dumps(kept))
-    canary.after_restore(ASKED, RUNNING, str(tmp_path), 1)
+    canary.after_restore(QUESTION, RUNNING, str(tmp_path), 1)
     with pytest.raises(CanaryError, match="expected the answer sha256:"):
-        canary.after_restore(ASKED, RUNNING, str(tmp_path), 1)
+        canary.after_restore(QUESTION, RUNNING, str(tmp_path), 1)
 
 
 def test_a_checkpoint_without_an_answer_has_nothing_to_compare_and_garbage_is_an_error(
     tmp_path: Path,
 ) -> None:
-    canary.after_restore(ASKED, RUNNING, str(tmp_path), 1)
+    canary.after_restore(QUESTION, RUNNING, str(tmp_path), 1)
     (tmp_path / "images").mkdir()
     (tmp_path / CANARY).write_text("[]")
     with pytest.raises(HookError, match="can't be read"):
-        canary.after_restore(ASKED, RUNNING, str(tmp_path), 1)
+        canary.after_restore(QUESTION, RUNNING, str(tmp_path), 1)
 
 
 def test_what_a_pod_says_of_it() -> None:

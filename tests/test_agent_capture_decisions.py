@@ -31,12 +31,12 @@ JUDGED = judgements.make("c1", FACTS, made.key_of(), (), spec="", edited="", sal
 
 
 def case(when: policy.When) -> Case:
-    asked = replace(policy.of(FACTS, "ready"), when=when)
+    wanted = replace(policy.of(FACTS, "ready"), when=when)
     candidate = cast(Candidate, SimpleNamespace(id="c1", facts=FACTS, record=RECORD, started=0.0))
-    return Case(candidate, asked, cast(Running, None), JUDGED, until=time.monotonic() + 60)
+    return Case(candidate, wanted, cast(Running, None), JUDGED, until=time.monotonic() + 60)
 
 
-def asked(
+def decided(
     monkeypatch: pytest.MonkeyPatch, ran_s: float, when: policy.When = "ready"
 ) -> tuple[State, list[str]]:
     """The state after one question that it answers with yes, and why it is refused."""
@@ -62,9 +62,9 @@ def test_one_that_was_ready_long_before_the_agent_came_is_not_captured(
 ) -> None:
     """What others sent it since would be in the image that every later pod gets."""
     age_s = Config().capture_max_age_s
-    assert asked(monkeypatch, age_s - 1) == (State.READY, [])
-    assert asked(monkeypatch, age_s + 1) == (State.FINISHED, ["old"])
-    assert asked(monkeypatch, age_s + 1, "any-time") == (State.READY, [])
+    assert decided(monkeypatch, age_s - 1) == (State.READY, [])
+    assert decided(monkeypatch, age_s + 1) == (State.FINISHED, ["old"])
+    assert decided(monkeypatch, age_s + 1, "any-time") == (State.READY, [])
 
 
 def existing_checkpoint(monkeypatch: pytest.MonkeyPatch, *verdicts: Verdict) -> str | None:

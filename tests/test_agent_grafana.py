@@ -54,7 +54,7 @@ def served(directory: str) -> set[str]:
     return names
 
 
-def asked() -> set[str]:
+def queried() -> set[str]:
     return {
         name
         for text in expressions()
@@ -62,9 +62,9 @@ def asked() -> set[str]:
     }
 
 
-def test_every_metric_that_is_asked_for_is_served(tmp_path: object) -> None:
-    assert asked() - PROMETHEUS_OWN - served(str(tmp_path)) == set()
-    assert len(asked()) > 20
+def test_every_metric_that_is_requested_is_served(tmp_path: object) -> None:
+    assert queried() - PROMETHEUS_OWN - served(str(tmp_path)) == set()
+    assert len(queried()) > 20
 
 
 def ours(directory: str) -> set[str]:
@@ -81,7 +81,7 @@ def test_every_metric_is_documented(tmp_path: object) -> None:
 
 def test_every_metric_that_is_served_is_shown(tmp_path: object) -> None:
     """But what Prometheus has of every process, and what only others' tools add up."""
-    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked()}
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in queried()}
     assert ours(str(tmp_path)) - shown == {"glowplug_cache_min_free_bytes", "glowplug_captured_bytes_total"}
 
 

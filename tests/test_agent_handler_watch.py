@@ -1,4 +1,4 @@
-"""Whether the handler is active is asked of containerd, and what is not known changes nothing."""
+"""Whether the handler is active is queried from containerd, and what is not known changes nothing."""
 
 import itertools
 import json

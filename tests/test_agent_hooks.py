@@ -1,4 +1,4 @@
-"""Hooks end in time, and what they say holds nothing of what they were asked to run."""
+"""Hooks end in time, and what they say holds nothing of what they had to run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_command_is_run_as_it_is_and_its_status_counts(served: Served) -> None
     assert str(error.value) == "exec: the command ended with status 3; 0 is success"
 
 
-def test_a_program_that_is_invalid_is_not_named(served: Served) -> None:
+def test_a_program_that_is_invalid_is_not_reported(served: Served) -> None:
     """Who takes the command for a shell's sets a variable in front of it."""
     detail = 'failed to start exec: exec: "TOKEN=s3cret": executable file not found in $PATH'
     served.answer(methods.EXEC_SYNC, refuse(grpc.StatusCode.UNKNOWN, detail))

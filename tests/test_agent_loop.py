@@ -181,7 +181,7 @@ def test_a_list_alone_finds_it_also_when_the_first_ones_are_refused(
     assert reported() == ["done"]
 
 
-def test_one_that_nothing_is_asked_of_is_awake_at_once_and_that_is_reported_once(
+def test_one_that_nothing_is_wanted_of_is_awake_at_once_and_that_is_reported_once(
     served: Served, agent: Made, tmp_path: Path, workload: subprocess.Popen[bytes]
 ) -> None:
     serve(served)
@@ -270,15 +270,15 @@ def test_what_an_agent_decided_the_next_one_puts_on_record_no_more(
         found = [json.loads(file.read_text()) for file in Path(paths.spool()).glob("*.json")]
         return [one["result"] for one in found if one.get("event") == "capture"]
 
-    def asked() -> int:
+    def queries() -> int:
         return len([one for one in served.requests if isinstance(one, tasks_pb2.GetRequest)])
 
     first = agent()
     until(lambda: judged.is_decided(ID))
     first.close()
-    before = asked()
+    before = queries()
     agent()
-    until(lambda: asked() > before)
+    until(lambda: queries() > before)
     assert refusals() == ["refused"]
 
 

@@ -258,7 +258,7 @@ def test_nothing_else_is_served(server: MetricsServer) -> None:
     assert get(server, "/../etc/passwd")[0] == 404
 
 
-def test_an_answer_is_compressed_where_that_is_asked_for(server: MetricsServer) -> None:
+def test_an_answer_is_compressed_where_that_is_requested(server: MetricsServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
@@ -321,15 +321,15 @@ def test_a_client_that_trickles_delays_others_and_a_stop_only_briefly(
 def test_a_scrape_that_can_t_be_made_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Collector):
         def collect(self) -> Iterator[Metric]:
-            if self.is_asked:
+            if self.is_queried:
                 raise ValueError("no such thing")
             return iter(())
 
-        is_asked = False
+        is_queried = False
 
     registry, broken = CollectorRegistry(), Broken()
     registry.register(broken)
-    broken.is_asked = True
+    broken.is_queried = True
     server = MetricsServer(f"127.0.0.1:{free_port()}", registry)
     server.start()
     assert get(server, "/metrics")[0] == 500

@@ -1,4 +1,4 @@
-"""Who is read ahead, and when: what was asked for and what is pinned, while no restore wants the disk."""
+"""Who is read ahead, and when: what was requested and what is pinned, while no restore wants the disk."""
 
 import fcntl
 import os
@@ -48,7 +48,7 @@ def prefetcher(store: Store) -> Iterator[Prefetcher]:
         made.close()
 
 
-def test_what_is_asked_for_is_read(store: Store, prefetcher: Prefetcher, read: list[str]) -> None:
+def test_what_is_requested_is_read(store: Store, prefetcher: Prefetcher, read: list[str]) -> None:
     name = published(store)
     prefetcher.start()
     prefetcher.want(name)
@@ -107,7 +107,7 @@ def test_a_pinned_one_that_does_not_stay_in_memory_is_not_read_all_the_time(
     assert 2 <= len(read) <= 8
 
 
-def test_of_several_that_are_asked_for_all_are_read(
+def test_of_several_that_are_requested_all_are_read(
     store: Store, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Containers of several workloads come at once: a later question ends no reading that another waits for."""
@@ -116,14 +116,14 @@ def test_of_several_that_are_asked_for_all_are_read(
 
     def note(directory: str, _limit: int, may_continue: Callable[[], bool]) -> int:
         for name in names:
-            if name not in asked:
-                asked.append(name)
+            if name not in requests:
+                requests.append(name)
                 prefetcher.want(name)
         if may_continue():
             complete.append(os.path.basename(directory))
         return 0
 
-    asked = [names[0]]
+    requests = [names[0]]
     monkeypatch.setattr(prefetch, "prefetch", note)
     monkeypatch.setattr("glowplug.host.pagecache.uncached_bytes", lambda _path: 1)
     prefetcher.want(names[0])

@@ -80,7 +80,7 @@ def test_where_there_is_one_of_these_rules_they_are_not_the_reason(
 
 
 class Read:
-    """A checkpoint that serves the container, an agent, and how often the page cache was asked about it."""
+    """A checkpoint that serves the container, an agent, and how often the page cache was queried about it."""
 
     def __init__(self, store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spec = made.spec()
@@ -97,7 +97,7 @@ class Read:
             container=lambda _id: self.record, rootfs_mounts=lambda _record: (rootfs,)
         )
         config = Config(cache=store.root)
-        self.asked = self.unread = 0
+        self.queries = self.unread = 0
         self.spec = spec
         self.bundle = str(directory)
         (directory / "config.json").write_text(json.dumps(spec))
@@ -115,7 +115,7 @@ class Read:
         )
 
     def ask_page_cache(self, _path: str, _manifest: object) -> int:
-        self.asked += 1
+        self.queries += 1
         return self.unread
 
     def prepare(self) -> dict[str, object]:
@@ -133,16 +133,16 @@ def read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
 def test_what_is_read_when_the_container_is_made_is_not_read_again_at_its_start(read: Read) -> None:
     prepared = read.prepare()
     assert prepared["verdict"] == "match", prepared
-    assert (read.start(), read.asked) == (prepared, 1)
-    assert (read.start(), read.asked) == (prepared, 2)
+    assert (read.start(), read.queries) == (prepared, 1)
+    assert (read.start(), read.queries) == (prepared, 2)
 
 
-def test_what_the_disk_still_had_is_asked_about_again(read: Read) -> None:
+def test_what_the_disk_still_had_is_queried_again(read: Read) -> None:
     read.unread = 4096
     read.prepare()
     read.unread = 0
     read.start()
-    assert read.asked == 2
+    assert read.queries == 2
 
 
 def test_a_checkpoint_that_is_quarantined_between_the_two_serves_nobody(read: Read, store: Store) -> None:

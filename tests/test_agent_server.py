@@ -102,11 +102,11 @@ def test_who_has_stopped_waiting_is_no_event(
     server: Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """As a runtime does after a second, and in a burst many do: each would be a traceback in the log."""
-    asked = threading.Event()
+    arrived = threading.Event()
     gone = threading.Event()
 
     def late(_question: object) -> dict[str, object]:
-        asked.set()
+        arrived.set()
         gone.wait(60)
         return {"said": "x" * 1_000_000}
 
@@ -115,7 +115,7 @@ def test_who_has_stopped_waiting_is_no_event(
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(paths.agent_socket())
         connection.sendall(b'{"op": "late"}\n')
-        assert asked.wait(60)
+        assert arrived.wait(60)
     answering = set(threading.enumerate()) - others
     gone.set()
     for thread in answering:

@@ -102,7 +102,7 @@ def test_verify_names_the_block_in_which_one_byte_was_flipped(store: Store, at: 
     assert problem.endswith(f" (block {block}: bytes {block * BLOCK} to {last})")
 
 
-def test_damage_in_many_blocks_is_named_and_counted(store: Store) -> None:
+def test_damage_in_many_blocks_is_reported_and_counted(store: Store) -> None:
     name = published(store)
     for block in range(4):
         flip(f"{store.path(name)}/{EXTENT}", block * BLOCK)
@@ -176,7 +176,7 @@ def test_a_hole_is_not_read(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -
     assert set(read) == {2}
 
 
-def test_a_sector_that_cannot_be_read_is_named_by_its_block(
+def test_a_sector_that_cannot_be_read_is_reported_by_its_block(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparse(f"{tmp_path}/{EXTENT}")

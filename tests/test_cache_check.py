@@ -68,7 +68,7 @@ def test_an_intact_checkpoint_passes_and_gives_its_manifest(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("path", sorted(path for path in FILES if "/tree/" not in path))
-def test_a_damaged_file_is_named_with_what_was_expected(store: Store, path: str, damage: str) -> None:
+def test_a_damaged_file_is_reported_with_what_was_expected(store: Store, path: str, damage: str) -> None:
     name = published(store)
     DAMAGES[damage](f"{store.path(name)}/{path}")
     with pytest.raises(DamagedCheckpoint, match=f"{name}: {path}: expected"):
@@ -174,9 +174,9 @@ def test_a_manifest_of_another_form_is_refused_and_not_called_damage(store: Stor
 def test_digests_that_are_not_known_are_not_called_damage_either(store: Store) -> None:
     files = {"images/a": {"kind": "image", "size": 1, "digest": "crc32:00"}}
     name = planted(store, json.dumps({"files": files}).encode())
-    for asked in (lambda: check.check(store.root, name), lambda: store.verify(name)):
+    for question in (lambda: check.check(store.root, name), lambda: store.verify(name)):
         with pytest.raises(UnknownDigest, match="got 'crc32'"):
-            asked()
+            question()
 
 
 def planted(store: Store, manifest: bytes) -> str:

@@ -45,7 +45,7 @@ def subject(*pids: int) -> Subject:
 
 
 class NoRunc:
-    """Stands for runc: asked to kill."""
+    """Stands for runc: called to kill."""
 
     def __init__(self) -> None:
         self.killed: list[str] = []

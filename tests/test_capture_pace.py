@@ -47,7 +47,7 @@ def test_the_slowest_of_the_latest_is_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "bytes", "pause_s", "slug"),
+    ("fields", "bytes", "pause_s", "slug"),
     [
         ({"max_pause_s": 1.0}, GB, 1.1, "pause-too-long"),
         ({"max_pause_s": 1.0}, GB, 0.9, None),
@@ -58,9 +58,9 @@ def test_the_slowest_of_the_latest_is_believed() -> None:
     ],
 )
 def test_a_capture_that_is_not_worth_it_is_refused(
-    asked: dict[str, Any], bytes: int, pause_s: float, slug: str | None
+    fields: dict[str, Any], bytes: int, pause_s: float, slug: str | None
 ) -> None:
-    request = Request("namespace", "pod", **asked)
+    request = Request("namespace", "pod", **fields)
     if slug is None:
         pace.require_worth(request, bytes, pause_s)
         return

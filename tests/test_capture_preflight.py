@@ -29,7 +29,7 @@ def test_a_plain_process_is_let_through() -> None:
         require.require(tree(pid))
 
 
-def test_a_traced_process_is_named_with_its_tracer() -> None:
+def test_a_traced_process_is_reported_with_its_tracer() -> None:
     pid = os.fork()
     if pid == 0:
         libc.ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
@@ -47,7 +47,7 @@ def test_a_traced_process_is_named_with_its_tracer() -> None:
         os.waitpid(pid, 0)
 
 
-def test_a_parent_in_vfork_is_waited_for_and_named() -> None:
+def test_a_parent_in_vfork_is_waited_for_and_reported() -> None:
     pid = os.fork()
     if pid == 0:
         if libc.vfork() == 0:  # shares our memory; its parent is stopped until it is killed
@@ -191,7 +191,7 @@ def test_a_socket_of_another_kind(made: str, slug: str, words: str) -> None:
 
 
 @needs_root
-def test_an_mptcp_listener_is_named_by_its_port() -> None:
+def test_an_mptcp_listener_is_reported_by_its_port() -> None:
     listener = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); "
         "s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], end='')"

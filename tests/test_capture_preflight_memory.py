@@ -23,7 +23,7 @@ def none(failed):
         os._exit(0)
 """
 SECRET = "fd = libc.syscall(447, 0); none(fd < 0); os.ftruncate(fd, 4096); m = mmap.mmap(fd, 4096)"
-# Asked for its API (UFFDIO_API), and handed the page (UFFDIO_REGISTER).
+# Queried for its API (UFFDIO_API), and handed the page (UFFDIO_REGISTER).
 FAULTS = """
 import fcntl, struct
 fd = libc.syscall(323, 1)

@@ -59,8 +59,8 @@ def test_rights_that_were_dropped(does: str, restricts: bool) -> None:
 
 
 @needs_ptrace
-def test_a_thread_that_was_asked_continues_as_if_it_had_not_been() -> None:
-    """Asked in the middle of calls that wait; one that were not taken up again would fail with 512."""
+def test_a_thread_that_was_queried_continues_as_if_it_had_not_been() -> None:
+    """Queried in the middle of calls that wait; one that were not taken up again would fail with 512."""
     program = (
         f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nimport sys\n"
         "threading.Thread(target=lambda: [None for _ in iter(lambda: sum(range(99)), 0)], daemon=True).start()\n"
@@ -83,7 +83,7 @@ def test_a_thread_that_was_asked_continues_as_if_it_had_not_been() -> None:
 
 
 @needs_ptrace
-def test_who_was_asked_before_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_queried_before_is_not_queried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """But a new thread, and one with a number that another had."""
     program = (
         f"{LANDLOCK}\nlibc.prctl(33, 1, 0, 0, 0)\nthreading.Thread(target=work, args=(int,), daemon=True).start()\n"
@@ -105,7 +105,7 @@ def test_who_was_asked_before_is_not_asked_again(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_landlock
-def test_threads_that_may_have_dropped_rights_since_are_asked_again() -> None:
+def test_threads_that_may_have_dropped_rights_since_are_queried_again() -> None:
     program = f"{LANDLOCK}\n{NO_NEW_PRIVILEGES}\nprint(flush=True)\nos.read(0, 1)\nrestrict()"
     with subprocess.Popen(
         [sys.executable, "-c", f"{program}\nprint(flush=True)\nos.read(0, 1)"],
@@ -144,7 +144,7 @@ def filtered():
 @needs_landlock
 @pytest.mark.skipif(proc.status("self")["Seccomp"] != "0", reason="a filter of our own may not be left")
 @pytest.mark.parametrize("restricts", [False, True])
-def test_one_whose_filter_would_kill_it_is_asked_and_lives(restricts: bool) -> None:
+def test_one_whose_filter_would_kill_it_is_queried_and_lives(restricts: bool) -> None:
     does = "restrict()" if restricts else NO_NEW_PRIVILEGES
     program = f"{LANDLOCK}\n{KILLS}\n{does}\nprint(flush=True)\nfiltered()"
     with subprocess.Popen(

@@ -23,7 +23,7 @@ ANY: Any = None
 @pytest.fixture(autouse=True)
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
-    monkeypatch.setattr(identity, "of", lambda *_arguments, **_named: Identity(key_of(CURRENT["spec"]), ()))
+    monkeypatch.setattr(identity, "of", lambda *_arguments, **_by_name: Identity(key_of(CURRENT["spec"]), ()))
     CURRENT["spec"] = spec()
     return tmp_path
 
@@ -54,7 +54,7 @@ def test_the_key_of_the_start_is_taken_also_behind_our_own_edit() -> None:
     assert require(spec(), edited(spec())).key == key_of(spec())
 
 
-def test_what_is_another_since_is_named() -> None:
+def test_what_is_another_since_is_reported() -> None:
     keep(spec())
     CURRENT["spec"]["process"]["env"].append("MORE=1")
     with pytest.raises(CaptureRefused, match=r"env\.MORE") as raised:

@@ -77,7 +77,7 @@ def test_a_lock_whose_name_was_taken_away_meanwhile_is_none(
     ("names", "what"),
     [(("main", "other"), "name one"), (("main", "main"), "a pod of that name is on its way out, try again")],
 )
-def test_several_are_named_with_what_to_do(names: tuple[str, ...], what: str) -> None:
+def test_several_are_reported_with_what_to_do(names: tuple[str, ...], what: str) -> None:
     """A StatefulSet's pods follow each other under one name."""
     found = tuple(SimpleNamespace(cri=SimpleNamespace(container_name=name)) for name in names)
     containerd: Any = SimpleNamespace(find=lambda namespace, pod, container: found)

@@ -75,7 +75,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer | Exception], None
         ({**ALWAYS, "glowplug.dev/trial.sidecar": "never"}, "always"),
     ],
 )
-def test_the_pod_is_asked_before_the_node(annotations: dict[str, str], wanted: str) -> None:
+def test_the_pod_is_queried_before_the_node(annotations: dict[str, str], wanted: str) -> None:
     made = facts(annotations)
     own = {name.replace(".main", f".{made.container_name}"): value for name, value in annotations.items()}
     assert trial.policy_of(facts(own), "first") == wanted

@@ -89,7 +89,7 @@ def test_what_is_no_file_makes_a_volume_unknown_with_the_reason(
 
 
 def test_a_file_that_is_exchanged_for_a_device_is_not_opened(tmp_path: Path) -> None:
-    """Its state is asked of the descriptor that is read, not of a name that may be another file's by now."""
+    """Its state is read from the descriptor that is read, not of a name that may be another file's by now."""
     (tmp_path / "x").write_text("a file")
     with Volume(str(tmp_path), Budget(10, 100, time.monotonic() + SOON)) as volume:
         (entry,) = volume.entries()
@@ -215,7 +215,7 @@ def test_a_socket_or_device_of_the_node_has_no_state(tmp_path: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
-    """Makes an ext4 with that UUID and mounts it where it is asked for."""
+    """Makes an ext4 with that UUID and mounts it where it is wanted."""
     mounted: list[Path] = []
 
     def make(name: str, uuid: str) -> Path:

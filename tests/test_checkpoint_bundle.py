@@ -77,7 +77,7 @@ def test_a_field_that_nobody_has_heard_of_is_kept() -> None:
         ({"hooks": {"prestart": {}}}, "hooks.prestart"),
     ],
 )
-def test_a_malformed_field_is_named(change: dict[str, Any], where: str) -> None:
+def test_a_malformed_field_is_reported(change: dict[str, Any], where: str) -> None:
     with pytest.raises(oci.BundleError, match=f"config.json: {where}: expected"):
         bundle.read(change)
 

@@ -45,7 +45,7 @@ def test_every_kind_of_mount_is_explained(kind: str) -> None:
     assert f"| {kind} |" in text()
 
 
-def test_every_volume_that_has_a_rule_is_named() -> None:
+def test_every_volume_that_has_a_rule_is_reported() -> None:
     plugins = {"configmap", "secret", "projected", "downward-api", "csi", "nfs", "empty-dir"}
     assert all(plugin in text() for plugin in plugins)
     assert all(any(plugin in shape for _, _, shape, _ in mounts.SHAPES) for plugin in plugins)

@@ -36,7 +36,7 @@ def test_it_is_of_the_judged_spec_and_of_the_edited_one() -> None:
     assert not judgement.is_of("another")
 
 
-def test_parts_that_changed_are_named() -> None:
+def test_parts_that_changed_are_reported() -> None:
     assert judgements.changed(made(A="1", B="1").key, made(A="1", B="2").key) == ["env.B"]
     assert judgements.changed(made(A="1").key, made(A="1").key) == []
     assert judgements.changed(made(A="1").key, made(A="2").key, ignored=("env",)) == []

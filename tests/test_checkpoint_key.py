@@ -179,7 +179,7 @@ CHANGES: list[tuple[str, Callable[[Spec], None]]] = [
 
 
 @pytest.mark.parametrize(("part", "change"), CHANGES)
-def test_every_part_that_matters_changes_the_key_and_is_named(
+def test_every_part_that_matters_changes_the_key_and_is_reported(
     part: str, change: Callable[[Spec], None]
 ) -> None:
     found = made.spec()

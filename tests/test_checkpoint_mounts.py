@@ -131,7 +131,7 @@ def test_questions_are_what_needs_reading() -> None:
     ]
 
 
-def test_the_state_of_what_can_be_written_to_and_does_not_travel_is_asked_for() -> None:
+def test_the_state_of_what_can_be_written_to_and_does_not_travel_is_requested() -> None:
     found = made.spec()
     found["mounts"] += [
         made.bind("/database", f"{VOLUMES}csi/pvc-database/mount", "rw"),
@@ -139,8 +139,8 @@ def test_the_state_of_what_can_be_written_to_and_does_not_travel_is_asked_for() 
         made.bind("/models-ro", f"{VOLUMES}nfs/models", "ro"),
         made.bind("/part", f"{made.KUBELET}/volume-subpaths/data/main/0", "rw"),
     ]
-    asked = {place for place, _ in state_questions(bundle.read(found))}
-    assert asked == {"/data", "/database", "/models", "/part"}
+    places = {place for place, _ in state_questions(bundle.read(found))}
+    assert places == {"/data", "/database", "/models", "/part"}
     found["annotations"]["glowplug.dev/volumes"] = "stateless"
     assert state_questions(bundle.read(found)) == []
 
@@ -155,7 +155,7 @@ def test_a_volume_at_dev_shm_is_a_volume_and_not_the_pod_s_shared_memory_too() -
     assert ("/dev/shm", f"{VOLUMES}empty-dir/shm") in filling_questions(bundle.read(found))
 
 
-def test_a_file_open_for_writing_on_an_identity_is_named_with_its_mount() -> None:
+def test_a_file_open_for_writing_on_an_identity_is_reported_with_its_mount() -> None:
     mounts = classify(bundle.read(made.spec()))
     paths = [
         "/data/db",

@@ -88,7 +88,7 @@ def test_an_ipv6_address_is_noise_in_brackets_and_alone() -> None:
 
 
 @pytest.mark.parametrize("pod", ["llama-3", "llama", "mixtral-8x22b"])
-def test_a_pod_named_like_its_model_does_not_hide_the_model(pod: str) -> None:
+def test_a_pod_called_like_its_model_does_not_hide_the_model(pod: str) -> None:
     facts = pod_called(pod)
     assert by_value(facts, "MODEL", pod) == pod
     assert by_value(facts, "MODEL_URL", f"http://models/{pod}.gguf") == f"http://models/{pod}.gguf"
@@ -208,7 +208,7 @@ def test_names_are_found_in_json_yaml_and_scripts(value: str, pod: str) -> None:
         "--model llama",
     ],
 )
-def test_a_pod_named_like_its_model_does_not_hide_the_model_in_json(value: str) -> None:
+def test_a_pod_called_like_its_model_does_not_hide_the_model_in_json(value: str) -> None:
     assert by_value(pod_called("llama"), "X", value) == value
 
 
@@ -246,7 +246,7 @@ def test_the_name_of_an_owner_that_a_machine_made_is_noise(facts: SandboxFacts, 
         ({"workflows.argoproj.io/workflow": "mixtral-8x22b"}, "mixtral-8x22b"),
     ],
 )
-def test_an_owner_named_like_its_model_does_not_hide_the_model(labels: dict[str, str], value: str) -> None:
+def test_an_owner_called_like_its_model_does_not_hide_the_model(labels: dict[str, str], value: str) -> None:
     facts = SandboxFacts(name=f"{value}-x2k4q", namespace="m", uid="", labels=labels)
     for text in (value, f"--model={value}", f"model={value},x=1", f"hf://{value}/weights"):
         assert by_value(facts, "MODEL", text) == text
@@ -387,7 +387,7 @@ def test_a_node_s_name_is_noise_in_a_variable_of_its_name_also_with_something_be
     assert by_value(FACTS, "NODE_TYPE", "gpu-node-7-large") == "gpu-node-7-large"
 
 
-def test_a_pod_named_like_its_model_does_not_hide_the_model_among_attributes() -> None:
+def test_a_pod_called_like_its_model_does_not_hide_the_model_among_attributes() -> None:
     assert by_value(pod_called("llama"), "X", "pod=llama,model=llama") == "pod=\0pod-name\0,model=llama"
 
 

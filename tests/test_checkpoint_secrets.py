@@ -57,7 +57,7 @@ def test_a_planted_secret_comes_out_nowhere() -> None:
     assert not [text for text in shown for secret in ENCODED if secret in text]
 
 
-def test_the_difference_is_still_named() -> None:
+def test_the_difference_is_still_reported() -> None:
     found, answers = planted(made.SECRET)
     other, other_answers = planted("another")
     captured, wanted = (

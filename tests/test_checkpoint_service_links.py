@@ -60,7 +60,7 @@ def test_two_groups_are_reported_separately() -> None:
     assert names(COMPLETE | broken) == set(COMPLETE)
 
 
-def test_services_that_are_named_like_each_other_s_variables_are_reported_separately() -> None:
+def test_services_that_are_called_like_each_other_s_variables_are_reported_separately() -> None:
     odd = [links(*made.service(name, f"10.96.0.{n}", 80 + n)) for n, name in enumerate(ODD, 1)]
     env = {name: value for group in odd for name, value in group.items()}
     assert groups(env) == dict(zip(ODD, odd, strict=True))

@@ -27,14 +27,14 @@ WANTED = made.key_of()
 
 
 def judged(**changes: Any) -> Verdict:
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "manifest": MANIFEST,
         "wanted": WANTED,
         "host": made.HOST,
         "resources": made.RESOURCES,
         "now": made.NOW,
     }
-    return judge(**(asked | changes))
+    return judge(**(arguments | changes))
 
 
 def now(**changes: Any) -> verdict.Now:
@@ -140,7 +140,7 @@ def test_a_shared_checkpoint_serves_a_namespace_that_accepts_it() -> None:
     assert not is_visible(shared, "", accepts)
 
 
-def test_both_sides_are_asked() -> None:
+def test_both_sides_are_queried() -> None:
     pod = {"glowplug.dev/accept": "base, models *"}
     assert sharing.accepted(pod, "", "others") == {"base", "models"}
     assert sharing.accepted({}, "models:others,more base:*", "others") == {"base", "models"}

@@ -130,7 +130,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("part", "change"), CHANGES, ids=[part for part, _ in CHANGES])
-def test_what_a_manifest_says_differently_is_named(node: Node, part: str, change: dict[str, Any]) -> None:
+def test_what_a_manifest_says_differently_is_reported(node: Node, part: str, change: dict[str, Any]) -> None:
     manifest = copy.deepcopy(MANIFEST)
     container(manifest).update(change)
     only = explained(node, manifest)["candidates"][0]
@@ -182,7 +182,7 @@ def test_annotations_and_a_terminal_count(node: Node) -> None:
     assert {"off", "terminal"} <= {one["slug"] for one in explained(node, manifest)["against"]}
 
 
-def test_another_namespace_s_checkpoints_are_not_named(node: Node) -> None:
+def test_another_namespace_s_checkpoints_are_not_reported(node: Node) -> None:
     manifest = copy.deepcopy(MANIFEST)
     manifest["metadata"]["namespace"] = "jobs"
     assert explained(node, manifest)["candidates"] == []
@@ -279,7 +279,7 @@ def test_the_secrets_of_a_manifest_are_not_shown(node: Node) -> None:
     assert made.SECRET not in ran.out + ran.err
 
 
-def test_every_pod_in_a_file_is_found_and_the_rest_is_named(node: Node) -> None:
+def test_every_pod_in_a_file_is_found_and_the_rest_is_reported(node: Node) -> None:
     """A chart's output, a List, and a resource of somebody's own with two templates."""
     pod = {"spec": {"containers": [{"name": "main", "image": "i"}]}}
     service = {

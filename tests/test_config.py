@@ -62,14 +62,14 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
         ('metrics_listen = "127.0.0.1:٣"', "metrics_listen: expected "),
     ],
 )
-def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_key_is_reported(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         load(tmp_path, text)
     assert said in str(error.value)
     assert str(tmp_path / "config.toml") in str(error.value)
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_file_that_was_reported_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no configuration"):
         config.load(str(tmp_path / "none.toml"))
 

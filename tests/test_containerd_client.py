@@ -72,7 +72,7 @@ def test_a_forked_child_has_no_thread_of_grpc(served: Served) -> None:
     assert (said.stdout, said.returncode) == ("1\n", 0), said.stderr
 
 
-def test_an_absent_socket_is_named(tmp_path: Any) -> None:
+def test_an_absent_socket_is_reported(tmp_path: Any) -> None:
     with (
         Containerd(f"{tmp_path}/none") as client,
         pytest.raises(ContainerdError, match=r"can't be reached at .*/none"),
@@ -143,15 +143,15 @@ def test_the_chain_id_is_the_parent_of_the_snapshot(
     assert served.requests[-1] == snapshots_pb2.StatSnapshotRequest(snapshotter="overlayfs", key="k1")
 
 
-def test_the_chain_id_of_an_image_is_asked_for_once(
+def test_the_chain_id_of_an_image_is_requested_once(
     served: Served, client: Containerd, record: ContainerRecord
 ) -> None:
     info = snapshots_pb2.Info(name="k1", parent=CHAIN)
     served.answer(methods.STAT_SNAPSHOT, snapshots_pb2.StatSnapshotResponse(info=info))
     assert record.cri is not None
     of_another_image = replace(record, cri=replace(record.cri, image_ref="sha256:other"))
-    for asked in (record, replace(record, id="c2", snapshot_key="k2"), of_another_image):
-        assert client.chain_id(asked) == CHAIN
+    for known in (record, replace(record, id="c2", snapshot_key="k2"), of_another_image):
+        assert client.chain_id(known) == CHAIN
     assert [request.key for request in served.requests[-2:]] == ["k1", "k1"]
 
 
@@ -282,7 +282,7 @@ def test_events_are_read_by_what_they_carry(served: Served, client: Containerd) 
     ]
 
 
-def test_events_of_other_namespaces_are_not_asked_for(served: Served, client: Containerd) -> None:
+def test_events_of_other_namespaces_are_not_requested(served: Served, client: Containerd) -> None:
     served.stream(methods.SUBSCRIBE, lambda _, __: [])
     assert list(client.events()) == []
     assert served.requests[0].filters == ['namespace=="k8s.io"']

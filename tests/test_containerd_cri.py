@@ -58,7 +58,7 @@ def test_two_pods_of_one_name_have_their_own_uids() -> None:
     assert PodSpec(name="a").uid != PodSpec(name="a").uid
 
 
-def test_a_pod_says_all_that_was_asked() -> None:
+def test_a_pod_says_all_that_was_queried() -> None:
     made = pod_message(
         PodSpec(
             name="a",
@@ -93,7 +93,7 @@ def test_what_a_pod_did_not_ask_for_is_left_to_containerd() -> None:
     assert not security.namespace_options.HasField("userns_options")
 
 
-def test_a_container_says_all_that_was_asked() -> None:
+def test_a_container_says_all_that_was_queried() -> None:
     made = container_message(
         ContainerSpec(
             name="main",

@@ -99,6 +99,6 @@ def test_the_methods_are_those_of_the_services() -> None:
     assert table == services
 
 
-def test_a_method_is_named_in_messages_without_its_package() -> None:
+def test_a_method_is_reported_in_messages_without_its_package() -> None:
     assert methods.GET_CONTAINER.name == "Containers.Get"
     assert methods.CRI_STATUS.name == "RuntimeService.Status"

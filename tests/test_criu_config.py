@@ -49,14 +49,14 @@ def test_a_cgroup_namespace_gets_the_new_containers_cgroup_as_its_root() -> None
     assert "manage-cgroups=ignore" not in reported
 
 
-def test_holding_and_the_script_are_reported_only_when_asked() -> None:
+def test_holding_and_the_script_are_reported_only_when_queried() -> None:
     assert not {"leave-stopped", 'action-script "/run/gate.sh"'} & lines(config.restore())
     assert {"leave-stopped", 'action-script "/run/gate.sh"'} <= lines(
         config.restore(True, script="/run/gate.sh")
     )
 
 
-def test_watched_paths_are_named_for_the_dump() -> None:
+def test_watched_paths_are_reported_for_the_dump() -> None:
     assert 'irmap-scan-path "/etc/app"' in lines(config.dump(("/etc/app", "/srv")))
 
 

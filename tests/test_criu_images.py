@@ -99,12 +99,12 @@ def test_a_cut_image_is_refused_or_shorter(entries: list[bytes], data: st.DataOb
     assert len(found) < len(entries)
 
 
-def test_another_kind_of_image_is_named() -> None:
+def test_another_kind_of_image_is_reported() -> None:
     with pytest.raises(ImageError, match=r"core-1.img is no core image"):
         images.parse(images.build([], "pstree"), "core", "core-1.img")
 
 
-def test_a_missing_image_is_named(tmp_path: os.PathLike[str]) -> None:
+def test_a_missing_image_is_reported(tmp_path: os.PathLike[str]) -> None:
     with pytest.raises(ImageError, match=r"pstree.img can't be read"):
         images.load(os.fspath(tmp_path), "pstree.img", "pstree")
 

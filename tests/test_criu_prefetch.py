@@ -22,14 +22,14 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def drop(checkpoint: Path) -> None:
-    """Out of the page cache; a test can't say anything where the file system keeps what it is asked to drop."""
+    """Out of the page cache; a test can't say anything where the file system keeps what it has to drop."""
     for path in prefetch.files(str(checkpoint)):
         fd = os.open(path, os.O_RDONLY)
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
     if unread(checkpoint) < 2 * SIZE:
-        pytest.skip("this file system keeps what it is asked to drop")
+        pytest.skip("this file system keeps what it has to drop")
 
 
 def unread(checkpoint: Path) -> int:

@@ -274,7 +274,7 @@ def test_shared_memory_is_written_once_through_one_process(dump: Dump, status: i
     assert taken.left == 512 * PAGE
 
 
-def test_huge_pages_are_asked_for_where_they_cost_nothing(dump: Dump) -> None:
+def test_huge_pages_are_requested_where_they_cost_nothing(dump: Dump) -> None:
     huge = HUGE // PAGE
     dense = Vma(BASE, 4 * huge, here=[(0, 4 * huge)])
     sparse = Vma(BASE + (1 << 30), 64 * huge, here=[(page, 16) for page in range(0, 64 * huge, huge // 2)])

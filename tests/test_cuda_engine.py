@@ -35,7 +35,7 @@ def test_no_driver_on_the_host_is_reported() -> None:
         engine.pick("driver", "libnone.so.1", "")
 
 
-def test_a_missing_function_is_named(driver: str, script: Script) -> None:
+def test_a_missing_function_is_reported(driver: str, script: Script) -> None:
     script.say("without cuCheckpointProcessUnlock")
     with pytest.raises(CudaError, match=r"the driver has no cuCheckpointProcessUnlock .*not found"):
         engine.pick("driver", f"{driver}/libcuda.so.1", "")

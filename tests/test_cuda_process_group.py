@@ -61,12 +61,12 @@ def test_the_calls_are_made_at_once(driver: str, script: Script, target: Start) 
         script.say(f"hang checkpoint {first}")
         tended = []
 
-        def second_was_asked() -> None:
+        def second_was_queried() -> None:
             if f"checkpoint {second}" in script.calls():
                 script.say()
             tended.append(1)
 
-        group.checkpoint(20, meanwhile=second_was_asked)
+        group.checkpoint(20, meanwhile=second_was_queried)
     assert tended
 
 
@@ -208,7 +208,7 @@ def test_a_hanging_call_is_left_behind_at_the_deadline(
         assert group.pids == [other]
 
 
-def test_a_process_that_can_not_be_asked_in_time_is_no_loss(
+def test_a_process_that_can_not_be_queried_in_time_is_no_loss(
     group: process_group.ProcessGroup, script: Script, target: Start
 ) -> None:
     pid = target().pid

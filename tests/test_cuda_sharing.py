@@ -24,7 +24,7 @@ def ipc_file() -> Iterator[str]:
     os.unlink(path)
 
 
-def test_cuda_ipc_is_named_with_its_process(ipc_file: str) -> None:
+def test_cuda_ipc_is_reported_with_its_process(ipc_file: str) -> None:
     found = sharing.by_ipc([os.getpid()])
     assert [(one.pid, one.what) for one in found] == [(os.getpid(), ipc_file)]
     assert "driver before 610" in str(found[0])

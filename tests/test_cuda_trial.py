@@ -35,7 +35,7 @@ def test_a_process_goes_off_its_gpu_and_comes_back(library: str, script: Script)
 
 
 @pytest.mark.parametrize("call", ["restore-thread", "lock", "checkpoint", "restore", "unlock"])
-def test_the_call_that_fails_is_named(call: str, library: str, script: Script) -> None:
+def test_the_call_that_fails_is_reported(call: str, library: str, script: Script) -> None:
     script.say(GPU.format(index=0), f"fail {call} any 801")
     with pytest.raises(CudaError, match="801") as raised:
         trial.run("driver", library)

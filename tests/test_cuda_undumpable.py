@@ -11,7 +11,7 @@ import pytest
 from glowplug.cuda import undumpable
 
 
-def test_an_open_object_is_named_with_its_process_and_why() -> None:
+def test_an_open_object_is_reported_with_its_process_and_why() -> None:
     fd = os.open("/dev/fuse", os.O_RDONLY) if os.path.exists("/dev/fuse") else None
     if fd is None:
         pytest.skip("no /dev/fuse here")
@@ -43,14 +43,14 @@ def test_an_innocent_process_and_one_that_is_gone_hold_nothing() -> None:
     assert undumpable.after([os.getpid(), 999999]) == []
 
 
-def test_after_the_cuda_checkpoint_any_open_nvidia_node_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_cuda_checkpoint_any_open_nvidia_node_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidiactl", "/dev/null"])
     found = undumpable.after([os.getpid()])
     assert [one.what for one in found] == ["/dev/nvidiactl"]
     assert "opened by other means than CUDA" in found[0].why
 
 
-def test_a_node_that_a_process_without_cuda_has_open_is_named_with_the_drivers_words(
+def test_a_node_that_a_process_without_cuda_has_open_is_reported_with_the_drivers_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidia0", "/dev/null"])
@@ -65,7 +65,7 @@ def test_a_node_that_a_process_without_cuda_has_open_is_named_with_the_drivers_w
     assert str(found).endswith("; the driver says: operation not supported")
 
 
-def test_a_compile_worker_is_named_with_the_variable_that_does_without_it(
+def test_a_compile_worker_is_reported_with_the_variable_that_does_without_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ready = "input(print(1, flush=True))"

@@ -49,7 +49,7 @@ def test_help_says_every_option_and_is_no_program_text() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which takes root")
-def test_another_user_is_asked_to_be_root() -> None:
+def test_another_user_has_to_be_root() -> None:
     ended = subprocess.run(
         ["setpriv", "--reuid=65534", "--clear-groups", f"{REPOSITORY}/hack/demo"],
         capture_output=True,

@@ -135,7 +135,7 @@ def test_a_signal_while_a_program_is_being_started_ends_that_program_too(tmp_pat
                 os.kill(int(file.read()), signal.SIGKILL)
 
 
-def test_a_program_that_fails_is_named_with_its_last_line() -> None:
+def test_a_program_that_fails_is_reported_with_its_last_line() -> None:
     with pytest.raises(child.Failed, match=r"sh ended with status 3: too bad"):
         child.output(["sh", "-c", "echo first >&2; echo too bad >&2; exit 3"])
 

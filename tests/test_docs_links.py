@@ -34,7 +34,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_files_that_are_named_are_there(page: Path) -> None:
+def test_files_that_are_reported_are_there(page: Path) -> None:
     text = page.read_text()
     paths = [*CODE_PATH.findall(text), *(f"shim/glowplug/{path}" for path in PACKAGE_PATH.findall(text))]
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -37,5 +37,5 @@ def test_there_is_something_to_do(outcome: str) -> None:
     assert outcome in documented()
 
 
-def test_no_other_outcome_is_named() -> None:
+def test_no_other_outcome_is_reported() -> None:
     assert documented() - outcomes() == set()

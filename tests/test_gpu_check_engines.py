@@ -40,32 +40,32 @@ def test_a_shape_that_this_machine_has_no_memory_for_is_refused_at_once(
 
 
 class AnsweringPod:
-    """Stands for a restored pod with an engine: its texts in their order, and what it was asked."""
+    """Stands for a restored pod with an engine: its texts in their order, and what it was sent."""
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def text(self, _within_s: float) -> str:
-        self.asked.append("text")
+        self.requests.append("text")
         return self.texts.pop(0)
 
     def event(self, kind: str, _within_s: float) -> dict[str, str]:
-        self.asked.append(kind)
+        self.requests.append(kind)
         return {"result": "done"}
 
 
 @pytest.mark.parametrize(
-    ("texts", "found", "asked"),
+    ("texts", "found", "requests"),
     [
         (("same",), ("same", False), ["text"]),
         (("beside the canary", "same"), ("same", True), ["text", "after-restore", "text"]),
         (("wrong", "wrong"), ("wrong", True), ["text", "after-restore", "text"]),
     ],
 )
-def test_a_text_computed_beside_the_canary_is_asked_for_once_more_alone(
-    texts: tuple[str, ...], found: tuple[str, bool], asked: list[str]
+def test_a_text_computed_beside_the_canary_is_requested_once_more_alone(
+    texts: tuple[str, ...], found: tuple[str, bool], requests: list[str]
 ) -> None:
     pod = AnsweringPod(*texts)
     assert engines._first_text(Options(), pod, "same") == found  # type: ignore[arg-type]
-    assert pod.asked == asked
+    assert pod.requests == requests

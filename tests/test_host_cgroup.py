@@ -71,7 +71,7 @@ def test_all_are_killed_until_none_is_left(group: Path, zombie: int) -> None:
     emptied.join()
 
 
-def test_one_that_does_not_die_is_named(group: Path, zombie: int) -> None:
+def test_one_that_does_not_die_is_reported(group: Path, zombie: int) -> None:
     (group / "cgroup.procs").write_text(f"{zombie}\n999999999\n")
     with pytest.raises(HostError) as raised:
         cgroup.kill([str(group)], 0.1)

@@ -1,4 +1,4 @@
-"""Settings that only the process itself can be asked for, and make again: what one has, another one gets."""
+"""Settings that only the process itself can report, and make again: what one has, another one gets."""
 
 import os
 import subprocess
@@ -115,7 +115,7 @@ ready.wait()
         end(made)
 
 
-def test_many_threads_are_asked_by_several_processes() -> None:
+def test_many_threads_are_queried_by_several_processes() -> None:
     """Each thread once, and what is the process's own once."""
     program = """
 def work(number):
@@ -154,14 +154,14 @@ def test_an_asking_process_that_fails_is_an_error(
     monkeypatch.setattr(thread_probe, "_of", fails_in_a_child)
     made = begun("for _ in range(60): threading.Thread(target=threading.Event().wait, daemon=True).start()")
     try:
-        with pytest.raises(OSError, match="a process that asked them failed"):
+        with pytest.raises(OSError, match="a process that queried them failed"):
             thread_probe.main(made.pid, proc.tasks(made.pid))
     finally:
         end(made)
     assert "not of this machine's own kind" in capfd.readouterr().err
 
 
-def test_one_that_can_not_be_set_is_named() -> None:
+def test_one_that_can_not_be_set_is_reported() -> None:
     made = begun("does(157, 65, 3, 0, 0, 0)")
     try:
         with Thread(made.pid) as thread, pytest.raises(OSError, match="mdwe of 0x1 can't be set again"):

@@ -31,7 +31,7 @@ def test_runc_says_what_it_was_built_with(tmp_path: Path) -> None:
     assert not knows_seccomp(runc(tmp_path, "runc version 1.1.5", "go: go1.19.8"))
 
 
-def test_one_that_can_t_be_asked_is_taken_for_a_distribution_s(tmp_path: Path) -> None:
+def test_one_that_can_t_be_queried_is_taken_for_a_distribution_s(tmp_path: Path) -> None:
     assert knows_seccomp(str(tmp_path / "nowhere"))
     assert knows_seccomp(runc(tmp_path, "no such flag", status=1))
 

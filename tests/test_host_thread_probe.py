@@ -57,7 +57,7 @@ def container() -> Iterator[int]:
 
 
 @pytest.mark.usefixtures("reaper")
-def test_a_container_can_end_after_it_was_asked(container: int) -> None:
+def test_a_container_can_end_after_it_was_queried(container: int) -> None:
     assert thread_probe.ask(container, [container]) == []
     left = os.pidfd_open(container)
     try:

@@ -42,7 +42,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
 
 @pytest.fixture
 def unhurried(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> Workers:
-    """No spare is started for an answer that a busy machine delays: the worker that was asked is the one that stays."""
+    """No spare is started for an answer that a busy machine delays: the worker with the request stays."""
     monkeypatch.setattr(workers, "SPARE_AFTER_S", SOON_S)
     return pool
 

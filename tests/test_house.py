@@ -185,6 +185,7 @@ RETIRED = {
     r"\b[Bb]y itself\b": "automatically, on its own",
     r"\b[Rr]ooms?\b|\bROOMS?\b": "package; space, headroom",
     r"\bwhole\b": "complete, intact, entire, full",
+    r"\basked\b": "requested, queried, wanted",
     r"\brenewed\b": "volume paths; rotated, replaced",
     r"(?<!@)(?<!import )(?<!, )\bgiven\b": "assigned, passed, has; hypothesis calls a decorator so",
     r"\b[Gg]round\b(?! up)|\b[Ss]ettle[sd]?\b|\b[Dd]ismiss(es|ed)?\b": "root, decides, ends",
@@ -200,7 +201,7 @@ RETIRED = {
 RETIRED_NAMES = {"asked", "crew", "gang", "given", "ground", "held", "intake", "mend"}
 RETIRED_NAMES |= {"named", "renewed", "room", "settled", "told", "warm", "whole"}
 """Parts of the package's identifiers: requests, resources, locked, names, space and so on instead."""
-RETIRED_EVERYWHERE = RETIRED_NAMES - {"asked", "named", "renewed", "warm"} | {"apart", "became", "whoever"}
+RETIRED_EVERYWHERE = RETIRED_NAMES - {"warm"} | {"apart", "became", "whoever"}
 """Of tests' and tools' identifiers, too."""
 SPEAK_OF_THEM = {
     "CHANGELOG.md",

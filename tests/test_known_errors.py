@@ -48,7 +48,7 @@ def test_a_line_of_criu(line: str, reported: str) -> None:
     assert whose("criu", [found]) is whose("criu", [said]), "whose fault it is must not change"
 
 
-def test_an_unknown_line_comes_with_what_to_do_and_is_named_as_criu_s() -> None:
+def test_an_unknown_line_comes_with_what_to_do_and_is_reported_as_criu_s() -> None:
     found = known_errors.explained("what nobody knows; Dumping FAILED.")
     assert known_errors.WHAT_TO_DO in found and found.endswith("(CRIU: what nobody knows; Dumping FAILED.)")
     assert whose("criu", [found]) is Fault.CHECKPOINT

@@ -51,9 +51,9 @@ def raising(error: Exception) -> Callable[[Probes], Finding]:
     ],
 )
 def test_a_check_that_raises_is_unknown(error: Exception, said: str) -> None:
-    asked = Probes(Config())
-    assert look(Check("it", raising(error)), asked) == Finding("wrong", said)
-    assert look(Check("it", raising(error), must=False), asked) == Finding("warning", said)
+    probes = Probes(Config())
+    assert look(Check("it", raising(error)), probes) == Finding("wrong", said)
+    assert look(Check("it", raising(error), must=False), probes) == Finding("warning", said)
 
 
 def test_a_warning_is_ready_and_a_wrong_is_not() -> None:
@@ -134,11 +134,11 @@ def test_a_terminal_shows_what_to_do_beneath(node: Node, monkeypatch: pytest.Mon
     assert max(map(len, lines)) <= 60
 
 
-def test_a_program_without_an_answer_is_not_asked_again() -> None:
-    asked = Probes(Config(containerd_socket="/nonexistent/containerd.sock"))
+def test_a_program_without_an_answer_is_not_queried_again() -> None:
+    probes = Probes(Config(containerd_socket="/nonexistent/containerd.sock"))
     with pytest.raises(Exception, match="can't be reached"):
-        asked.containerd_version()
-    for question in (asked.cri, asked.containerd_version, asked.handler):
+        probes.containerd_version()
+    for question in (probes.cri, probes.containerd_version, probes.handler):
         with pytest.raises(HostError, match=r"^containerd does not answer$"):
             question()
 

@@ -31,7 +31,7 @@ def test_a_kernel_that_does_not_say_is_not_known() -> None:
 
 def test_the_process_is_the_one_behind_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
-    with pytest.raises(HostError, match="can't be asked"):
+    with pytest.raises(HostError, match="can't be queried"):
         agent.seccomp(Probes(Config()))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(paths.agent_socket())

@@ -85,7 +85,7 @@ def test_nvidia_comes_before_the_runtime(machine: Machine) -> None:
     assert handler(machine)["pod_annotations"] == ["nvidia.cdi.k8s.io/*", "glowplug.dev/*"]
 
 
-def test_the_gpu_operator_s_own_script_is_not_asked(machine: Machine) -> None:
+def test_the_gpu_operator_s_own_script_is_not_queried(machine: Machine) -> None:
     """It sets the configuration again, and calls runc where no driver is loaded."""
     machine.put("nvidia-v2.toml")
     (machine.toolkit / "nvidia-container-runtime").rename(machine.toolkit / "nvidia-container-runtime.real")

@@ -87,7 +87,7 @@ def test_a_path_that_names_no_file_is_refused(machine: Machine, path: str) -> No
         install(replace(machine.place, config=path))
 
 
-def test_a_containerd_that_is_not_there_is_named(machine: Machine) -> None:
+def test_a_containerd_that_is_not_there_is_reported(machine: Machine) -> None:
     machine.put("debian.toml")
     with pytest.raises(NodeError, match="--containerd"):
         install(replace(machine.place, containerd="/nowhere/containerd"))

@@ -243,7 +243,7 @@ def test_a_rewritten_file_has_one_handler_and_then_none(machine: Machine, base: 
     ],
     ids=["inline", "dotted", "options-inline"],
 )
-def test_ours_in_a_form_that_is_no_table_is_taken_over_or_named(machine: Machine, text: str) -> None:
+def test_ours_in_a_form_that_is_no_table_is_taken_over_or_reported(machine: Machine, text: str) -> None:
     """Never called somebody else's."""
     ours = text.format(program=machine.prefix / "bin/glowplug-runtime")
     dotted = ours.startswith("plugins")

@@ -47,14 +47,14 @@ def answer(agent: socket.socket, skip: int) -> None:
     connection, _ = agent.accept()
     with connection, connection.makefile("rwb") as file:
         question = json.loads(file.readline())
-        file.write(json.dumps({"asked": question}).encode() + b"\n")
+        file.write(json.dumps({"question": question}).encode() + b"\n")
 
 
 def test_a_full_backlog_is_a_wait(agent: socket.socket) -> None:
     callers = fill(agent)
     busy = threading.Timer(0.2, answer, (agent, len(callers)))
     busy.start()
-    assert ask.ask({"op": "x"}, LONG_S) == {"asked": {"op": "x"}}
+    assert ask.ask({"op": "x"}, LONG_S) == {"question": {"op": "x"}}
     busy.join()
     for caller in callers:
         caller.close()
@@ -106,7 +106,7 @@ def test_an_answer_that_came_in_time_counts_however_late_it_is_read(
         answering.join()
         clock.now += 2 * LONG_S
 
-    assert ask.ask({"op": "x"}, LONG_S, meanwhile) == {"asked": {"op": "x"}}
+    assert ask.ask({"op": "x"}, LONG_S, meanwhile) == {"question": {"op": "x"}}
 
 
 def test_half_an_answer_is_waited_for_no_longer_than_the_deadline(

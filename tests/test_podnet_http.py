@@ -14,12 +14,12 @@ from glowplug.podnet import http, inside
 
 @contextmanager
 def server(*answers: bytes, silent_s: float = 0.0) -> Iterator[tuple[socket.socket, list[bytes]]]:
-    """The client's end of a connection to something that says this, and what it was asked."""
+    """The client's end of a connection to something that says this, and what it was sent."""
     ours, theirs = socket.socketpair()
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     def answer() -> None:
-        asked.append(theirs.recv(65536))
+        requests.append(theirs.recv(65536))
         try:
             for part in answers:
                 theirs.sendall(part)
@@ -32,15 +32,15 @@ def server(*answers: bytes, silent_s: float = 0.0) -> Iterator[tuple[socket.sock
     thread = threading.Thread(target=answer)
     thread.start()
     with ours:
-        yield ours, asked
+        yield ours, requests
     thread.join()
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 404, 500])
 def test_the_status_is_what_the_server_says(status: int) -> None:
-    with server(b"HTTP/1.1 %d Something\r\nLocation: /elsewhere\r\n\r\n" % status) as (connection, asked):
+    with server(b"HTTP/1.1 %d Something\r\nLocation: /elsewhere\r\n\r\n" % status) as (connection, requests):
         assert http.status(connection, "GET", "/health", "", time.monotonic() + 5) == status
-    assert asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+    assert requests[0].startswith(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
 
 
 def test_what_comes_before_the_answer_is_not_the_answer() -> None:
@@ -55,9 +55,9 @@ def test_what_comes_before_the_answer_is_not_the_answer() -> None:
 
 
 def test_a_post_has_a_length_and_says_what_its_body_is() -> None:
-    with server(b"HTTP/1.0 200\n\n") as (connection, asked):
+    with server(b"HTTP/1.0 200\n\n") as (connection, requests):
         http.status(connection, "POST", "/wake?a=1", "{}", time.monotonic() + 5)
-    head, _, body = asked[0].partition(b"\r\n\r\n")
+    head, _, body = requests[0].partition(b"\r\n\r\n")
     assert b"Content-Length: 2\r\nContent-Type: application/json" in head
     assert body == b"{}"
 
@@ -106,7 +106,7 @@ def test_one_that_trickles_is_an_error_in_time() -> None:
         theirs.close()
 
 
-def test_the_nodes_own_network_is_never_asked() -> None:
+def test_the_nodes_own_network_is_never_queried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(HostError, match="hostNetwork"):
         inside.connect("/proc/self/ns/net", inside.LOOPBACK, listener.getsockname()[1], time.monotonic() + 5)
 

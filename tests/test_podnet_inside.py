@@ -44,11 +44,11 @@ def test_what_listens_on_an_own_address_is_found(pod: int) -> None:
     with listener:
         listener.bind((OWN, PORT))
         listener.listen()
-        asked = Running("id", pod, network, "")
-        with running.connect(asked, PORT, time.monotonic() + 60) as connection:
+        served = Running("id", pod, network, "")
+        with running.connect(served, PORT, time.monotonic() + 60) as connection:
             assert connection.getpeername() == (OWN, PORT)
         with pytest.raises(ConnectionRefusedError):
-            running.connect(asked, PORT + 1, time.monotonic() + 60)
+            running.connect(served, PORT + 1, time.monotonic() + 60)
 
 
 def test_no_more_addresses_are_read_than_wanted(pod: int) -> None:
@@ -57,7 +57,7 @@ def test_no_more_addresses_are_read_than_wanted(pod: int) -> None:
     assert len(addresses.of_process(pod, 5)) <= 5
 
 
-def test_a_pod_with_addresses_without_end_is_asked_until_the_time_is_over(pod: int) -> None:
+def test_a_pod_with_addresses_without_end_is_queried_until_the_time_is_over(pod: int) -> None:
     with pytest.raises(OSError):
         inside.connect(
             f"/proc/{pod}/ns/net", itertools.repeat(inside.LOOPBACK[0]), PORT, time.monotonic() + 0.3

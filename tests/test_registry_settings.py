@@ -51,7 +51,7 @@ DOCS = Path(__file__).parent.parent / "docs" / "registry.md"
         ),
     ],
 )
-def test_a_wrong_key_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_key_is_reported(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(UsageError) as error:
         config.load(str(tmp_path / "config.toml"))

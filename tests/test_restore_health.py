@@ -104,7 +104,7 @@ def test_the_oom_score_is_the_spec_s(container: Container) -> None:
 
 
 @pytest.mark.parametrize("fact", health.EQUAL)
-def test_another_fact_is_named(container: Container, fact: str) -> None:
+def test_another_fact_is_reported(container: Container, fact: str) -> None:
     setattr(container.processes[1], fact, "another")
     with pytest.raises(CriuError, match=rf"process {container.child} \(.*\) came back with another {fact}"):
         container.check()
@@ -122,7 +122,7 @@ CATEGORY = "system_u:system_r:container_t:s0:c1,c2"
         ("system_u:system_r:container_t:s0:c3,c4", "SELinux level s0:c1,c2, the new pod's is s0:c3,c4"),
     ],
 )
-def test_another_pods_selinux_level_is_named(
+def test_another_pods_selinux_level_is_reported(
     spec: str, said: str, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The level is no part of the workload key: each pod has one of its own, and a process comes back with its old."""

@@ -19,7 +19,7 @@ def instead(places: dict[str, tuple[str, int]], *new: Interface) -> dict[str, st
         return new_addresses.instead_of(ImageFixups(tuple(places), False, places), FACTS)
 
 
-def test_nothing_is_asked_where_no_socket_is_bound_to_an_address() -> None:
+def test_nothing_is_queried_where_no_socket_is_bound_to_an_address() -> None:
     assert new_addresses.instead_of(ImageFixups((), False, {}), bundle.read({})) == {}
 
 
@@ -49,6 +49,6 @@ def test_an_interface_that_is_not_there_is_refused(new: tuple[Interface, ...]) -
 
 
 @pytest.mark.parametrize("spec", [{}, {"linux": {"namespaces": [{"type": "network"}]}}, {"linux": None}])
-def test_a_pod_that_can_t_be_asked_is_refused(spec: dict[str, object]) -> None:
+def test_a_pod_that_can_t_be_queried_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(CriuError, match="joins no network"):
         new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {"10.1.0.7": ETH0}), bundle.read(spec))

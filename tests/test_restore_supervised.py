@@ -35,7 +35,7 @@ def test_what_it_says_is_heard() -> None:
     assert (result.step, result.phases, result.memory_bytes) == ("criu", {"layer": 0.5}, 7)
 
 
-def test_a_step_that_failed_is_named() -> None:
+def test_a_step_that_failed_is_reported() -> None:
     def work(reporter: Reporter) -> int:
         reporter.step("layer")
         reporter.end(done(detail="no space"))

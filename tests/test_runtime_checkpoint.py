@@ -135,7 +135,7 @@ def test_what_the_driver_refuses_is_reported_and_nothing_dumped(
     assert state(driver, holder.pid) == "running"
 
 
-def test_what_can_not_be_dumped_is_named_with_cuda_back(
+def test_what_can_not_be_dumped_is_reported_with_cuda_back(
     driver: str, container: Container, holder: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidiactl"])

@@ -1,4 +1,4 @@
-"""What a restore imports: little, and while the agent is asked where it said before that there is a match."""
+"""What a restore imports: little, and while the agent is queried where it said before that there is a match."""
 
 import subprocess
 import sys

@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--mode", choices=("null", "single"), required=True)
     parser.add_argument("--no-stdin", action="store_true", help="nothing is read from there anyway")
     parser.add_argument("socket")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.closerange(3, 64)  # bats' own: it waits until nobody has them any more
-    with open(asked.pid_file, "w") as file:
+    with open(options.pid_file, "w") as file:
         file.write(str(os.getpid()))
     server = socket.socket(socket.AF_UNIX)
-    server.bind(asked.socket)
+    server.bind(options.socket)
     server.listen(64)
-    if asked.mode == "single":
+    if options.mode == "single":
         read(take(server), 1)
         return
     while True:

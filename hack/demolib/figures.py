@@ -79,14 +79,14 @@ class Figures:
 
 
 def cold_phases(
-    started_s: float, asked_s: float, answered_s: float, server: Mapping[str, float]
+    started_s: float, sent_s: float, answered_s: float, server: Mapping[str, float]
 ) -> list[Phase]:
     """The phases of a cold start.
 
-    `started_s`: when StartContainer returned; `asked_s`, `answered_s`: when the question that was answered was
+    `started_s`: when StartContainer returned; `sent_s`, `answered_s`: when the question that was answered was
     sent, and when it was; `server`: what the server says of its own start, in order.
     """
-    boot_s = max(0.0, asked_s - started_s - sum(server.values()))
+    boot_s = max(0.0, sent_s - started_s - sum(server.values()))
     lengths = {"create": started_s, "python": boot_s, **server}
     return in_a_row(lengths, answered_s, "first answer")
 

@@ -82,10 +82,10 @@ def _start(node: Node, spec: PodSpec) -> tuple[Pod, Start]:
     began = time.monotonic()
     container.start()
     started_s = time.monotonic() - began
-    asked_s, answer = _first_answer(container, began)
+    sent_s, answer = _first_answer(container, began)
     answered_s = time.monotonic() - began
     record = _outcome(node, container.id)
-    token = str(_asked(pod.ip, "GET", "/token")["token"])
+    token = str(_query(pod.ip, "GET", "/token")["token"])
     outcome = str(record["outcome"])
     if outcome == "restored":
         # The record is written when `create` is done.
@@ -94,8 +94,8 @@ def _start(node: Node, spec: PodSpec) -> tuple[Pod, Start]:
             started_s, answered_s, float(record["time"]) - wall - runtime_s, runtime_s, _steps(record)
         )
     else:
-        server = _asked(pod.ip, "GET", "/healthz")["startup_s"]
-        phases = cold_phases(started_s, asked_s, answered_s, server)
+        server = _query(pod.ip, "GET", "/healthz")["startup_s"]
+        phases = cold_phases(started_s, sent_s, answered_s, server)
     return pod, Start(answered_s, answer, token, outcome, str(record.get("detail") or ""), phases)
 
 
@@ -108,19 +108,19 @@ def _steps(record: Mapping[str, Any]) -> dict[str, float]:
 def _first_answer(container: Container, began: float) -> tuple[float, list[str]]:
     """When the question that got the answer was sent, in seconds from `began`, and the answer.
 
-    Asked over the pod's own IP from the first moment on. Raises Broken for a wrong answer.
+    Queried over the pod's own IP from the first moment on. Raises Broken for a wrong answer.
     """
     with open(QUESTION, "rb") as file:
         question = file.read()
     for _ in _until(ANSWERS_WITHIN_S, container):
-        asked_s = time.monotonic() - began
+        sent_s = time.monotonic() - began
         try:
-            answer = _asked(container.pod.ip, "POST", "/ask", question)["text"]
+            answer = _query(container.pod.ip, "POST", "/ask", question)["text"]
         except OSError:
             continue  # nobody listens yet
         if answer != ANSWER:
             raise Broken(f"expected the answer {ANSWER!r}, the server read {answer!r}")
-        return asked_s, answer
+        return sent_s, answer
     raise AssertionError("a loop that ends by raising")
 
 
@@ -144,7 +144,7 @@ def _last_line(container: Container) -> str:
     return lines[-1] if lines else "(none)"
 
 
-def _asked(ip: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+def _query(ip: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     """The server's answer. Raises OSError while it does not listen, Broken for another status than 200."""
     connection = http.client.HTTPConnection(ip, PORT, timeout=ANSWER_WITHIN_S)
     with closing(connection):

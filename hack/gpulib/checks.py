@@ -278,8 +278,8 @@ def _busy(setup: Setup, pod: Pod) -> list[int]:
 def _size() -> str:
     """8B parameters take four times 16 GB of host memory: weights, the process's copy, dump, page cache."""
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
-    asked = os.environ.get("GPU_CHECK_MODEL")
-    return asked or ("8b" if available > 90 else "1b" if available > 16 else "tiny")
+    chosen = os.environ.get("GPU_CHECK_MODEL")
+    return chosen or ("8b" if available > 90 else "1b" if available > 16 else "tiny")
 
 
 def _program(name: str, *arguments: str) -> str:

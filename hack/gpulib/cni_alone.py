@@ -42,10 +42,10 @@ def give(namespace: str, address: str) -> None:
     fd = os.open(namespace, os.O_RDONLY)
     if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), f"setns into {namespace}")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        fcntl.ioctl(asked, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
         family = struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
-        fcntl.ioctl(asked, SIOCSIFADDR, struct.pack("16s16s", b"lo:1", family))
+        fcntl.ioctl(control, SIOCSIFADDR, struct.pack("16s16s", b"lo:1", family))
 
 
 if __name__ == "__main__":

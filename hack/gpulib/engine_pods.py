@@ -53,7 +53,7 @@ ENV = {
     "VLLM_SERVER_DEV_MODE": "1",
 }
 SEVERAL_GPUS = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
-ASKED_S = 60.0
+ANSWER_WITHIN_S = 60.0
 POLL_S = 0.01
 
 Answer = TypeVar("Answer")
@@ -264,14 +264,14 @@ class EnginePod:
         """Token ids, their log-probabilities and the text, for one fixed question. Raises Failed."""
         path, question = self._question
         read = questions.of_sglang if self._speaks_sglang else questions.of_vllm
-        return self._asked(path, question, read, within_s)
+        return self._query(path, question, read, within_s)
 
     def text(self, within_s: float) -> str:
         """The text alone, as most clients ask for it. Raises Failed."""
-        asked = questions.without_logprobs(self._question)
-        return self._asked(self._question[0], asked, questions.text_of, within_s)
+        question = questions.without_logprobs(self._question)
+        return self._query(self._question[0], question, questions.text_of, within_s)
 
-    def _asked(
+    def _query(
         self, path: str, question: dict[str, Any], read: Callable[[bytes], Answer], within_s: float
     ) -> Answer:
         try:
@@ -300,7 +300,12 @@ class EnginePod:
         return {}
 
     def call(
-        self, method: str, path: str, body: Any = None, within_s: float = ASKED_S, address: str = "127.0.0.1"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        within_s: float = ANSWER_WITHIN_S,
+        address: str = "127.0.0.1",
     ) -> tuple[int, bytes]:
         """Status and body of one request, made in the pod's network. Raises OSError."""
         connection = netns.Connected(netns.connect(self._pid, within_s, PORT, address))

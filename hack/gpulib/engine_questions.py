@@ -1,4 +1,4 @@
-"""What an inference engine is asked, by its own route, and what its answer says: token ids, log-probabilities, text."""
+"""Questions to an inference engine, by its own route, and what an answer says: token ids, log-probabilities, text."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Options:
 
     @property
     def gpu_share(self) -> str:
-        """Of the GPU's memory, for the engine: as asked for, or what the shape needs."""
+        """Of the GPU's memory, for the engine: as requested, or what the shape needs."""
         return self.memory or GPU_SHARE.get(self.shape, "0.5")
 
     def left_s(self, most: float) -> float:
@@ -142,9 +142,9 @@ def _story(chosen: Options, place: Place, gpus: list[str], restore_on: list[str]
         answer = pod.answer(chosen.left_s(AWAKE_S))
         compared = chosen.say("answer after the capture", **_compared(first or answer, answer))
         # Of the instance that was captured: what its copies have to say, to the same two questions.
-        asked = time.monotonic()
+        began = time.monotonic()
         first = {**answer, "text": pod.text(chosen.left_s(AWAKE_S))}
-        found["awake_answer_s"] = round(time.monotonic() - asked, 3)
+        found["awake_answer_s"] = round(time.monotonic() - began, 3)
         _routes_are_private(chosen, pod)
     restored = []
     for number in range(chosen.restores or RESTORES):
@@ -187,7 +187,7 @@ def _cold(chosen: Options, pod: EnginePod, what: str) -> tuple[float, Any]:
 
 
 def _ready(chosen: Options, pod: EnginePod, what: str) -> float:
-    """Seconds until it says that it serves; it is not asked more, since it is captured then."""
+    """Seconds until it says that it serves; it is not queried any more, since it is captured then."""
     began = time.monotonic()
     pod.start()
     pod.wait_healthy(chosen.left_s(COLD_S))
@@ -233,7 +233,7 @@ def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[
         raise Failed(f"expected the outcome restored, got {outcome}")
     pod.wait_awake(chosen.left_s(AWAKE_S))
     awake_s = round(time.monotonic() - began, 3)
-    text, was_asked_again = _first_text(chosen, pod, first["text"])
+    text, was_repeated = _first_text(chosen, pod, first["text"])
     seconds = round(time.monotonic() - began, 3)
     woken = pod.event("after-restore", chosen.left_s(AWAKE_S))
     answer = pod.answer(chosen.left_s(AWAKE_S))
@@ -245,7 +245,7 @@ def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[
         first_answer_s=seconds,
         phases=outcome.get("phases"),
         memory_bytes=outcome.get("memory_bytes"),
-        asked_again=was_asked_again,
+        repeated=was_repeated,
         hook=woken.get("result"),
         hook_seconds=woken.get("seconds"),
         restore_log=pod.restore_log(),
@@ -257,10 +257,10 @@ def _restored(chosen: Options, pod: EnginePod, first: Any, number: int) -> dict[
 
 
 def _first_text(chosen: Options, pod: EnginePod, expected: str) -> tuple[str, bool]:
-    """The first correct text, and whether it was asked for twice.
+    """The first correct text, and whether it was requested twice.
 
-    It is asked while the agent's canary may be in flight. An engine that computes both in one batch adds in another
-    order, and of a model with random weights another token may be the likeliest then: it is asked once more, alone.
+    It is put while the agent's canary may be in flight. An engine that computes both in one batch adds in another
+    order, and of a model with random weights another token may be the likeliest then: it is put once more, alone.
     """
     text = pod.text(chosen.left_s(AWAKE_S))
     if text == expected:
@@ -326,7 +326,7 @@ HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
 @contextlib.contextmanager
 def _huge_pages(chosen: Options) -> Iterator[None]:
-    """With shmem_enabled as asked for, and as it was afterwards."""
+    """With shmem_enabled as requested, and as it was afterwards."""
     if not chosen.huge:
         yield
         return

@@ -30,7 +30,7 @@ FAKE_GPUS = [f"/dev/nvidia{minor}" for minor in range(len(FAKE_UUIDS))]
 @dataclass(slots=True)
 class Setup:
     """node: where pods run. gpus: paths of device nodes by NVML's order. fake: the fake driver's folder, or "".
-    engines: what is asked of the checks of engines.
+    engines: what is expected of the checks of engines.
     """
 
     node: Node

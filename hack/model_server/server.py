@@ -66,7 +66,7 @@ def _page() -> numpy.ndarray:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(FONT_SIZE)
     for number in range(PAGE_LINES):
-        line = f"Line {number}: a page like those that this server will be asked to read, margin to margin"
+        line = f"Line {number}: a page like those that this server will have to read, margin to margin"
         draw.text((FONT_SIZE, FONT_SIZE + number * LINE_PITCH), line, fill="black", font=font)
     return numpy.asarray(picture)
 

@@ -173,7 +173,7 @@ def test_a_node_that_does_not_serve_keeps_nothing(a: Node, b: Node) -> None:
 
 
 class _Lies(Catalog):
-    """A node that gives other bytes than it was asked for."""
+    """A node that gives other bytes than were requested."""
 
     def blob(self, path: str, digest: str) -> bytes | bytearray | None:
         found = super().blob(path, digest)
@@ -226,9 +226,9 @@ def test_a_pack_that_it_has_in_part_comes_from_the_registry(
     through.reset()
     with in_process(a):
         assert b.pull(second.tags[1]).checkpoint == second.checkpoint
-    asked = {path.rpartition("/")[2] for _, path in through.seen}
+    requested = {path.rpartition("/")[2] for _, path in through.seen}
     new_packs = {pack.digest for pack in packs_of(a, second.digest)} - shared_packs
-    assert not asked & new_packs
+    assert not requested & new_packs
 
 
 def test_connections_are_bounded_and_returned(

@@ -219,8 +219,10 @@ def test_another_host_is_reported_before_a_blob_is_pulled(
             look.require_fit(found, look.on(row))
     assert miss.value.slug == slug and said in str(miss.value)
     index = found.artifact.index.digest
-    asked = [path for _, path in proxy.seen if "/blobs/" in path]
-    assert not any(path.endswith((index, *(one.digest for one in found.artifact.packs))) for path in asked)
+    requested = [path for _, path in proxy.seen if "/blobs/" in path]
+    assert not any(
+        path.endswith((index, *(one.digest for one in found.artifact.packs))) for path in requested
+    )
 
 
 def test_a_look_up_that_finds_nothing_is_one_request_for_each_tag(b: Node, proxy: Proxy) -> None:

@@ -16,14 +16,14 @@ from integration.cluster.cluster import Cluster, wait_until
 from integration.cluster.installer_image import InstallerImage, made_meanwhile
 
 RBAC = f"{REPOSITORY}/runtime_config/kustomize/base"
-ASKED_FOR = "GLOWPLUG_TEST_CLUSTER"
+REQUEST = "GLOWPLUG_TEST_CLUSTER"
 USED = "GLOWPLUG_CLUSTER"
 """A cluster that is up already, with Glowplug on its node: for a test alone. It stays up."""
 
 
 def pytest_ignore_collect() -> bool | None:
     """Only `hack/test --cluster` asks for these."""
-    return None if os.environ.get(ASKED_FOR) else True
+    return None if os.environ.get(REQUEST) else True
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,9 @@ def main() -> int:
         "--within", type=float, default=600.0, metavar="S", help="wait so long for the restore"
     )
     parser.add_argument("--config", metavar="FILE", help="Glowplug's configuration")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        lines = _compare(asked)
+        lines = _compare(options)
     except (GlowplugError, LookupError, TimeoutError) as error:
         sys.stderr.write(f"differ: {error}\n")
         return 2
@@ -41,33 +41,33 @@ def main() -> int:
     return 1 if lines else 0
 
 
-def _compare(asked: argparse.Namespace) -> list[str]:
-    config = load(asked.config) if asked.config else load()
-    facts = steady(partial(of, _pid(config, asked)), SETTLES_WITHIN_S)
-    checkpoint = _capture(asked)
+def _compare(options: argparse.Namespace) -> list[str]:
+    config = load(options.config) if options.config else load()
+    facts = steady(partial(of, _pid(config, options)), SETTLES_WITHIN_S)
+    checkpoint = _capture(options)
     sys.stderr.write(
         f"differ: {len(facts)} facts, checkpoint {checkpoint}; waits for a pod that is restored from it\n"
     )
     awaited = f"a running container restored from checkpoint {checkpoint}"
-    pid = wait_until(lambda: _restored(config, checkpoint), asked.within, awaited)
+    pid = wait_until(lambda: _restored(config, checkpoint), options.within, awaited)
     return at_rest(facts, partial(of, pid), SETTLES_WITHIN_S)
 
 
-def _pid(config: Config, asked: argparse.Namespace) -> int:
+def _pid(config: Config, options: argparse.Namespace) -> int:
     with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
-        found = containerd.find(asked.namespace, asked.pod, asked.container)
+        found = containerd.find(options.namespace, options.pod, options.container)
         tasks = [task for record in found if (task := containerd.task(record.id)) is not None]
     if len(tasks) != 1:
         raise LookupError(
-            f"pod {asked.namespace}/{asked.pod} has {len(tasks)} running containers, expected 1"
+            f"pod {options.namespace}/{options.pod} has {len(tasks)} running containers, expected 1"
         )
     return tasks[0].pid
 
 
-def _capture(asked: argparse.Namespace) -> str:
-    command = ["glowplug", "capture", "--json", "--namespace", asked.namespace]
-    command += ["--config", asked.config] if asked.config else []
-    command += [asked.pod, *([asked.container] if asked.container else [])]
+def _capture(options: argparse.Namespace) -> str:
+    command = ["glowplug", "capture", "--json", "--namespace", options.namespace]
+    command += ["--config", options.config] if options.config else []
+    command += [options.pod, *([options.container] if options.container else [])]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise LookupError(f"the capture failed: {done.stderr.strip()}")

@@ -18,7 +18,7 @@ from integration.differ.processes import read, undated
 NOT_KEPT = ("mnt_id", "ino", "eventfd-id", "it_value", "NSpid")
 """Lines of fdinfo that are the new kernel objects' own numbers, or run by themselves."""
 INOTIFY = ("wd:", "mask:", "ignored_mask:")
-ASKED = {"signal": 11, "lease": 1025, "pipe-size": 1032, "seals": 1034}
+QUERIES = {"signal": 11, "lease": 1025, "pipe-size": 1032, "seals": 1034}
 """What fcntl(2) answers with a number: F_GETSIG, F_GETLEASE, F_GETPIPE_SZ, F_GET_SEALS."""
 O_LARGEFILE = 0o100000  # the kernel adds it where it opens on its own
 F_GETOWN_EX, F_GET_RW_HINT, KCMP_FILE = 16, 1035, 0
@@ -100,7 +100,7 @@ class Opened:
 
 def _fcntl(fd: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
     yield "status-flags", f"{fcntl.fcntl(fd, fcntl.F_GETFL) & ~O_LARGEFILE:#o}"
-    for name, command in ASKED.items():
+    for name, command in QUERIES.items():
         with contextlib.suppress(OSError):
             yield name, f"{fcntl.fcntl(fd, command):#x}"
     with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ LEVELS = {
     "TCP": (socket.IPPROTO_TCP, range(1, 50)),
     "UDP": (socket.IPPROTO_UDP, range(1, 111)),
 }
-NOT_ASKED = {
+NOT_QUERIED = {
     # What the question would change: SO_ERROR is forgotten, SO_PEERPIDFD makes a descriptor, TCP_SAVED_SYN is freed,
     # TCP_ZEROCOPY_RECEIVE moves pages.
     ("SOCKET", 4), ("SOCKET", 77), ("TCP", 28), ("TCP", 35),
@@ -32,13 +32,13 @@ NOT_ASKED = {
     ("IP", 14), ("IPV6", 24), ("IPV6", 61),
     # Numbers of this one socket (SO_COOKIE), and keys of the network namespace (TCP_FASTOPEN_KEY).
     ("SOCKET", 57), ("TCP", 33),
-    # Answered from what is asked with, or of the firewall: MCAST_MSFILTER, IP_MSFILTER, IP6T_SO_GET_INFO and
+    # Answered from the question itself, or of the firewall: MCAST_MSFILTER, IP_MSFILTER, IP6T_SO_GET_INFO and
     # its like, TCP_REPAIR_QUEUE and its like, TCP_AO_INFO and its like.
     ("IP", 41), ("IP", 48), ("IPV6", 48), ("IPV6", 64), ("IPV6", 65), ("IPV6", 68), ("IPV6", 69),
     ("TCP", 19), ("TCP", 20), ("TCP", 21), ("TCP", 22), ("TCP", 29), *(("TCP", at) for at in range(38, 43)),
 }  # fmt: skip
 _BUFFER = 65536  # SO_GET_FILTER counts in instructions of 8 bytes
-_ASKED_WITH = 4096
+_QUERY_BYTES = 4096
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,7 +50,7 @@ def of(fd: int, pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
     with socket.socket(fileno=_duplicate(fd)) as copy:
         for name, ask in (("name", copy.getsockname), ("peer", copy.getpeername)):
             with contextlib.suppress(OSError):
-                yield name, _own_named(str(ask()), own)
+                yield name, _own_replaced(str(ask()), own)
     if kind[2] == socket.IPPROTO_TCP and kind[0] in (socket.AF_INET, socket.AF_INET6):
         yield from _tcp(fd)
     of_what = _of_what(fd, kind)
@@ -58,7 +58,7 @@ def of(fd: int, pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
         if not _has(kind, level):
             continue
         for option in options:
-            if (level, option) not in NOT_ASKED and (value := _asked(fd, number, option)) is not None:
+            if (level, option) not in NOT_QUERIED and (value := _query(fd, number, option)) is not None:
                 if (level, option) == ("SOCKET", SO_PEERCRED):
                     peer, user, group = struct.unpack("iii", value)
                     value = struct.pack("iii", numbers.inside(peer), user, group)
@@ -68,7 +68,7 @@ def of(fd: int, pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
     yield "groups", str(socket_state.groups(fd, kind, socket_state.known_groups(pid)))
 
 
-def _own_named(name: str, own: tuple[str, ...]) -> str:
+def _own_replaced(name: str, own: tuple[str, ...]) -> str:
     """The pod's own address is another in a new pod."""
     for address in own:
         name = name.replace(f"'{address}'", "'the pod's'")
@@ -78,7 +78,7 @@ def _own_named(name: str, own: tuple[str, ...]) -> str:
 def _tcp(fd: int) -> Iterator[tuple[str, str]]:
     state = socket_state.tcp_state(fd)
     yield "state", str(state)
-    info = _asked(fd, socket.IPPROTO_TCP, TCP_INFO) or b""
+    info = _query(fd, socket.IPPROTO_TCP, TCP_INFO) or b""
     if state == LISTEN and len(info) >= 32:
         yield "backlog", str(struct.unpack_from("I", info, 28)[0])  # tcpi_sacked of a listener
 
@@ -104,9 +104,9 @@ def _has(kind: socket_state.Kind, level: str) -> bool:
     }[level]
 
 
-def _asked(fd: int, level: int, option: int) -> bytes | None:
+def _query(fd: int, level: int, option: int) -> bytes | None:
     """None where there is no such option, or none to be read."""
-    buffer, length = ctypes.create_string_buffer(_BUFFER), ctypes.c_uint(_ASKED_WITH)
+    buffer, length = ctypes.create_string_buffer(_BUFFER), ctypes.c_uint(_QUERY_BYTES)
     if _libc.getsockopt(fd, level, option, buffer, ctypes.byref(length)):
         return None
     return buffer.raw[: length.value * (8 if (level, option) == (socket.SOL_SOCKET, 26) else 1)]

@@ -72,9 +72,9 @@ def transparent():
 
 def _give_itself(address):
     """A second address of eth0, as `ip address add` makes one (CAP_NET_ADMIN)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         where = struct.pack("16sH2s4s8x", b"eth0:1", socket.AF_INET, b"", socket.inet_aton(address))
-        fcntl.ioctl(asked, SIOCSIFADDR, where)
+        fcntl.ioctl(control, SIOCSIFADDR, where)
 
 
 def own_address():

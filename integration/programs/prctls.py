@@ -28,7 +28,7 @@ def _ask(number, by_pointer):
 
 
 def _child(setting):
-    """A process that has it, and says so when it is asked; None where the kernel has no such setting."""
+    """A process that has it, and says so when it is queried; None where the kernel has no such setting."""
     sets, value, asks, by_pointer = setting
     questions, answers = os.pipe(), os.pipe()
     if not os.fork():
@@ -131,10 +131,10 @@ def _after_a_read_of(descriptor, work):
     A thread that waits for the lock asks for the time, by the time-stamp counter: one that may not is killed for it.
     """
     expected = f"{READ} {descriptor:#x} "
-    asked = ""
-    while not asked.startswith(expected):
+    answer = ""
+    while not answer.startswith(expected):
         with open(f"/proc/self/task/{os.getpid()}/syscall") as file:
-            asked = file.read()
+            answer = file.read()
     work()
 
 

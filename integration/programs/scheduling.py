@@ -16,7 +16,7 @@ IOPRIO_SET, IOPRIO_GET, SET_MEMPOLICY, GET_MEMPOLICY = {
 
 def of_one_thread():
     """pthread_setaffinity, an I/O level and a slack of its own, beside a thread without. Each says it of itself."""
-    asked, answers = queue.Queue(), queue.Queue()
+    requests, answers = queue.Queue(), queue.Queue()
 
     def facts():
         return sorted(os.sched_getaffinity(0)), libc.syscall(IOPRIO_GET, 1, 0), libc.prctl(30, 0, 0, 0, 0)
@@ -26,11 +26,11 @@ def of_one_thread():
         libc.syscall(IOPRIO_SET, 1, 0, 2 << 13 | 7)
         libc.prctl(29, 1_000_000, 0, 0, 0)
         while True:
-            asked.get()
+            requests.get()
             answers.put(facts())
 
     def look():
-        asked.put(True)
+        requests.put(True)
         return [facts(), answers.get()]
 
     threading.Thread(target=work, daemon=True).start()

@@ -86,14 +86,14 @@ def mapped_and_removed():
     os.ftruncate(fd, 4096)
     memory = _mapped(fd)
     os.unlink("/dev/shm/removed")
-    asked, answer = os.pipe(), os.pipe()
+    requests, answer = os.pipe(), os.pipe()
     if not os.fork():
-        while os.read(asked[0], 1):
+        while os.read(requests[0], 1):
             os.write(answer[1], memory[:8])
 
     def check():
         memory[4:8] = b"both"
-        os.write(asked[1], b"?")
+        os.write(requests[1], b"?")
         assert os.read(answer[0], 8) == b"keptboth", "no longer shared"
 
     return check

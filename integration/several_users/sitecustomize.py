@@ -6,14 +6,14 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-ASKED = "glowplug.capture.real_user"
+TARGET = "glowplug.capture.real_user"
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     """Changes that one module as it is loaded."""
 
     def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != ASKED:
+        if name != TARGET:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

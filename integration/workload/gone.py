@@ -67,7 +67,7 @@ def _reader(file: BinaryIO, name: str = "") -> Callable[[], object]:
         file.flush()
         facts: dict[str, object] = {"token": content[:16].hex(), "added": len(content) - 16}
         if name:
-            facts["is_named"] = os.path.samestat(os.fstat(file.fileno()), os.stat(name))
+            facts["has_name"] = os.path.samestat(os.fstat(file.fileno()), os.stat(name))
         return facts
 
     return look

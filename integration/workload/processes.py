@@ -46,10 +46,10 @@ def _child(to_parent: socket.socket) -> None:
 
 def _answer(asker: socket.socket, below: Callable[[], object]) -> None:
     token = secrets.token_hex(16)
-    asked = 0
+    requests = 0
     while asker.recv(1):
-        asked += 1
-        facts = {"pid": os.getpid(), "session": os.getsid(0), "token": token, "asked": asked}
+        requests += 1
+        facts = {"pid": os.getpid(), "session": os.getsid(0), "token": token, "requests": requests}
         asker.send(json.dumps({**facts, "child": below()}).encode())
     os._exit(0)
 

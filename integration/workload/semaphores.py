@@ -17,12 +17,12 @@ DIRECTORIES = ("/dev/shm", "/tmp", "/scratch")
 def multiprocess() -> Callable[[], object]:
     """A taken lock and two queues, shared with a process started by spawn (checkpoint-restore/criu#2980)."""
     context = multiprocessing.get_context("spawn")
-    lock, asked, answered = context.Lock(), context.Queue(), context.Queue()
+    lock, requests, answered = context.Lock(), context.Queue(), context.Queue()
     lock.acquire()
-    context.Process(target=_take, args=(lock, asked, answered), daemon=True).start()
+    context.Process(target=_take, args=(lock, requests, answered), daemon=True).start()
 
     def takes() -> bool:
-        asked.put("?")
+        requests.put("?")
         return bool(answered.get(timeout=ANSWERS_WITHIN_S))
 
     def look() -> object:
@@ -35,8 +35,8 @@ def multiprocess() -> Callable[[], object]:
     return look
 
 
-def _take(lock: Any, asked: Any, answered: Any) -> None:
-    while asked.get(timeout=None):
+def _take(lock: Any, requests: Any, answered: Any) -> None:
+    while requests.get(timeout=None):
         taken = lock.acquire(block=False)
         if taken:
             lock.release()

@@ -46,7 +46,7 @@ def serve(state: Callable[[], object], token: str) -> None:
             elif url.path == "/exit":
                 code = int(parse_qs(url.query).get("code", ["0"])[0])
                 self._answer("text/plain", b"")
-                signals.leave(code, f"asked to exit with {code}")
+                signals.leave(code, f"requested to exit with {code}")
             else:
                 self.send_error(404)
 

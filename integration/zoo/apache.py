@@ -4,7 +4,7 @@ from integration.pods import Container
 from integration.waiting import wait_until
 from integration.zoo.program import Program, run, shell
 
-RENEWED_WITHIN_S = 30.0
+REPLACED_WITHIN_S = 30.0
 COMMAND = ("apache2", "-f", "/zoo/apache.conf")
 
 
@@ -15,7 +15,7 @@ def healthy(container: Container) -> None:
 
 
 def plant(container: Container, token: str) -> None:
-    """A page, asked for once: the scoreboard remembers how many were."""
+    """A page, requested once: the scoreboard remembers how many were."""
     shell(container, 'echo "$1" >"/srv/www/$1"', token)
     assert container.get(f"/{token}", 80).decode().strip() == token
 
@@ -26,12 +26,12 @@ def found(container: Container, token: str) -> bool:
     generation = status(container)["ParentServerMPMGeneration"]
     run(container, *COMMAND, "-k", "graceful")
     wait_until(
-        lambda: is_renewed(container, generation), RENEWED_WITHIN_S, "new processes, and the old ones gone"
+        lambda: is_replaced(container, generation), REPLACED_WITHIN_S, "new processes, and the old ones gone"
     )
     return served and container.get(f"/{token}", 80).decode().strip() == token
 
 
-def is_renewed(container: Container, generation: str) -> bool:
+def is_replaced(container: Container, generation: str) -> bool:
     now = status(container)
     return now["ParentServerMPMGeneration"] != generation and (now["Processes"], now["Stopping"]) == (
         "2",

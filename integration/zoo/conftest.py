@@ -16,7 +16,7 @@ PROPERTY = "zoo"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Programs that take long only where they are asked for."""
+    """Programs that take long only where they are requested."""
     if config.getoption("--zoo"):
         return
     slow = [item for item in items if _is_slow(item)]

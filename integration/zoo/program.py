@@ -11,7 +11,7 @@ CLIENT_WITHIN_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Software of Debian's packages, asked by its own clients.
+    """Software of Debian's packages, queried by its own clients.
 
     `packages`: the first one's version is the program's. `state`: what is planted, in words. `plant` and `found` take
     a token; `healthy` raises AssertionError for what is wrong. `users`: so many its processes have, at least.

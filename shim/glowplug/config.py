@@ -105,7 +105,7 @@ def min_free(config: Config) -> int:
 
 
 def load(path: str | None = None) -> Config:
-    """Read the file; the defaults where there is none and none was asked for.
+    """Read the file; the defaults where there is none and none was set.
 
     Raises UsageError: no such file, no TOML, an unknown key, a value that can't be. The first of the problems is
     reported; `problems` lists all.

@@ -18,7 +18,7 @@ class ManifestError(GlowplugError):
 
 
 class CacheError(GlowplugError):
-    """The store can't do what was asked: no space, no such checkpoint, in use."""
+    """The store can't do what was requested: no space, no such checkpoint, in use."""
 
 
 class NoSpace(CacheError):

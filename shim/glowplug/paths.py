@@ -135,7 +135,7 @@ def marker(runc_root: str, container: str) -> str:
 
 
 def stopped(runc_root: str, container: str) -> str:
-    """Present beside the marker when somebody had the container signalled: an end was asked for."""
+    """Present beside the marker when somebody had the container signalled: an end was requested."""
     return f"{marker(runc_root, container)}.stopped"
 
 

@@ -127,9 +127,9 @@ def test_the_node_s_labels_follow(server: ApiServer, tmp_path: Path, monkeypatch
     warm = node_labels.workload("models", "llama:1")
     made.labels[warm] = "true"
     until(lambda: warm in labels)
-    asked = len(server.requests)
+    before = len(server.requests)
     time.sleep(0.2)
-    assert len(server.requests) == asked  # nothing changes, and it is soon for a look at what others did
+    assert len(server.requests) == before  # nothing changes, and it is soon for a look at what others did
     made.cluster.stop()
     assert labels[node_labels.READY] == "true"  # an agent that stops takes no handler away
 

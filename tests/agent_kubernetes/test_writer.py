@@ -17,7 +17,7 @@ from glowplug.apiserver.client import Api, Pod, Unreachable
 from glowplug.errors import KubernetesError, UsageError
 
 ROUNDS_END = "GET /api/v1/pods"
-"""The last thing that is asked before anything is written."""
+"""The last thing that is queried before anything is written."""
 
 
 def test_what_can_t_be_written_is_written_later(
@@ -136,7 +136,7 @@ def test_a_kubeconfig_that_comes_later_is_found(
     made.cluster.stop()
 
 
-def test_a_token_that_was_renewed_is_read_again(
+def test_a_token_that_was_rotated_is_read_again(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writers, "FIRST_WAIT_S", 0.05)

@@ -200,16 +200,16 @@ def test_gc_opens_nothing_while_all_is_within_the_limits(
 ) -> None:
     """The agent asks every few seconds, and answers starts meanwhile."""
     published(store)
-    asked: list[str] = []
+    requests: list[str] = []
 
     def is_leased(_root: str, name: str) -> bool:
-        asked.append(name)
+        requests.append(name)
         return False
 
     monkeypatch.setattr(lease, "is_leased", is_leased)
-    assert store.gc() == [] and asked == []
+    assert store.gc() == [] and requests == []
     store.limits = Limits(max_bytes=0)
-    assert len(store.gc()) == len(asked) == 1
+    assert len(store.gc()) == len(requests) == 1
 
 
 def test_gc_leaves_what_is_in_use(store: Store) -> None:

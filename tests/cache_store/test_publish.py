@@ -14,7 +14,7 @@ from glowplug.cache.store import Store
 from glowplug.errors import CacheError, DamagedCheckpoint
 
 
-def test_a_published_checkpoint_is_named_by_its_manifest_and_private(store: Store) -> None:
+def test_a_published_checkpoint_is_reported_by_its_manifest_and_private(store: Store) -> None:
     with store.draft(1 << 16) as opened:
         manifest = fill(opened)
         name = store.publish(opened, manifest)

@@ -16,7 +16,7 @@ enum { STATE_RUNNING, STATE_LOCKED, STATE_CHECKPOINTED, STATE_FAILED };
 struct page {
 	uint64_t magic;
 	volatile int32_t state;     /* one of STATE_… */
-	volatile int32_t wanted;    /* the state that the restore thread is asked to bring about; -1 for none */
+	volatile int32_t wanted;    /* the state that the restore thread has to bring about; -1 for none */
 	volatile int32_t restore_tid; /* in the process's own PID namespace */
 };
 

@@ -71,7 +71,7 @@ def edit_fails(run: Path) -> None:
 @pytest.mark.parametrize(
     "change", [spec_differs, was_used, restore_is_under_way, checkpoint_came, edit_fails]
 )
-def test_what_was_prepared_and_holds_no_longer_is_asked_again(
+def test_what_was_prepared_and_holds_no_longer_is_queried_again(
     tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     arguments = prepared(tmp_path)
@@ -109,7 +109,7 @@ def test_start_of_a_restored_container_is_done_already(tmp_path: Path) -> None:
 def test_a_signal_to_a_restored_container_is_noted_and_sent(
     tmp_path: Path, arguments: list[str], restored: bool
 ) -> None:
-    """The note says `delete` that the end was asked for; runc gets the signal in any case."""
+    """The note says `delete` that the end was requested; runc gets the signal in any case."""
     state = tmp_path / "root/c1"
     state.mkdir(parents=True)
     if restored:

@@ -10,19 +10,19 @@ import device_state
 import serving
 
 
-def work(asked: Connection) -> None:
+def work(requests: Connection) -> None:
     """Answer `tokens` and `step` until the parent is gone."""
     memory = os.urandom(16).hex()
     device = device_state.allocate()
     while True:
         try:
-            question = asked.recv()
+            question = requests.recv()
         except EOFError:
             return
         if question == "tokens":
-            asked.send({"memory": memory, "device": device.token(), "pid": os.getpid()})
+            requests.send({"memory": memory, "device": device.token(), "pid": os.getpid()})
         else:
-            asked.send(device.step())
+            requests.send(device.step())
 
 
 def main() -> None:

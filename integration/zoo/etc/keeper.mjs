@@ -1,4 +1,4 @@
-// Keeps what it gets (/put/TOKEN) in a worker thread, which is asked for it.
+// Keeps what it gets (/put/TOKEN) in a worker thread, which reports it.
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";

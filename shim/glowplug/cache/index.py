@@ -60,7 +60,7 @@ class Entry:
 
 
 class Index:
-    """Finds checkpoints. Safe to be asked from several threads."""
+    """Finds checkpoints. Safe to be called from several threads."""
 
     def __init__(self, root: str) -> None:
         self._root = root

@@ -48,7 +48,7 @@ def release(descriptor: int) -> None:
 
 
 def lock(root: str, checkpoint_id: str, operation: int) -> int | None:
-    """A descriptor of the checkpoint's lock file with the flock asked for (LOCK_SH, LOCK_EX), or None.
+    """A descriptor of the checkpoint's lock file with the requested flock (LOCK_SH, LOCK_EX), or None.
 
     None: somebody else had one that excludes it, for longer than looking or removing takes. Makes the file
     where it is missing.

@@ -1,4 +1,4 @@
-"""What a container is: asked by a capture of one that runs, and by the agent for one that is being created.
+"""What a container is: queried by a capture of one that runs, and by the agent for one that is being created.
 
 Both must come to the same answer by the same way, so there is one. Reads containerd and, through `readers`, the files
 that the container's mounts bring; decides nothing (that is the core's).

@@ -99,7 +99,7 @@ def _step(work: Work, name: str) -> Iterator[None]:
 def look(config: Config, request: Request, *, is_engine: bool) -> Probed | None:
     """Raises what `run` would of the container's spec, key, volumes and space, before it is put to sleep.
 
-    Of an engine also what its threads say of themselves, so that it need not sleep while they are asked; None where
+    Of an engine also what its threads say of themselves, so that it need not sleep while they are queried; None where
     they can't be. Other workloads may have a hook that changes what they would say.
     Weights that nobody has read yet are read here, which takes as long as it takes.
     """

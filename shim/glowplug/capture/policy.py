@@ -95,7 +95,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is asked for one container. Times in seconds; `ready` None: nobody says when it is ready."""
+    """What is wanted for one container. Times in seconds; `ready` None: nobody says when it is ready."""
 
     when: When
     ready: Ready | None
@@ -144,7 +144,7 @@ def _require_one_s_port(facts: BundleFacts, ready: Ready | None) -> None:
 
 
 def wanted(facts: BundleFacts, default: When) -> When:
-    """What is asked, where some other annotation can't be understood; "never" where this one can't."""
+    """What is wanted, where some other annotation can't be understood; "never" where this one can't."""
     try:
         return _Annotations(facts.annotations, facts.container_name).get(CAPTURE, when) or default
     except BadAnnotation:

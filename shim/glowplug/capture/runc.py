@@ -22,7 +22,7 @@ PAUSE_AGAIN_S = 0.05
 
 
 def knows_seccomp(program: str) -> bool:
-    """Whether this runc was built with seccomp: `--version` names the library then. True where it can't be asked."""
+    """Whether this runc was built with seccomp: `--version` names the library then. True where it can't be queried."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=DEADLINE_S)
     except (OSError, subprocess.SubprocessError):

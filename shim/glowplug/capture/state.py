@@ -66,7 +66,7 @@ def write(state: State, images_dir: str) -> None:
 def _owners(pids: list[int], inner: dict[int, int]) -> list[OwnerState]:
     """Whose pipes and sockets are, where that is not root, as whom CRIU makes them all.
 
-    A pipe is asked for its owner when it is opened by /proc/PID/fd, a socket when another is bound to its address with
+    A pipe's owner counts when it is opened by /proc/PID/fd, a socket when another is bound to its address with
     SO_REUSEPORT.
     """
     seen, found = set(), list[OwnerState]()

@@ -74,7 +74,7 @@ def policy_of(facts: BundleFacts, default: str) -> Policy:
 
 
 def run(work: "Work", container: "Subject", draft: str, taken: "Frozen") -> str:
-    """PASSED; `SKIPPED: why`; "" where none was asked for. Raises NotRestorable."""
+    """PASSED; `SKIPPED: why`; "" where none was wanted. Raises NotRestorable."""
     wanted = policy_of(container.facts, work.config.trial)
     if wanted == "never" or (wanted == "first" and _is_known(work, taken)):
         return ""

@@ -85,7 +85,7 @@ def are_requested(facts: BundleFacts) -> bool:
 
 
 def extras(facts: BundleFacts) -> Mapping[str, str | None]:
-    """What the key has of them: nothing where none are asked for, None where they are not known yet.
+    """What the key has of them: nothing where none are wanted, None where they are not known yet.
 
     Where they are not, they are read behind.
     """

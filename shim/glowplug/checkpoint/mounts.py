@@ -7,7 +7,7 @@
 
 A rule looks at the entire shape of the source path with the pod's own uid, sandbox id, container id and name
 in it, and at the destination where that is fixed: never at a file name alone. The kubelet's and containerd's
-roots may be anywhere. Answers that need I/O are asked for by `mount_questions` and passed to the key.
+roots may be anywhere. Answers that need I/O are listed by `mount_questions` and passed to the key.
 """
 
 import re

@@ -104,7 +104,7 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 explained.append(
                     _explained(containerd, judging, name, records.get(name), own[name], unreachable)
                 )
-        # What is captured comes first: an init container or a sidecar is rarely what was asked about.
+        # What is captured comes first: an init container or a sidecar is rarely what was meant.
         explained = [replace(one, capture=_last_of(captured, one.container)) for one in explained]
         return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
 
@@ -198,7 +198,7 @@ def show_judged(found: Judged, everything: bool) -> None:
     for slug, sentence in found.against:
         screen.line(f"  not eligible ({slug}): {sentence}")
     if found.registry is not None:
-        line = f"{found.registry.slug}, asked {screen.age(found.registry.at)} ago"
+        line = f"{found.registry.slug}, queried {screen.age(found.registry.at)} ago"
         screen.line(f"  registry ({line}){': ' if found.registry.detail else ''}{found.registry.detail}")
     chosen = next((one for one in found.candidates if one.id == found.chosen), None)
     if chosen is not None and chosen.verdict.prediction is not None:

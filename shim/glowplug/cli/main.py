@@ -45,7 +45,7 @@ _FUNCTIONS = {"list": "list_checkpoints"}
 
 
 class _Commands(click.Group):
-    """Imports the command that is asked for, and no other: together they take longer than most of them work."""
+    """Imports the command that is called, and no other: together they take longer than most of them work."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)

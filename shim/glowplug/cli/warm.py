@@ -79,7 +79,7 @@ def warm(
     if as_json:
         screen.as_json(said)
     elif not said:
-        screen.line(f"nothing of namespace {namespace} in the registry fits what was asked for")
+        screen.line(f"nothing of namespace {namespace} in the registry fits what was requested")
     if failed:
         raise RegistryError("; ".join(failed))
 

@@ -66,7 +66,7 @@ class Containerd:
     """One containerd, seen through one of its namespaces. Thread-safe; connects at the first call.
 
     Every method raises ContainerdError: containerd can't be reached, did not answer in time, or refused; and
-    NotFound, which is one too, where what was asked for is not there.
+    NotFound, which is one too, where what was requested is not there.
     """
 
     def __init__(self, socket: str = SOCKET, namespace: str = NAMESPACE, *, timeout_s: float = 1.0) -> None:
@@ -105,7 +105,7 @@ class Containerd:
     def chain_id(self, record: ContainerRecord) -> str:
         """Chain ID of the container's image (OCI image spec, config.md): the parent of its snapshot.
 
-        It never changes, and an image's config (CRI's image_ref, a digest) has only one, so it is asked for once.
+        It never changes, and an image's config (CRI's image_ref, a digest) has only one, so it is requested once.
         """
         image = record.cri.image_ref if record.cri and record.cri.image_ref else record.id
         known = self._chain_ids.get((record.snapshotter, image))
@@ -154,7 +154,7 @@ class Containerd:
             return None
 
     def tasks(self, timeout_s: float = LIST_WITHIN_S) -> tuple[Task, ...]:
-        """All tasks, those of sandboxes too. Each shim is asked: it takes longer on a full node."""
+        """All tasks, those of sandboxes too. Each shim is queried: it takes longer on a full node."""
         answer = self._connection.call(methods.LIST_TASKS, tasks_pb2.ListTasksRequest(), timeout_s)
         return tuple(map(_task, answer.tasks))
 

@@ -14,7 +14,7 @@ from glowplug.containerd.client import SOCKET
 from glowplug.containerd.protos import cri_pb2
 from glowplug.containerd.rpc import Connection
 
-# What the kubelet gives a call (its runtimeRequestTimeout): 2 minutes, and the time asked for on top of it.
+# What the kubelet gives a call (its runtimeRequestTimeout): 2 minutes, and the time requested on top of it.
 TIMEOUT_S = 120.0
 
 
@@ -30,7 +30,7 @@ class RuntimeStatus:
 class PodStatus:
     """A pod's sandbox. `ips`: the first is the pod's IP; none in the host's network. `created_at`: Unix s.
 
-    `pid`: of the pause process; 0 where the status was not asked for alone, or the pod is stopped.
+    `pid`: of the pause process; 0 where the status was not requested alone, or the pod is stopped.
     """
 
     id: str
@@ -108,7 +108,7 @@ class Cri:
 def pod_status(
     pod: cri_pb2.PodSandboxStatus | cri_pb2.PodSandbox, *, ips: tuple[str, ...] = (), pid: int = 0
 ) -> PodStatus:
-    """A pod as CRI describes it; its IPs and pid only where they were asked for."""
+    """A pod as CRI describes it; its IPs and pid only where they were requested."""
     return PodStatus(
         id=pod.id,
         namespace=pod.metadata.namespace,

@@ -1,5 +1,5 @@
-"""What `glowplug node install` was asked for, kept beside the handler: so that the agent can put the handler back as it
-was, when another program has rewritten containerd's configuration.
+"""What `glowplug node install` was called with, kept beside the handler: so that the agent can put the handler back as
+it was, when another program has rewritten containerd's configuration.
 
 One file for each handler, `PREFIX/etc/HANDLER/installed.json`. It is there from an install to its uninstall.
 """

@@ -92,7 +92,7 @@ def read(fd: int, address: int, size: int, offset: int) -> int:
 
 
 def write_process(pid: int, here: "array[int]", there: "array[int]") -> int:
-    """Bytes written from our memory into a process's; fewer than asked for from where it has no such mapping.
+    """Bytes written from our memory into a process's; fewer than requested from where it has no such mapping.
 
     here, there: address, length; address, length; … in bytes, of at most 1024 pieces (IOV_MAX) each.
     """

@@ -29,7 +29,7 @@ def files(checkpoint: str) -> list[str]:
 def prefetch(checkpoint: str, limit_bytes: int, may_continue: Callable[[], bool]) -> int:
     """Read them once; how many bytes were read.
 
-    Ends at `limit_bytes`, or when `may_continue`, asked before each block, says no: a restore has begun, and two
+    Ends at `limit_bytes`, or when `may_continue`, called before each block, says no: a restore has begun, and two
     readers would take the disk from each other. Raises ImageError; a checkpoint that was removed is none.
     """
     buffer = bytearray(BLOCK_BYTES)

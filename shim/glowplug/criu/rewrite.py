@@ -233,7 +233,7 @@ def _fits_huge_pages(runs: list[Run], mapping: Mapping, present: int) -> bool:
 
 
 def _mark_huge(images_dir: str, of: dict[int, list[Mapping]], huge: set[tuple[int, int]]) -> None:
-    """Ask for huge pages in the mappings (pid, start), unless the process had asked for none."""
+    """Ask for huge pages in the mappings (pid, start), unless the process had requested none."""
     for pid in sorted({pid for pid, _ in huge}):
         entries = images.load(images_dir, f"mm-{pid}.img", "mm")
         vmas = entries[0].messages(layout.MM_VMAS)

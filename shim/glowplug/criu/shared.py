@@ -1,7 +1,7 @@
 """Shared memory in small pages, put in place by a helper process: half the work of writing it through a mapping.
 
 Through the restored process's mapping each page is cleared before it is written, and comes by a fault of its own,
-since CRIU's tasks can't be asked for anything better. In a mapping of our own userfaultfd(2) puts full pages,
+since CRIU's tasks can do nothing better. In a mapping of our own userfaultfd(2) puts full pages,
 neither cleared nor faulted for. They are charged to the cgroup of whose mapping it is: so it is that of a helper,
 a child of ours in the container's memory cgroup. What it does not put in place, our threads write as they write
 any other memory.

@@ -76,7 +76,7 @@ def _sayable(path: str) -> str:
 def _find(root: int, device: int, wanted: set[int]) -> tuple[str, ...]:
     found: list[str] = []
     left = set(wanted)
-    left.discard(os.stat(".", dir_fd=root).st_ino)  # CRIU looks at the root itself, unasked
+    left.discard(os.stat(".", dir_fd=root).st_ino)  # CRIU looks at the root itself in any case
     # Files before directories: CRIU descends into a directory that it gets before it tries the next path.
     folders: list[str] = []
     pending = [""]

@@ -1,7 +1,7 @@
 """Which GPUs are assigned to a container, read from its spec. Pure; never assumed.
 
 The device nodes of the final spec are what runc makes and what the device cgroup allows: CDI, a device
-plugin and the NVIDIA runtime in CDI mode all end there. NVIDIA_VISIBLE_DEVICES says what was asked for, not
+plugin and the NVIDIA runtime in CDI mode all end there. NVIDIA_VISIBLE_DEVICES says what was requested, not
 what was assigned (CUDA base images carry `all`), and the legacy hook's nodes are in no spec: with nodes
 missing, nothing is known.
 """
@@ -24,7 +24,7 @@ _GPU_NODE = re.compile(r"/dev/nvidia([0-9]+)")
 def devices_of(facts: BundleFacts, devices: Iterable[Device]) -> tuple[Device, ...]:
     """Those of the node's `devices` that are assigned to the container, by index; none where it asks for none.
 
-    Raises HostError when that can't be known: a GPU asked for that is in no device node, or a node of no
+    Raises HostError when that can't be known: a requested GPU that is in no device node, or a node of no
     known GPU.
     """
     known = {device.minor: device for device in devices}

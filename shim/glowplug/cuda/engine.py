@@ -40,7 +40,7 @@ class Engine(Protocol):
 
 
 def pick(choice: str, library: str, program: str) -> Engine:
-    """The engine asked for; `auto` takes libcuda, and the program where libcuda lacks the functions.
+    """The requested engine; `auto` takes libcuda, and the program where libcuda lacks the functions.
 
     Raises CudaError when there is neither, with what each of them lacked.
     """

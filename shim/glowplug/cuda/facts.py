@@ -121,7 +121,7 @@ _FAIL: Any = object()
 
 
 def _ask(function: Callable[..., Any], *arguments: Any, without: Any = _FAIL) -> Any:
-    """The answer of one NVML function; `without` where the GPU does not know the thing that is asked for."""
+    """The answer of one NVML function; `without` where the GPU does not know the thing that is requested."""
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:

@@ -66,7 +66,7 @@ def _is_old(pid: int) -> bool:
 
 
 def _has_sharing_disabled(pid: int, env: Mapping[str, str]) -> bool:
-    """By the spec, which is what the container was asked to be, or by what the process itself was started with.
+    """By the spec, which is what the container is to be, or by what the process itself was started with.
 
     The spec goes first: setproctitle(3), which vLLM's workers call, writes over /proc/PID/environ.
     """

@@ -40,7 +40,7 @@ class Suspension:
     def find(self, tree: list[int]) -> list[int]:
         """The processes of a running tree that hold CUDA (the host's PIDs); changes nothing.
 
-        Raises CudaError when the driver can't be asked, or when one of them is not running as far as CUDA
+        Raises CudaError when the driver can't be queried, or when one of them is not running as far as CUDA
         goes.
         """
         candidates = processes.mapping_libcuda(tree)

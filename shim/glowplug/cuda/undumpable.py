@@ -77,7 +77,7 @@ def after(pids: Iterable[int]) -> list[Undumpable]:
 def beside(pids: Iterable[int], said: Mapping[int, str], holders: Collection[int] = ()) -> list[Undumpable]:
     """The same of processes that hold no CUDA, which no CUDA checkpoint changes: known before it.
 
-    said: what the driver said of some of them, by process, when it was asked for their CUDA. holders: those that do
+    said: what the driver said of some of them, by process, when it was queried for their CUDA. holders: those that do
     hold CUDA.
     """
     found = []

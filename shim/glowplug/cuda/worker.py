@@ -1,7 +1,7 @@
 """The process that makes driver calls, one at a time, for one process of a container.
 
 Started by `process_group` as `python -IS worker.py CHOICE LIBRARY PROGRAM`. It says `ready NAME VERSION` and then
-answers each line that it is asked: `COMMAND PID [ARGUMENT]` with `ok [VALUE]` or `error TEXT`. At the end
+answers each line that it reads: `COMMAND PID [ARGUMENT]` with `ok [VALUE]` or `error TEXT`. At the end
 of its input it ends. A call that never returns keeps this process, and no other, forever.
 """
 

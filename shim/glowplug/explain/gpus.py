@@ -1,6 +1,6 @@
 """Which GPUs are assigned to a container that is being created, and how a checkpoint's GPUs map to them.
 
-NVML is asked, and imported, only for a container with a GPU.
+NVML is queried, and imported, only for a container with a GPU.
 """
 
 from glowplug.checkpoint.bundle import BundleFacts

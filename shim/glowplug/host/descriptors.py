@@ -1,6 +1,6 @@
 """What other processes have open: a list of it, and a copy of a descriptor to ask the kernel about it.
 
-A copy (pidfd_getfd(2)) is the same open file: it is asked, set, and closed at once. Standard library only.
+A copy (pidfd_getfd(2)) is the same open file: it is queried, set, and closed at once. Standard library only.
 """
 
 import ctypes

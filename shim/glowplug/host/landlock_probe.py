@@ -4,7 +4,7 @@ A thread in a domain may look at no process outside of it (the kernel's security
 may do. So it is made to ask the kernel about a helper of ours that it could look at otherwise: in its PID namespace,
 with its ids, without capabilities. The call is get_robust_list(2), with addresses that can't be written: EFAULT says
 that it may, EPERM that it may not. x86-64 only. Only a thread that can gain no privileges, or has CAP_SYS_ADMIN, can
-give up rights (landlock_restrict_self(2)); others need not be asked.
+give up rights (landlock_restrict_self(2)); others need not be queried.
 """
 
 import ctypes

@@ -1,5 +1,5 @@
 """Settings of prctl(2) and arch_prctl(2) that no file of /proc shows and CRIU does not know: only the process itself
-can be asked for them, and only itself can set them again; and personality(2), which anybody can read.
+can report them, and only it can set them again; and personality(2), which anybody can read.
 
 Names and numbers: uapi/linux/prctl.h, asm/prctl.h of x86-64. What CRIU knows (parent-death signal, dumpable, kept
 capabilities, secure bits, sub-reaper, …) is not here; docs/edits.md has the entire list.

@@ -294,7 +294,7 @@ def _get(fd: int, level: int, number: int) -> int | None:
     value, length = ctypes.c_int(0), ctypes.c_uint(4)
     if _libc.getsockopt(fd, level, number, ctypes.byref(value), ctypes.byref(length)):
         return None
-    # One byte comes back where it was asked for with four and the kernel keeps a byte.
+    # One byte comes back where it was requested with four and the kernel keeps a byte.
     return value.value & 0xFF if length.value == 1 else value.value
 
 

@@ -4,7 +4,7 @@ Run as a program, `python -IS thread_probe.py INIT TID…`, so that the caller i
 object for each thread of which there is something to say. x86-64 only.
 
 It must not be killed: a thread that works for it at that moment would continue with registers that are not its own, and
-crash. So it is asked to stop, by SIGTERM, and does between two threads.
+crash. So SIGTERM stops it, between two threads.
 
 What takes long is waiting for each thread to stop, twenty times. So several processes ask, each its own threads: ptrace
 belongs to the thread that attached.
@@ -28,7 +28,7 @@ from glowplug.host.remote_calls import Thread, can_call, instruction
 
 DONE_WITHIN_S = 60.0
 ENDS_WITHIN_S = 10.0
-"""Once it was asked to stop. One whose thread is paused meanwhile ends when that thread continues."""
+"""Once it has to stop. One whose thread is paused meanwhile ends when that thread continues."""
 MOST_PROCESSES, FEWEST_THREADS = 8, 16
 """Processes that ask, at most, and threads that are worth one of them."""
 
@@ -56,7 +56,7 @@ class Probed:
 
 
 def ask_again(init: int, threads: list[int], before: Probed | None) -> Probed:
-    """As `ask`; but of a thread that was asked before, that answer counts. Not where it speaks against a capture, and
+    """As `ask`; but of a thread that was queried before, that answer counts. Not where it speaks against a capture, and
     not of one that may have dropped rights by Landlock since: a restore would give them back.
 
     Raises OSError, subprocess.TimeoutExpired.
@@ -66,9 +66,9 @@ def ask_again(init: int, threads: list[int], before: Probed | None) -> Probed:
     against = {one.thread for one in before.found if one != Found(one.thread, settings=one.settings)}
     known = {thread for thread, ticks in before.threads if started.get(thread) == ticks} - against
     restricts = landlock_probe.is_on()
-    unasked = [thread for thread in threads if thread not in known or (restricts and _may_restrict(thread))]
-    kept = [one for one in before.found if one.thread in known.difference(unasked)]
-    return Probed((*kept, *(ask(init, unasked) if unasked else ())), frozenset(started.items()))
+    unqueried = [thread for thread in threads if thread not in known or (restricts and _may_restrict(thread))]
+    kept = [one for one in before.found if one.thread in known.difference(unqueried)]
+    return Probed((*kept, *(ask(init, unqueried) if unqueried else ())), frozenset(started.items()))
 
 
 def _may_restrict(thread: int) -> bool:
@@ -97,7 +97,7 @@ def ask(init: int, threads: list[int]) -> list[Found]:
         _end(asking)
         raise
     if asking.returncode:
-        raise OSError(f"threads can't be asked for what they set: {errors.strip()[-200:]}")
+        raise OSError(f"threads can't be queried for what they set: {errors.strip()[-200:]}")
     return [Found(**json.loads(line)) for line in said.splitlines()]
 
 
@@ -118,11 +118,11 @@ class _Question(NamedTuple):
 
 
 _stops: list[int] = []
-"""Signals that asked this process to stop."""
+"""Signals that stop this process."""
 
 
 def main(init: int, threads: list[int]) -> None:
-    """Prints what `ask` reads. Raises OSError where no helper can be made, an asking process failed, or it was asked to
+    """Prints what `ask` reads. Raises OSError where no helper can be made, an asking process failed, or it had to
     stop."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: _stops.append(number))
@@ -167,7 +167,7 @@ def _side_by_side(questions: list[_Question], usual: dict[str, int]) -> None:
         _answered(one, False, usual)
     statuses = [os.waitpid(child, 0)[1] for child in children]
     if any(statuses):
-        raise OSError("a process that asked them failed")
+        raise OSError("a process that queried them failed")
 
 
 def _asking(questions: list[_Question], usual: dict[str, int]) -> int:
@@ -189,10 +189,10 @@ def _asking(questions: list[_Question], usual: dict[str, int]) -> int:
 def _answered(question: _Question, is_first: bool, usual: dict[str, int]) -> bool:
     """Whether it is still there, and what it says printed: at once and completely, beside what the others print.
 
-    Raises InterruptedError where this process was asked to stop.
+    Raises InterruptedError where this process had to stop.
     """
     if _stops:
-        raise InterruptedError(errno.EINTR, "was asked to stop")
+        raise InterruptedError(errno.EINTR, "had to stop")
     try:
         found = _of(question, is_first, usual)
     except (ProcessLookupError, FileNotFoundError, TimeoutError):

@@ -130,7 +130,7 @@ def _address(place: Place, wanted: DesiredHandler) -> str:
 
 
 def _as_installed(place: Place, wanted: DesiredHandler, runtime: str | None, base: str | None) -> bytes:
-    """For `repair`: what was asked for, and the files by which it is seen that somebody wrote them again."""
+    """For `repair`: what was requested, and the files by which it is seen that somebody wrote them again."""
     return installed.dumps(
         Installed(
             handler=place.handler,

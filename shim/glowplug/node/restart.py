@@ -30,7 +30,7 @@ def way(command: str | None, forbidden: bool, units: tuple[str, ...], process: i
     `process`: containerd's, where it runs: its unit may have a name of its own, as k3s' installer allows.
     """
     if forbidden:
-        return Way(None, "containerd was not restarted, as asked for")
+        return Way(None, "containerd was not restarted, as requested")
     if command:
         return Way(("/bin/sh", "-c", command))
     if not os.path.isdir(SYSTEMD) or shutil.which("systemctl") is None:

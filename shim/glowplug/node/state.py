@@ -11,7 +11,7 @@ from glowplug.node.install import Place
 class State:
     """`program`: as installed, or as it would be. `containerd`: the handler's program in the one that runs.
 
-    `pods`: NAMESPACE/NAME of the handler's pods; None where containerd can't be asked. `errors`: one line each.
+    `pods`: NAMESPACE/NAME of the handler's pods; None where containerd can't be queried. `errors`: one line each.
     """
 
     handler: str

@@ -23,7 +23,7 @@ def connect(namespace: str, addresses: Iterable[str], port: int, until: float) -
     """A connection to the first of the addresses where something listens, in the network namespace file.
 
     `until`: in time.monotonic() seconds. Raises OSError where nothing does (the last address's), and HostError
-    for the namespace that this process is in: what is asked of a pod is never asked of the node.
+    for the namespace that this process is in: what is queried of a pod is never queried of the node.
     """
     refused: OSError = ConnectionRefusedError(f"nothing listens on port {port}")
     for number, address in enumerate(addresses):

@@ -16,7 +16,7 @@ from glowplug.registry.transport import Answer, Body, NotThere, Sink, Transport
 
 _MISSING = frozenset((404,))
 _ACCEPTED = {"Accept": f"{names.MANIFEST_TYPE}, {names.INDEX_OF_MANIFESTS_TYPE}"}
-_PAGE = 1000  # tags asked for at once
+_PAGE = 1000  # tags requested at once
 _UPLOADS = 5
 _READ = 1 << 20  # bytes taken from a connection at a time
 
@@ -43,9 +43,9 @@ class Buffer:
 
 
 class Repository:
-    """Thread-safe. `path`: without the registry's host. `mirrors`: asked first for what has a digest.
+    """Thread-safe. `path`: without the registry's host. `mirrors`: queried first for what has a digest.
 
-    `nodes`: asked for it once `ask_nodes` knows which have it, and where the registry fails. `seen`: manifests and
+    `nodes`: queried for it once `ask_nodes` knows which have it, and where the registry fails. `seen`: manifests and
     small blobs that went through here, by digest or tag, where somebody wants to keep them (`remembers`).
     """
 
@@ -227,7 +227,7 @@ class Repository:
         return answer.status != 404
 
     def _sources(self, *, by_digest: bool) -> list[Transport]:
-        """In the order in which they are asked; nodes that have it take turns, and are asked once."""
+        """In the order in which they are queried; nodes that have it take turns, and are queried once."""
         turn = next(self._turn) % len(self._having) if self._having else 0
         having = (*self._having[turn:], *self._having[:turn])
         others = [node for node in self._nodes if node not in having]
@@ -238,7 +238,7 @@ class Repository:
         return [self.origin, *self._mirrors, *having, *others]
 
     def _note_failure(self, source: Transport) -> None:
-        """The registry is asked last from now on, a node no more."""
+        """The registry is queried last from now on, a node no more."""
         if source is self.origin:
             self._origin_fails = True
         else:

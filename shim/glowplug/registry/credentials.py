@@ -36,7 +36,7 @@ class Credentials:
 
 
 def of(file: str, host: str) -> Credentials:
-    """Those for a registry's HOST[:PORT]; none where the file has none, or none was asked for. Raises UsageError."""
+    """Those for a registry's HOST[:PORT]; none where the file has none, or none was set. Raises UsageError."""
     if not file:
         return Credentials()
     try:

@@ -1,6 +1,6 @@
 """Other nodes that serve what they have (peer_server.py): who they are, and which of them have an artifact.
 
-They speak the registry's protocol, so each is one more source of what has a digest. Some of them are asked, drawn at
+They speak the registry's protocol, so each is one more source of what has a digest. Some of them are queried, drawn at
 random by each pull: so many nodes that start at once ask as many others, and those that have it share the work.
 """
 
@@ -41,7 +41,7 @@ def transports(settings: RegistrySettings) -> list[Transport]:
 
 
 def having(peers: Sequence[Transport], path: str, digest: str) -> list[Transport]:
-    """Those that have a manifest, asked side by side."""
+    """Those that have a manifest, queried side by side."""
     if not peers:
         return []
     with ThreadPoolExecutor(len(peers), thread_name_prefix="peers") as pool:

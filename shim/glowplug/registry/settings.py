@@ -38,7 +38,7 @@ class RegistrySettings:
     tls: bool = True
     """False: a registry without TLS."""
     mirrors: tuple[str, ...] = ()
-    """Asked first for blobs and manifests by digest: https://HOST[:PORT], a peer-to-peer mirror or other nodes."""
+    """Queried first for blobs and manifests by digest: https://HOST[:PORT], a peer-to-peer mirror or other nodes."""
     serve: str = ""
     """ADDRESS:PORT at which this node serves what it has to other nodes; "": nowhere."""
     serve_bytes_per_s: int = 0
@@ -46,7 +46,7 @@ class RegistrySettings:
     peers: tuple[str, ...] = ()
     """Nodes that serve: https://HOST[:PORT], each address of HOST is one."""
     peer_ca: str = ""
-    """Authorities of the nodes' certificates, in PEM: of those that ask, and of those that are asked."""
+    """Authorities of the nodes' certificates, in PEM: of those that ask, and of those that are queried."""
     fleet_secret: str = ""
     """32 bytes or more, the same on all nodes that share checkpoints; never leaves them."""
     sign_key: str = ""

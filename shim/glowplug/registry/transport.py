@@ -66,7 +66,7 @@ class Tls:
 
 @dataclass(slots=True)
 class Answer:
-    """`body`: all of it, where it was small enough to be asked for so."""
+    """`body`: all of it, where it was small enough to be requested so."""
 
     status: int
     headers: Mapping[str, str]

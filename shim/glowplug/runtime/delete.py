@@ -1,7 +1,7 @@
 """`delete` of a container that we restored, or began to: our own files go first, then runc deletes.
 
 An exit of a restored container is worth a line in the spool: one that ends at once speaks against its
-checkpoint, unless it was asked to.
+checkpoint, unless it was to.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""A question whose answer is known: asked before a capture, and of every copy after it was woken.
+"""A question whose answer is known: put before a capture, and to every copy after it was woken.
 
 What a copy says has to be what the captured process said: token ids and text exactly, log-probabilities within a bound,
 since kernels may add in another order. Of an answer only a digest and the numbers are kept, in the checkpoint.
 
-A question that the same process answers otherwise the second time proves nothing: it is asked twice before a capture.
+A question that the same process answers otherwise the second time proves nothing: it is put twice before a capture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a workload is ready, asked as its pod's annotation says (policy.Ready).
+"""Whether a workload is ready, queried as its pod's annotation says (policy.Ready).
 
 A question has an end, in bytes and in time, whatever the workload does; one that fails is a no.
 """
@@ -23,7 +23,7 @@ SOONEST_EXEC_S = 1.0
 LATEST_S = 1.0
 
 Ask = Callable[[float], bool]
-"""Asked with the time, in time.monotonic() seconds, by which it has to answer."""
+"""Called with the time, in time.monotonic() seconds, by which it has to answer."""
 
 
 def question(wanted: Ready, running: Running, cri: Cri, began: float, owner: str) -> Ask:

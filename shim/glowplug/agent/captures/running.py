@@ -1,4 +1,4 @@
-"""A container that runs, as far as it is asked whether it is ready, and informed of a capture."""
+"""A container that runs, as far as it is queried whether it is ready, and informed of a capture."""
 
 import os
 import select

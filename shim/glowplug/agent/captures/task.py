@@ -11,14 +11,14 @@ from glowplug.config import Config
 from glowplug.engines import Step
 
 UNDONE = 143
-"""Exit status of a process that was asked to stop and has undone its capture."""
+"""Exit status of a process that was to stop and has undone its capture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """`request`: names and bounds. `runc_root`: runc's --root for the container. `hook_timeout_s`: for each hook.
     `gpu`: whether it has one assigned. `end`: end the container with status 0 once it is captured. `canary`: what it is
-    asked before.
+    queried before.
     """
 
     config: Config

@@ -1,4 +1,4 @@
-"""One container's turn to be captured: what is asked of the process that captures."""
+"""One container's turn to be captured: what the process that captures has to do."""
 
 from glowplug.agent.captures import ready
 from glowplug.agent.captures.candidate import Candidate

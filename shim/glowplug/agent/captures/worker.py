@@ -38,7 +38,7 @@ AWAKE = "rewrite"
 
 
 def main() -> int:
-    """The exit status: 0 with an answer on the output, UNDONE where it was asked to stop."""
+    """The exit status: 0 with an answer on the output, UNDONE where it had to stop."""
     said = sys.stdin.read()
     if not said:
         return UNDONE  # the agent was killed before it could say what is to be captured
@@ -48,7 +48,7 @@ def main() -> int:
         answer = run(task)
     except KeyboardInterrupt:
         return UNDONE
-    with contextlib.suppress(BrokenPipeError):  # the agent that asked is gone; the history has it all
+    with contextlib.suppress(BrokenPipeError):  # the agent that started it is gone; the history has it all
         sys.stdout.write(json.dumps(answer))
         sys.stdout.flush()
     return 0

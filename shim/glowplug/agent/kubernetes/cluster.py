@@ -130,7 +130,7 @@ class Cluster:
         elif record.get("event") == AFTER_RESTORE:
             self._report_awake(pod, container, record)
         elif outcome in ("restored", "cold", "fallback"):
-            # A sidecar or an init container that nobody asked to capture always starts cold: no event of anybody's.
+            # A sidecar or an init container that nobody wanted to capture always starts cold: no event of anybody's.
             if outcome != "cold" or record.get("chosen") is not False:
                 self._event(pod, container, outcome, _sentence(record, reason), _moment(record))
             if time.monotonic() >= self._annotates_from:

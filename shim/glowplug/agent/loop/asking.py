@@ -9,7 +9,7 @@ from glowplug.agent.loop.row import Case, Row
 
 SEEN_AT_ONCE_S = 1.0
 SLOW_S = 0.2
-"""A question that took longer is asked from then on where it holds up no other."""
+"""A query that took longer is made from then on where it holds up no other."""
 
 
 def is_ready(parts: Parts, row: Row, case: Case) -> bool:

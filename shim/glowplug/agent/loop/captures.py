@@ -1,4 +1,4 @@
-"""The steps of a container that is to be captured: asked whether it is ready, and captured in a process of its own."""
+"""The steps of a container that is to be captured: a check whether it is ready, and a capture in its own process."""
 
 import time
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def ask(parts: Parts, row: Row) -> Next:
     except ContainerdError:
         if time.monotonic() < case.until:
             raise
-        return _abandon(parts, case, GlowplugError("containerd could not be asked until its time was over"))
+        return _abandon(parts, case, GlowplugError("containerd could not be queried until its time was over"))
     except (GlowplugError, OSError) as error:
         return _abandon(parts, case, error)
 

@@ -34,7 +34,7 @@ class Events(threading.Thread):
         self._stream: EventStream | None = None
 
     def run(self) -> None:
-        """Until `stop`. A containerd that is away is asked again every second, and logged once."""
+        """Until `stop`. A containerd that is away is queried again every second, and logged once."""
         said = ""
         while (stream := self._subscribe()) is not None:
             try:

@@ -17,7 +17,7 @@ from glowplug.errors import CaptureRefused, ContainerdError, GlowplugError
 from glowplug.registry import fleet
 
 UNREAD_S = 1.0
-"""Weights that are being read are asked for again after so long."""
+"""Weights that are being read are requested again after so long."""
 
 
 def rest(parts: Parts, case: Case) -> Next:

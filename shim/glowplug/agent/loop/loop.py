@@ -51,7 +51,7 @@ ERROR_AGAIN_AT_MOST_S = 30.0
 
 CREATED_KEPT_S = 600.0
 RECORDS = 64
-"""Containers between their making and their start whose record is kept; others are asked for again."""
+"""Containers between their making and their start whose record is kept; others are requested again."""
 
 OWN_AT_ONCE = 8
 """Captures that wait for their own workload, besides those that others have to wait for."""

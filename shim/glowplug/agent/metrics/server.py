@@ -1,6 +1,6 @@
 """Metrics over HTTP: GET /metrics, one request at a time, on the address that the configuration names.
 
-There is no address by default: nobody's port is opened unasked, and a cluster's Prometheus can't reach a
+There is no address by default: no port is opened unless somebody wants it, and a cluster's Prometheus can't reach a
 loopback address anyway. What is served holds no name of a pod, a namespace or a checkpoint.
 """
 

@@ -3,7 +3,7 @@
 A container that has nothing to restore should start as fast as under plain runc, and an interpreter alone
 costs tens of milliseconds. So the miss is written down when containerd reports the new container, and
 `create`, finding it, needs no Python. Where nothing is prepared, or the spec is another by then, `create` asks
-as ever. A match is never prepared: that question is asked when the container starts; but its checkpoint's files can
+as ever. A match is never prepared: that is decided when the container starts; but its checkpoint's files can
 be read meanwhile, and those of one that would match if they were read. Nor is a start that gets a compile cache.
 
 `prepared/ID/` holds, as files of root's alone:
@@ -36,7 +36,7 @@ Judge = Callable[[ContainerRecord, Spec, BundleFacts], Mapping[str, object]]
 ReadAhead = Callable[[str], None]
 
 KEPT_S = 600.0
-"""A container that was not started for so long is asked about when it is."""
+"""A container that was not started for so long is decided when it is."""
 
 
 def begin() -> None:

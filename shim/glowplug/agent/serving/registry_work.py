@@ -111,7 +111,7 @@ class RegistryWork:
         if is_pulling:
             return (
                 "no-checkpoint",
-                "no checkpoint of this workload here; the registry is asked for one",
+                "no checkpoint of this workload here; the registry is queried for one",
                 False,
             )
         found = lookups.read(*key)

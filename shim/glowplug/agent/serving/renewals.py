@@ -30,7 +30,7 @@ class Renewals:
         self._turns: dict[tuple[object, ...], _Turn] = {}
 
     def is_turn_of(self, container: str, workload: tuple[object, ...]) -> bool:
-        """Whether this container is the one to start cold; asked again, the answer is the same.
+        """Whether this container is the one to start cold; queried again, the answer is the same.
 
         `workload`: with the limits that its pods have now.
         """

@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def reported(tree: Tree) -> Iterator[Refusal]:
-    """What threads say of themselves; refused where none can be asked although this machine's could be."""
+    """What threads say of themselves; refused where none can be queried although this machine's could be."""
     if not tree.pids:
         return
     if not thread_probe.can_call():

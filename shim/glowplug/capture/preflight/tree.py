@@ -20,7 +20,7 @@ class Refusal(NamedTuple):
 class Tree:
     """`pids`: of the node, parents first, without zombies. `root`: the container's root directory on the node. `notes`:
     what a check could not decide and lets be, for the record of the capture. `before`: what its threads said of
-    themselves when they were asked earlier."""
+    themselves when they were queried earlier."""
 
     pids: list[int]
     root: str
@@ -34,7 +34,7 @@ class Tree:
 
     @cached_property
     def probed(self) -> Probed:
-        """What its threads say of themselves, where there is something to say; none on a machine that can't be asked.
+        """What its threads say of themselves, where there is something to say; none on a machine that can't be queried.
 
         Raises OSError, subprocess.TimeoutExpired.
         """

@@ -78,6 +78,6 @@ def _agent_pid() -> int:
         try:
             connection.connect(paths.agent_socket())
         except OSError as error:
-            raise HostError(f"the agent can't be asked: {error.strerror}") from None
+            raise HostError(f"the agent can't be queried: {error.strerror}") from None
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[0])

@@ -32,7 +32,7 @@ class Speed:
 
 
 def space(probes: Probes) -> Finding:
-    """OSError: the file system can't be asked."""
+    """OSError: the file system can't be queried."""
     settings = probes.settings
     directory = _existing(settings.cache)
     found = os.statvfs(directory)

@@ -63,7 +63,7 @@ def options(_: Probes) -> Finding:
 def judge_options(config: Mapping[str, str] | None, there: Mapping[str, bool]) -> Finding:
     """`config`: option → y or m, None where no configuration can be read. `there`: what trying found.
 
-    A module counts as there: the kernel loads it when it is asked for.
+    A module counts as there: the kernel loads it when it is needed.
     """
     if config is None:
         missing = [name for name, found in there.items() if not found]

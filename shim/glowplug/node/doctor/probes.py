@@ -1,4 +1,4 @@
-"""What several checks want to know of others, asked once: containerd's configuration, NVML's list of GPUs."""
+"""What several checks want to know of others, queried once: containerd's configuration, NVML's list of GPUs."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class Probes:
-    """One node's answers. Who gave none is not asked again: who asks again gets that in a few words."""
+    """One node's answers. Who gave none is not queried again: who asks again gets that in a few words."""
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings

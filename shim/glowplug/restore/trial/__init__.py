@@ -1,6 +1,6 @@
 """The trial of a fresh checkpoint: restored into a throw-away place, paused at the gate, and killed there.
 
-Asked for by a capture before it publishes (capture/trial.py). It takes the steps of a restore, with runc and CRIU as a
+Called by a capture before it publishes (capture/trial.py). It takes the steps of a restore, with runc and CRIU as a
 restore has them, in a container that nobody else knows of:
 
     pod.py       network, IPC and UTS namespaces of its own: the pod's interfaces and addresses, leading nowhere
