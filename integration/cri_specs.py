@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from glowplug.containerd.protos import cri_pb2
-from glowplug.containerd.records import (
-    CONTAINER_NAME_LABEL,
-    POD_NAME_LABEL,
-    POD_NAMESPACE_LABEL,
-    POD_UID_LABEL,
-)
+from glowplug.containerd.records import CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL
 from glowplug.errors import UsageError
+
+POD_UID_LABEL = "io.kubernetes.pod.uid"
 
 NamespaceMode = Literal["pod", "container", "node", "target"]
 Propagation = Literal["private", "host_to_container", "bidirectional"]

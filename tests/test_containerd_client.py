@@ -17,9 +17,7 @@ from glowplug.containerd.client import Containerd, Mount, Task
 from glowplug.containerd.events import Event
 from glowplug.containerd.protos import (
     containers_pb2,
-    content_pb2,
     events_pb2,
-    images_pb2,
     snapshots_pb2,
     task_events_pb2,
     tasks_pb2,
@@ -80,15 +78,13 @@ def test_an_absent_socket_is_reported(tmp_path: Any) -> None:
         client.version()
 
 
-def test_a_call_has_a_deadline(served: Served, client: Containerd) -> None:
-    record = client.container("c1")
+def test_a_call_has_a_deadline(served: Served) -> None:
     served.answer(methods.VERSION, served.hang)
-    served.stream(methods.READ_CONTENT, served.hang)
-    with Containerd(served.socket, timeout_s=0.2) as hurried:
-        with pytest.raises(ContainerdError, match=r"Version\.Version in time \(deadline 0.2 s\)"):
-            hurried.version()
-        with pytest.raises(ContainerdError, match=r"Content\.Read in time"):
-            hurried.image_config(record)
+    with (
+        Containerd(served.socket, timeout_s=0.2) as hurried,
+        pytest.raises(ContainerdError, match=r"Version\.Version in time \(deadline 0.2 s\)"),
+    ):
+        hurried.version()
 
 
 def test_a_server_that_comes_late_is_found_again(tmp_path: Any) -> None:
@@ -173,44 +169,6 @@ def test_mounts_come_with_their_options_in_order(
     assert client.rootfs_mounts(record) == (Mount("overlay", "overlay", ("workdir=/w", "upperdir=/u")),)
 
 
-def test_an_image_config_is_put_together_from_its_pieces(
-    served: Served, client: Containerd, record: ContainerRecord
-) -> None:
-    blob = (
-        b'{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:d"]},'
-        b' "config": {"Entrypoint": ["/serve"], "Env": ["A=hidden"], "Volumes": {"/data": {}}, "Cmd": null}}'
-    )
-
-    def pieces(request: Any, _: Any) -> Iterator[content_pb2.ReadContentResponse]:
-        assert request.digest == "sha256:config"
-        for start in range(0, len(blob), 50):
-            yield content_pb2.ReadContentResponse(offset=start, data=blob[start : start + 50])
-
-    served.stream(methods.READ_CONTENT, pieces)
-    config = client.image_config(record)
-    assert (config.architecture, config.entrypoint, config.cmd) == ("amd64", ("/serve",), ())
-    assert (config.env, config.volumes, config.diff_ids) == (("A=hidden",), ("/data",), ("sha256:d",))
-    assert "hidden" not in repr(config)
-
-
-@pytest.mark.parametrize("blob", [b"", b"[]", b'{"architecture": "amd64", "os": "linux"}'])
-def test_a_blob_that_is_no_image_config_is_refused(
-    served: Served, client: Containerd, record: ContainerRecord, blob: bytes
-) -> None:
-    served.stream(methods.READ_CONTENT, lambda _, __: [content_pb2.ReadContentResponse(data=blob)])
-    with pytest.raises(ContainerdError, match="sha256:config"):
-        client.image_config(record)
-
-
-def test_the_digest_of_an_image_is_that_of_its_name(
-    served: Served, client: Containerd, record: ContainerRecord
-) -> None:
-    target = images_pb2.Descriptor(digest="sha256:index")
-    served.answer(methods.GET_IMAGE, images_pb2.GetImageResponse(image=images_pb2.Image(target=target)))
-    assert client.image_digest(record) == "sha256:index"
-    assert served.requests[-1].name == "a/b:1"
-
-
 def test_a_pods_running_containers_are_found_by_labels(served: Served, client: Containerd) -> None:
     states = {"c1": tasks_pb2.RUNNING, "c2": tasks_pb2.STOPPED, "c3": tasks_pb2.PAUSED}
 
@@ -264,7 +222,7 @@ def test_events_are_read_by_what_they_carry(served: Served, client: Containerd) 
         _envelope("/tasks/exit", exits(container_id="c1", id="e1", pid=6), "types.containerd.io/"),
         _envelope("/tasks/exec-added", task_events_pb2.TaskExecAdded(container_id="c1", exec_id="e2")),
         _envelope("/containers/delete", task_events_pb2.ContainerDelete(id="c1")),
-        _envelope("/images/create", images_pb2.GetImageRequest(name="a/b:1")),
+        _envelope("/images/create", version_pb2.VersionResponse(version="1")),
     ]
     served.stream(methods.SUBSCRIBE, lambda _, __: sent)
     with client.events(["/tasks/exit", "/containers/delete"]) as stream:

@@ -47,23 +47,15 @@ def message(metadata: Any = METADATA, version: str = "v1", **fields: Any) -> con
 def test_cri_metadata_is_read_as_all_versions_write_it() -> None:
     old = container_record(message()).cri
     assert old is not None
-    assert (old.container_name, old.attempt, old.sandbox_id) == ("main", 2, "s1")
-    assert (old.image_ref, old.image_digest, old.image_name) == ("sha256:config", "", "")
+    assert (old.container_name, old.sandbox_id, old.image_ref) == ("main", "s1", "sha256:config")
     assert (old.log_path, old.stop_signal) == ("/var/log/pods/shop/main/2.log", "SIGQUIT")
     assert not old.stdin
-    assert old.annotations == {"io.kubernetes.container.restartCount": "2"}
     config = METADATA["Config"] | {"stdin": True}
     new = container_record(
         message(METADATA | {"Config": config, "ImageDigest": "sha256:index", "ImageName": "a/b:1"})
     ).cri
     assert new is not None
-    assert (new.image_digest, new.image_name, new.stdin) == ("sha256:index", "a/b:1", True)
-
-
-def test_a_first_attempt_has_number_zero() -> None:
-    cri = container_record(message(METADATA | {"Config": {"metadata": {"name": "main"}}})).cri
-    assert cri is not None
-    assert cri.attempt == 0
+    assert (new.image_ref, new.stdin) == ("sha256:config", True)
 
 
 def test_the_pod_is_the_one_that_cri_wrote_whatever_labels_say() -> None:

@@ -55,7 +55,6 @@ class Workload:
 
     captures: int = 0
     failed_captures: int = 0
-    restores: int = 0
     stage: str = ""
     fallbacks: int = 0
     failed_wakes: int = 0
@@ -179,7 +178,6 @@ class Learned:
             self._node = Workload()
         if workload:
             with self._change(workload) as known:
-                known.restores += 1
                 known.captures = known.failed_captures = known.fallbacks = 0
                 known.no_restore_before = known.no_capture_before = 0.0
                 known.stage = known.why = ""

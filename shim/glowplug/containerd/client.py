@@ -12,12 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from glowplug.containerd import methods
 from glowplug.containerd.events import EventStream
-from glowplug.containerd.images import ImageConfig, image_config
 from glowplug.containerd.protos import (
     containers_pb2,
-    content_pb2,
     events_pb2,
-    images_pb2,
     snapshots_pb2,
     tasks_pb2,
 )
@@ -128,22 +125,6 @@ class Containerd:
         request = snapshots_pb2.MountsRequest(snapshotter=record.snapshotter, key=record.snapshot_key)
         answer = self._connection.call(methods.SNAPSHOT_MOUNTS, request)
         return tuple(Mount(mount.type, mount.source, tuple(mount.options)) for mount in answer.mounts)
-
-    def image_digest(self, record: ContainerRecord) -> str:
-        """Digest that the image's name stands for now (index or manifest): a tag may have moved since."""
-        request = images_pb2.GetImageRequest(name=record.image)
-        return self._connection.call(methods.GET_IMAGE, request).image.target.digest
-
-    def image_config(self, record: ContainerRecord) -> ImageConfig:
-        """The config of the image that the container was made from."""
-        if record.cri is None or not record.cri.image_ref:
-            raise ContainerdError(f"container {record.id} was not made by CRI: its image's config is unknown")
-        return image_config(record.cri.image_ref, self._blob(record.cri.image_ref))
-
-    def _blob(self, digest: str) -> bytes:
-        request = content_pb2.ReadContentRequest(digest=digest)
-        pieces = self._connection.stream(methods.READ_CONTENT, request, self._connection.timeout_s)
-        return b"".join(piece.data for piece in pieces)
 
     def task(self, container_id: str) -> Task | None:
         """The container's task, or None where it has none: not started yet, or cleaned up."""

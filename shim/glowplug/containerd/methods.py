@@ -7,10 +7,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from glowplug.containerd.protos import (
     containers_pb2,
-    content_pb2,
     cri_pb2,
     events_pb2,
-    images_pb2,
     snapshots_pb2,
     tasks_pb2,
     version_pb2,
@@ -32,14 +30,6 @@ STAT_SNAPSHOT = Method(
     f"{_SNAPSHOTS}/Stat", snapshots_pb2.StatSnapshotRequest, snapshots_pb2.StatSnapshotResponse
 )
 SNAPSHOT_MOUNTS = Method(f"{_SNAPSHOTS}/Mounts", snapshots_pb2.MountsRequest, snapshots_pb2.MountsResponse)
-GET_IMAGE = Method(
-    "/containerd.services.images.v1.Images/Get", images_pb2.GetImageRequest, images_pb2.GetImageResponse
-)
-READ_CONTENT = Method(
-    "/containerd.services.content.v1.Content/Read",
-    content_pb2.ReadContentRequest,
-    content_pb2.ReadContentResponse,
-)
 SUBSCRIBE = Method(
     "/containerd.services.events.v1.Events/Subscribe", events_pb2.SubscribeRequest, events_pb2.Envelope
 )

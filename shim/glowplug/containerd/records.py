@@ -19,7 +19,6 @@ from glowplug.errors import ContainerdError
 KIND_LABEL = "io.cri-containerd.kind"
 POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
 POD_NAME_LABEL = "io.kubernetes.pod.name"
-POD_UID_LABEL = "io.kubernetes.pod.uid"
 CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 
 # Annotations of the OCI spec that CRI sets itself, for every container (containerd, pkg/cri/annotations).
@@ -31,7 +30,6 @@ RUNTIME = "glowplug-runtime"
 
 METADATA_EXTENSION = "io.cri-containerd.container.metadata"
 METADATA_VERSION = "v1"
-KUBELET_ANNOTATIONS = "io.kubernetes.container."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +45,16 @@ class PodIdentity:
 class CriMetadata:
     """CRI's own notes on a container: the same JSON, version v1, in containerd 1.6, 1.7 and 2.x.
 
-    `image_ref` is the digest of the image's config. `image_digest` (index or manifest) and `image_name` are
-    empty before containerd 2.4. `log_path` is absolute, or empty where there is no log. `annotations` are
-    the kubelet's (io.kubernetes.container.…) only. Env values are in that JSON too, and are left there.
+    `image_ref` is the digest of the image's config. `log_path` is absolute, or empty where there is no log. Env
+    values are in that JSON too, and are left there.
     """
 
     container_name: str
-    attempt: int
     sandbox_id: str
     image_ref: str
-    image_digest: str
-    image_name: str
     log_path: str
     stop_signal: str
     stdin: bool
-    annotations: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +170,13 @@ def _cri_metadata(container: containers_pb2.Container) -> CriMetadata | None:
     metadata = versioned.get("Metadata") or {}
     config = metadata.get("Config") or {}
     name = config.get("metadata") or {}
-    annotations = config.get("annotations") or {}
     return CriMetadata(
         container_name=name.get("name", ""),
-        attempt=name.get("attempt", 0),  # Go leaves zeros out
         sandbox_id=metadata.get("SandboxID", ""),
         image_ref=metadata.get("ImageRef", ""),
-        image_digest=metadata.get("ImageDigest", ""),
-        image_name=metadata.get("ImageName", ""),
         log_path=metadata.get("LogPath", ""),
         stop_signal=metadata.get("StopSignal", ""),
         stdin=config.get("stdin") is True,
-        annotations={key: value for key, value in annotations.items() if key.startswith(KUBELET_ANNOTATIONS)},
     )
 
 

@@ -125,7 +125,6 @@ class ProcessGroup:
         self._arguments = [choice, library, program]
         self._idle: list[_Worker] = []
         self._workers: dict[int, _Worker] = {}
-        self._pending: dict[int, tuple[str, float]] = {}
         self.engine = ""
         self.version = 0
         self.restore_threads: dict[int, int] = {}
