@@ -9,8 +9,8 @@ from glowplug.cli.root import require_root
 @click.option("--config", "path", metavar="FILE", help="Configuration; default /etc/glowplug/config.toml.")
 def agent(path: str | None) -> None:
     """Run the node's agent: it chooses checkpoints for containers that start, captures, evicts and reports."""
-    from glowplug import config
     from glowplug.agent import main
+    from glowplug.config import load
 
     require_root("the agent reads checkpoints and containers")
-    main.run(config.load(path))
+    main.run(load(path))

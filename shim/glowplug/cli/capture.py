@@ -28,28 +28,28 @@ def capture(
     CONTAINER may be left out where the pod has one. The container is paused while its memory is written,
     and continues where it was.
     """
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("a capture reads the memory of a process")
     request = Request(namespace, pod, container, stop)
-    settings = config.load(path)
+    config = load(path)
     if as_json:
-        result = _run(settings, request, lambda step, text: None)
+        result = _run(config, request, lambda step, text: None)
         click.echo(json.dumps(asdict(result)))
         return
     console = Console(highlight=False)
     with console.status("") as status:
-        result = _run(settings, request, _progress(console, status))
+        result = _run(config, request, _progress(console, status))
     _show(console, result)
 
 
-def _run(settings: Config, request: Request, report: Report) -> Result:
+def _run(config: Config, request: Request, report: Report) -> Result:
     """The capture, put on record; one that was refused is an event for the caller only. Raises GlowplugError."""
     from glowplug.capture import pipeline
     from glowplug.outcomes import capture_outcome
 
     try:
-        result = pipeline.run(settings, request, report)
+        result = pipeline.run(config, request, report)
     except UsageError:
         raise
     except GlowplugError as error:

@@ -20,10 +20,10 @@ def check(file: str | None, as_json: bool) -> None:
 
     Nothing is changed, and no agent is needed. The exit status is 2 where a key is wrong.
     """
-    from glowplug import config as settings
+    from glowplug import config
 
-    name, values = settings.read(file)
-    wrong = settings.problems(values)
+    name, values = config.read(file)
+    wrong = config.problems(values)
     if as_json:
         screen.as_json({"file": name, "keys": sorted(values), "problems": wrong})
     elif not wrong:

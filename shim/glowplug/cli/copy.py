@@ -21,21 +21,21 @@ def copy(namespace: str, target: str, to_tls: bool, path: str | None, references
 
     REF is the start of a checkpoint's id, a tag, or a digest. Only checkpoints that this node would accept are copied.
     """
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.errors import UsageError
     from glowplug.registry import copying, look
     from glowplug.registry import opened as registries
     from glowplug.registry import settings as registry_settings
 
-    settings = config.load(path)
+    config = load(path)
     for problem in registry_settings.problems({"repository": target}):
         raise UsageError(f"--to: {problem.partition(': ')[2]}")
     with ExitStack() as stack:
-        registry, source = stack.enter_context(registry_rows.repository(settings, namespace))
+        registry, source = stack.enter_context(registry_rows.repository(config, namespace))
         other = replace(registry, repository=target, tls=to_tls, mirrors=(), peers=())
         into = stack.enter_context(registries.repository(other, namespace))
         for reference in references:
             tag = registry_rows.tag(source, reference)
-            found = look.by_tag(source, registry, settings.cache, namespace, tag)
+            found = look.by_tag(source, registry, config.cache, namespace, tag)
             sent = copying.copy(source, into, found, registry.parallel)
             screen.line(f"copied {found.config.checkpoint} to {target}/{namespace}: {screen.size(sent)} sent")

@@ -30,11 +30,11 @@ NAME_COLUMNS = 22
 @options.config
 def doctor(as_json: bool, path: str | None) -> None:
     """Check everything that captures and restores need on this node. The exit status is 1 if something is wrong."""
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.node.doctor import checks
 
     require_root("it tries what only root may")
-    running = checks.run(config.load(path))
+    running = checks.run(load(path))
     found = list(running) if as_json else list(_shown(running))
     ready = checks.is_ready(found)
     if as_json:

@@ -33,17 +33,17 @@ def explain(
     The verdict is that of this moment: what a start of the same spec would meet now. Only checkpoints that
     the pod's namespace may use are shown, and of secrets only their names.
     """
-    from glowplug import config
     from glowplug.cli import explain_pod, explain_spec
+    from glowplug.config import load
 
     require_root("the verdict reads containers and checkpoints")
     if (pod is None) == (spec is None):
         raise UsageError("expected POD or --spec FILE, got " + ("neither" if pod is None else "both"))
-    settings = config.load(path)
+    config = load(path)
     if spec is not None:
-        explain_spec.run(settings, spec, namespace, everything=everything, as_json=as_json)
+        explain_spec.run(config, spec, namespace, everything=everything, as_json=as_json)
     else:
         assert pod is not None
         explain_pod.run(
-            settings, namespace or "default", pod, container, everything=everything, as_json=as_json
+            config, namespace or "default", pod, container, everything=everything, as_json=as_json
         )

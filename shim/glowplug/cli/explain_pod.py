@@ -47,10 +47,10 @@ class Explained:
 
 
 def run(
-    settings: Config, namespace: str, pod: str, container: str | None, *, everything: bool, as_json: bool
+    config: Config, namespace: str, pod: str, container: str | None, *, everything: bool, as_json: bool
 ) -> None:
     """Raises UsageError when neither containerd nor the history knows of such a container."""
-    explained = find(settings, namespace, pod, container)
+    explained = find(config, namespace, pod, container)
     if as_json:
         plain = [_plain(one) for one in explained]
         screen.as_json({"namespace": namespace, "pod": pod, "containers": plain})
@@ -61,18 +61,16 @@ def run(
         _show(namespace, pod, one, everything)
 
 
-def find(settings: Config, namespace: str, pod: str, container: str | None) -> list[Explained]:
+def find(config: Config, namespace: str, pod: str, container: str | None) -> list[Explained]:
     """Each container of the pod, or the selected one, as its latest attempt."""
-    recorded = history.records(settings.cache)
+    recorded = history.records(config.cache)
     began = [
         start
         for start in starts.of(recorded)
         if (start.namespace, start.pod) == (namespace, pod) and container in (None, start.container)
     ]
     captured = captures.of(recorded, namespace, pod)
-    with Containerd(
-        settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
-    ) as containerd:
+    with Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=TIMEOUT_S) as containerd:
         try:
             records, unreachable = _records(containerd, namespace, pod, container), ""
         except ContainerdError as error:
@@ -86,13 +84,13 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
                 f"{wanted}: no such container is or was on this node; "
                 "see `crictl ps -a` and `glowplug history`"
             )
-        judging = Judging(settings, containerd, resolve_id.store(settings))
+        judging = Judging(config, containerd, resolve_id.store(config))
         own = {name: tuple(start for start in began if start.container == name) for name in names}
         # In a pod where some containers are captured, the others; in any other pod every container is compared.
         left_out = {
             name
             for name, record in records.items()
-            if container is None and _is_of_no_interest(record, own[name], settings)
+            if container is None and _is_of_no_interest(record, own[name], config)
         }
         if left_out == set(names):
             left_out = set()
@@ -109,11 +107,11 @@ def find(settings: Config, namespace: str, pod: str, container: str | None) -> l
         return sorted(explained, key=lambda one: one.not_judged == _NOT_CAPTURED)
 
 
-def _is_of_no_interest(record: ContainerRecord, own: Iterable[Start], settings: Config) -> bool:
+def _is_of_no_interest(record: ContainerRecord, own: Iterable[Start], config: Config) -> bool:
     """A container that nobody captures (an init container, a sidecar), and of which there never was a checkpoint."""
     if any(start.outcome.partition(":")[2] not in _NEVER_CAPTURED for start in own):
         return False
-    return not is_chosen(bundle.read(record.spec), settings.capture_default_scope)
+    return not is_chosen(bundle.read(record.spec), config.capture_default_scope)
 
 
 def _records(

@@ -27,14 +27,12 @@ DEEPEST = 100  # levels in one another; the YAML library's own recursion ends th
 TIMEOUT_S = 10.0
 
 
-def run(settings: Config, path: str, namespace: str | None, *, everything: bool, as_json: bool) -> None:
+def run(config: Config, path: str, namespace: str | None, *, everything: bool, as_json: bool) -> None:
     """Raises UsageError for a file that is neither."""
     documents = _documents(path)
-    store = resolve_id.store(settings)
-    with Containerd(
-        settings.containerd_socket, settings.containerd_namespace, timeout_s=TIMEOUT_S
-    ) as containerd:
-        judging = Judging(settings, containerd, store)
+    store = resolve_id.store(config)
+    with Containerd(config.containerd_socket, config.containerd_namespace, timeout_s=TIMEOUT_S) as containerd:
+        judging = Judging(config, containerd, store)
         if len(documents) == 1 and isinstance(documents[0], dict) and "ociVersion" in documents[0]:
             _explain_bundle(containerd, judging, documents[0], namespace, everything, as_json)
         else:

@@ -17,10 +17,10 @@ def gc(dry_run: bool, as_json: bool, path: str | None) -> None:
 
     Pinned checkpoints and those in use stay.
     """
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints are root's")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     evictions = store.gc(dry_run=dry_run)
     if as_json:
         screen.as_json([{"checkpoint": id, "why": why, "bytes": count} for id, why, count in evictions])

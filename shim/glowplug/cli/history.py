@@ -45,26 +45,26 @@ def history(
 
     Or, with --captures, of every capture: captured, refused, failed or not-needed.
     """
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("the history is root's")
-    settings = config.load(path)
+    config = load(path)
     if of_captures:
-        captured = captures.of(records(settings.cache), namespace, pod)[-limit:]
+        captured = captures.of(records(config.cache), namespace, pod)[-limit:]
         if captured or as_json:
             _show_captures(captured, as_json)
         else:
-            screen.line(f"no capture{_of(namespace, pod)} is on record in {settings.cache}")
+            screen.line(f"no capture{_of(namespace, pod)} is on record in {config.cache}")
         return
     found = [
         start
-        for start in read(settings.cache)
+        for start in read(config.cache)
         if namespace in (None, start.namespace) and pod in (None, start.pod)
     ][-limit:]
     if as_json:
         screen.as_json([asdict(start) for start in found])
     elif not found:
-        screen.line(f"no start{_of(namespace, pod)} is on record in {settings.cache}")
+        screen.line(f"no start{_of(namespace, pod)} is on record in {config.cache}")
     else:
         rows = [_cells(start) for start in found]
         if detail:

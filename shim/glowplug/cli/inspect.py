@@ -21,10 +21,10 @@ LONGEST = 300  # characters of a list in a table
 @options.checkpoint
 def inspect(as_json: bool, path: str | None, prefix: str) -> None:
     """Show one checkpoint: sizes, processes, when and where it was captured, its workload key and requirements."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints hold the memory of processes")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     checkpoint = resolve_id.one(store, prefix)
     row = store.row(checkpoint)
     state = store.state(checkpoint)

@@ -21,10 +21,10 @@ COLUMNS = ("id", "namespace", "pod/container", "age", "used", "size", "state")
 @options.config
 def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> None:
     """List the checkpoints of this node, newest first."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints hold the memory of processes")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     found = [(row, *manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
     if as_json:
         screen.as_json([_plain(*one) for one in found])

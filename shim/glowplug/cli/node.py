@@ -148,14 +148,14 @@ def status(as_json: bool, runtime: str | None, base: str | None, **place: Any) -
 @click.option("--purge", is_flag=True, help="Remove the checkpoints, the settings and the prefix too.")
 def uninstall(force: bool, purge: bool, **place: Any) -> None:
     """Remove the handler; containerd's configuration is restored to its original bytes."""
-    from glowplug import config as settings
+    from glowplug import config
     from glowplug.node import huge_shm
     from glowplug.node import purge as purged
     from glowplug.node.uninstall import uninstall as taken_out
 
     require_root("containerd's configuration is root's")
     chosen = _chosen(**place)
-    kept = settings.load() if purge else None
+    kept = config.load() if purge else None
     if purge:
         purged.require_no_agent()
         purged.require_no_other(chosen)
@@ -174,12 +174,12 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
 
 def _unlabel() -> None:
     """The node has the handler no more: nothing of ours says so of it in Kubernetes."""
-    from glowplug import config as settings
+    from glowplug import config
     from glowplug.apiserver import this_node
     from glowplug.errors import GlowplugError
 
     try:
-        removed = this_node.unlabel(settings.load())
+        removed = this_node.unlabel(config.load())
     except GlowplugError as error:
         screen.line(f"the node's labels in Kubernetes stay, remove glowplug.dev/handler by hand: {error}")
     else:

@@ -22,21 +22,21 @@ def pull(
     A checkpoint is accepted only if a key that this node trusts for the namespace signed it, and never an older one
     than the node has seen.
     """
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.registry import heap, look
     from glowplug.registry import pull as pulls
 
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
-    settings = config.load(path)
-    store = resolve_id.store(settings)
+    config = load(path)
+    store = resolve_id.store(config)
     done = []
-    with registry_rows.repository(settings, namespace) as (registry, repository):
+    with registry_rows.repository(config, namespace) as (registry, repository):
         for reference in references:
             tag = registry_rows.tag(repository, reference)
-            found = look.by_tag(repository, registry, settings.cache, namespace, tag)
+            found = look.by_tag(repository, registry, config.cache, namespace, tag)
             if not any_host:
-                look.require_fit(found, registry_rows.this_node(settings))
+                look.require_fit(found, registry_rows.this_node(config))
             result = pulls.pull(store, repository, registry, found)
             done.append(asdict(result))
             if not as_json:

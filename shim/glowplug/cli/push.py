@@ -25,25 +25,25 @@ def push(
     plain: bool, labels: tuple[str, ...], as_json: bool, path: str | None, prefixes: tuple[str, ...]
 ) -> None:
     """Push checkpoints into their namespaces' repositories, signed and encrypted. What is there is not sent again."""
-    from glowplug import config
     from glowplug.cache import facts
+    from glowplug.config import load
     from glowplug.registry import heap
     from glowplug.registry import push as pushes
 
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
-    settings = config.load(path)
-    store = resolve_id.store(settings)
+    config = load(path)
+    store = resolve_id.store(config)
     said = dict(_pair(label) for label in labels)
     done = []
     for checkpoint in resolve_id.several(store, prefixes):
         namespace = facts.namespace(facts.parse(store.manifest(checkpoint))) or ""
-        with registry_rows.repository(settings, namespace) as (registry, repository):
+        with registry_rows.repository(config, namespace) as (registry, repository):
             unencrypted = plain or registry.plain
             result = pushes.push(store, repository, registry, checkpoint, plain=unencrypted, labels=said)
         done.append(asdict(result))
         if not as_json:
-            place = f"{settings.registry.host}/{repository.path}@{result.digest}"
+            place = f"{config.registry.host}/{repository.path}@{result.digest}"
             screen.line(
                 f"{checkpoint} was there: {place}"
                 if result.was_there

@@ -19,10 +19,10 @@ def quarantine() -> None:
 @options.config
 def list_quarantined(as_json: bool, path: str | None) -> None:
     """List quarantined checkpoints, until when and why."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints are root's")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     rows = [(row, store.state(row.id)) for row in store.rows() if row.quarantine is not None]
     if as_json:
         screen.as_json(
@@ -51,10 +51,10 @@ def list_quarantined(as_json: bool, path: str | None) -> None:
 @options.checkpoints
 def clear(path: str | None, prefixes: tuple[str, ...]) -> None:
     """Make quarantined checkpoints usable again and forget their failures."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints are root's")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     for checkpoint in resolve_id.several(store, prefixes):
         store.clear_quarantine(checkpoint)
         # One whose state could not be read counts as pinned, and nobody pinned it.

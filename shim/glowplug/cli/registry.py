@@ -27,10 +27,10 @@ def _namespace(command: click.decorators.FC) -> click.decorators.FC:
 @options.config
 def ls(namespace: str, as_json: bool, path: str | None) -> None:
     """List the checkpoints of a namespace, newest first, by their manifests."""
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.registry import retention
 
-    with registry_rows.repository(config.load(path), namespace) as (_, repository):
+    with registry_rows.repository(load(path), namespace) as (_, repository):
         found = retention.rows(repository)
     if as_json:
         screen.as_json([asdict(row) for row in found])
@@ -64,10 +64,10 @@ def rm(namespace: str, path: str | None, references: tuple[str, ...]) -> None:
 
     The blobs go with the registry's own garbage collection.
     """
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.registry import names, retention
 
-    with registry_rows.repository(config.load(path), namespace) as (_, repository):
+    with registry_rows.repository(load(path), namespace) as (_, repository):
         for tag in [registry_rows.tag(repository, reference) for reference in references]:
             data = repository.manifest(tag)
             if data is not None:
@@ -94,11 +94,11 @@ def gc(
     namespace: str, keep: int, older_than: float | None, everything: bool, dry_run: bool, path: str | None
 ) -> None:
     """Remove checkpoints that newer ones of the same workload replace, and signatures without a checkpoint."""
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.registry import retention
 
     verb = "would remove" if dry_run else "removed"
-    with registry_rows.repository(config.load(path), namespace) as (_, repository):
+    with registry_rows.repository(load(path), namespace) as (_, repository):
         older_than_s = None if older_than is None else older_than * _DAY_S
         going = retention.plan(
             retention.rows(repository), keep=keep, older_than_s=older_than_s, everything=everything

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def repository(settings: Config, namespace: str) -> "Iterator[tuple[RegistrySettings, Repository]]":
+def repository(config: Config, namespace: str) -> "Iterator[tuple[RegistrySettings, Repository]]":
     """The registry's settings for a namespace, Secrets read, and its repository there. Raises GlowplugError."""
     from glowplug.registry import kubernetes_secrets, opened
 
     with (
-        kubernetes_secrets.registry(settings, namespace) as found,
+        kubernetes_secrets.registry(config, namespace) as found,
         opened.repository(found, namespace) as repository,
     ):
         yield found, repository
@@ -48,7 +48,7 @@ def tag(repository: "Repository", reference: str) -> str:
     return found[0]
 
 
-def this_node(settings: Config) -> "Fits":
+def this_node(config: Config) -> "Fits":
     """What of a checkpoint's requirements this node alone decides."""
     from glowplug.cuda import facts
     from glowplug.explain.verdicts import host
@@ -58,4 +58,4 @@ def this_node(settings: Config) -> "Fits":
         gpus = tuple(device.gpu for device in facts.read().devices)
     except HostError:
         gpus = ()
-    return look.on_node(host(settings), gpus)
+    return look.on_node(host(config), gpus)

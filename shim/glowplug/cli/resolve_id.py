@@ -10,9 +10,9 @@ from glowplug.errors import UsageError
 _SHOWN = 3  # ids shown in one message
 
 
-def store(settings: Config) -> Store:
+def store(config: Config) -> Store:
     """Raises CacheError."""
-    return Store(settings.cache, limits(settings))
+    return Store(config.cache, limits(config))
 
 
 def one(found: Store, prefix: str) -> str:

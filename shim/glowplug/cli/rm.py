@@ -12,10 +12,10 @@ from glowplug.errors import CacheError
 @options.checkpoints
 def rm(path: str | None, prefixes: tuple[str, ...]) -> None:
     """Remove checkpoints, pinned ones too. One in use is kept; the exit status is 1 then."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints are root's")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     failed: list[str] = []
     for checkpoint in resolve_id.several(store, prefixes):
         freed = store.size(checkpoint)

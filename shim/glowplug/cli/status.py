@@ -55,10 +55,10 @@ class Status:
 @options.config
 def status(as_json: bool, path: str | None) -> None:
     """Show the agent, programs, cache, and the last day's starts. The exit status is 1 if something is wrong."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("the agent talks to root alone")
-    found = read(config.load(path))
+    found = read(load(path))
     if as_json:
         screen.as_json(asdict(found))
     else:
@@ -67,33 +67,31 @@ def status(as_json: bool, path: str | None) -> None:
         raise SystemExit(1)
 
 
-def read(settings: Config) -> Status:
+def read(config: Config) -> Status:
     """As it is now. Raises CacheError."""
     errors: list[str] = []
-    store = resolve_id.store(settings)
+    store = resolve_id.store(config)
     rows = store.rows()
     usage = shutil.disk_usage(store.root)
     running = Counter(one.kind for one in under_way.read())
-    today = [
-        one for one in history.records(settings.cache) if (number(one, "time") or 0) > time.time() - DAY_S
-    ]
+    today = [one for one in history.records(config.cache) if (number(one, "time") or 0) > time.time() - DAY_S]
     kinds = Counter(kind(record)[0] for record in today)
     results = Counter(text(record, "result") for record in today if record.get("event") == "capture")
     return Status(
         agent=agent(errors),
-        containerd=_containerd(settings, errors),
-        criu=_criu(settings, errors),
-        runc=_runc(settings, errors),
+        containerd=_containerd(config, errors),
+        criu=_criu(config, errors),
+        runc=_runc(config, errors),
         driver=facts.read(None).driver,
-        metrics=_metrics(settings, errors),
+        metrics=_metrics(config, errors),
         cache=store.root,
         checkpoints=len(rows),
         quarantined=sum(row.quarantine is not None for row in rows),
         pinned=sum(row.pinned for row in rows),
         bytes=sum(row.bytes for row in rows),
-        limit_bytes=settings.cache_limit_bytes,
+        limit_bytes=config.cache_limit_bytes,
         free_bytes=usage.free,
-        floor_bytes=min_free(settings),
+        floor_bytes=min_free(config),
         under_way={name: running[name] for name in (under_way.RESTORE, under_way.CAPTURE)},
         starts={name: kinds[name] for name in ("restored", "cold", "fallback")},
         captures={name: results[name] for name in ("captured", "refused", "failed")},
@@ -113,33 +111,33 @@ def agent(errors: list[str]) -> str:
     return "answers"
 
 
-def _metrics(settings: Config, errors: list[str]) -> str:
-    if not settings.metrics_listen:
+def _metrics(config: Config, errors: list[str]) -> str:
+    if not config.metrics_listen:
         return ""
 
     try:
-        socket.create_connection(listen_address.parse(settings.metrics_listen), ANSWERS_WITHIN_S).close()
+        socket.create_connection(listen_address.parse(config.metrics_listen), ANSWERS_WITHIN_S).close()
     except OSError as error:
-        errors.append(f"nobody serves metrics on {settings.metrics_listen}: {error.strerror or error}")
-    return f"http://{settings.metrics_listen}/metrics"
+        errors.append(f"nobody serves metrics on {config.metrics_listen}: {error.strerror or error}")
+    return f"http://{config.metrics_listen}/metrics"
 
 
-def _containerd(settings: Config, errors: list[str]) -> str | None:
+def _containerd(config: Config, errors: list[str]) -> str | None:
     from glowplug.containerd.client import Containerd
 
     try:
-        with Containerd(settings.containerd_socket, settings.containerd_namespace) as containerd:
+        with Containerd(config.containerd_socket, config.containerd_namespace) as containerd:
             return containerd.version()
     except ContainerdError as error:
         errors.append(str(error))
         return None
 
 
-def _criu(settings: Config, errors: list[str]) -> str | None:
+def _criu(config: Config, errors: list[str]) -> str | None:
     from glowplug.criu import program
 
     try:
-        found = program.version(settings.criu)
+        found = program.version(config.criu)
     except CriuError as error:
         errors.append(str(error))
         return None
@@ -149,11 +147,11 @@ def _criu(settings: Config, errors: list[str]) -> str | None:
     return version
 
 
-def _runc(settings: Config, errors: list[str]) -> str | None:
+def _runc(config: Config, errors: list[str]) -> str | None:
     """The third word of "runc version 1.1.5"."""
     try:
         said = subprocess.run(
-            [settings.runc, "--version"],
+            [config.runc, "--version"],
             capture_output=True,
             text=True,
             timeout=10,
@@ -162,7 +160,7 @@ def _runc(settings: Config, errors: list[str]) -> str | None:
         ).stdout.split()
     except (OSError, subprocess.SubprocessError) as error:
         errors.append(
-            f"{settings.runc} --version failed: {type(error).__name__}; set `runc` in the configuration"
+            f"{config.runc} --version failed: {type(error).__name__}; set `runc` in the configuration"
         )
         return None
     return said[2] if said[:2] == ["runc", "version"] and len(said) > 2 else "of unknown version"

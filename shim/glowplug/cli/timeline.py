@@ -19,11 +19,11 @@ def timeline(html: str | None, path: str | None, wanted: str) -> None:
 
     A cold start has one phase here: from the call of create to the hand-over to runc.
     """
-    from glowplug import config
     from glowplug.cli import timeline_html, timeline_text
+    from glowplug.config import load
 
     require_root("the history is root's")
-    start = find(history.read(config.load(path).cache), wanted)
+    start = find(history.read(load(path).cache), wanted)
     if html is None:
         timeline_text.show(start)
         return

@@ -27,13 +27,13 @@ from glowplug.errors import UsageError
 @options.config
 def top(once: bool, interval: float, path: str | None) -> None:
     """Show starts, captures, restores under way and the cache, live. Ctrl-C ends it."""
-    from glowplug import config
     from glowplug.cli import top_frame
+    from glowplug.config import load
 
     if math.isnan(interval):  # which no range leaves out
         raise UsageError("--interval: expected seconds, got nan")
     require_root("checkpoints and the history are root's")
-    view = top_frame.View(config.load(path))
+    view = top_frame.View(load(path))
     out = screen.console()
     if once or not out.is_terminal or out.is_dumb_terminal:
         view.print_once(out)

@@ -53,9 +53,9 @@ class Now:
 class View:
     """The pictures of one node, one after another."""
 
-    def __init__(self, settings: Config) -> None:
-        self._settings = settings
-        self._store = resolve_id.store(settings)
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._store = resolve_id.store(config)
         self._version: object = None
         self._starts: list[Start] = []
         self._rests_until = 0.0
@@ -66,7 +66,7 @@ class View:
         lines = max(1, out.height - LINES_BESIDE)
         busy = min(len(now.under_way), max(0, lines - LINES_BUSY) // 2)
         starts = lines - (busy + LINES_BUSY if busy else 0)
-        return layout(now, self._settings, starts, busy, narrow=out.width < NARROW)
+        return layout(now, self._config, starts, busy, narrow=out.width < NARROW)
 
     def print_once(self, out: Console) -> None:
         """One picture, below what is on the screen already; in a pipe plain text."""
@@ -77,12 +77,12 @@ class View:
 
     def _long(self) -> RenderableType:
         now = self._now()
-        return layout(now, self._settings, STARTS_IN_PIPE, len(now.under_way))
+        return layout(now, self._config, STARTS_IN_PIPE, len(now.under_way))
 
     def _now(self) -> Now:
-        version, began = kept.version(self._settings.cache), time.monotonic()
+        version, began = kept.version(self._config.cache), time.monotonic()
         if version != self._version and began >= self._rests_until:
-            self._version, self._starts = version, history.read(self._settings.cache)
+            self._version, self._starts = version, history.read(self._config.cache)
             ended = time.monotonic()
             self._rests_until = ended + RESTS * (ended - began)
         return Now(
@@ -95,11 +95,11 @@ class View:
         )
 
 
-def layout(now: Now, settings: Config, starts: int, busy: int, *, narrow: bool = False) -> Group:
+def layout(now: Now, config: Config, starts: int, busy: int, *, narrow: bool = False) -> Group:
     """Head, cache, so much of what is under way, so many of the latest starts, the last one first."""
     return Group(
         _head(now),
-        _cache(now, settings),
+        _cache(now, config),
         Text(),
         *_under_way(now, busy, narrow=narrow),
         _starts(now, starts, narrow=narrow),
@@ -116,8 +116,8 @@ def _head(now: Now) -> Text:
     return text
 
 
-def _cache(now: Now, settings: Config) -> Text:
-    used, limit = sum(row.bytes for row in now.rows), settings.cache_limit_bytes
+def _cache(now: Now, config: Config) -> Text:
+    used, limit = sum(row.bytes for row in now.rows), config.cache_limit_bytes
     filled = bars.bar(Phase("", 0.0, min(used, limit)), limit, BAR_COLUMNS, ascii_only=True) if used else ""
     marks = Counter(
         {

@@ -11,10 +11,10 @@ from glowplug.cli.root import require_root
 @options.checkpoints
 def unpin(path: str | None, prefixes: tuple[str, ...]) -> None:
     """Unpin checkpoints: the cache's limits may remove them again."""
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints are root's")
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     for checkpoint in resolve_id.several(store, prefixes):
         store.unpin(checkpoint)
         screen.line(f"unpinned {checkpoint}")

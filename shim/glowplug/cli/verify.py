@@ -19,12 +19,12 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
 
     The exit status is 1 when one is damaged. One whose digests only a newer Glowplug knows is left as it is.
     """
-    from glowplug import config
+    from glowplug.config import load
 
     require_root("checkpoints hold the memory of processes")
     if everything == bool(prefixes):
         raise UsageError("expected ids or --all, got " + ("both" if everything else "neither"))
-    store = resolve_id.store(config.load(path))
+    store = resolve_id.store(load(path))
     checkpoints = store.ids() if everything else resolve_id.several(store, prefixes)
     found: dict[str, list[str]] = {}
     unknown: dict[str, str] = {}

@@ -39,24 +39,24 @@ def warm(
     For a Job or DaemonSet that prepares nodes (docs/registry.md). Checkpoints for other kinds of hosts and
     untrusted ones are reported and skipped; the exit status is 1 if something failed for another reason.
     """
-    from glowplug import config
+    from glowplug.config import load
     from glowplug.registry import heap, look, names
     from glowplug.registry import pull as pulls
 
     require_root("checkpoints hold the memory of processes")
     heap.keep_large_blocks()
-    settings = config.load(path)
-    store = resolve_id.store(settings)
+    config = load(path)
+    store = resolve_id.store(config)
     wanted = dict(label.partition("=")[::2] for label in labels)
     if "" in wanted:
         raise UsageError("--label: expected NAME=VALUE")
-    fits = registry_rows.this_node(settings)
+    fits = registry_rows.this_node(config)
     said: list[dict[str, object]] = []
     failed = []
-    with registry_rows.repository(settings, namespace) as (registry, repository):
+    with registry_rows.repository(config, namespace) as (registry, repository):
         for tag in filter(names.is_host_tag, list(repository.tags())):
             try:
-                found = look.by_tag(repository, registry, settings.cache, namespace, tag)
+                found = look.by_tag(repository, registry, config.cache, namespace, tag)
                 if not _is_wanted(found.config, wanted, image, container):
                     continue
                 look.require_fit(found, fits)

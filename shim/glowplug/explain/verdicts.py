@@ -48,17 +48,17 @@ class Judged:
 class Judging:
     """What every question of one command shares. Raises CacheError."""
 
-    def __init__(self, settings: Config, containerd: Containerd, store: Store) -> None:
+    def __init__(self, config: Config, containerd: Containerd, store: Store) -> None:
         self.store = store
-        self._settings = settings
-        self.host = host(settings)
+        self._config = config
+        self.host = host(config)
         self._containerd = containerd
-        self._judge = Judge(settings, containerd, store, self.host, Rates(history.read(settings.cache)))
-        self.salt = fleet.salt(settings.registry, store)
+        self._judge = Judge(config, containerd, store, self.host, Rates(history.read(config.cache)))
+        self.salt = fleet.salt(config.registry, store)
 
     def accepts(self, annotations: Mapping[str, str], namespace: str) -> frozenset[str]:
         """The other namespaces whose shared checkpoints such a pod takes."""
-        return sharing.accepted(annotations, self._settings.sharing, namespace)
+        return sharing.accepted(annotations, self._config.sharing, namespace)
 
     def judge(self, record: ContainerRecord, facts: BundleFacts, *, exists: bool = True) -> Judged:
         """`exists` False: containerd has no such container, and the record is a stand-in. ContainerdError.
@@ -67,7 +67,7 @@ class Judging:
         """
         known = kept.of(record.id) if exists else None
         found = known or identity.of(
-            self._containerd, record, facts, self.salt, extras=presets.extras(self._settings.presets, facts)
+            self._containerd, record, facts, self.salt, extras=presets.extras(self._config.presets, facts)
         )
         against = found.against if exists else tuple(one for one in found.against if one[0] != "snapshotter")
         entries = self.store.index.of_namespace(
@@ -111,9 +111,9 @@ def plain(judged: Judged) -> dict[str, object]:
     }
 
 
-def host(settings: Config) -> HostFacts:
+def host(config: Config) -> HostFacts:
     """This node's facts; CRIU's version is not known where it is not there."""
     version = None
     with suppress(CriuError):
-        version = ".".join(map(str, program.version(settings.criu)))
+        version = ".".join(map(str, program.version(config.criu)))
     return facts.read(version)

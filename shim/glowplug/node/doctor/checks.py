@@ -79,9 +79,9 @@ CHECKS = (
 )
 
 
-def run(settings: Config) -> Iterator[Checked]:
+def run(config: Config) -> Iterator[Checked]:
     """Every check, one after the other, as each is done. Never raises."""
-    probes = Probes(settings)
+    probes = Probes(config)
     for check in CHECKS:
         yield Checked(check.name, look(check, probes))
 

@@ -85,7 +85,7 @@ def judge_annotations(handler: Mapping[str, Any]) -> Finding:
 
 def runc_root(probes: Probes) -> Finding:
     """Whether runc's state root is the configured one."""
-    return judge_runc_root(probes.handler() or {}, probes.settings.runc_root)
+    return judge_runc_root(probes.handler() or {}, probes.config.runc_root)
 
 
 def judge_runc_root(handler: Mapping[str, Any], configured: str) -> Finding:

@@ -36,7 +36,7 @@ FEATURES: Mapping[str, str] = {
 def version(probes: Probes) -> Finding:
     """CRIU's version."""
     try:
-        return judge_version(probes.settings.criu, program.version(probes.settings.criu))
+        return judge_version(probes.config.criu, program.version(probes.config.criu))
     except CriuError as error:
         return wrong(str(error), f"CRIU {_oldest()} or newer", INSTALL)
 
@@ -59,7 +59,7 @@ def _oldest() -> str:
 
 def check(probes: Probes) -> Finding:
     """`criu check`: what CRIU can't do without at all."""
-    return judge_check(programs.run([probes.settings.criu, "check"]))
+    return judge_check(programs.run([probes.config.criu, "check"]))
 
 
 def judge_check(said: programs.Said) -> Finding:
@@ -73,7 +73,7 @@ def judge_check(said: programs.Said) -> Finding:
 
 def features(probes: Probes) -> Finding:
     """The kernel's features that `criu check --feature` knows."""
-    criu = probes.settings.criu
+    criu = probes.config.criu
     return judge_features(
         {name: programs.run([criu, "check", "--feature", name]).status == 0 for name in FEATURES}
     )

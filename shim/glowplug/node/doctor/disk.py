@@ -33,11 +33,11 @@ class Speed:
 
 def space(probes: Probes) -> Finding:
     """OSError: the file system can't be queried."""
-    settings = probes.settings
-    directory = _existing(settings.cache)
+    config = probes.config
+    directory = _existing(config.cache)
     found = os.statvfs(directory)
     read_only = bool(found.f_flag & os.ST_RDONLY)
-    return judge_space(found.f_bavail * found.f_frsize, min_free(settings), directory, read_only)
+    return judge_space(found.f_bavail * found.f_frsize, min_free(config), directory, read_only)
 
 
 def judge_space(free: int, floor: int, directory: str, read_only: bool = False) -> Finding:
@@ -60,7 +60,7 @@ def judge_space(free: int, floor: int, directory: str, read_only: bool = False) 
 def compile_caches(probes: Probes) -> Finding:
     """How many are kept, and what they take. OSError: they can't be looked at."""
     try:
-        entries = list(os.scandir(layout.compile_caches(probes.settings.cache)))
+        entries = list(os.scandir(layout.compile_caches(probes.config.cache)))
     except FileNotFoundError:
         entries = []
     taken = sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
@@ -69,12 +69,12 @@ def compile_caches(probes: Probes) -> Finding:
 
 def speed(probes: Probes) -> Finding:
     """HostError: no space to measure; OSError: the disk failed."""
-    settings = probes.settings
-    directory = _existing(settings.cache)
+    config = probes.config
+    directory = _existing(config.cache)
     found = os.statvfs(directory)
-    if found.f_bavail * found.f_frsize < min_free(settings) + MEASURED_BYTES:
+    if found.f_bavail * found.f_frsize < min_free(config) + MEASURED_BYTES:
         raise HostError(f"not measured: it takes {MEASURED_BYTES >> 20} MiB, which are not free")
-    return judge_speed(measure(directory), settings.restore_deadline_s)
+    return judge_speed(measure(directory), config.restore_deadline_s)
 
 
 def judge_speed(found: Speed, deadline_s: float) -> Finding:

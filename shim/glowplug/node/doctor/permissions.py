@@ -21,7 +21,7 @@ def run_dir(_: Probes) -> Finding:
 
 def cache(probes: Probes) -> Finding:
     """Whether only root may enter the cache, and whether it holds anything of others."""
-    path = probes.settings.cache
+    path = probes.config.cache
     return judge_cache(path, _status(path), root_dir.foreign_entries(path))
 
 
@@ -47,10 +47,10 @@ def judge_private(path: str, found: os.stat_result | None) -> Finding:
 
 def programs(probes: Probes) -> Finding:
     """The programs that we run as root, the configuration that names them, and the directories above them."""
-    settings = probes.settings
+    config = probes.config
     handler = probes.handler()
     runtime = str(options(handler).get("BinaryName") or "") if handler else ""
-    wanted = [settings.criu, settings.runc, runtime, paths.CONFIG_FILE]
+    wanted = [config.criu, config.runc, runtime, paths.CONFIG_FILE]
     return judge_programs(
         {path: found for path in _with_parents(wanted) if (found := _status(path)) is not None}
     )

@@ -21,8 +21,8 @@ Answer = TypeVar("Answer")
 class Probes:
     """One node's answers. Who gave none is not queried again: who asks again gets that in a few words."""
 
-    def __init__(self, settings: Config) -> None:
-        self.settings = settings
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self._answers: dict[str, object] = {}
         self._silent: set[str] = set()
 
@@ -59,16 +59,16 @@ class Probes:
     def _ask_version(self) -> str:
         from glowplug.containerd.client import Containerd
 
-        settings = self.settings
+        config = self.config
         with Containerd(
-            settings.containerd_socket, settings.containerd_namespace, timeout_s=ANSWERS_WITHIN_S
+            config.containerd_socket, config.containerd_namespace, timeout_s=ANSWERS_WITHIN_S
         ) as containerd:
             return containerd.version()
 
     def _ask_cri(self) -> "RuntimeStatus":
         from glowplug.containerd.cri import Cri
 
-        with Cri(self.settings.containerd_socket, timeout_s=ANSWERS_WITHIN_S) as cri:
+        with Cri(self.config.containerd_socket, timeout_s=ANSWERS_WITHIN_S) as cri:
             return cri.status()
 
 

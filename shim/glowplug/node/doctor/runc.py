@@ -19,7 +19,7 @@ _AGAIN = "hack/bootstrap-node.sh"
 def version(probes: Probes) -> Finding:
     """The runc that captures."""
     try:
-        return judge_version(probes.settings.runc, programs.run([probes.settings.runc, "--version"]))
+        return judge_version(probes.config.runc, programs.run([probes.config.runc, "--version"]))
     except HostError as error:
         return wrong(str(error), "runc 1.1 or newer", _INSTALL)
 
@@ -45,7 +45,7 @@ def through_runtime(probes: Probes) -> Finding:
     return judge_through_runtime(
         binary,
         programs.run([binary, "--version"]),
-        programs.run([probes.settings.runc, "--version"]),
+        programs.run([probes.config.runc, "--version"]),
     )
 
 
