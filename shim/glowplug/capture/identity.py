@@ -112,23 +112,23 @@ def of(
     return Identity(found, against, files)
 
 
-def when_frozen(found: Judgement, record: ContainerRecord, facts: BundleFacts, salt: bytes) -> Judgement:
+def when_frozen(judgement: Judgement, record: ContainerRecord, facts: BundleFacts, salt: bytes) -> Judgement:
     """The same with the state that its volumes have now that no process of it runs (rule 4.4).
 
     Raises CaptureRefused where that can't be known, or where an emptyDir that others filled was written to since.
     """
     answers = _answers(facts, sandbox_facts(facts), record.created_at, DEADLINE_S, again=True)
     for place, answer in answers.fillings.items():
-        if answer.text is None or volume_answers.is_filled(answer.text) != (place in found.files.filled):
+        if answer.text is None or volume_answers.is_filled(answer.text) != (place in judgement.files.filled):
             raise CaptureRefused("volume-state", f"mount {place}: {answer.why or 'it was filled meanwhile'}")
     states = {
         place: key.keyed(salt, "volume", place, answer.text) if answer.text else None
         for place, answer in answers.states.items()
     }
-    frozen = replace(found.key, conditions={**found.key.conditions, "volumes": states})
-    for slug, sentence in undetermined(frozen, replace(found.files, why=answers.why())):
+    frozen = replace(judgement.key, conditions={**judgement.key.conditions, "volumes": states})
+    for slug, sentence in undetermined(frozen, replace(judgement.files, why=answers.why())):
         raise CaptureRefused(slug, sentence)
-    return replace(found, key=frozen)
+    return replace(judgement, key=frozen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def require(
 def _with_weights(
     containerd: Containerd,
     record: ContainerRecord,
-    known: Judgement,
+    judgement: Judgement,
     salt: bytes,
     init: int,
     extras: Extras,
@@ -104,10 +104,10 @@ def _with_weights(
             "changed", "its weights changed since its start: a pod that is started now is captured"
         )
     now = identity.of(containerd, record, facts, salt, runs=True, extras=extras).key
-    different = judgements.changed(known.key, now, ignored=("seccomp", "extras"))
+    different = judgements.changed(judgement.key, now, ignored=("seccomp", "extras"))
     if different or now.unknown:
         raise CaptureRefused("changed", f"not as it was at its start: {_listed([*different, *now.unknown])}")
-    made = replace(known, key=now)
+    made = replace(judgement, key=now)
     judged.keep(made)
     return made
 

@@ -79,20 +79,20 @@ def require_page_size(page_bytes: int) -> None:
         )
 
 
-def require_eligible(subject: Subject, found: Judgement) -> None:
+def require_eligible(subject: Subject, judgement: Judgement) -> None:
     """Raises UsageError with the first rule that the container breaks, or what can't be known of it."""
     require_page_size(os.sysconf("SC_PAGE_SIZE"))
-    for slug, sentence in found.objections():
+    for slug, sentence in judgement.objections():
         raise UsageError(f"this container can't be captured ({slug}): {sentence}")
-    require_none_written(subject, found)
+    require_none_written(subject, judgement)
     require_none_stopped(subject.pids)
     _require_rootfs(subject)
 
 
-def require_none_written(subject: Subject, found: Judgement) -> None:
+def require_none_written(subject: Subject, judgement: Judgement) -> None:
     """Raises UsageError for a file that is open for writing on a volume that does not travel (rule 4.3)."""
     for path, destination in mounts.written_identities(
-        _open_for_writing(subject), found.files.mounts(subject.facts)
+        _open_for_writing(subject), judgement.files.mounts(subject.facts)
     ):
         raise UsageError(
             f"this container can't be captured: {path} is open for writing on the volume {destination}, "

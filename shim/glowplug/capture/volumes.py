@@ -20,9 +20,9 @@ REPLACED = "image-volume"
 """CRI has filled it from the image before the container starts: what travels takes the place of that."""
 
 
-def carried_by(facts: BundleFacts, found: Judgement) -> list[Classified]:
+def carried_by(facts: BundleFacts, judgement: Judgement) -> list[Classified]:
     """The mounts whose files a capture takes along, in the spec's order; /dev/shm and tmpfs go other ways."""
-    listed = found.files.mounts(facts)
+    listed = judgement.files.mounts(facts)
     return [
         mount
         for mount in listed
@@ -36,10 +36,10 @@ def rewritten(facts: BundleFacts) -> list[str]:
     return [mount.destination for mount in mounts.classify(facts) if mount.how in written]
 
 
-def staying(facts: BundleFacts, found: Judgement) -> list[str]:
+def staying(facts: BundleFacts, judgement: Judgement) -> list[str]:
     """Where volumes are mounted that do not travel, and whose files are not compared by their content."""
     compared = (mounts.CONTENT, mounts.SERVICE_ACCOUNT, "kernel", "image")
-    listed = found.files.mounts(facts)
+    listed = judgement.files.mounts(facts)
     return [
         mount.destination for mount in listed if mount.kind == mounts.IDENTITY and mount.how not in compared
     ]

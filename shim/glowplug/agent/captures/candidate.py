@@ -92,7 +92,7 @@ def identify(
     """
     spec = judged.spec_of(candidate.runc_root, candidate.id)
     extras = presets.extras(config.presets, candidate.facts)
-    found = since_start.judgement(containerd, candidate.record, spec, salt, pid, extras)
-    for slug, sentence in found.objections():
+    judgement = since_start.judgement(containerd, candidate.record, spec, salt, pid, extras)
+    for slug, sentence in judgement.objections():
         raise CaptureRefused(slug, sentence)
-    return found
+    return judgement

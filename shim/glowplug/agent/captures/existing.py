@@ -11,15 +11,15 @@ PASSING = frozenset(("no-memory", "no-disk", "restore-slower", "unknown-fact"))
 QUARANTINED_LIMIT = 2
 
 
-def why(store: Store, judge: Judge, candidate: Candidate, found: Judgement) -> str | None:
+def why(store: Store, judge: Judge, candidate: Candidate, judgement: Judgement) -> str | None:
     """What there is, in words; None: nothing that would serve this container.
 
     Raises CaptureRefused where checkpoints of this workload were quarantined more than once: another one would be
     no better. ContainerdError.
     """
     accepts = judge.accepts(candidate.facts)
-    entries = store.index.find(candidate.facts.sandbox_namespace, found.key.digest, accepts)[:JUDGED]
-    judged = judge.candidates(entries, candidate.record, candidate.facts, found.key) if entries else []
+    entries = store.index.find(candidate.facts.sandbox_namespace, judgement.key.digest, accepts)[:JUDGED]
+    judged = judge.candidates(entries, candidate.record, candidate.facts, judgement.key) if entries else []
     for one in judged:
         if one.verdict.exact and {reason.slug for reason in one.verdict.reasons} <= PASSING:
             return f"checkpoint {one.id} is of the same workload"

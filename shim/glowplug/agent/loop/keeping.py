@@ -56,7 +56,7 @@ def _key(parts: Parts, case: Case) -> str:
     if not eligible.may_use_compile_cache(candidate.facts, eligible.ineligible(candidate.facts)):
         return ""
     try:
-        found = since_start.judgement(
+        judgement = since_start.judgement(
             parts.containerd,
             parts.containerd.container(candidate.id),
             judged.spec_of(candidate.runc_root, candidate.id),
@@ -68,4 +68,4 @@ def _key(parts: Parts, case: Case) -> str:
         raise
     except CaptureRefused:
         return ""
-    return found.key.digest
+    return judgement.key.digest

@@ -136,22 +136,22 @@ class Resolver:
         ingest.take_in(self._store, self._history)
         if self._history.has_restored(facts.sandbox_id, facts.container_name):
             return _miss("container-restart", "an earlier start of this container in this pod was a restore")
-        found = self.judgement(record, spec, facts)
-        for slug, sentence in found.objections():
+        judgement = self.judgement(record, spec, facts)
+        for slug, sentence in judgement.objections():
             return _miss(slug, sentence)
-        resting = self._learned.restore_objection(found.workload)
+        resting = self._learned.restore_objection(judgement.workload)
         if resting:
             return _miss("backing-off", resting)
         accepts = self.verdicts.accepts(facts)
-        entries = self._store.index.find(facts.sandbox_namespace, found.key.digest, accepts)
+        entries = self._store.index.find(facts.sandbox_namespace, judgement.key.digest, accepts)
         if not entries:
-            return self._missed(record, facts, found, self._no_checkpoint(facts, found))
-        candidates = self.verdicts.candidates(entries[:JUDGED], record, facts, found.key, unread)
+            return self._missed(record, facts, judgement, self._no_checkpoint(facts, judgement))
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, facts, judgement.key, unread)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)
             return self._missed(
-                record, facts, found, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
+                record, facts, judgement, {**miss, "worth_if_read": verdict.worth_if_read(candidates)}
             )
         if "observe" in (facts.annotations.get(RESTORE), self._config.mode):
             return _miss("observed", f"would have restored: {why}")
@@ -159,28 +159,35 @@ class Resolver:
             device_map = gpus.map_to(self.verdicts.manifest(chosen.id), gpus.of(facts) or ())
         except (CudaError, HostError) as error:
             return _miss("gpu", str(error))
-        if not chosen.verdict.exact and self._is_recaptured(record, facts, found):
+        if not chosen.verdict.exact and self._is_recaptured(record, facts, judgement):
             return _miss(
                 "limits-raised", f"{chosen.id} would fit; started cold to be captured with its new limits"
             )
         return {**self._plan(facts, chosen, why), "device_map": device_map}
 
-    def _is_recaptured(self, record: ContainerRecord, facts: bundle.BundleFacts, found: Judgement) -> bool:
+    def _is_recaptured(
+        self, record: ContainerRecord, facts: bundle.BundleFacts, judgement: Judgement
+    ) -> bool:
         """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
         try:
             wanted = policy.of(facts, policy.when(self._config.capture), presets.known(self._config.presets))
-            self._learned.require_capture(found.workload)
+            self._learned.require_capture(judgement.workload)
         except (policy.BadAnnotation, CaptureRefused):
             return False
-        if not found.chosen or wanted.when == "never" or wanted.ready is None or self._config.mode != "on":
+        if (
+            not judgement.chosen
+            or wanted.when == "never"
+            or wanted.ready is None
+            or self._config.mode != "on"
+        ):
             return False
         limited = resources.of(facts, None)
         limits = tuple(getattr(limited, name) for name in requirements.LIMITS)
-        return self._renewals.is_turn_of(record.id, (facts.sandbox_namespace, found.key.digest, *limits))
+        return self._renewals.is_turn_of(record.id, (facts.sandbox_namespace, judgement.key.digest, *limits))
 
-    def _no_checkpoint(self, facts: bundle.BundleFacts, found: Judgement) -> Answer:
+    def _no_checkpoint(self, facts: bundle.BundleFacts, judgement: Judgement) -> Answer:
         """Rule 2.1: where there is one that an older Glowplug made of such a container, it misses for that."""
-        image, version = str(found.key.parts["image"]), key.RULES_VERSION
+        image, version = str(judgement.key.parts["image"]), key.RULES_VERSION
         old = self._store.index.of_other_rules(facts.sandbox_namespace, image, facts.container_name, version)
         if old is None:
             return _miss("no-checkpoint", NO_CHECKPOINT)
@@ -191,13 +198,13 @@ class Resolver:
         )
 
     def _missed(
-        self, record: ContainerRecord, facts: bundle.BundleFacts, found: Judgement, miss: Answer
+        self, record: ContainerRecord, facts: bundle.BundleFacts, judgement: Judgement, miss: Answer
     ) -> Answer:
         """What the registry says to it: it may have what this node does not have, for a later start or for this one."""
         if self._registry is None:
             return miss
         row = requirements.require(self._host, resources.of(facts, gpus.of(facts)))
-        said = self._registry.missed(record.id, facts, found.key.digest, row)
+        said = self._registry.missed(record.id, facts, judgement.key.digest, row)
         if said is None:
             return miss
         slug, detail, waits = said
