@@ -13,7 +13,7 @@ def file(path: Path) -> str:
     return str(path)
 
 
-def test_the_link_to_the_current_version_is_named(tmp_path: Path) -> None:
+def test_the_link_to_the_current_version_is_written(tmp_path: Path) -> None:
     """k3s: data/DIGEST/bin; MicroK8s: /snap/microk8s/REVISION, and its settings below /var/snap/microk8s/REVISION."""
     program = file(tmp_path / "k3s/data/d1a2/bin/runc")
     settings = file(tmp_path / "snap/microk8s/6089/args/containerd.toml")

@@ -167,7 +167,7 @@ def test_the_running_containerd_says_where_its_file_lies(
         assert found.chosen(None, "/a/containerd", None).program == "/a/containerd"
 
 
-def test_a_running_containerd_s_file_is_named_as_its_next_upgrade_keeps_it(
+def test_a_running_containerd_s_file_is_written_as_its_next_upgrade_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MicroK8s: the revision's directory is on the command line, and goes with an upgrade."""

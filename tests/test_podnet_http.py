@@ -124,7 +124,7 @@ def test_the_nodes_own_network_is_never_queried() -> None:
     ],
 )
 def test_an_answer_ends_where_it_says_and_not_with_the_connection(answer: bytes, content: bytes) -> None:
-    """A server, or what is in front of it, may keep the connection although it was asked to close it."""
+    """A server, or what is in front of it, may keep the connection although it has to close it."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(answer)

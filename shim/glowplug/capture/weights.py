@@ -266,7 +266,7 @@ class _Reader:
         return None
 
     def _do(self, what: str, namespace: str, work: Callable[[], None]) -> bool:
-        """Behind what the namespace has asked for before; not if too much waits already."""
+        """Behind what the namespace has requested before; not if too much waits already."""
         lane = what, namespace
         with self._lock:
             queue = self._queues.get(lane)
