@@ -110,10 +110,10 @@ class Bare:
         sockets.apply(images)
         cgroups.apply(images)
 
-    def restore(self, images: str, memory: str | None = None, hold: bool = False) -> float:
+    def restore(self, images: str, memory: str | None = None, leave_stopped: bool = False) -> float:
         """Restore it; seconds until it runs. memory: a directory of extents to be written, if it has any.
 
-        hold: every task stays stopped. Raises what the fill raises; the tree is dead then.
+        leave_stopped: every task stays stopped. Raises what the fill raises; the tree is dead then.
         """
         self._write_spec({config.ANNOTATION: f"{self.scratch}/restore.conf"})
         ours = self._pipes()
@@ -127,7 +127,7 @@ class Bare:
         gated = memory is not None and extents.present(memory)
         gate = action_script.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
-            file.write(config.restore(hold=hold, script=gate.script if gated else None))
+            file.write(config.restore(leave_stopped=leave_stopped, script=gate.script if gated else None))
         child = self._popen(command, ours)
         try:
             if gated and memory is not None:

@@ -13,7 +13,7 @@ ACTION = """#!/bin/sh
 read -r at victim <{directory}/at || exit 0
 [ "$CRTOOLS_SCRIPT_ACTION" = "$at" ] || exit 0
 [ "$victim" = hang ] && touch {directory}/there && exec sleep 600
-if [ "$victim" = hold ]; then
+if [ "$victim" = wait ]; then
     touch {directory}/there
     turns=0
     until [ -e {directory}/go ] || [ $turns -gt 1200 ]; do sleep 0.05; turns=$((turns + 1)); done
@@ -69,13 +69,13 @@ class Faults:
         return os.path.exists(f"{self.directory}/there")
 
     def release(self) -> None:
-        """End of a hold."""
+        """End of a wait."""
         self._write("go", "")
 
     @contextmanager
     def set(self, mode: str, at: str = "", victim: str = "") -> Iterator[None]:
         """For a while: `mode` as in the scripts above; with "action", at which stage of CRIU's and what:
-        victim "criu" or "runc" is killed, "hang" never ends, "hold" waits for `release`."""
+        victim "criu" or "runc" is killed, "hang" never ends, "wait" waits for `release`."""
         self._forget("there", "go")
         if at:
             self._write("at", f"{at} {victim}\n")

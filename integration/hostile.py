@@ -1,4 +1,4 @@
-"""Pods that would hold up everybody else, if anybody waited for them: what they mount, how they answer, what they ask.
+"""Pods that would delay everybody else, if anybody waited for them: what they mount, how they answer, what they ask.
 
 Each is a function that starts one on a node and returns its container. All are in the namespace `evil`.
 """

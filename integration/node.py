@@ -37,14 +37,14 @@ CRIU = f"{images.REPOSITORY}/.build/criu/bin/criu"
 STARTS_WITHIN_S = 60.0
 STOPS_WITHIN_S = 60.0
 
-# Runs containerd again when it ends, as systemd would; `hold` keeps it down, `stop` is the end. A shell exports a PWD.
+# Runs containerd again when it ends, as systemd would; `down` keeps it down, `stop` is the end. A shell exports a PWD.
 KEEP_RUNNING = """
 unset PWD
 while [ ! -e "$1/stop" ]; do
     "$2" --config "$1/containerd.toml" & daemon=$!
     echo $daemon >"$1/containerd.pid.new" && mv "$1/containerd.pid.new" "$1/containerd.pid"
     wait $daemon
-    while [ -e "$1/hold" ]; do sleep 0.05; done
+    while [ -e "$1/down" ]; do sleep 0.05; done
 done
 """
 
@@ -172,11 +172,11 @@ class Node:
 
     def kill_containerd(self, down_s: float = 0.0) -> None:
         """SIGKILL containerd and let it come back after this time, ready to serve."""
-        _write(f"{self.names.state}/hold", "")
+        _write(f"{self.names.state}/down", "")
         before = self.containerd_pid()
         self._signal_containerd(signal.SIGKILL)
         time.sleep(down_s)
-        os.unlink(f"{self.names.state}/hold")
+        os.unlink(f"{self.names.state}/down")
         wait_until(lambda: self.containerd_pid() != before, STARTS_WITHIN_S, "containerd started again")
         self.wait_ready()
 

@@ -237,7 +237,7 @@ def _volume(node: Node, uid: str, secret: str) -> str:
 
 
 def _files_with_it(node: Node, checkpoint: str) -> tuple[list[str], list[str]]:
-    """Files that hold the secret: the checkpoint's memory and the container's own files; all others.
+    """Files with the secret: the checkpoint's memory and the container's own files; all others.
 
     Searched are the cache, the run directory, and the logs of agent and containerd.
     """

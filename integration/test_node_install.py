@@ -132,7 +132,7 @@ def test_a_containerd_that_does_not_come_back_is_put_back(installed: Installed) 
     before, pid = installed.configuration(), stock.pid
     state = installed.node.names.state
     restart = (
-        f"if [ -e {state}/hold ]; then rm {state}/hold; else touch {state}/hold; {installed.restart}; fi"
+        f"if [ -e {state}/down ]; then rm {state}/down; else touch {state}/down; {installed.restart}; fi"
     )
     done = installed.run("install", "--wait", "2", restart=restart)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Volumes that tenants write to: matched by what is in them, and never a way to hold up others."""
+"""Volumes that tenants write to: matched by what is in them, and never a way to delay others."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from integration.kubelet import PodDirectory
 from integration.node import Node
 from integration.pods import Container, Pod, Pods
 
-MODEL = b"weights " * 300_000  # 2.4 MB: more than a ConfigMap may hold
+MODEL = b"weights " * 300_000  # 2.4 MB: more than a ConfigMap may have
 
 
 def by_init(agent: Node, pod: Pod, content: bytes = MODEL) -> tuple[Mount, ...]:

@@ -44,7 +44,7 @@ def expressions() -> Iterator[str]:
 
 
 def served(directory: str) -> set[str]:
-    """Every name that a scrape may hold."""
+    """Every name that a scrape may contain."""
     metrics = Metrics(VERSIONS)
     metrics.registry.register(NodeCollector(Store(directory), lambda: 0.0))
     names = set()

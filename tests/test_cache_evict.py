@@ -1,4 +1,4 @@
-"""Who goes: decided over values. Whatever the numbers, pins and leases stay and the limits hold or nothing goes."""
+"""Who goes: decided over values. Whatever the numbers, pins and leases stay and the limits are met or nothing goes."""
 
 import pytest
 from hypothesis import given

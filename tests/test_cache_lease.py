@@ -39,7 +39,7 @@ def holders() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.stdout.close()
 
 
-def hold(store: Store, name: str, holders: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+def leased(store: Store, name: str, holders: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
     """A process of its own with a lease."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", HOLDER, store.root, name]
@@ -76,7 +76,7 @@ def test_a_lease_of_another_process_outlives_the_agent(
     store: Store, holders: list[subprocess.Popen[bytes]]
 ) -> None:
     name = published(store)
-    hold(store, name, holders)
+    leased(store, name, holders)
     again = Store(store.root)  # the agent, started again
     again.sweep()
     with pytest.raises(CacheError, match="in use"):
@@ -86,7 +86,7 @@ def test_a_lease_of_another_process_outlives_the_agent(
 
 def test_a_killed_holder_leaves_no_lease(store: Store, holders: list[subprocess.Popen[bytes]]) -> None:
     name = published(store)
-    process = hold(store, name, holders)
+    process = leased(store, name, holders)
     assert lease.is_leased(store.root, name)
     process.send_signal(signal.SIGKILL)
     process.wait(60)

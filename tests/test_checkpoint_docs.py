@@ -1,4 +1,4 @@
-"""docs/matching.md names every rule that the tables hold."""
+"""docs/matching.md names every rule that the tables have."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Which directories hold compile caches, by what they are kept, and what a file of them can say."""
+"""Which directories are compile caches, by what they are kept, and what a file of them can say."""
 
 import os
 import stat

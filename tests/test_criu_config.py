@@ -49,7 +49,7 @@ def test_a_cgroup_namespace_gets_the_new_containers_cgroup_as_its_root() -> None
     assert "manage-cgroups=ignore" not in reported
 
 
-def test_holding_and_the_script_are_reported_only_when_queried() -> None:
+def test_leave_stopped_and_the_script_are_written_only_when_requested() -> None:
     assert not {"leave-stopped", 'action-script "/run/gate.sh"'} & lines(config.restore())
     assert {"leave-stopped", 'action-script "/run/gate.sh"'} <= lines(
         config.restore(True, script="/run/gate.sh")

@@ -1,4 +1,4 @@
-"""Names that images hold of the old world: the host name, watched paths, links of removed files, processes."""
+"""Names that images have of the old world: the host name, watched paths, links of removed files, processes."""
 
 import ctypes
 import mmap

@@ -1,4 +1,4 @@
-"""Taking memory out of CRIU's images: together, images and extents hold each page once, where it was."""
+"""Taking memory out of CRIU's images: together, images and extents have each page once, where it was."""
 
 import itertools
 import os

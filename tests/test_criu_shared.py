@@ -227,7 +227,7 @@ def test_a_cgroup_with_little_processor_time_is_not_entered(
 def test_it_ends_when_the_one_who_restores_is_killed(
     folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or it would hold the gate's pipes, and the tree would wait forever."""
+    """Or it would keep the gate's pipes, and the tree would wait forever."""
     save(folder, child, RUNS)
     puts = shared._put
 

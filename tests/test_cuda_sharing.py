@@ -13,7 +13,7 @@ import pytest
 from glowplug.cuda import processes, sharing
 
 ALONE = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
-HOLD = "import sys; file = open(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
+KEEPS_OPEN = "import sys; file = open(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_nccl_counts_where_processes_sit_on_different_gpus(
 ) -> None:
     path = tmp_path / library
     path.write_bytes(b"")
-    command = [sys.executable, "-c", HOLD, str(path)]
+    command = [sys.executable, "-c", KEEPS_OPEN, str(path)]
     started = [
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}

@@ -1,4 +1,4 @@
-"""Files of /dev/shm that processes hold go from one pod to the next, and disturb nobody there."""
+"""Files of /dev/shm that processes have open go from one pod to the next, and disturb nobody there."""
 
 import os
 import subprocess

@@ -49,7 +49,7 @@ def with_kubeconfig(config: Config, server: api_server.ApiServer, directory: Pat
 
 
 def secrets_in_memory() -> list[str]:
-    """Descriptors of this process that hold one."""
+    """Descriptors of this process that have one."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):

@@ -45,7 +45,7 @@ def test_one_that_is_late_is_dead_afterwards() -> None:
 
 
 def test_one_that_waits_for_a_dead_child_is_ended() -> None:
-    """As runc does whose CRIU was killed while the restored tasks hold its socket."""
+    """As runc does whose CRIU was killed while the restored tasks have its socket."""
     program = "import os, time; os.fork() or (time.sleep(0.5), os._exit(1)); time.sleep(600)"
     with pytest.raises(child.Bereft):
         child.run([sys.executable, "-IS", "-c", program], 60)

@@ -110,7 +110,7 @@ def kubectl_command(place: Place) -> list[str]:
 
 
 def wait(holds: Callable[[], bool], what: str, deadline_s: float = READY_WITHIN_S) -> None:
-    """Failed where it does not come to hold."""
+    """Failed where it is not reached."""
     until = time.monotonic() + deadline_s
     while not holds():
         if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""What a run of the demo measured, and what it has to hold. No I/O."""
+"""What a run of the demo measured, and what it has to meet. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

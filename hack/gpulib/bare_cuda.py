@@ -102,7 +102,7 @@ class BareCuda(Bare):
         back = Gpu([INIT], "")
         try:
             began = time.monotonic()
-            self.restore(images, memory, hold=True)
+            self.restore(images, memory, leave_stopped=True)
             took = time.monotonic() - began
             self.seconds = {
                 "criu": round(took - self.filled.seconds, 4),

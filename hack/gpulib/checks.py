@@ -106,7 +106,7 @@ def _serve(setup: Setup, workload: Workload) -> dict[str, Any]:
 
 
 def workers(setup: Setup) -> dict[str, Any]:
-    """(c) A parent without CUDA and two worker processes that hold it."""
+    """(c) A parent without CUDA and two worker processes that use it."""
     workload = setup.workload("workers", "workers.py")
     pod, cold = _start(setup, workload, "/tokens", "cold:")
     planted = pod.ask("/tokens", ANSWER_S)

@@ -35,7 +35,7 @@ SKELETON = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "usr", "opt", "ch
 
 
 class Failed(Exception):
-    """A check that did not hold; the message says what was expected and found."""
+    """A check that failed; the message says what was expected and found."""
 
 
 class Skipped(Failed):

@@ -57,7 +57,7 @@ class Reader:
     def warm_up(self) -> None:
         """Reads one page, so that no caller pays for the first inference; then gives back what that took."""
         self.read(_page())
-        # The page's intermediate results are free in the allocator: 250 MB that the server need not hold.
+        # The page's intermediate results are free in the allocator: 250 MB that the server need not keep.
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -1,4 +1,4 @@
-"""System V IPC of a container, as the kernel lists it in its own namespace, with what the objects hold."""
+"""System V IPC of a container, as the kernel lists it in its own namespace, with what is in the objects."""
 
 import os
 import subprocess

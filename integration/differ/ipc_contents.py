@@ -1,4 +1,4 @@
-"""Prints what the System V objects of its own IPC namespace hold: values of semaphores, digests of memory and messages.
+"""Prints what is in the System V objects of its IPC namespace: values of semaphores, digests of memory and messages.
 
 A program on its own, for nsenter(1). Nothing is taken out: memory is attached for reading, messages are copied
 (MSG_COPY).

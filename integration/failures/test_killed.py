@@ -186,7 +186,7 @@ def test_a_capture_that_is_ended_leaves_the_container_running(
     before = container.state()
     checkpoints = os.listdir(f"{node.names.cache}/checkpoints")
     command = [GLOWPLUG, "capture", "--config", node.names.config, "--namespace", "default", "other"]
-    with faults.set("action", "post-dump", "hold"):
+    with faults.set("action", "post-dump", "wait"):
         # A shell that starts the tests in the background has them ignore SIGINT, and so would the capture.
         command = ["env", "--default-signal=INT", *command]
         running = subprocess.Popen(command, env=node.env, stdout=subprocess.DEVNULL, stderr=None)

@@ -1,10 +1,10 @@
-"""A program that holds what real servers hold, and reports it over HTTP. Runs in containers; stdlib only.
+"""A program that has what real servers have, and reports it over HTTP. Runs in containers; stdlib only.
 
 `python3 -m integration.workload`, configured by environment:
 
 WORKLOAD            features to start, comma-separated: a name of `features.FEATURES` each
 WORKLOAD_WORK       rounds of real computing before it serves (a hundred thousand take about 0.1 s)
-WORKLOAD_MEMORY_MB  random memory to hold, in MiB
+WORKLOAD_MEMORY_MB  random memory to allocate, in MiB
 WORKLOAD_LOG_MS     write a numbered line to stdout and to stderr every so many milliseconds
 WORKLOAD_OUTSIDE    host:port for the feature `tcp_outside`
 WORKLOAD_FILE       path for the feature `open_file`

@@ -26,7 +26,7 @@ def multiprocess() -> Callable[[], object]:
         return bool(answered.get(timeout=ANSWERS_WITHIN_S))
 
     def look() -> object:
-        """Of a taken lock nobody gets hold; of a released one the other process does, who gives it back."""
+        """A taken lock nobody gets; of a released one the other process does, who gives it back."""
         while_taken = takes(), lock.acquire(block=False)
         lock.release()
         when_free = takes()

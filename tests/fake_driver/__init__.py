@@ -1,1 +1,1 @@
-"""The fake NVIDIA driver, in C; README.md says what its script may hold."""
+"""The fake NVIDIA driver, in C; README.md says what its script may contain."""

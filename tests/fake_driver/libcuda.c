@@ -166,7 +166,7 @@ static int begin(const char *call, int pid)
 	return CUDA_SUCCESS;
 }
 
-/* Runnable threads of a process other than its restore thread: what a hold is there to prevent. */
+/* Runnable threads of a process other than its restore thread: what a ptrace hold is there to prevent. */
 static int others_running(int pid, int restore_tid)
 {
 	char path[64], line[128], state;

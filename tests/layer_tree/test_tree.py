@@ -18,7 +18,7 @@ CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def everything(root: str) -> None:
-    """At least one of all that a layer can hold."""
+    """At least one of all that a layer can contain."""
     with open(f"{root}/a/a", "a") as file:
         file.write("changed")
     os.unlink(f"{root}/a/b/a")

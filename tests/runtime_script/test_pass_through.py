@@ -39,7 +39,7 @@ def test_a_verb_that_is_not_ours_reaches_runc_as_it_came(tmp_path: Path, argumen
     assert (called.status, called.out, called.err) == (43, b"said by runc", b"")
     inherited = {fd for fd in called.seen["fds"] if int(fd) > 2}
     assert called.seen["fds"][str(called.extra)].startswith("/memfd:passed on")
-    # the recorder's own script is the one other descriptor that an interpreter may hold
+    # the recorder's own script is the one other descriptor that an interpreter may have
     assert all(called.seen["fds"][fd].endswith(("runc", "environ")) for fd in inherited - {str(called.extra)})
 
 

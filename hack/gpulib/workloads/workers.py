@@ -1,4 +1,4 @@
-"""A parent that serves, without CUDA, and two worker processes that hold it."""
+"""A parent that serves, without CUDA, and two worker processes that use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints whose namespace was deleted: they hold the memory of processes, secrets too, that are nobody's any more.
+"""Checkpoints whose namespace was deleted: they contain the memory of processes, secrets too, that is nobody's now.
 
 The API server's list of namespaces says which there are (capture/namespaces.py); where the agent may not list them,
 nobody says, and such checkpoints go by their age. A list may be behind for a moment, so one goes only when it has

@@ -25,7 +25,7 @@ def checkpoint_id(manifest: bytes) -> str:
 
 
 def check(root: str, checkpoint_id: str) -> dict[str, object]:
-    """The checkpoint's manifest, once everything it says has been found. Hold a lease.
+    """The checkpoint's manifest, once everything it says has been found. Take a lease first.
 
     Raises DamagedCheckpoint with the file, what was expected and what was found; CacheError when there is no
     such checkpoint, or its manifest is of a form that this Glowplug does not read.

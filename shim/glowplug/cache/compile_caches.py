@@ -70,6 +70,6 @@ def _whose(path: str) -> tuple[str, str, float]:
 
 
 def evict(root: str, item_id: str) -> str | None:
-    """Where in the trash it is now; None where it went before. Hold the store's lock. Raises OSError."""
+    """Where in the trash it is now; None where it went before. Take the store's lock first. Raises OSError."""
     path = f"{layout.compile_caches(root)}/{item_id.removeprefix(PREFIX)}"
     return sweep.to_trash(root, path) if os.path.lexists(path) else None

@@ -59,12 +59,12 @@ class Draft:
             self.close()
 
     def leave(self) -> None:
-        """Ends the writer's hold; the files stay for who opens it again by its name."""
+        """Ends the writer's lock; the files stay for who opens it again by its name."""
         if self.is_open:
             self.close()
 
     def close(self) -> None:
-        """Ends the writer's hold. What is left of the directory is dead then."""
+        """Ends the writer's lock. What is left of the directory is dead then."""
         with suppress(FileNotFoundError):
             os.unlink(layout.draft_lock(self._root, self.name))
         os.close(self._descriptor)
@@ -72,7 +72,7 @@ class Draft:
 
 
 def create(root: str, bytes_needed: int) -> Draft:
-    """A new draft with bytes_needed reserved. Hold the store's lock. Raises OSError."""
+    """A new draft with bytes_needed reserved. Take the store's lock first. Raises OSError."""
     for _ in range(TRIES):
         found = _create(root, secrets.token_hex(8), bytes_needed)
         if found is not None:
@@ -98,7 +98,7 @@ def _create(root: str, name: str, bytes_needed: int) -> Draft | None:
 
 
 def reopen(root: str, name: str, bytes_needed: int) -> Draft:
-    """The draft of that name: what an earlier writer left of it, or a new one. Hold the store's lock.
+    """The draft of that name: what an earlier writer left of it, or a new one. Take the store's lock first.
 
     Raises CacheError while its writer lives, OSError.
     """
@@ -150,7 +150,7 @@ def names(root: str) -> set[str]:
 
 
 def grab(root: str, name: str) -> int | None:
-    """A dead draft's lock, as a descriptor; None while its writer lives. Hold the store's lock."""
+    """A dead draft's lock, as a descriptor; None while its writer lives. Take the store's lock first."""
     path = layout.draft_lock(root, name)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, layout.FILE_MODE)
     if locking.try_lock(descriptor) and lease.is_linked(descriptor, path):

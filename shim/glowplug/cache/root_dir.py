@@ -26,7 +26,7 @@ def prepare(root: str) -> None:
 
 
 def salt(root: str) -> bytes:
-    """The salt, drawn where there is none yet. Hold the store's lock. Raises CacheError, OSError."""
+    """The salt, drawn where there is none yet. Take the store's lock first. Raises CacheError, OSError."""
     path = layout.salt(root)
     if not os.path.lexists(path):
         disk.write_file(f"{path}.new", secrets.token_bytes(SALT_LENGTH))

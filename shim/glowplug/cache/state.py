@@ -68,7 +68,7 @@ def read(root: str, checkpoint_id: str) -> State:
 
 
 def write(root: str, checkpoint_id: str, state: State) -> None:
-    """Replaces the checkpoint's state, completely and on the disk. Hold the lock of the states. Raises OSError."""
+    """Replaces the checkpoint's state, completely and on the disk. Take the states' lock first. Raises OSError."""
     path = layout.state(root, checkpoint_id)
     content = json.dumps({"version": VERSION, **asdict(state)}, indent=1).encode()
     disk.write_file(f"{path}.new", content)

@@ -9,7 +9,7 @@ from glowplug.cache import disk, draft, layout, lease
 
 
 def drafts(root: str) -> list[str]:
-    """Puts drafts whose writer is dead into the trash; their names. Hold the store's lock. Raises OSError."""
+    """Puts drafts whose writer is dead into the trash; their names. Take the store's lock first. Raises OSError."""
     dead = []
     for name in sorted(draft.names(root)):
         descriptor = draft.grab(root, name)
@@ -31,7 +31,7 @@ def drafts(root: str) -> list[str]:
 def orphans(root: str) -> list[str]:
     """Removes leases and states of checkpoints that are gone; their paths.
 
-    Hold the store's lock. Raises OSError.
+    Take the store's lock first. Raises OSError.
     """
     gone = []
     present = set(os.listdir(layout.checkpoints(root)))
@@ -52,7 +52,7 @@ def orphans(root: str) -> list[str]:
 
 
 def forget(root: str, checkpoint_id: str) -> None:
-    """Removes what is beside a checkpoint that is gone. Hold its exclusive lease: it goes last."""
+    """Removes what is beside a checkpoint that is gone. Take its exclusive lease first: it goes last."""
     for path in (layout.state(root, checkpoint_id), layout.lease(root, checkpoint_id)):
         with suppress(FileNotFoundError):
             os.unlink(path)

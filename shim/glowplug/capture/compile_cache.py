@@ -179,7 +179,7 @@ def _require_bounded(files: int, size: int) -> None:
         raise CaptureRefused(
             "compile-cache-size",
             f"the compile caches are more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB, so none is kept: name "
-            "directories that hold nothing else",
+            "directories with nothing else",
         )
 
 

@@ -1,4 +1,4 @@
-"""Hard links that CRIU's images ask for, each with the place whose files travel and hold another name of the file.
+"""Hard links that CRIU's images ask for, each with the place whose files travel and have another name of the file.
 
 A place is the writable layer ("") or a mount point whose files a checkpoint carries. CRIU takes the links away at
 the end of its dump (see criu/link_remap.py), so a restore makes them again from the other name.

@@ -2,7 +2,7 @@
 
 Each may be set for one container of the pod alone by its name behind a dot: `glowplug.dev/ready.server` goes
 before `glowplug.dev/ready`. docs/capture.md lists them. A message names the annotation and what was expected,
-never its value: a command may hold a secret.
+never its value: a command may contain a secret.
 """
 
 import json

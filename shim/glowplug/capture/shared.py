@@ -2,7 +2,7 @@
 `index.json` the links (see capture/links.py).
 
 The tmpfs is the pod's, not the container's. Where no other container of the pod runs, all in it is this one's, also
-what nobody has open at the moment (a cache, a segment between two uses). Else only what its processes hold is.
+what nobody has open at the moment (a cache, a segment between two uses). Else only what its processes have open is.
 """
 
 import json

@@ -37,7 +37,7 @@ class Subject:
 
     @property
     def pids(self) -> list[int]:
-        """Its process tree as it is now, parents first (host pids). Zombies hold nothing that could be captured."""
+        """Its process tree as it is now, parents first (host pids). Zombies have nothing that could be captured."""
         return [pid for pid in process.tree(self.init) if not process.is_zombie(pid)]
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger("glowplug.agent")
 
 NAME = "weights"
 PATHS = "weights-path"
-"""Annotation: the mount points that hold weights; without it every volume outside of SYSTEM is looked through."""
+"""Annotation: the mount points with weights; without it every volume outside of SYSTEM is looked through."""
 SYSTEM = (
     "/bin/",
     "/dev/",
@@ -150,7 +150,7 @@ def _quick(facts: BundleFacts) -> str:
 
 
 def _volumes(facts: BundleFacts) -> list[tuple[str, str]]:
-    """Mount point and directory on the host of what may hold weights: mounted, and does not travel."""
+    """Mount point and directory on the host of what may have weights: mounted, and does not travel."""
     names = facts.annotations.get(OWN_ANNOTATIONS + PATHS, "").replace(",", " ").split()
     return sorted(
         (found.destination, found.source)

@@ -69,7 +69,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def _is_plain(path: str) -> bool:
-    """An absolute path below the root that has no "..", and no character that an index could not hold."""
+    """An absolute path below the root that has no "..", and no character that an index could not contain."""
     names = path.split("/")
     return names[0] == "" and len(names) > 1 and path.isprintable() and not {"", ".", ".."} & set(names[1:])
 

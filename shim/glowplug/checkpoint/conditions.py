@@ -17,7 +17,7 @@ Conditions = Mapping[str, object]
 
 
 def compare(captured: Conditions, wanted: Conditions, *, same_namespace: bool) -> list[Reason]:
-    """Every condition that does not hold. `same_namespace`: the checkpoint is of the pod's own."""
+    """Every condition that is not met. `same_namespace`: the checkpoint is of the pod's own."""
     reasons = [] if same_namespace else _no_link_more(captured, wanted)
     reasons += _links(captured, wanted)
     if same_namespace:

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 
-LIMIT = 1 << 20  # bytes in all; what the API server lets a ConfigMap or Secret hold (1 MiB)
+LIMIT = 1 << 20  # bytes in all; what the API server lets a ConfigMap or Secret contain (1 MiB)
 
 RECOGNISED = 64 << 10  # bytes of a file in which noise is looked for; annotations may be as long
 
@@ -22,7 +22,7 @@ def digest(files: Iterable[tuple[str, int, bytes]], recognise: Callable[[str], s
     """The digest of (path below the volume, permission bits, bytes), in any order: 64 hexadecimal digits.
 
     `recognise` (of `noise.metadata`) turns what is a fact of the sandbox into its placeholder: downward API volumes
-    hold the pod's name, uid, labels and annotations. The digest is unkeyed: the key hashes it
+    contain the pod's name, uid, labels and annotations. The digest is unkeyed: the key hashes it
     again with the node's salt, and it must not be written down elsewhere.
     """
     total = hashlib.blake2b(digest_size=32)

@@ -158,7 +158,7 @@ MANIFEST: Schema = {
         sizes=SIZES,
         measured=MEASURED,
         layer=LAYER,
-        settings=_table(_text(), "annotations of glowplug.dev/ that hold no secret"),
+        settings=_table(_text(), "annotations of glowplug.dev/ without a secret"),
         gpus=_list(GPU, "none where it is absent"),
     ),
 }

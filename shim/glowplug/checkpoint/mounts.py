@@ -220,6 +220,6 @@ def _is_of_one_pod(source: str, facts: BundleFacts) -> bool:
 
 
 def _options(mount: Mount) -> tuple[str, ...]:
-    """The options without SELinux contexts, which hold the pod's own category; the order is the kernel's."""
+    """The options without SELinux contexts, which contain the pod's own category; the order is the kernel's."""
     kept = {option for option in mount.options if not option.startswith(("context=", "rootcontext="))}
     return tuple(sorted(kept | ({mount.extra} - {""})))

@@ -224,7 +224,7 @@ def reported(value: object) -> str:
     return str(value) or "none"
 
 
-# field, how it is called, kind, slug. The last ones hold only where the checkpoint has GPUs.
+# field, how it is called, kind, slug. The last ones apply only where the checkpoint has GPUs.
 RULES: tuple[tuple[str, str, Fit, str], ...] = (
     ("arch", "CPU architecture", equal, "cpu"),
     ("cpu_features", "CPU features", superset, "cpu"),

@@ -13,9 +13,9 @@ Schema = Mapping[str, object]
 
 def check(schema: Schema, value: object, where: str = "manifest") -> None:
     """Raises ManifestError, naming the place and never the value, unless the value has the schema's form."""
-    for keyword, hold in _KEYWORDS.items():
+    for keyword, require in _KEYWORDS.items():
         if keyword in schema:
-            hold(schema, value, where)
+            require(schema, value, where)
 
 
 def _wrong(where: str, wanted: str, value: object) -> ManifestError:

@@ -104,7 +104,7 @@ def _parsed(name: str) -> tuple[str, str, str]:
 
 
 def _before(name: str, part: str) -> list[str]:
-    """What stands before each occurrence of `part`: a service's name may hold it too."""
+    """What stands before each occurrence of `part`: a service's name may contain it too."""
     found, at = [], name.find(part)
     while at >= 0:
         found.append(name[:at])

@@ -1,4 +1,4 @@
-"""The annotations of ours as they hold for one container: which of them count in its key, and which may be shown."""
+"""The annotations of ours as they apply to one container: which of them count in its key, and which may be shown."""
 
 from glowplug.checkpoint.bundle import OWN_ANNOTATIONS, BundleFacts
 
@@ -39,7 +39,7 @@ PER_CONTAINER = frozenset(
     )
 )
 
-# What a manifest may hold in the open.
+# What a manifest may show in the open.
 SHOWN = tuple(OWN_ANNOTATIONS + name for name in ("io-uring", "mptcp", "registry"))
 
 
@@ -58,5 +58,5 @@ def counting(facts: BundleFacts) -> dict[str, str]:
 
 
 def shown(facts: BundleFacts) -> dict[str, str]:
-    """Those that hold no secret, for the manifest's `settings`."""
+    """Those without a secret, for the manifest's `settings`."""
     return {name: value for name, value in sorted(facts.annotations.items()) if name in SHOWN}

@@ -28,7 +28,7 @@ class Now:
     free_memory: int | None = None  # bytes that the node can give (MemAvailable)
     free_disk: int | None = None  # bytes on the file system of the container's writable layer
     restores_running: int | None = None
-    unread_bytes: int | None = None  # of the files that the page cache does not hold
+    unread_bytes: int | None = None  # of the files that the page cache does not have
     rates: NodeRates = field(default_factory=NodeRates)
     deadline_s: float = DEADLINE_S
 

@@ -21,7 +21,7 @@ FILLING = 16  # cores at most that fill memory (criu/fill.py)
 class NodeRates:
     """Measured on this node, in bytes per second; None: not measured yet. `cores`: how many it has."""
 
-    read: float | None = None  # checkpoint files that the page cache does not hold
+    read: float | None = None  # checkpoint files that the page cache does not have
     fill: float | None = None  # memory of a process
     cores: int = 1
 

@@ -23,7 +23,7 @@ def inspect(as_json: bool, path: str | None, prefix: str) -> None:
     """Show one checkpoint: sizes, processes, when and where it was captured, its workload key and requirements."""
     from glowplug.config import load
 
-    require_root("checkpoints hold the memory of processes")
+    require_root("checkpoints contain the memory of processes")
     store = resolve_id.store(load(path))
     checkpoint = resolve_id.one(store, prefix)
     row = store.row(checkpoint)

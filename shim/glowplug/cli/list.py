@@ -23,7 +23,7 @@ def list_checkpoints(namespace: str | None, as_json: bool, path: str | None) -> 
     """List the checkpoints of this node, newest first."""
     from glowplug.config import load
 
-    require_root("checkpoints hold the memory of processes")
+    require_root("checkpoints contain the memory of processes")
     store = resolve_id.store(load(path))
     found = [(row, *manifest(store, row.id)) for row in store.rows() if namespace in (None, row.namespace)]
     if as_json:

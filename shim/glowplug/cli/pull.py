@@ -26,7 +26,7 @@ def pull(
     from glowplug.registry import heap, look
     from glowplug.registry import pull as pulls
 
-    require_root("checkpoints hold the memory of processes")
+    require_root("checkpoints contain the memory of processes")
     heap.keep_large_blocks()
     config = load(path)
     store = resolve_id.store(config)

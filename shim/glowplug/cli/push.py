@@ -30,7 +30,7 @@ def push(
     from glowplug.registry import heap
     from glowplug.registry import push as pushes
 
-    require_root("checkpoints hold the memory of processes")
+    require_root("checkpoints contain the memory of processes")
     heap.keep_large_blocks()
     config = load(path)
     store = resolve_id.store(config)

@@ -51,7 +51,7 @@ def table(
     right: Sequence[str] = (),
     fold: Sequence[str] = (),
 ) -> None:
-    """A table. Columns in `right` hold numbers; those in `fold` give way on a narrow terminal, so far that they
+    """A table. Columns in `right` contain numbers; those in `fold` give way on a narrow terminal, so far that they
     can still be read: one that is narrower yet has to wrap the lines itself."""
     out = console()
     cells = [[plain(cell) for cell in row] for row in rows]

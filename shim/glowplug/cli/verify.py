@@ -21,7 +21,7 @@ def verify(everything: bool, as_json: bool, path: str | None, prefixes: tuple[st
     """
     from glowplug.config import load
 
-    require_root("checkpoints hold the memory of processes")
+    require_root("checkpoints contain the memory of processes")
     if everything == bool(prefixes):
         raise UsageError("expected ids or --all, got " + ("both" if everything else "neither"))
     store = resolve_id.store(load(path))

@@ -170,7 +170,7 @@ class Containerd:
 
 
 def _equals(field: str, value: str) -> str:
-    """A term of containerd's filter language (its pkg/filters); terms joined by a comma must all hold."""
+    """A term of containerd's filter language (its pkg/filters); terms joined by a comma must all be true."""
     return f"{field}=={_quoted(value)}"
 
 

@@ -23,7 +23,7 @@ class RuntimeStatus:
     """`conditions`: RuntimeReady, NetworkReady. `config`: CRI's active configuration."""
 
     conditions: Mapping[str, bool]
-    config: Mapping[str, Any] = field(repr=False)  # may hold registry passwords
+    config: Mapping[str, Any] = field(repr=False)  # may contain registry passwords
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _NAME = "installed.json"
 class Installed:
     """The options of `glowplug node install`; an empty string is an option that was not set.
 
-    `files`: the files of containerd's that hold the handler, or lead to it.
+    `files`: those of containerd's files that have the handler, or lead to it.
     """
 
     handler: str

@@ -1,4 +1,4 @@
-"""Hold a restored tree at the last moment before it runs, without any process noticing; and say when it is made.
+"""Pause a restored tree at the last moment before it runs, without any process noticing; and say when it is made.
 
 CRIU runs its action script at `pre-resume`, when all is restored and every task is still in a ptrace
 stop (criu/cr-restore.c). The script here notifies us, and returns when we let it: no signal is sent, no parent

@@ -61,14 +61,14 @@ def dump(watched: tuple[str, ...] = (), seize_s: float = SEIZE_S, external: tupl
 
 
 def restore(
-    hold: bool = False,
+    leave_stopped: bool = False,
     cgroup: str | None = None,
     script: str | None = None,
     mounts: "Iterable[tuple[str, str]]" = (),
 ) -> str:
     """Configuration for a restore. The tasks stay in the cgroups where runc puts CRIU.
 
-    hold: leave every task stopped (SIGSTOP) instead of letting it run.
+    leave_stopped: leave every task stopped (SIGSTOP) instead of letting it run.
     cgroup: the new container's cgroup, from the root of the unified hierarchy (OCI `linux.cgroupsPath` as
     runc takes it without systemd), if the processes have a cgroup namespace of their own (cgroups.py).
     script: path of an action script (action_script.py).
@@ -79,7 +79,7 @@ def restore(
     )
     stages = f'action-script "{_checked(script)}"\n' if script else ""
     external = "".join(f'external "mnt[{_checked(point)}]:{_checked(source)}"\n' for point, source in mounts)
-    return _BOTH + namespace + stages + external + ("leave-stopped\n" if hold else "")
+    return _BOTH + namespace + stages + external + ("leave-stopped\n" if leave_stopped else "")
 
 
 def log_errors(log: str, most: int = 3) -> str:

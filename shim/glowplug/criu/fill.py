@@ -1,6 +1,6 @@
 """Write memory extents into restored processes: many threads, each copying its piece through the kernel.
 
-The processes exist, hold their mappings as CRIU made them, and do not run. Each piece is written with
+The processes exist, have their mappings as CRIU made them, and do not run. Each piece is written with
 process_vm_writev(2), through the process's own mapping, so that its pages are charged to the container's
 memory limit and come as huge pages where the mapping asks for them. Python lets go of its lock during these
 calls, so threads work side by side. Shared memory in small pages is left to a helper, where it can (shared.py).

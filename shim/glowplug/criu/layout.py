@@ -18,7 +18,7 @@ PAGE = 4096
 SMALLEST = 4 << 20
 """Bytes in memory from which a mapping is taken out, whatever else there is."""
 SMALL, MANY_SMALL = 64 << 10, 16 << 20
-"""The same for smaller ones, where all those of one process hold so many bytes together: CRIU's one thread writes
+"""The same for smaller ones, where all those of one process have so many bytes together: CRIU's one thread writes
 1.8 GB/s. An interpreter's heap is in hundreds of mappings of 1 MiB and less (vLLM: two processes, 104 MiB each)."""
 
 # criu/include/image.h; the guard pages of a mapping are listed as mappings of their own

@@ -1,4 +1,4 @@
-"""The process tree as CRIU's images hold it.
+"""The process tree as CRIU's images have it.
 
 Field numbers: images/pstree.proto, core.proto.
 """

@@ -155,7 +155,7 @@ def _require_size(pages: str, pagemap: str, length: int) -> None:
 def _choose(
     parts: list[Piece], windows: tuple[tuple[int, int, Mapping], ...], smallest: int
 ) -> list[tuple[Mapping, list[Piece]]]:
-    """The mappings that hold enough memory, each with the pieces in it. Pieces never cross a window's edge."""
+    """The mappings with enough memory, each with the pieces in it. Pieces never cross a window's edge."""
     inside: list[list[Piece]] = [[] for _ in windows]
     at = 0
     for piece in parts:

@@ -1,4 +1,4 @@
-"""Files that processes hold or watch in ConfigMaps and the like, by the name that they have in every pod.
+"""Files that processes have open or watch in ConfigMaps and the like, by the name that they have in every pod.
 
 The kubelet keeps such a volume's files in a directory called by its time, behind a link `..data` (kubelet,
 atomic_writer.go). The kernel shows CRIU the name through that directory, which no other pod has: a shell, say,
@@ -27,7 +27,7 @@ Rename = Callable[[bytes], bytes]
 
 
 def name_by_link(images_dir: str, volumes: Collection[str]) -> int:
-    """Rename, in files.img, the files and directories of these mount points that processes hold or watch; how many
+    """Rename, in files.img, the files and directories of these mount points that processes have open or watch; how many
     open files were changed. Called once on a fresh dump.
 
     volumes: mount points in the container, of volumes that a kubelet writes. Raises ImageError.

@@ -66,8 +66,8 @@ def _watched(pid: int) -> list[Inode]:
 
 
 def _sayable(path: str) -> str:
-    """The path, or the directory above it whose path CRIU's configuration can hold (config.py): CRIU looks for what is
-    watched in all that is below it."""
+    """The path, or the directory above it whose path CRIU's configuration can contain (config.py): CRIU looks for what
+    is watched in all that is below it."""
     while path and not config.can_hold(path):
         path = path.rpartition("/")[0]
     return path

@@ -1,4 +1,4 @@
-"""CUDA: which processes hold it, the driver's checkpoint calls, and what NVML says of this node's devices.
+"""CUDA: which processes use it, the driver's checkpoint calls, and what NVML says of this node's devices.
 
 The parent process never loads libcuda: every driver call is made by a worker process of its own (`worker`),
 because a call can't be interrupted and a thread stuck in one would keep our process from exec and exit.

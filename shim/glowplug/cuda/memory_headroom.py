@@ -28,7 +28,7 @@ class Limit:
 
 
 def device_memory(pids: Iterable[int], indexes: Iterable[int]) -> int:
-    """Bytes of device memory that processes (the host's PIDs) hold on GPUs (NVML's indexes).
+    """Bytes of device memory that processes (the host's PIDs) use on GPUs (NVML's indexes).
 
     Where NVML has no figure of its own for one of them, all memory in use on that GPU: too much rather than
     too little. Raises HostError.

@@ -145,7 +145,7 @@ class ProcessGroup:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that hold CUDA."""
+        """The processes that use CUDA."""
         return sorted(self.restore_threads)
 
     def start(self, count: int) -> None:
@@ -153,7 +153,7 @@ class ProcessGroup:
         self._idle += [_Worker(self._arguments) for _ in range(count)]
 
     def attach(self, candidates: list[int], expected: list[int] | None = None) -> dict[int, str]:
-        """Find which of `candidates` hold CUDA, by their restore threads. Returns what the driver said of
+        """Find which of `candidates` use CUDA, by their restore threads. Returns what the driver said of
         the others.
 
         `expected`: those that must; raises CudaError when one of them holds none.

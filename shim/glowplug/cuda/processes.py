@@ -1,4 +1,4 @@
-"""Which processes of a container hold CUDA, read from /proc. Nothing here asks the driver.
+"""Which processes of a container use CUDA, read from /proc. Nothing here asks the driver.
 
 An open /dev/nvidia* is no sign: a checkpointed process has none, and a monitor without CUDA has some.
 """
@@ -12,7 +12,7 @@ _LIBRARY = "/libcuda.so."
 
 
 def mapping_libcuda(pids: list[int]) -> list[int]:
-    """Those of `pids` that have libcuda mapped; only they can hold CUDA. A process that is gone has not."""
+    """Those of `pids` that have libcuda mapped; only they can use CUDA. A process that is gone has not."""
     return [pid for pid in pids if library_version(pid) is not None]
 
 

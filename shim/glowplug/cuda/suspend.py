@@ -24,7 +24,7 @@ class Suspension:
         self._group = process_group.ProcessGroup(choice, library, program)
         self._rescue: rescue.Rescue | None = None
         self.without: dict[int, str] = {}
-        """What the driver said, at find(), of processes that map libcuda and hold no CUDA."""
+        """What the driver said, at find(), of processes that map libcuda and use no CUDA."""
 
     def __enter__(self) -> Suspension:
         return self
@@ -38,7 +38,7 @@ class Suspension:
             self._rescue.act()
 
     def find(self, tree: list[int]) -> list[int]:
-        """The processes of a running tree that hold CUDA (the host's PIDs); changes nothing.
+        """The processes of a running tree that use CUDA (the host's PIDs); changes nothing.
 
         Raises CudaError when the driver can't be queried, or when one of them is not running as far as CUDA
         goes.

@@ -75,10 +75,10 @@ def after(pids: Iterable[int]) -> list[Undumpable]:
 
 
 def beside(pids: Iterable[int], said: Mapping[int, str], holders: Collection[int] = ()) -> list[Undumpable]:
-    """The same of processes that hold no CUDA, which no CUDA checkpoint changes: known before it.
+    """The same of processes that use no CUDA, which no CUDA checkpoint changes: known before it.
 
     said: what the driver said of some of them, by process, when it was queried for their CUDA. holders: those that do
-    hold CUDA.
+    use CUDA.
     """
     found = []
     for pid in pids:

@@ -162,7 +162,7 @@ def _container(
     }
     expanded = {name for name, value in reported.items() if "$(" in value}
     own, shared = (_table(one.get("securityContext"), "securityContext") for one in (container, spec))
-    limits = {**_limits(spec), **_limits(container)}  # the pod's own hold where a container has none
+    limits = {**_limits(spec), **_limits(container)}  # the pod's own apply where a container has none
     uid = own.get("runAsUser", shared.get("runAsUser"))
     return ManifestContainer(
         namespace=namespace,

@@ -39,7 +39,7 @@ _FROM_A_MANIFEST = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Reasons that hold already, and in `undetermined` what is known at the start only."""
+    """Reasons that apply already, and in `undetermined` what is known at the start only."""
 
     reasons: tuple[Reason, ...]
     undetermined: tuple[str, ...]
@@ -150,7 +150,7 @@ def _expect_args(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) ->
         own_args = [*captured[: max(0, len(captured) - len(own_args))], *own_args]
     literal = [*(wanted.command or ()), *(wanted.args or ())]
     if any("$(" in word for word in literal):
-        yield "arguments that hold a variable"
+        yield "arguments with a variable"
         first = len(own_args) - len(literal)
         own_args = [
             captured[index]
@@ -163,7 +163,7 @@ def _expect_args(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) ->
 
 def _expect_env(parts: key.Parts, own: key.Parts, wanted: ManifestContainer) -> Iterator[str]:
     captured, own_env = _table(parts.get("env")), _table(own["env"])
-    # A placeholder stands for a fact of the pod, which a manifest can't hold.
+    # A placeholder stands for a fact of the pod, which a manifest can't contain.
     reported = {
         name: value for name, value in own_env.items() if not str(captured.get(name, "")).startswith("<")
     }

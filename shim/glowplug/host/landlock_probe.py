@@ -53,7 +53,7 @@ class Helpers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for helper in reversed(self._made.values()):  # the later ones hold the pipes of the earlier ones, too
+        for helper in reversed(self._made.values()):  # the later ones have the pipes of the earlier ones, too
             helper.end()
 
     def for_thread(self, thread: int) -> int:

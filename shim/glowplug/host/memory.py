@@ -1,4 +1,4 @@
-"""How much memory processes hold, as a capture will have to write it (proc_pid_smaps(5), proc_meminfo(5))."""
+"""How much memory processes have, as a capture will have to write it (proc_pid_smaps(5), proc_meminfo(5))."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The limits of a pod's own cgroup, which hold for each of its containers and are in none of their specs.
+"""The limits of a pod's own cgroup, which apply to each of its containers and are in none of their specs.
 
 They are the pod-level resources of its spec (Kubernetes 1.34), or the sum of what its containers may use. Sources:
 cgroup-v2.rst (`memory.max`, `cpu.max`), cgroup-v1/memory.rst, sched-bwc.rst.

@@ -140,7 +140,7 @@ class _Worker:
         return self._process.poll()
 
     def end(self) -> None:
-        """Killed, not waited for: a system call that does not return may hold it."""
+        """Killed, not waited for: a system call that does not return may keep it."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:

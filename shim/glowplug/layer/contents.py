@@ -66,7 +66,7 @@ class FileCopier:
 
 
 def same(first: int, second: int) -> bool:
-    """Whether two open regular files of one size hold the same bytes."""
+    """Whether two open regular files of one size have the same bytes."""
     offset = 0
     while True:
         one, other = os.pread(first, 1 << 20, offset), os.pread(second, 1 << 20, offset)

@@ -1,8 +1,8 @@
-"""Files of the pod's /dev/shm: those that captured processes hold, open or mapped, or all that there are.
+"""Files of the pod's /dev/shm: those that captured processes have, open or mapped, or all that there are.
 
 The tmpfs belongs to the pod's sandbox and is bound into the container, so CRIU opens its files by name and
 never dumps them (a POSIX semaphore is a mapped file here too). Unlinked files are CRIU's: it keeps them in
-its images as ghosts. The new pod's /dev/shm may hold files of its other containers: none is touched.
+its images as ghosts. The new pod's /dev/shm may have files of its other containers: none is touched.
 
 Pages of an applied file are charged to the memory cgroup of the caller of `apply`.
 """
@@ -27,7 +27,7 @@ DESTINATION = "/dev/shm"
 
 
 def open_files(pids: Iterable[int], shm_dir: str, destination: str = DESTINATION) -> set[str]:
-    """Names below `shm_dir` (the tmpfs's path on the host) of files and directories that processes hold.
+    """Names below `shm_dir` (the tmpfs's path on the host) of files and directories that processes have open.
 
     destination: where the container has it mounted. The processes must be frozen. LayerError when one can't
     be read.

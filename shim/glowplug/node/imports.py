@@ -71,7 +71,7 @@ def replaced(text: bytes, paths: list[str]) -> bytes:
 
 
 def _end(text: bytes, start: int) -> int:
-    """Where the bracket closes that is open at `start`: strings and comments hold none."""
+    """Where the bracket closes that is open at `start`: strings and comments have none."""
     for token in _TOKEN.finditer(text, start):
         if token[0] == b"]":
             return token.start()

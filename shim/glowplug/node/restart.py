@@ -70,7 +70,7 @@ def unit_of(process: int) -> str | None:
 def run(command: tuple[str, ...]) -> None:
     """Raises NodeError with the last line that it said."""
     shown = " ".join(command)
-    # A file and no pipe: a daemon that the command leaves behind would hold a pipe open.
+    # A file and no pipe: a daemon that the command leaves behind would keep a pipe open.
     with tempfile.TemporaryFile() as said:
         try:
             done = subprocess.run(

@@ -93,7 +93,7 @@ class Catalog:
         return made if names.digest(made) == digest else None
 
     def _source(self, one: Kept) -> Source:
-        """Indexes of large checkpoints take memory: those that were requested last stay. Hold `_making`."""
+        """Indexes of large checkpoints take memory: those that were requested last stay. Take `_making` first."""
         source = self._sources.pop(one.digest, None) or Source(self._store.path(one.checkpoint), one.index())
         self._sources[one.digest] = source
         while len(self._sources) > SOURCES:

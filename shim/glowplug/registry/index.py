@@ -63,7 +63,7 @@ class Entry:
 class Index:
     """`streams`: of each the numbers of its chunks in order; a negative number is a hole of so many bytes.
 
-    `manifest`: the bytes of the checkpoint's own manifest.json. `packs`: digests of the blobs that hold the chunks.
+    `manifest`: the bytes of the checkpoint's own manifest.json. `packs`: digests of the blobs with the chunks.
     """
 
     manifest: bytes

@@ -31,7 +31,7 @@ class TimedOut(RuncError):
 class Bereft(RuncError):
     """A child was killed because a process that it waits for had died.
 
-    When CRIU is killed, the tasks that it forked hold its end of the connection to runc, which sees no end of it.
+    When CRIU is killed, the tasks that it forked have its end of the connection to runc, which sees no end of it.
     An orderly runc ends within milliseconds of its CRIU; one that a slow disk or a busy node delays still works, and
     is left alone.
     """

@@ -113,7 +113,7 @@ class Work:
 
 
 def lease(work: Work) -> None:
-    """Hold the checkpoint: nothing removes it while this descriptor is open."""
+    """Lease the checkpoint: nothing removes it while this descriptor is open."""
     work.lease = cache_lease.take(work.plan.cache, work.plan.checkpoint)
 
 
@@ -187,7 +187,7 @@ def spec(work: Work) -> None:
     with open(options, "w") as file:
         file.write(
             config.restore(
-                hold=_stays_stopped(work),
+                leave_stopped=_stays_stopped(work),
                 cgroup=own_cgroup.root(work.attempt, work.fixups),
                 script=action_script.script_in(work.bundle),
                 mounts=[

@@ -73,7 +73,7 @@ def _wait(pid: int, seconds: float) -> bool:
 
 
 def _read_all(fd: int) -> bytes:
-    """What is there now: a helper of the child may still hold the other end."""
+    """What is there now: a helper of the child may still have the other end."""
     os.set_blocking(fd, False)
     text = b""
     try:

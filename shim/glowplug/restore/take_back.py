@@ -26,7 +26,7 @@ UNDONE = "undone"
 
 
 def take_back(left: Attempt, *, create_follows: bool, deadline_s: float = DEADLINE_S) -> str:
-    """Of an attempt whose lock we hold: RESTORED or UNDONE, with its outcome recorded. Then the attempt is gone, but
+    """Of an attempt whose lock we have: RESTORED or UNDONE, with its outcome recorded. Then the attempt is gone, but
     for a complete one that could not be tidied up: the sweep tries that again.
 
     `create_follows`: for the create that it was made by, which still waits.

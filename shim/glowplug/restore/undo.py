@@ -31,7 +31,7 @@ class StillThere(HostError):
 
 def undo(left: Attempt, deadline_s: float, *, create_follows: bool) -> list[str]:
     """Leave nothing of what the attempt has done; what could not be taken back and is of no harm to a create, in words.
-    We hold its lock, and its directory stays.
+    We have its lock, and its directory stays.
 
     `create_follows`: runc is about to create this very container, so its rootfs has to be mounted in the end; else it
     is left mounted or not, as it is found (the shim unmounts what it mounted).

@@ -42,7 +42,7 @@ class Unknown(Exception):
 
 
 class Command:
-    """A runc command line. `options` and `flags` hold names without dashes; `words` ends in the container id."""
+    """A runc command line. `options` and `flags` have names without dashes; `words` ends in the container id."""
 
     __slots__ = ("flags", "options", "verb", "words")
 

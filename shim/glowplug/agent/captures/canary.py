@@ -25,7 +25,7 @@ from glowplug.podnet import http
 
 LONGEST_ANSWER = 1 << 20
 
-# Members that hold what was generated: of OpenAI's API, of vLLM's and of SGLang's own.
+# Members with what was generated: of OpenAI's API, of vLLM's and of SGLang's own.
 _EXACT = frozenset(("token_ids", "output_ids", "tokens", "text", "content", "generated_text", "output_text"))
 _NUMBERS = frozenset(("token_logprobs", "logprob"))
 _LARGE = 1 << 53

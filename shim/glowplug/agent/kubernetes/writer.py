@@ -22,7 +22,7 @@ LONGEST_WAIT_S = 60.0
 
 TRIES = 20
 """Of one write that the server answers and does not take, a quarter of an hour in all: what fails for one object
-alone, such as a webhook of its namespace, must not hold up the others forever."""
+alone, such as a webhook of its namespace, must not delay the others forever."""
 
 ROUND_RESTS_S = 5.0
 """However much is written meanwhile."""

@@ -48,7 +48,7 @@ def judge_page_size(page_bytes: int) -> Finding:
 
 
 def ptrace(_: Probes) -> Finding:
-    """Whether root may attach to a process, as CRIU and the hold on CUDA processes do (Yama)."""
+    """Whether root may attach to a process, as CRIU and the ptrace hold on CUDA processes do (Yama)."""
     if not os.path.exists(_YAMA):
         return judge_ptrace(None)
     with open(_YAMA) as file:

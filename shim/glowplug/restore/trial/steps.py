@@ -114,7 +114,7 @@ def _spec(
 
 
 def _pipes() -> tuple[int, int, int]:
-    """What a container has for its stdio: nothing to read, and pipes that hold what CRIU puts into them."""
+    """What a container has for its stdio: nothing to read, and pipes that keep what CRIU puts into them."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     return null, os.pipe()[1], os.pipe()[1]
 
