@@ -43,7 +43,7 @@ def test_a_push_without_a_registry_or_keys_is_one_line(node: Node) -> None:
 def test_a_namespace_that_is_invalid_never_becomes_a_path(node: Node) -> None:
     node.configure({"registry.repository": "127.0.0.1:1/x"})
     done = node.run("registry", "ls", "-n", "../other")
-    assert done.status == 2 and "is no Kubernetes namespace" in done.err
+    assert done.status == 2 and "is not a Kubernetes namespace" in done.err
 
 
 def test_a_repository_with_a_scheme_is_refused(node: Node) -> None:

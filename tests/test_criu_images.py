@@ -100,7 +100,7 @@ def test_a_cut_image_is_refused_or_shorter(entries: list[bytes], data: st.DataOb
 
 
 def test_another_kind_of_image_is_reported() -> None:
-    with pytest.raises(ImageError, match=r"core-1.img is no core image"):
+    with pytest.raises(ImageError, match=r"core-1.img is not a core image"):
         images.parse(images.build([], "pstree"), "core", "core-1.img")
 
 

@@ -20,10 +20,10 @@ try:
 
         @staticmethod
         def parse_constant(name: str) -> float:
-            raise ValueError(f"{name} is no JSON")
+            raise ValueError(f"{name} is not JSON")
 
     def _refuse(value: object) -> object:
-        raise TypeError(f"{type(value).__name__} is no JSON")
+        raise TypeError(f"{type(value).__name__} is not JSON")
 
     _scan = make_scanner(_Context)  # type: ignore[arg-type]
     _encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", True, False, False)

@@ -207,7 +207,7 @@ class Api:
         try:
             answer = json.loads(self._call(function, *arguments, **options))
         except (ValueError, RecursionError):
-            raise KubernetesError(f"{function.__name__}: the API server's answer is no JSON") from None
+            raise KubernetesError(f"{function.__name__}: the API server's answer is not JSON") from None
         return answer if isinstance(answer, dict) else {}
 
     def _call(self, function: Callable[..., Any], *arguments: object, **options: object) -> bytes:

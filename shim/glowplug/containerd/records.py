@@ -187,7 +187,7 @@ def _json_object(container_id: str, what: str, text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ContainerdError(f"container {container_id} has a {what} that is no JSON") from error
+        raise ContainerdError(f"container {container_id} has a {what} that is not JSON") from error
     if not isinstance(value, dict):
-        raise ContainerdError(f"container {container_id} has a {what} that is no JSON object")
+        raise ContainerdError(f"container {container_id} has a {what} that is not a JSON object")
     return value

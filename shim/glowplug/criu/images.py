@@ -268,7 +268,7 @@ def _after_magic(data: bytes, kind: str, name: str) -> int:
     wanted = build([], kind)
     if data[: len(wanted)] != wanted:
         found = data[: len(wanted)].hex() or "nothing"
-        raise ImageError(f"image {name} is no {kind} image: it starts with {found}")
+        raise ImageError(f"image {name} is not a {kind} image: it starts with {found}")
     return len(wanted)
 
 

@@ -54,9 +54,9 @@ def ask(
     try:
         answer = jsontext.loads(reply)
     except (ValueError, RecursionError):
-        raise NoAnswer("agent-bad-response", "the agent's answer is no JSON object") from None
+        raise NoAnswer("agent-bad-response", "the agent's answer is not a JSON object") from None
     if not isinstance(answer, dict):
-        raise NoAnswer("agent-bad-response", "the agent's answer is no JSON object")
+        raise NoAnswer("agent-bad-response", "the agent's answer is not a JSON object")
     return answer
 
 

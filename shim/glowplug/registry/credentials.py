@@ -52,7 +52,9 @@ def of(file: str, host: str) -> Credentials:
     except OSError as error:
         raise UsageError(f"{file}: the registry's credentials can't be read: {error.strerror}") from None
     except (ValueError, AttributeError, TypeError, RecursionError, binascii.Error):
-        raise UsageError(f'{file}: this is no docker config: an object with "auths", by registry') from None
+        raise UsageError(
+            f'{file}: this is not a docker config: an object with "auths", by registry'
+        ) from None
 
 
 def _entry(auths: Mapping[str, Any], host: str) -> Mapping[str, Any] | None:

@@ -213,7 +213,7 @@ def _require_streams(found: Index) -> None:
         if entry.size and (entry.at[0] >= len(sizes) or entry.at[1] + entry.size > sizes[entry.at[0]]):
             raise ValueError("a file that is outside of its stream")
         if entry.size and (entry.type != FILE or entry.link):
-            raise ValueError("content of what is no file")
+            raise ValueError("content of what is not a file")
 
 
 def _require_places(found: Index) -> None:

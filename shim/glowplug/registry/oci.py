@@ -235,9 +235,9 @@ def _object(data: bytes) -> dict[str, object]:
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise RegistryMiss("damaged", "the manifest is no JSON") from error
+        raise RegistryMiss("damaged", "the manifest is not JSON") from error
     if not isinstance(plain, dict):
-        raise RegistryMiss("damaged", "the manifest is no JSON object")
+        raise RegistryMiss("damaged", "the manifest is not a JSON object")
     return plain
 
 

@@ -21,7 +21,7 @@ def repository(settings: RegistrySettings, namespace: str) -> Iterator[Repositor
     if not settings.is_configured:
         raise UsageError("registry.repository is not set: see docs/registry.md")
     if not is_namespace(namespace):
-        raise UsageError(f"{namespace[:80]!r} is no Kubernetes namespace")
+        raise UsageError(f"{namespace[:80]!r} is not a Kubernetes namespace")
     tls = Tls(settings.ca, settings.certificate, settings.key)
     known = credentials.of(settings.credentials, settings.host)
     scheme = "https" if settings.tls else "http"

@@ -25,7 +25,7 @@ def read(checkpoint: str) -> State:
     except (OSError, ValueError) as error:
         raise CriuError(f"the state of the processes can't be read: {error}") from error
     if not isinstance(found, dict):
-        raise CriuError("the state of the processes can't be read: it is no JSON object")
+        raise CriuError("the state of the processes can't be read: it is not a JSON object")
     return found  # type: ignore[return-value]
 
 

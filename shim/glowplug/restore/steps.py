@@ -137,7 +137,7 @@ def layer(work: Work) -> None:
     with open(f"{work.checkpoint}/layer/index.json") as file:
         index = jsontext.loads(file.read())
     if not isinstance(index, dict):
-        raise LayerError("the list of what the layer has is no JSON object")
+        raise LayerError("the list of what the layer has is not a JSON object")
     mount = overlay.find(work.attempt.journal.rootfs)
     work.attempt.note_rootfs(mount.recipe())
     with overlay.Unmounted(mount):

@@ -98,7 +98,7 @@ def ask(question: Canary, running: Running, until: float) -> Answer:
     try:
         return answer(json.loads(said))
     except (ValueError, RecursionError):
-        raise HookError(f"{what}: the answer is no JSON of at most {LONGEST_ANSWER} bytes") from None
+        raise HookError(f"{what}: the answer is not JSON of at most {LONGEST_ANSWER} bytes") from None
 
 
 def answer(said: object) -> Answer:
