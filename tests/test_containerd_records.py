@@ -77,7 +77,7 @@ def test_metadata_of_an_unknown_version_is_refused() -> None:
 def test_a_damaged_record_is_refused(text: bytes) -> None:
     made = message()
     made.spec.value = text
-    with pytest.raises(ContainerdError, match="container c1 has a spec that is not (a )?JSON"):
+    with pytest.raises(ContainerdError, match=r"container c1 has a spec that is not (a )?JSON"):
         container_record(made)
 
 

@@ -27,17 +27,12 @@ def saved(folder: str, *runs: tuple[int, int, int], size: int = 8 * PAGE) -> lis
 
 def test_what_was_saved_is_loaded(folder: str) -> None:
     found = saved(folder, (0x10000, 2 * PAGE, 0), (0x20000, PAGE, 5 * PAGE))
-    assert extents.present(folder)
     assert extents.load(folder) == found
     assert found[0].bytes == 3 * PAGE
     with open(f"{folder}/{extents.INDEX}") as file:
         assert json.load(file)["extents"] == [
             {"data": "pages-1.extent", "pid": 1, "runs": 2, "bytes": 3 * PAGE}
         ]
-
-
-def test_a_checkpoint_without_extents_has_none(folder: str) -> None:
-    assert not extents.present(folder)
 
 
 @pytest.mark.parametrize(

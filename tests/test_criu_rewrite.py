@@ -122,7 +122,7 @@ class Dump:
     def moved(self) -> dict[tuple[int, int], bytes]:
         """What the extents put back: (pid, address) → page."""
         found: dict[tuple[int, int], bytes] = {}
-        if not extents.present(self.memory):
+        if not os.path.exists(f"{self.memory}/{extents.INDEX}"):
             return found
         for extent in extents.load(self.memory):
             with open(f"{self.memory}/{extent.data}", "rb") as file:

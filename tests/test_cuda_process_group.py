@@ -309,7 +309,7 @@ def test_a_device_map_before_580_is_refused_by_us(driver: str, script: Script, t
     script.say("cuda 12080")
     with library(driver) as group:
         checkpointed(group, pid)
-        with pytest.raises(CudaError, match=r"wants CUDA 13000 \(driver 580\), found 12080"):
+        with pytest.raises(CudaError, match=r"needs CUDA 13000 \(driver 580\), and this driver has 12080"):
             group.restore(5, ((GPU_A, GPU_B),))
     assert script.calls("restore ") == []
 

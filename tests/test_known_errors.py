@@ -88,16 +88,3 @@ def test_the_process_that_it_is_about() -> None:
         known_errors.process("unix: Dangling connection 9; Dump files (pid: 31313) failed with -1") == 31313
     )
     assert known_errors.process("Dumping FAILED.") is None
-
-
-@pytest.mark.parametrize(
-    ("line", "reported"),
-    [
-        ("cuCheckpointProcessCheckpoint: CUDA_ERROR_OUT_OF_MEMORY (out of memory)", "raise the limit"),
-        ("cuCheckpointProcessRestore: CUDA_ERROR_NOT_SUPPORTED (operation not supported)", "docs/gpu.md"),
-        ("cuCheckpointProcessUnlock: CUDA_ERROR_ILLEGAL_STATE", "another state"),
-        ("cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE (invalid argument)", "every GPU"),
-    ],
-)
-def test_a_line_of_the_driver(line: str, reported: str) -> None:
-    assert reported in known_errors.explained(line, known_errors.DRIVER, "driver")

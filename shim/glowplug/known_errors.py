@@ -1,7 +1,7 @@
-"""What known errors of CRIU and of the CUDA driver mean, and what to do: a table, by the words that they are said in.
+"""What known errors of CRIU mean, and what to do: a table, by the words that they are said in.
 
-Sources: criu/*.c and soccr/*.c of CRIU 4.2 (the file stands with each line); names of CUresult in cuda.h. No "; " in
-a text: that separates errors in an outcome's detail. Imported where something has failed, only then.
+Sources: criu/*.c and soccr/*.c of CRIU 4.2 (the file stands with each line). No "; " in a text:
+that separates errors in an outcome's detail. Imported where something has failed, only then.
 """
 
 import re
@@ -169,42 +169,6 @@ CRIU = (
     ),
 )
 
-DRIVER = (
-    Known(
-        r"OUT_OF_MEMORY|out of memory",
-        "too little memory on the GPU or in the container",
-        "free some, raise the limit",
-    ),
-    Known(
-        r"NOT_SUPPORTED|operation not supported",
-        "something that the driver can't checkpoint",
-        "see docs/gpu.md",
-    ),
-    Known(
-        r"NOT_READY|TIMEOUT|timed out",
-        "work on the GPU that did not come to an end in time",
-        "capture while it is idle",
-    ),
-    Known(
-        r"NO_DEVICE|DEVICE_UNAVAILABLE|busy or unavailable",
-        "a GPU that is not there or in use",
-        "see glowplug doctor",
-    ),
-    Known(
-        r"ILLEGAL_STATE|present state", "a process in another state than the call is for", "start it again"
-    ),
-    Known(
-        r"INVALID_VALUE|invalid argument",
-        "a device map that the driver does not take",
-        "name every GPU of the container",
-    ),
-    Known(
-        r"SYSTEM_NOT_READY|ECC|NVLINK",
-        "a GPU or its fabric that is not well",
-        "look at the node's logs (Xid)",
-    ),
-)
-
 # Source files of CRIU → what they are about, for errors that have no line above.
 PARTS = {
     "a Unix socket": ("sk-unix.c", "sk-queue.c"),
@@ -273,20 +237,18 @@ _NOTHING = re.compile(r"^CRIU(?: left no log|'s log names no error)")
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
-def explained(
-    said: str, table: tuple[Known, ...] = CRIU, name: str = "CRIU", sources: Sequence[str] = ()
-) -> str:
+def explained(said: str, sources: Sequence[str] = ()) -> str:
     """`said` behind what its first known error means, or else what it is about by the first of the source files that it
     comes from; never without what to do. An empty log is no error."""
     if _NOTHING.match(said):
-        return f"{name}: {said}"
+        return f"CRIU: {said}"
     errors = said.split("; ")
     for error in [one for one in errors if not _FOLLOWS.search(one)] or errors:
-        for known in table:
+        for known in CRIU:
             if re.search(known.said, error):
-                return f"{known.means}: {known.do} ({name}: {said})"
+                return f"{known.means}: {known.do} (CRIU: {said})"
     about = next((_PART_OF[source] for source in sources if source in _PART_OF), "")
-    return f"an error{f' about {about}' if about else ''} that has no explanation yet: {WHAT_TO_DO} ({name}: {said})"
+    return f"an error{f' about {about}' if about else ''} that has no explanation yet: {WHAT_TO_DO} (CRIU: {said})"
 
 
 def process(said: str) -> int | None:

@@ -49,11 +49,6 @@ def flat(runs: Sequence[tuple[int, int, int]]) -> "array[int]":
     return array("Q", (word for run in runs for word in run))
 
 
-def present(memory_dir: str) -> bool:
-    """Whether a checkpoint has extents: then a restore without them would leave zeros in its processes."""
-    return os.path.lexists(os.path.join(memory_dir, INDEX))
-
-
 def save(memory_dir: str, extents: Sequence[Extent]) -> None:
     """Write the index and the runs of ``extents``, whose data files are there already. Raises ImageError."""
     records = [

@@ -110,8 +110,8 @@ class Driver:
         if pairs:
             if self.version < API_580:
                 raise CudaError(
-                    f"cuCheckpointProcessRestore of process {pid}: a device map wants "
-                    f"CUDA {API_580} (driver 580), found {self.version}"
+                    f"cuCheckpointProcessRestore of process {pid}: a device map needs "
+                    f"CUDA {API_580} (driver 580), and this driver has {self.version}"
                 )
             table = (GpuPair * len(pairs))(
                 *(GpuPair.from_buffer_copy(uuids.to_bytes(old) + uuids.to_bytes(new)) for old, new in pairs)

@@ -36,15 +36,6 @@ def mkdir(root: Root, path: str, mode: int = 0o755) -> None:
         os.close(parent)
 
 
-def mknod(root: Root, path: str, mode: int, device: int = 0) -> None:
-    """Make a device node, FIFO, socket or empty file; `mode` holds the type too, and the umask counts."""
-    parent, name = _parent(root, path)
-    try:
-        os.mknod(name, mode, device, dir_fd=parent)
-    finally:
-        os.close(parent)
-
-
 def unlink(root: Root, path: str) -> None:
     """Remove a name; a symlink itself, never what it points to."""
     parent, name = _parent(root, path)

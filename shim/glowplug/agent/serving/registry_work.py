@@ -6,7 +6,6 @@ cryptography is imported here. A push that is not done is noted in the cache, so
 
 import contextlib
 import json
-import logging
 import os
 import threading
 import time
@@ -25,8 +24,6 @@ from glowplug.errors import CacheError, UsageError
 from glowplug.outcomes import report
 from glowplug.outcomes.record import Record, text
 from glowplug.registry import lookups, policy
-
-log = logging.getLogger("glowplug.agent")
 
 WAIT = OWN_ANNOTATIONS + "registry-wait"
 
