@@ -148,6 +148,6 @@ def test_what_a_pod_says_of_it() -> None:
 
 
 def test_a_checkpoint_that_is_gone_proves_nothing(tmp_path: Path) -> None:
-    """Evicted since, or its namespace deleted: that copy is not let pass unasked."""
+    """Evicted since, or its namespace deleted: that copy does not pass without an answer."""
     with pytest.raises(HookError, match="the checkpoint is gone"):
-        canary.after_restore(ASKED, RUNNING, str(tmp_path / "gone"), 1.0)
+        canary.after_restore(QUESTION, RUNNING, str(tmp_path / "gone"), 1.0)

@@ -129,7 +129,7 @@ def test_files_of_any_name_may_be_mapped(tmp_path: os.PathLike[str]) -> None:
 
 @pytest.mark.parametrize(("limit", "can"), [("RLIMIT_DATA", True), ("RLIMIT_AS", False)])
 def test_a_process_whose_limits_leave_no_memory(limit: str, can: bool) -> None:
-    """One that is at its limit of data is asked all the same; of one without any address left, one line says why."""
+    """One that is at its limit of data is queried all the same; of one without any address left, one line says why."""
     program = f"import resource; resource.setrlimit(resource.{limit}, (1 << 20, 1 << 20))"
     with running(program) as pid:
         if can:

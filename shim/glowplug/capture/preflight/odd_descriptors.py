@@ -125,7 +125,7 @@ def _is_too_long(link: str) -> bool:
 
 
 def _removed_directory(link: str) -> str:
-    """The last name of a directory that was removed; "" for anything else. What is there is not asked for its status:
+    """The last name of a directory that was removed; "" for anything else. The status of what is there is not read:
     a file server that does not answer would hold up the capture."""
     try:
         path = os.readlink(link)
