@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from hack.clusterlib import control
+from hack.clusterlib import control, power
 from hack.clusterlib.machine import Failed
 
 from integration.cluster.cluster import (
     COMES_WITHIN_S,
     Cluster,
     deployment,
+    is_ready,
     pod_template,
     server,
     wait_until,
@@ -141,6 +142,32 @@ def test_an_api_server_that_is_away(cluster: Cluster, running: set[str]) -> None
     cluster.scale(NAMESPACE, "app", 4)
     cluster.ready(NAMESPACE, "app", 4)
     assert cluster.outcomes(NAMESPACE, "app", 4).count("server=restored") == 3
+    cluster.scale(NAMESPACE, "app", 3)
+    wait_until(lambda: len(cluster.pods(NAMESPACE, "app")) == 3, 60, "three pods")
+    running.clear()
+    running.update(cluster.container_ids(NAMESPACE))
+
+
+def test_a_node_that_lost_its_power(cluster: Cluster, running: set[str]) -> None:
+    """Every pod of before comes back in its place, although the agent is the last to start; none has failed."""
+    names = {pod["metadata"]["name"] for pod in cluster.pods(NAMESPACE)}
+    power.off(cluster.machine)
+    power.on(cluster.machine)
+
+    def is_back() -> bool:
+        pods = cluster.pods(NAMESPACE)
+        return cluster.container_ids(NAMESPACE).isdisjoint(running) and all(map(is_ready, pods))
+
+    wait_until(is_back, COMES_WITHIN_S, "other containers in the same pods")
+    cluster.start_agent()
+    assert {pod["metadata"]["name"] for pod in cluster.pods(NAMESPACE)} == names
+    assert cluster.failed() == []
+    starts = [one for one in cluster.history() if "outcome" in one and one["namespace"] == NAMESPACE]
+    assert [one["outcome"] for one in starts[-3:]] == ["cold:no-agent"] * 3
+    wait_until(lambda: cluster.labels().get("glowplug.dev/ready") == "true", 60, "the node's label")
+    cluster.scale(NAMESPACE, "app", 4)
+    new = next(pod for pod in cluster.ready(NAMESPACE, "app", 4) if pod["metadata"]["name"] not in names)
+    assert new["metadata"]["annotations"]["glowplug.dev/outcome"] == "server=restored"
     cluster.scale(NAMESPACE, "app", 3)
     wait_until(lambda: len(cluster.pods(NAMESPACE, "app")) == 3, 60, "three pods")
     running.clear()
