@@ -262,10 +262,13 @@ def test_a_read_only_part_of_a_node_leaves_all_untouched(machine: Machine, where
     """An image's /opt, an image's drop-in directory, an image's main file that is mounted alone."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount")
-    if where == "conf.d" and containerd_major() < 2:
-        machine.config.write_text('version = 2\nimports = ["conf.d/99-nvidia.toml"]\n')
+    if where == "conf.d":
         (machine.etc / "conf.d").mkdir()
-        (machine.etc / "conf.d/99-nvidia.toml").write_text(PLAIN)
+        if containerd_major() < 2:
+            machine.config.write_text('version = 2\nimports = ["conf.d/99-nvidia.toml"]\n')
+            (machine.etc / "conf.d/99-nvidia.toml").write_text(PLAIN)
+        else:
+            machine.config.write_text('version = 3\nimports = ["conf.d/*.toml"]\n')
     else:
         machine.put("debian.toml")
     files = machine.files()
