@@ -73,6 +73,7 @@ KEPT = (
     "ipc:descriptors_in_flight",
     "started:session_keyring",
     "started:standard_streams",
+    "started:own_directory",
     "shared_memory:closed_below_directories",
     "shared_memory:closed_under_two_names",
     "shared_memory:closed_and_sparse",

@@ -39,3 +39,14 @@ def standard_streams():
             file.write("opened by its name\n")
 
     return check
+
+
+def own_directory():
+    """/proc/self, which programs keep open to look at themselves."""
+    fd = os.open("/proc/self", os.O_RDONLY | os.O_DIRECTORY)
+
+    def check():
+        with open(os.open("status", os.O_RDONLY, dir_fd=fd)) as file:
+            assert f"Pid:\t{os.getpid()}\n" in file.read()
+
+    return check

@@ -9,6 +9,7 @@ from glowplug.criu import (
     image_fixups,
     in_transit,
     posix_timers,
+    proc_directories,
     signals,
     tcp_queues,
     tiles,
@@ -35,6 +36,7 @@ def apply(
     tiles.require_none(images_dir)
     timers.apply(images_dir)
     posix_timers.apply(images_dir)
+    proc_directories.apply(images_dir)
     signals.apply(images_dir)
     unix_names.rename(images_dir, unix)
     volume_paths.name_by_link(images_dir, rewritten_volumes)
