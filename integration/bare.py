@@ -124,7 +124,7 @@ class Bare:
         ]
         began = time.monotonic()
         until = began + DEADLINE_S
-        gated = memory is not None and os.path.exists(f"{memory}/{extents.INDEX}")
+        gated = memory is not None and os.path.lexists(f"{memory}/{extents.INDEX}")
         gate = action_script.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
             file.write(config.restore(leave_stopped=leave_stopped, script=gate.script if gated else None))

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ echo "$1" >>calls
 if [ -e "$1" ]; then read -r status <"$1"; rm "$1"; exit "$status"; fi
 case $1 in
     state) echo "{{\\"status\\": \\"$(cat status)\\"}}" ;;
-    pause) echo paused >status ;;
+    pause) sleep "${{PAUSE_S:-0}}"; echo paused >status ;;
     resume) echo running >status ;;
     checkpoint) exec sleep "${{DUMP_S:-0.2}}" ;;
 esac
@@ -142,3 +144,40 @@ def test_our_own_death_thaws_it_once_the_dump_has_ended(node: Node) -> None:
     while node.status != "running":
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@pytest.fixture
+def stopped_in_popen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A SIGTERM that interrupts, within the start of the program that has this verb: its Popen is lost then."""
+    verbs: list[str] = []
+
+    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, arguments: list[str], **how: Any) -> None:
+            super().__init__(arguments, **how)
+            if verbs and verbs[0] in arguments:
+                verbs.clear()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield verbs.append
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_stop_as_the_pause_begins_leaves_no_paused_container(
+    node: Node, stopped_in_popen: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause that nobody waits for would come after the look at whether there is something to thaw."""
+    monkeypatch.setenv("PAUSE_S", "0.5")
+    stopped_in_popen("pause")
+    with pytest.raises(KeyboardInterrupt), frozen(node.runc, "c1", node.work, {}):
+        raise AssertionError("it was stopped")
+    assert node.calls == ["state", "pause", "state", "resume"]
+
+
+def test_a_stop_as_the_dump_begins_waits_for_it(node: Node, stopped_in_popen: Callable[[str], None]) -> None:
+    stopped_in_popen("checkpoint")
+    with pytest.raises(KeyboardInterrupt), frozen(node.runc, "c1", node.work, {}) as guard:
+        dump(node.runc, "c1", f"{node.directory}/images", node.work, guard, (), None)
+    assert guard.dump is not None and guard.dump.returncode == 0
+    assert node.status == "running"

@@ -16,7 +16,7 @@ from glowplug.capture.runc import Runc
 from glowplug.capture.timing import measured
 from glowplug.criu import config
 from glowplug.errors import CriuError, UsageError
-from glowplug.host import proc
+from glowplug.host import interrupts, proc
 
 DUMP_DEADLINE_S = 600.0
 POLL_S = 0.005
@@ -34,7 +34,7 @@ def frozen(runc: Runc, container: str, scratch: str, phases: dict[str, float]) -
         raise UsageError(f"container {container} is {status}: only a running one can be captured")
     with Guard(runc.program, runc.root, container, scratch) as guard:
         try:
-            with measured(phases, "freeze.pause"):
+            with measured(phases, "freeze.pause"), interrupts.deferred():
                 runc.pause(container)
             yield guard
         finally:
@@ -65,8 +65,9 @@ def dump(
     with open(options, "w") as file:
         file.write(config.dump(watched, min(config.SEIZE_S, max_pause_s or config.SEIZE_S), external))
     os.makedirs(images, 0o700, exist_ok=True)
-    child = runc.start_checkpoint(container, images, scratch, options, ids)
-    guard.watch(child)
+    with interrupts.deferred():
+        child = runc.start_checkpoint(container, images, scratch, options, ids)
+        guard.watch(child)
     _wait_for(child)
     if child.returncode != 0:
         log = f"{scratch}/dump.log"

@@ -27,7 +27,7 @@ from glowplug.checkpoint import manifest as manifests
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.cri import Cri
 from glowplug.errors import CaptureRefused, GlowplugError, HookError, NoSpace, NotRestorable, UsageError
-from glowplug.host import ending, process
+from glowplug.host import ending, interrupts, process
 from glowplug.outcomes import capture_outcome
 
 PAUSES = "space"
@@ -134,7 +134,7 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
         def report(step: str, _: str) -> None:
             if step == AWAKE and task.after:
                 pausing.close()
-                with _deferred_stop():
+                with interrupts.deferred():  # the hook is not broken off
                     run_after()
                 woken.append(time.monotonic())
             if step == PAUSES and journal.facts["step"] != PAUSES:
@@ -190,19 +190,6 @@ def _hooked(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         run_after()
         journal.step("reported")
-
-
-@contextlib.contextmanager
-def _deferred_stop() -> Iterator[None]:
-    """A SIGTERM of this time is an interrupt at its end: the hook after a capture is not broken off."""
-    signals: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if signals:
-        raise KeyboardInterrupt
 
 
 def _after(task: Task, containerd: Containerd, cri: Cri, errors: list[str], *, is_asleep: bool) -> None:
