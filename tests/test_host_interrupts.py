@@ -9,17 +9,21 @@ import pytest
 
 from glowplug.host.interrupts import deferred
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 @pytest.fixture
-def interrupted_by_term() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interrupts() -> Iterator[None]:
+    """Both signals interrupt; in the background of a shell SIGINT is ignored."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPS}
     yield
-    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-    signal.signal(signal.SIGTERM, before)
+    assert {signal.getsignal(number) for number in STOPS} == {signal.default_int_handler}
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_comes_at_the_end(interrupted_by_term: None, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", STOPS)
+def test_it_comes_at_the_end(interrupts: None, number: signal.Signals) -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         os.kill(os.getpid(), number)
@@ -27,7 +31,7 @@ def test_it_comes_at_the_end(interrupted_by_term: None, number: signal.Signals) 
     assert done == ["all"]
 
 
-def test_nothing_comes_where_nothing_came(interrupted_by_term: None) -> None:
+def test_nothing_comes_where_nothing_came(interrupts: None) -> None:
     with deferred():
         pass
 
