@@ -13,23 +13,21 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from glowplug.podnet import inside
+from glowplug.podnet.netlink import BUFFER, HEADER, answers
 
 LOOPBACK = "lo"
 
 _NEWLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE = 16, 18, 20, 22, 24
 _REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
-_ERROR, _DONE = 2, 3
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFF_UP = 0x1
 _RTA_OIF, _TABLE_MAIN, _RTPROT_BOOT, _SCOPE_LINK, _RTN_UNICAST = 4, 254, 3, 253, 1
 _IFA_F_NODAD = 0x02
-_HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
-_BUFFER = 1 << 16
 _KINDS = (b"dummy", b"bridge")
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -46,11 +44,11 @@ def read(namespace: str) -> tuple[Interface, ...]:
     """Of the namespace file, such as /proc/PID/ns/net, without the loopback. Raises OSError, HostError for our own."""
     with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         names: dict[int, str] = {}
-        for _, message in _dump(netlink, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+        for message in _dump(netlink, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
             index = _LINK.unpack_from(message)[2]
             names[index] = _attributes(message, _LINK.size)[_IFLA_IFNAME].rstrip(b"\0").decode()
         found: dict[str, list[str]] = {name: [] for name in names.values()}
-        for _, message in _dump(netlink, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        for message in _dump(netlink, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
             family, prefix, _, _, index = _ADDRESS.unpack_from(message)
             said = _attributes(message, _ADDRESS.size)
             packed = said.get(_IFA_LOCAL) or said.get(_IFA_ADDRESS)
@@ -147,27 +145,16 @@ def _add(netlink: socket.socket, name: str, address: Address) -> None:
 
 def _ask(netlink: socket.socket, kind: int, flags: int, body: bytes) -> None:
     """One request and its acknowledgement. Raises OSError."""
-    netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
-    data = netlink.recv(_BUFFER)
-    number = -int(struct.unpack_from("=i", data, _HEADER.size)[0])
+    netlink.send(HEADER.pack(HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
+    data = netlink.recv(BUFFER)
+    number = -int(struct.unpack_from("=i", data, HEADER.size)[0])
     if number:
         raise OSError(number, os.strerror(number))
 
 
-def _dump(netlink: socket.socket, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-    netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
-    while True:
-        data = netlink.recv(_BUFFER)
-        at = 0
-        while at < len(data):
-            length, said, *_ = _HEADER.unpack_from(data, at)
-            if said == _DONE:
-                return
-            if said == _ERROR:
-                number = -int(struct.unpack_from("=i", data, at + _HEADER.size)[0])
-                raise OSError(number, os.strerror(number))
-            yield said, data[at + _HEADER.size : at + length]
-            at += (length + 3) & ~3
+def _dump(netlink: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:
+    netlink.send(HEADER.pack(HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
+    yield from answers(netlink)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

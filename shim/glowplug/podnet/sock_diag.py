@@ -1,18 +1,15 @@
 """What the kernel says of the sockets of a network namespace, over netlink (sock_diag(7))."""
 
-import os
 import socket
 import struct
 from collections.abc import Iterator
 
 from glowplug.podnet import inside
+from glowplug.podnet.netlink import HEADER, answers
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 _DUMP = 0x1 | 0x100 | 0x200  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
-_ERROR, _DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_BUFFER = 1 << 16
 
 
 def dump(namespace: str, request: bytes) -> Iterator[bytes]:
@@ -21,19 +18,8 @@ def dump(namespace: str, request: bytes) -> Iterator[bytes]:
     Raises OSError, and HostError for the namespace that this process is in.
     """
     with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(_HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
-        while True:
-            data = netlink.recv(_BUFFER)
-            at = 0
-            while at < len(data):
-                length, kind, *_ = _HEADER.unpack_from(data, at)
-                if kind == _DONE:
-                    return
-                if kind == _ERROR:
-                    number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
-                    raise OSError(number, os.strerror(number))
-                yield data[at + _HEADER.size : at + length]
-                at += (length + 3) & ~3
+        netlink.send(HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
+        yield from answers(netlink)
 
 
 def attributes(message: bytes, at: int) -> dict[int, bytes]:
