@@ -29,6 +29,22 @@ class Descriptor:
         kind, _, rest = self.target.partition(":[")
         return int(rest[:-1]) if kind in ("socket", "pipe") and rest[:-1].isdigit() else 0
 
+    def info(self) -> list[str]:
+        """Lines of its fdinfo (proc_pid_fdinfo(5)); none where it is closed by now."""
+        try:
+            with open(f"/proc/{self.pid}/fdinfo/{self.number}") as lines:
+                return lines.read().splitlines()
+        except OSError:
+            return []
+
+    def fields(self) -> dict[str, str]:
+        """Of these lines, what is `name: value`."""
+        return dict(line.split(":", 1) for line in self.info() if ":" in line)
+
+    def flags(self) -> int:
+        """Of open(2); 0 where it is closed by now."""
+        return int(self.fields().get("flags", "0"), 8)
+
 
 def of(pids: Iterable[int]) -> list[Descriptor]:
     """All that these processes have open. What is closed meanwhile is left out."""

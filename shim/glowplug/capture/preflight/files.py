@@ -95,14 +95,7 @@ def kernel_objects(tree: Tree) -> Iterator[Refusal]:
 def packet_pipes(tree: Tree) -> Iterator[Refusal]:
     """Pipes of packets (pipe2(2), O_DIRECT)."""
     for one in tree.descriptors:
-        if not one.target.startswith("pipe:["):
-            continue
-        try:
-            with open(f"/proc/{one.pid}/fdinfo/{one.number}") as lines:
-                flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
-        except (OSError, StopIteration):
-            continue
-        if flags & os.O_DIRECT:
+        if one.target.startswith("pipe:[") and one.flags() & os.O_DIRECT:
             yield Refusal(
                 "packet-pipe",
                 f"{shown(one.pid)} has a pipe of packets (descriptor {one.number}, O_DIRECT), which can't be dumped: "

@@ -28,7 +28,7 @@ def eventfds(tree: Tree) -> Iterator[Refusal]:
     for one in tree.descriptors:
         if one.target != _EVENTFD:
             continue
-        fields = dict(line.split(":", 1) for line in _info(one) if ":" in line)
+        fields = one.fields()
         if fields.get("eventfd-semaphore", "0").strip() == "1":
             what = "that is a semaphore (EFD_SEMAPHORE), and would come back without that"
         elif int(fields.get("eventfd-count", "0"), 16) > _MOST:
@@ -48,7 +48,7 @@ def eventfds(tree: Tree) -> Iterator[Refusal]:
 def paths(tree: Tree) -> Iterator[Refusal]:
     """O_PATH of a FIFO or Unix socket, which CRIU asks for what only an open one has; and names beyond PATH_MAX."""
     for one in tree.descriptors:
-        if one.target.startswith("/") and _flags(one) & _O_PATH and _is_special(one):
+        if one.target.startswith("/") and one.flags() & _O_PATH and _is_special(one):
             yield Refusal(
                 "path-descriptor",
                 f"{shown(one.pid)} has a FIFO or Unix socket open as a path alone (descriptor {one.number}, O_PATH), "
@@ -155,10 +155,6 @@ def _device(one: Descriptor) -> int:
         return 0
 
 
-def _flags(one: Descriptor) -> int:
-    return next((int(line.split()[1], 8) for line in _info(one) if line.startswith("flags:")), 0)
-
-
 def _seals(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -170,11 +166,3 @@ def _seals(path: str) -> int:
         return 0
     finally:
         os.close(fd)
-
-
-def _info(one: Descriptor) -> list[str]:
-    try:
-        with open(f"/proc/{one.pid}/fdinfo/{one.number}") as lines:
-            return lines.read().splitlines()
-    except OSError:
-        return []

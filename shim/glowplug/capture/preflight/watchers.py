@@ -64,7 +64,7 @@ def _first_escaped(epoll: Descriptor, own: list[Descriptor]) -> int | None:
 def _watches(epoll: Descriptor) -> list[_Watch]:
     """By fdinfo (proc_pid_fdinfo(5)); none of one that is closed."""
     found = []
-    for line in _info(epoll):
+    for line in epoll.info():
         words = line.split()
         if words and words[0] == "tfd:":
             inode = next((word.removeprefix("ino:") for word in words if word.startswith("ino:")), "")
@@ -135,7 +135,7 @@ def pidfds(tree: Tree) -> Iterator[Refusal]:
     for one in tree.descriptors:
         if one.target != _PIDFD:
             continue
-        fields = dict(line.split(":", 1) for line in _info(one) if ":" in line)
+        fields = one.fields()
         pid, flags = int(fields.get("Pid", _ENDED)), int(fields.get("flags", "0"), 8)
         holder = f"{shown(one.pid)} holds (descriptor {one.number}) a pidfd of"
         if pid == _ENDED:
@@ -148,11 +148,3 @@ def pidfds(tree: Tree) -> Iterator[Refusal]:
             yield Refusal(
                 "foreign-pidfd", f"{holder} {shown(pid)}, which is outside of the container: close it first"
             )
-
-
-def _info(one: Descriptor) -> list[str]:
-    try:
-        with open(f"/proc/{one.pid}/fdinfo/{one.number}") as lines:
-            return lines.read().splitlines()
-    except OSError:
-        return []
