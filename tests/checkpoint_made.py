@@ -134,6 +134,7 @@ SANDBOX_FACTS = SandboxFacts(
     ips=("10.1.2.3",),
     hostname=POD,
     node_names=("gpu-node-7",),
+    node_ips=("192.168.7.7",),
 )
 ANSWERS = {
     "/etc/app": "content of the ConfigMap " + SECRET,
@@ -167,6 +168,7 @@ def other_pod(found: dict[str, Any]) -> tuple[dict[str, Any], SandboxFacts]:
         ips=("10.9.8.7",),
         hostname=fresh[POD],
         node_names=("gpu-node-9",),
+        node_ips=("192.168.7.9",),
     )
     return json.loads(text), facts
 

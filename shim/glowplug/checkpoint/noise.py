@@ -68,7 +68,7 @@ _UID_WORDS = frozenset(("uid", "poduid"))
 class SandboxFacts:
     """What is known of the pod sandbox and its node; empty where it is not known.
 
-    `labels`: the pod's, as containerd keeps them. A node's addresses are not here: they are never noise.
+    `labels`: the pod's, as containerd keeps them. `node_ips` are known and never noise.
     """
 
     name: str
@@ -77,6 +77,7 @@ class SandboxFacts:
     ips: tuple[str, ...] = ()
     hostname: str = ""
     node_names: tuple[str, ...] = ()
+    node_ips: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     interchangeable: bool = False  # its owner says so of pods with stable names (IDENTITY)
 
