@@ -126,6 +126,17 @@ def test_no_modules_import_each_other() -> None:
     assert list(cycles()) == []
 
 
+def test_no_program_is_started_in_a_session_of_its_own() -> None:
+    """A process group is enough to be left alone by a terminal, and to be killed as one.
+
+    Where Linux schedules by sessions (sched_autogroup_enabled), 6.18 was seen to let a new session on a busy machine
+    wait for minutes, although it was runnable.
+    """
+    started = re.compile(r"\b(start_new_session|setsid)\b")
+    found = [name(path) for path in PACKAGE.rglob("*.py") if started.search(path.read_text())]
+    assert found == []
+
+
 def test_only_containerd_imports_grpc() -> None:
     """Its `__init__` has a setting that grpcio reads when it is imported."""
     users = {

@@ -32,12 +32,12 @@ class ChildTasks:
         with self._lock:
             if self._stopping:
                 return None
-            # A session of its own: what ends the agent is not meant for the task.
+            # A process group of its own: what ends the agent is not meant for the task.
             child = subprocess.Popen(
                 [sys.executable, "-m", self._module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,
             )
             self._running.add(child)
         try:

@@ -156,7 +156,7 @@ class HandlerWatch(threading.Thread):
                 text=True,
                 errors="replace",
                 timeout=REPAIRS_WITHIN_S,
-                start_new_session=True,
+                process_group=0,
             )
         except (OSError, subprocess.SubprocessError) as error:
             return f"`glowplug node repair` failed: {type(error).__name__}"

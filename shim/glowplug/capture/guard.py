@@ -30,7 +30,7 @@ class Guard:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
         )
 
     def watch(self, dump: subprocess.Popen[bytes]) -> None:

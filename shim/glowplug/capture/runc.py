@@ -72,7 +72,7 @@ class Runc:
     ) -> subprocess.Popen[bytes]:
         """Begin `runc checkpoint --leave-running`; CRIU's log will be work/dump.log.
 
-        It is in a session of its own: an interrupt at the terminal is ours to handle, not the dump's.
+        It is in a process group of its own: an interrupt at the terminal is ours to handle, not the dump's.
         ids: real uid and gid for CRIU to run with instead of ours (see real_user.py).
         """
         if not os.access(self.criu, os.X_OK):
@@ -88,9 +88,7 @@ class Runc:
         )
         env["PATH"] = f"{found_first}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         null = subprocess.DEVNULL
-        return subprocess.Popen(
-            arguments, stdin=null, stdout=null, stderr=null, env=env, start_new_session=True
-        )
+        return subprocess.Popen(arguments, stdin=null, stdout=null, stderr=null, env=env, process_group=0)
 
     def last_error(self, work: str) -> str:
         """What runc itself said of a checkpoint in whose `work` CRIU left no log."""

@@ -57,7 +57,7 @@ class _Worker:
                     (os.POSIX_SPAWN_DUP2, says, 1),
                     (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
                 ],
-                setsid=True,
+                setpgroup=0,
             )
         except OSError as error:
             os.close(self.asks)

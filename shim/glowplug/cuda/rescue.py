@@ -41,7 +41,7 @@ class Rescue:
                     (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
                 ],
-                setsid=True,
+                setpgroup=0,
             )
         except OSError as error:
             os.close(self._say)

@@ -89,7 +89,7 @@ def ask(init: int, threads: list[int]) -> list[Found]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # what interrupts us is not meant for it
+        process_group=0,  # what interrupts us is not meant for it
     )
     try:
         said, errors = asking.communicate(timeout=DONE_WITHIN_S)

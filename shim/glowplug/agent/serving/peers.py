@@ -55,7 +55,7 @@ class PeerServing(threading.Thread):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,
             )
         assert child.stdin is not None and child.stderr is not None
         try:
