@@ -90,6 +90,19 @@ def test_a_gpu_without_memory_is_the_nodes_a_failed_cuda_restore_the_checkpoints
     assert whose("cuda", ["cuCheckpointProcessRestore: CUDA_ERROR_INVALID_VALUE"]) is Fault.CHECKPOINT
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA_ERROR_STUB_LIBRARY (34): CUDA driver is a stub library",
+        "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803): system has unsupported display driver / cuda driver combination",
+        "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE (804): forward compatibility was attempted on non supported HW",
+    ],
+)
+def test_a_driver_that_does_not_fit_this_node_is_the_nodes_fault(said: str) -> None:
+    for words in (said, said.partition(": ")[2]):
+        assert whose("cuda", [f"cuInit: {words}"]) is Fault.NODE
+
+
 @pytest.mark.parametrize("stage", ["layer", "volumes"])
 def test_a_damaged_tree_is_the_checkpoints_fault_at_any_stage(stage: str) -> None:
     said = "the captured tree /c/layer/tree is damaged: its fingerprint is 1f, 2e was captured"

@@ -141,6 +141,30 @@ def test_a_container_is_killed_only_where_its_cuda_is_lost(
     assert runc.killed == killed
 
 
+@pytest.mark.parametrize(
+    ("line", "what_to_do"),
+    [
+        ("fail lock any 600", "capture it while it is idle (driver: lock: cuCheckpointProcessLock"),
+        ("fail checkpoint any 2", "raise the container's memory limit (driver: "),
+        ("fail restore any 801", "what does not (driver: restore: "),
+    ],
+)
+def test_what_the_driver_refuses_comes_with_what_to_do(
+    line: str, what_to_do: str, script: Script, target: Start
+) -> None:
+    with gpu.Gpu(subject(target().pid)) as found:
+        script.say(*NODE, line)
+        with pytest.raises(CudaError) as raised, found.away(cast(Runc, NoRunc()), "c1"):
+            pass
+    assert what_to_do in str(raised.value)
+
+
+def test_a_state_that_the_driver_can_not_report_comes_with_what_to_do(script: Script, target: Start) -> None:
+    script.say(*NODE, "fail state any 999")
+    with pytest.raises(CudaError, match="look for Xid in the node's kernel log"):
+        gpu.Gpu(subject(target().pid))
+
+
 def hierarchy(root: Path, *limited: str, v2: bool = True) -> str:
     """A cgroup mount: where limits are set, and /pod/c1 in any case."""
     (root / "pod/c1").mkdir(parents=True)

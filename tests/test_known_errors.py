@@ -7,6 +7,7 @@ import pytest
 from glowplug import known_errors
 from glowplug.cache.fault import Fault, whose
 from glowplug.criu import config
+from glowplug.cuda.process_group import CudaLost
 
 # As CRIU 4.2.1 writes them, behind "Error (criu/FILE.c:LINE): ".
 LINES = (
@@ -88,3 +89,63 @@ def test_the_process_that_it_is_about() -> None:
         known_errors.process("unix: Dangling connection 9; Dump files (pid: 31313) failed with -1") == 31313
     )
     assert known_errors.process("Dumping FAILED.") is None
+
+
+# As the driver's cuGetErrorName and cuGetErrorString have them, behind the call and the process.
+OF_THE_DRIVER = (
+    ("INVALID_VALUE (1): invalid argument", "docs/gpu.md"),
+    ("OUT_OF_MEMORY (2): out of memory", "raise the container's memory limit"),
+    ("NOT_INITIALIZED (3): initialization error", "no CUDA state"),
+    ("STUB_LIBRARY (34): CUDA driver is a stub library", "stubs directory"),
+    ("DEVICE_UNAVAILABLE (46): CUDA-capable device(s) is/are busy or unavailable", "nvidia-smi"),
+    ("NO_DEVICE (100): no CUDA-capable device is detected", "nvidia-smi"),
+    ("ECC_UNCORRECTABLE (214): uncorrectable ECC error encountered", "Xid"),
+    ("OPERATING_SYSTEM (304): OS call failed or operation not supported on this OS", "kernel log"),
+    ("ILLEGAL_STATE (401): the operation cannot be performed in the present state", "no other program"),
+    ("NOT_READY (600): device not ready", "while it is idle"),
+    ("NOT_SUPPORTED (801): operation not supported", "docs/gpu.md"),
+    ("SYSTEM_NOT_READY (802): system not yet initialized", "nvidia-fabricmanager"),
+    (
+        "SYSTEM_DRIVER_MISMATCH (803): system has unsupported display driver / cuda driver combination",
+        "restart the node",
+    ),
+    (
+        "COMPAT_NOT_SUPPORTED_ON_DEVICE (804): forward compatibility was attempted on non supported HW",
+        "compat",
+    ),
+    ("UNKNOWN (999): unknown error", "Xid"),
+)
+
+
+@pytest.mark.parametrize(("result", "reported"), OF_THE_DRIVER)
+def test_a_result_of_the_driver(result: str, reported: str) -> None:
+    """By its name, or by the sentence alone, which is what NVIDIA's program prints."""
+    name, sentence = f"CUDA_ERROR_{result}", result.partition(": ")[2]
+    for said in (
+        f"restore: cuCheckpointProcessRestore of process 12: {name}",
+        f'restore: cuda-checkpoint --action restore --pid 12: exit status 1, it said: "{sentence}"',
+    ):
+        found = str(known_errors.of_driver(CudaLost(said)))
+        assert reported in found.partition(" (driver: ")[0] and found.endswith(f" (driver: {said})"), found
+        assert "; " not in found, "that separates errors"
+        assert whose("cuda", [found]) is whose("cuda", [said]), "whose fault it is must not change"
+
+
+def test_an_error_of_the_driver_stays_of_its_class() -> None:
+    """A container is killed only where its CUDA is lost."""
+    lost = known_errors.of_driver(
+        CudaLost("restore: CUDA_ERROR_NOT_SUPPORTED (801): operation not supported")
+    )
+    assert type(lost) is CudaLost
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "restore process 12: the driver did not answer in time; kill the container",
+        "cuCheckpointProcessLock of process 12: CUDA_ERROR_OF_TOMORROW (4711): what nobody knows",
+    ],
+)
+def test_what_is_no_known_result_stays_as_it_is(said: str) -> None:
+    error = CudaLost(said)
+    assert known_errors.of_driver(error) is error

@@ -42,6 +42,13 @@ def test_a_call_that_fails_is_wrong(call: str, script: Script) -> None:
     assert "801" in found("CUDA checkpoints").found
 
 
+def test_a_known_result_of_the_driver_comes_with_what_to_do(script: Script) -> None:
+    script.say("driver 580.159.04", H100, "fail restore any 803")
+    assert found("CUDA checkpoints").fix.startswith("restart the node")
+    script.say("driver 580.159.04", H100, "fail restore any 4711")
+    assert found("CUDA checkpoints").fix == "install NVIDIA driver 580 or newer"
+
+
 def test_a_full_gpu_is_no_verdict_on_checkpoints(script: Script) -> None:
     script.say("driver 580.159.04", H100, "context 0 2")
     assert found("CUDA checkpoints").level == "warning"

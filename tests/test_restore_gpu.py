@@ -1,9 +1,20 @@
 """The GPU side of a restore, as its steps call it."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
+from collections.abc import Callable
 
+import pytest
+from tests.checkpoint_made import spec
+from tests.cuda_target import Script, Target
+
+from glowplug.checkpoint import bundle
+from glowplug.cuda import devnodes, process_group
 from glowplug.restore.gpu import Gpu
+
+pytest_plugins = ["tests.cuda_target"]
 
 
 def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
@@ -22,3 +33,39 @@ def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
         gpu.close()
         waiting.kill()
         waiting.wait(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("line", "what_to_do"),
+    [
+        ("fail restore any 801", "what does not (driver: restore: cuCheckpointProcessRestore of process"),
+        ("fail restore any 803", "restart the node"),
+        ("fail unlock any 401", "no other program"),
+        ("hang restore any", "restore process"),
+    ],
+)
+def test_what_the_driver_refuses_comes_with_what_to_do(
+    line: str,
+    what_to_do: str,
+    driver: str,
+    script: Script,
+    target: Callable[..., Target],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is the detail of the start's outcome: history, annotation and Event show it."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", driver)
+    monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
+    process = target()
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach([process.pid])
+        group.lock(5)
+        group.checkpoint(5)
+    process.stop()
+    script.say(line)
+    gpu = Gpu([process.pid], "")
+    try:
+        with pytest.raises(process_group.CudaLost) as raised:
+            gpu.bring_back(process.pid, bundle.read(spec()), 1 if line.startswith("hang") else 20)
+    finally:
+        gpu.close()
+    assert what_to_do in str(raised.value)

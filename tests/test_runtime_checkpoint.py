@@ -151,7 +151,7 @@ def test_a_container_whose_cuda_is_lost_is_killed_and_says_why(
 ) -> None:
     container.dump_is(f"echo fail restore any 801 >{script.path}")
     assert container.checkpoint("--leave-running") == REFUSED
-    assert "operation not supported" in container.said
+    assert "operation not supported" in container.said and "docs/gpu.md" in container.said
     assert container.calls[-1] == "kill"
     holder.ended()
 

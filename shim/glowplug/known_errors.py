@@ -1,12 +1,16 @@
-"""What known errors of CRIU mean, and what to do: a table, by the words that they are said in.
+"""What known errors of CRIU and of the CUDA driver mean, and what to do: tables, by the words that they are said in.
 
-Sources: criu/*.c and soccr/*.c of CRIU 4.2 (the file stands with each line). No "; " in a text:
-that separates errors in an outcome's detail. Imported where something has failed, only then.
+Sources: criu/*.c and soccr/*.c of CRIU 4.2 (the file stands with each line); CUresult in cuda.h of CUDA 13.0, and
+docs/gpu.md for what was tried. No "; " in a text: that separates errors in an outcome's detail. A restore imports
+this only where something has failed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
+
+from glowplug.errors import CudaError
 
 
 class Known(NamedTuple):
@@ -169,6 +173,80 @@ CRIU = (
     ),
 )
 
+_XID = "look for Xid in the node's kernel log"
+_WHAT_WORKS = "docs/gpu.md has what works and what does not"
+
+# By the result's name, as the driver's calls give it, or by its sentence alone, as NVIDIA's program prints it.
+DRIVER = (
+    Known(
+        r"(?:Restore of|action restore).*(?:CUDA_ERROR_INVALID_VALUE|invalid argument)",
+        "other GPUs than the captured ones, or memory shared between processes (CUDA IPC), which this driver does "
+        "not restore",
+        _WHAT_WORKS,
+    ),
+    Known(
+        r"CUDA_ERROR_OUT_OF_MEMORY|out of memory",
+        "too little memory: at a restore on the GPU, at a capture in the container, which takes the GPU's content in",
+        "free memory on the GPU, or raise the container's memory limit",
+    ),
+    Known(
+        r"CUDA_ERROR_NOT_INITIALIZED|initialization error",
+        "a process that has no CUDA state",
+        "capture again when it uses CUDA",
+    ),
+    Known(
+        r"CUDA_ERROR_STUB_LIBRARY|is a stub library",
+        "the CUDA toolkit's stand-in for libcuda in place of the driver's",
+        "take the toolkit's stubs directory off the node's library path",
+    ),
+    Known(
+        r"CUDA_ERROR_DEVICE_UNAVAILABLE|busy or unavailable|CUDA_ERROR_NO_DEVICE|no CUDA-capable device",
+        "a GPU that is not there, or that another process has for itself (exclusive compute mode)",
+        "look at nvidia-smi and glowplug doctor",
+    ),
+    Known(
+        r"CUDA_ERROR_(?:ECC|NVLINK)_UNCORRECTABLE|uncorrectable (?:ECC|NVLink) error",
+        "an error of the GPU's memory or of its NVLink",
+        _XID,
+    ),
+    Known(
+        r"CUDA_ERROR_OPERATING_SYSTEM|OS call failed",
+        "a system call of the driver's that failed",
+        "look at the node's kernel log",
+    ),
+    Known(
+        r"CUDA_ERROR_ILLEGAL_STATE|in the present state",
+        "a process that is in another state of checkpointing than the call needs",
+        "see that no other program checkpoints its CUDA state (cuda-checkpoint, CRIU's CUDA plugin)",
+    ),
+    Known(
+        r"CUDA_ERROR_NOT_READY|device not ready|CUDA_ERROR_TIMEOUT",
+        "work on the GPU that did not end in time",
+        "capture it while it is idle",
+    ),
+    Known(
+        r"CUDA_ERROR_NOT_SUPPORTED|operation not supported",
+        "something that the driver can't checkpoint: managed memory, NCCL between processes, MPS, or this platform",
+        _WHAT_WORKS,
+    ),
+    Known(
+        r"CUDA_ERROR_SYSTEM_NOT_READY|system not yet initialized",
+        "a node whose driver is not ready for CUDA",
+        "start the driver's services (nvidia-fabricmanager where the GPUs have NVSwitch)",
+    ),
+    Known(
+        r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|unsupported display driver / cuda driver combination",
+        "a kernel module and a libcuda of different driver versions, as after an update",
+        "restart the node, or load the module of the installed driver",
+    ),
+    Known(
+        r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|forward compatibility was attempted",
+        "a libcuda of the forward-compatibility package on a GPU that it does not support",
+        "take its directory (cuda/compat) off the node's library path, or update the driver",
+    ),
+    Known(r"CUDA_ERROR_UNKNOWN|unknown error", "an internal error of the driver", _XID),
+)
+
 # Source files of CRIU → what they are about, for errors that have no line above.
 PARTS = {
     "a Unix socket": ("sk-unix.c", "sk-queue.c"),
@@ -255,3 +333,26 @@ def process(said: str) -> int | None:
     """The process (a node's pid, in a dump) that the errors are about, where they name one."""
     found = _PID.search(said)
     return int(found.group(1)) if found else None
+
+
+def of_driver(error: CudaError) -> CudaError:
+    """One of the same class that says first what the driver's result means; `error` itself where that is not known."""
+    known = driver_entry(str(error))
+    return type(error)(f"{known.means}: {known.do} (driver: {error})") if known else error
+
+
+def driver_entry(said: str) -> Known | None:
+    """What is known of the first error in it that the table has."""
+    return next(
+        (known for part in said.split("; ") for known in DRIVER if re.search(known.said, part)),
+        None,
+    )
+
+
+@contextmanager
+def driver_explained() -> Iterator[None]:
+    """CudaErrors from within come with what they mean and what to do."""
+    try:
+        yield
+    except CudaError as error:
+        raise of_driver(error) from error

@@ -66,7 +66,8 @@ _CRIU_HARMLESS = re.compile(r"RLIMIT_NOFILE|Restore original /proc/self/loginuid
 
 _CUDA_NODE = re.compile(
     r"out of memory|OUT_OF_MEMORY|NO_DEVICE|no CUDA-capable device|SYSTEM_NOT_READY"
-    r"|system not yet initialized|DEVICE_UNAVAILABLE|busy or unavailable|libcuda|ECC|NVLINK",
+    r"|system not yet initialized|DEVICE_UNAVAILABLE|busy or unavailable|libcuda|ECC|NVLINK|stub.library"
+    r"|SYSTEM_DRIVER_MISMATCH|unsupported display driver|COMPAT_NOT_SUPPORTED|forward compatibility",
     re.IGNORECASE,
 )
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from glowplug import known_errors
 from glowplug.capture.runc import Runc
 from glowplug.capture.subject import Subject
 from glowplug.capture.timing import measured
@@ -39,7 +40,8 @@ class Gpu:
         self._suspension = Suspension()
         try:
             members = subject.pids
-            self.pids = self._suspension.find(members)
+            with known_errors.driver_explained():
+                self.pids = self._suspension.find(members)
             _refuse(undumpable.beside(set(members) - set(self.pids), self._suspension.without, self.pids))
             env = _variables(subject.facts.env)
             _refuse([*sharing.by_ipc(self.pids), *sharing.by_nccl(_uses(self.pids, devices), env)])
@@ -67,13 +69,13 @@ class Gpu:
             yield
             return
         try:
-            with measured(self.seconds, "cuda_checkpoint"):
+            with measured(self.seconds, "cuda_checkpoint"), known_errors.driver_explained():
                 self._suspension.suspend(LOCK_S, CHECKPOINT_S)
             try:
                 _refuse(undumpable.after(self.pids))
                 yield
             finally:
-                with measured(self.seconds, "cuda_restore"):
+                with measured(self.seconds, "cuda_restore"), known_errors.driver_explained():
                     self._suspension.resume(RESUME_S)
         except CudaLost:
             runc.kill(container)

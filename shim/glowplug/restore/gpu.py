@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from glowplug.cuda import devnodes, resume, uuids
+from glowplug.errors import CudaError
 from glowplug.host import proc, process, process_life
 
 TYPE_CHECKING = False
@@ -28,10 +29,18 @@ class Gpu:
         self._tree: list[int] = []
 
     def bring_back(self, init: int, facts: BundleFacts, left_s: float) -> None:
-        """Device nodes, then CUDA state, of the stopped tree of `init` (host pid). Raises CudaError."""
+        """Device nodes, then CUDA state, of the stopped tree of `init` (host pid).
+
+        Raises CudaError, with what a known result of the driver means and what to do.
+        """
         self._tree = process.tree(init)
         devnodes.align(init, facts)
-        self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
+        try:
+            self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
+        except CudaError as error:
+            from glowplug import known_errors  # of no use to a restore that goes well
+
+            raise known_errors.of_driver(error) from error
 
     def let_run(self, stopped: Collection[int] = ()) -> None:
         """Everybody runs, but those that a signal had stopped before the capture (pids in the container). Raises

@@ -12,7 +12,7 @@ from glowplug.capture.runc import Runc
 from glowplug.cuda import processes, sharing, undumpable
 from glowplug.cuda.process_group import CudaLost
 from glowplug.cuda.suspend import Suspension
-from glowplug.errors import CudaError, GlowplugError
+from glowplug.errors import CudaError, GlowplugError, UsageError
 from glowplug.host import process
 from glowplug.outcomes import report
 from glowplug.restore import child
@@ -35,6 +35,13 @@ def run(runc: str, command: Command, args: list[str]) -> int:
     try:
         with Suspension() as suspension:
             return _checkpoint(Runc(runc, command.root, ""), command.container, init, suspension, args)
+    except CudaError as error:
+        from glowplug import known_errors  # of no use to a checkpoint that goes well
+
+        report.report_to_containerd(
+            command.options.get("log"), f"checkpoint: {known_errors.of_driver(error)}"
+        )
+        return REFUSED
     except (GlowplugError, OSError) as error:
         report.report_to_containerd(command.options.get("log"), f"checkpoint: {error}")
         return REFUSED
@@ -85,7 +92,7 @@ def _checkpoint(runc: Runc, container: str, init: int, suspension: Suspension, a
 
 def _refuse(found: list[undumpable.Undumpable]) -> None:
     if found:
-        raise CudaError("; ".join(map(str, found)))
+        raise UsageError("; ".join(map(str, found)))
 
 
 def _give_back(runc: Runc, container: str, init: int, suspension: Suspension) -> None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from glowplug import paths
+from glowplug import known_errors, paths
 from glowplug.agent.captures import hooks, task
 from glowplug.agent.captures.journal import Journal
 from glowplug.agent.captures.running import Running
@@ -91,7 +91,7 @@ def give_cuda_back(pid: int) -> None:
             group.attach(cuda_pids)
             group.recover(CUDA_BACK_S)
     except CudaError as error:
-        log.error("CUDA of a container whose capture was killed: %s", error)
+        log.error("CUDA of a container whose capture was killed: %s", known_errors.of_driver(error))
 
 
 def _wake(after: Hook, timeout_s: float, running: Running, containerd: Containerd, cri: Cri) -> None:

@@ -6,6 +6,7 @@ A node without a GPU restores what needs none: every check here says so, and is 
 import glob
 import os
 
+from glowplug import known_errors
 from glowplug.cuda import trial
 from glowplug.cuda.facts import Node
 from glowplug.errors import CudaError
@@ -94,7 +95,9 @@ def checkpoints(_: Probes) -> Finding:
             f"unknown: {error}", "free memory on one GPU for a try", "try again when a GPU is free"
         )
     except CudaError as error:
-        return wrong(str(error), "lock, checkpoint, restore and unlock of a process to work", _UPDATE)
+        known = known_errors.driver_entry(str(error))
+        fix = known.do if known else _UPDATE
+        return wrong(str(error), "lock, checkpoint, restore and unlock of a process to work", fix)
 
 
 def judge_trial(found: trial.Trial) -> Finding:
