@@ -54,10 +54,10 @@ def test_every_volume_that_has_a_rule_is_reported() -> None:
 def test_figures_are_those_in_use() -> None:
     from glowplug.checkpoint import content, worth
 
-    found = text()
+    found = " ".join(text().split())
     assert f"The prediction is {worth.FIXED_S} s" in found
     assert f"{worth.UNMEASURED_READ / 1e6:.0f} MB/s read" in found
-    assert f"{worth.UNMEASURED_FILL / 1e6:.0f} MB/s fill for each core ({worth.FILLING} at\nmost)" in found
+    assert f"{worth.UNMEASURED_FILL / 1e6:.0f} MB/s fill for each core ({worth.FILLING} at most)" in found
     assert f"deadline of {worth.DEADLINE_S:.0f} s" in found
     assert f"{content.LIMIT >> 20} MiB" in found
 

@@ -145,7 +145,7 @@ RENAMED = {
 
 
 def problems(values: Mapping[str, object]) -> list[str]:
-    """One line for each key that is wrong: what was wanted, what was found."""
+    """One line for each key that is wrong: what it has to be, and what it is."""
     known = {one.name: one.default for one in fields(Config)}
     found = []
     for key, value in values.items():

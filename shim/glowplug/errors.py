@@ -1,6 +1,6 @@
 """Every error that Glowplug raises on purpose.
 
-A message says what was wanted, what was found, and what to do; it never holds an env value or a secret.
+A message says what is wrong and what to do; it never has an env value or a secret in it.
 One class per package, so that a caller can say whose failure it was.
 """
 
