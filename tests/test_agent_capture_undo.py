@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,14 @@ pytest_plugins = ["tests.cuda_target"]
 
 ID = "c0" * 32
 RUNNING = {"id": ID, "pid": os.getpid(), "network": "", "log": ""}
+FACTS = {
+    "running": RUNNING,
+    "runc_root": "/r",
+    "gpu": False,
+    "hook_timeout_s": 1,
+    "step": "freeze",
+    "after": None,
+}
 
 
 @pytest.mark.parametrize("left", ["running", "locked", "checkpointed"])
@@ -46,10 +55,11 @@ def test_a_process_without_cuda_has_it_again(
     "facts",
     [
         {},
-        {"running": {"id": ID, "pid": 1}, "runc_root": "/r", "hook_timeout_s": 1},
-        {"running": RUNNING, "runc_root": "/r", "hook_timeout_s": "soon"},
-        {"running": RUNNING, "runc_root": "/r", "hook_timeout_s": 1, "after": {"kind": "signal"}},
-        {"running": RUNNING, "runc_root": "/no/such/root", "hook_timeout_s": 1},
+        {**FACTS, "running": {"id": ID, "pid": 1}},
+        {**FACTS, "hook_timeout_s": "soon"},
+        {**FACTS, "after": {"kind": "signal"}},
+        {**FACTS, "after": ["wake"]},
+        {**FACTS, "runc_root": "/no/such/root"},
     ],
 )
 def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_foreign(
@@ -57,8 +67,10 @@ def test_a_journal_of_another_version_or_of_a_container_that_is_gone_is_foreign(
 ) -> None:
     """The last one's pid is alive, and another process's."""
     monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
-    journal.begin(ID, facts).leave()
+    os.makedirs(paths.capturing_one(ID))
+    Path(paths.capturing_one(ID), journal.JOURNAL).write_text(json.dumps(facts))
     (left,) = journal.abandoned()
+    assert (left.facts is None) is (facts.get("runc_root") != "/no/such/root")
     config = Config(runc="/no/such/runc")
     with Containerd(f"{tmp_path}/none") as containerd, Cri(f"{tmp_path}/none") as cri:
         assert undo.undo(left, config, containerd, cri)

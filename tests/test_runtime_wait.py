@@ -9,11 +9,11 @@ def test_it_asks_until_the_answer_is_another(monkeypatch: pytest.MonkeyPatch) ->
     answers = iter([{"verdict": "wait"}, {"verdict": "wait"}, {"verdict": "match"}, {"verdict": "miss"}])
     monkeypatch.setattr(ask, "ask", lambda question, **_: next(answers))
     monkeypatch.setattr(ask, "AGAIN_S", 0.0)
-    assert ask.plan({}, lambda: None) == {"verdict": "match"}
+    assert ask.plan({}, lambda: None).verdict == "match"
 
 
 def test_it_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ask, "ask", lambda question, **_: {"verdict": "wait", "slug": "no-checkpoint"})
     monkeypatch.setattr(ask, "AGAIN_S", 0.0)
     monkeypatch.setattr(ask, "LONGEST_WAIT_S", 0.01)
-    assert ask.plan({}, lambda: None)["slug"] == "no-checkpoint"
+    assert ask.plan({}, lambda: None).slug == "no-checkpoint"

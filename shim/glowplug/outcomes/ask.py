@@ -28,6 +28,24 @@ class NoAnswer(Exception):
         self.detail = detail
 
 
+class Answer:
+    """What the agent decided about a start. `verdict`: "match", "wait", or anything else for a miss, whose reason is
+    `slug` and `detail`. `error`: why it decided nothing; None where it did. `compile_cache`: of a cold start, a file or
+    "". `members`: the entire JSON object, from which a match is read (restore/plan.py).
+    """
+
+    __slots__ = ("compile_cache", "detail", "error", "members", "slug", "verdict")
+
+    def __init__(self, members: dict[str, object]) -> None:
+        self.members = members
+        self.error = str(members["error"]) if "error" in members else None
+        self.verdict = members.get("verdict")
+        self.slug = str(members.get("slug", "agent-bad-response"))
+        self.detail = str(members.get("detail") or "")
+        compile_cache = members.get("compile_cache")
+        self.compile_cache = compile_cache if isinstance(compile_cache, str) else ""
+
+
 def ask(
     question: dict[str, object],
     deadline_s: float = DEADLINE_S,
@@ -60,13 +78,13 @@ def ask(
     return answer
 
 
-def plan(question: dict[str, object], meanwhile: "Callable[[], None]") -> dict[str, object]:
+def plan(question: dict[str, object], meanwhile: "Callable[[], None]") -> Answer:
     """`ask`, again while the answer is that something is on its way (agent/serving/registry_work.py)."""
     until = time.monotonic() + LONGEST_WAIT_S
-    answer = ask(question, meanwhile=meanwhile)
-    while answer.get("verdict") == "wait" and time.monotonic() < until:
+    answer = Answer(ask(question, meanwhile=meanwhile))
+    while answer.verdict == "wait" and time.monotonic() < until:
         time.sleep(AGAIN_S)
-        answer = ask(question)
+        answer = Answer(ask(question))
     return answer
 
 

@@ -104,16 +104,16 @@ def _match(command: Command, facts: bundle.BundleFacts, against: list[tuple[str,
         answer = ask.plan(question, lambda: _be_ready(command.container))
     except ask.NoAnswer as error:
         return Outcome(f"cold:{error.slug}", error.detail)
-    if "error" in answer:
-        return Outcome("cold:agent-error", str(answer["error"]))
-    if answer.get("verdict") != "match":
-        missed = Outcome(f"cold:{answer.get('slug', 'agent-bad-response')}", str(answer.get("detail") or ""))
+    if answer.error is not None:
+        return Outcome("cold:agent-error", answer.error)
+    if answer.verdict != "match":
+        missed = Outcome(f"cold:{answer.slug}", answer.detail)
         missed.compile_cache = _compile_cache(command.bundle, facts, answer)
         return missed
     from glowplug.restore.plan import BadPlan, Plan
 
     try:
-        return Plan(answer)
+        return Plan(answer.members)
     except BadPlan as error:
         return Outcome("cold:agent-bad-response", str(error))
 
@@ -131,21 +131,18 @@ def _be_ready(container: str) -> None:
 def _warmed(directory: str, facts: bundle.BundleFacts, question: dict[str, object]) -> CompileCacheUse | None:
     """Of a container that is never restored: what its cold start finds of an earlier one."""
     try:
-        return _compile_cache(directory, facts, ask.ask(question))
+        return _compile_cache(directory, facts, ask.Answer(ask.ask(question)))
     except ask.NoAnswer:
         return None
 
 
-def _compile_cache(
-    directory: str, facts: bundle.BundleFacts, answer: dict[str, object]
-) -> CompileCacheUse | None:
+def _compile_cache(directory: str, facts: bundle.BundleFacts, answer: ask.Answer) -> CompileCacheUse | None:
     """What the container's cold start finds of an earlier one, put there (give_compile_cache.give)."""
-    pack = answer.get("compile_cache")
-    if not isinstance(pack, str):
+    if not answer.compile_cache:
         return None
     from glowplug.restore import give_compile_cache
 
-    return give_compile_cache.give(pack, os.path.join(directory, facts.rootfs))
+    return give_compile_cache.give(answer.compile_cache, os.path.join(directory, facts.rootfs))
 
 
 def _is_placed(command: Command, cgroups_path: str) -> bool:

@@ -11,8 +11,13 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from glowplug import paths
+from glowplug.agent.captures import task
+from glowplug.agent.captures.running import Running
+from glowplug.capture.policy import Hook
 
 JOURNAL = "journal.json"
 LOCK = "lock"
@@ -21,14 +26,41 @@ HOOKS = ("canary", "before-capture", "after-capture", "reported", "end")
 LOOKING = ("", "begin", "find", "gpu")
 """Steps before others of the node have to wait for it: they read what the workload has, and may take long, too."""
 
-Facts = Mapping[str, object]
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What another process needs in order to finish or undo a capture. `runc_root`: runc's --root. `gpu`: whether the
+    container has one assigned. `hook_timeout_s`: for each hook. `step`: the last one begun. `after`: the hook that has
+    to be run, however the capture ends; None until before-capture begins, and once it has run.
+    """
+
+    running: Running
+    runc_root: str
+    gpu: bool
+    hook_timeout_s: float
+    step: str = ""
+    after: Hook | None = None
+
+
+def _facts(plain: Mapping[str, Any]) -> Facts | None:
+    """What was written as JSON values; None where another version wrote it otherwise."""
+    try:
+        return Facts(
+            Running(**plain["running"]),
+            str(plain["runc_root"]),
+            plain.get("gpu") is True,
+            float(plain["hook_timeout_s"]),
+            str(plain.get("step", "")),
+            task.hook(plain.get("after")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 class Journal:
-    """`facts`: what another process needs in order to finish or undo it, JSON values; `step`: the last one
-    begun."""
+    """`facts`: None where another version wrote them otherwise."""
 
-    def __init__(self, directory: str, facts: dict[str, object], lock: int) -> None:
+    def __init__(self, directory: str, facts: Facts | None, lock: int) -> None:
         self.facts = facts
         self._directory = directory
         self._lock = lock
@@ -38,12 +70,26 @@ class Journal:
         """Its id."""
         return os.path.basename(self._directory)
 
-    def step(self, name: str, **more: object) -> None:
-        """Note that a step begins, and what is to be known of it. Raises OSError."""
-        self.facts.update(more, step=name)
+    @property
+    def last_step(self) -> str:
+        """The last one begun; "" for none."""
+        return self.facts.step if self.facts else ""
+
+    def step(self, name: str) -> None:
+        """Note that a step begins. Raises OSError."""
+        assert self.facts is not None
+        self._write(replace(self.facts, step=name))
+
+    def step_with_hook(self, name: str, after: Hook | None) -> None:
+        """The same, and which hook has to be run from now on, however the capture ends. Raises OSError."""
+        assert self.facts is not None
+        self._write(replace(self.facts, step=name, after=after))
+
+    def _write(self, facts: Facts) -> None:
+        self.facts = facts
         aside = f"{self._directory}/{JOURNAL}.new"
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-            json.dump(self.facts, file)
+            json.dump(asdict(facts), file)
         os.rename(aside, f"{self._directory}/{JOURNAL}")
 
     def finish(self) -> None:
@@ -59,7 +105,7 @@ def begin(container: str, facts: Facts) -> Journal:
     """Raises BlockingIOError where a capture of it is under way, OSError."""
     directory = paths.capturing_one(container)
     lock = _made(directory)
-    journal = Journal(directory, dict(facts), lock)
+    journal = Journal(directory, facts, lock)
     try:
         journal.step("begin")
     except OSError:
@@ -117,9 +163,9 @@ def _adopt(directory: str) -> Journal | None:
         return None  # it ended between our open and our lock; what is there now is another's
     try:
         with open(f"{directory}/{JOURNAL}") as file:
-            facts = json.load(file)
-        if isinstance(facts, dict):
-            return Journal(directory, facts, lock)
+            plain = json.load(file)
+        if isinstance(plain, dict):
+            return Journal(directory, _facts(plain), lock)
     except (OSError, ValueError):
         pass
     _remove(directory, lock)  # killed before its first step

@@ -8,12 +8,10 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from typing import Any
 
 from glowplug import known_errors, paths
-from glowplug.agent.captures import hooks, task
-from glowplug.agent.captures.journal import Journal
+from glowplug.agent.captures import hooks
+from glowplug.agent.captures.journal import Facts, Journal
 from glowplug.agent.captures.running import Running
 from glowplug.capture import trial
 from glowplug.capture.policy import Hook
@@ -37,25 +35,26 @@ def undo(journal: Journal, config: Config, containerd: Containerd, cri: Cri) -> 
     """
     if _dump_works(journal.container):
         return False
-    facts: Mapping[str, Any] = journal.facts
-    try:
-        running, root = Running(**facts["running"]), str(facts["runc_root"])
-        after, timeout_s = task.hook(facts.get("after")), float(facts["hook_timeout_s"])
-    except (KeyError, TypeError, ValueError):
+    if journal.facts is None:
         log.error("container %s: the journal of its killed capture can't be understood", journal.container)
     else:
-        # A pid that is another process's by now has no state of that container's.
-        if process.is_alive(running.pid) and os.path.isdir(paths.runc_state(root, running.id)):
-            _thaw(config, root, running.id)
-            if facts.get("gpu") is True:
-                give_cuda_back(running.pid)
-            if after is not None:
-                _wake(after, timeout_s, running, containerd, cri)
+        _undo_in_container(journal.facts, config, containerd, cri)
     trial.undo(journal.container)
     shutil.rmtree(paths.capture_scratch(journal.container), ignore_errors=True)
     _remove_lock(journal.container)
     journal.finish()
     return True
+
+
+def _undo_in_container(facts: Facts, config: Config, containerd: Containerd, cri: Cri) -> None:
+    running = facts.running
+    if not process.is_alive(running.pid) or not os.path.isdir(paths.runc_state(facts.runc_root, running.id)):
+        return  # a pid that is another process's by now has no state of that container's
+    _thaw(config, facts.runc_root, running.id)
+    if facts.gpu:
+        give_cuda_back(running.pid)
+    if facts.after is not None:
+        _wake(facts.after, facts.hook_timeout_s, running, containerd, cri)
 
 
 def _dump_works(container: str) -> bool:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from glowplug import config
 from glowplug.agent.captures import canary, hooks, slots
@@ -59,12 +59,7 @@ def run(task: Task) -> dict[str, object]:
     try:
         journal = journals.begin(
             task.running.id,
-            {
-                "running": asdict(task.running),
-                "runc_root": task.runc_root,
-                "gpu": task.gpu,
-                "hook_timeout_s": task.hook_timeout_s,
-            },
+            journals.Facts(task.running, task.runc_root, task.gpu, task.hook_timeout_s),
         )
     except BlockingIOError:
         return {
@@ -137,7 +132,7 @@ def _captured(task: Task, journal: Journal, errors: list[str]) -> Result:
                 with interrupts.deferred():  # the hook is not broken off
                     run_after()
                 woken.append(time.monotonic())
-            if step == PAUSES and journal.facts["step"] != PAUSES:
+            if step == PAUSES and journal.last_step != PAUSES:
                 journal.step("slot")
                 pausing.enter_context(slots.taken(of_node.max_concurrent_captures))
             journal.step(step)
@@ -167,8 +162,7 @@ def _hooked(
 ) -> Iterator[Callable[[], None]]:
     """The hook before; and, however that and the capture ended, the one after, once: where the body calls what
     it gets here, or at its end. `errors`: what that one met."""
-    after = asdict(task.after) if task.after else None
-    journal.step("before-capture", after=after)
+    journal.step_with_hook("before-capture", task.after)
     is_asleep = is_done = False
 
     def run_after() -> None:
@@ -179,7 +173,7 @@ def _hooked(
         journal.step("after-capture")
         if task.after:
             _after(task, containerd, cri, errors, is_asleep=is_asleep)
-        journal.step("after-capture", after=None)  # it is done
+        journal.step_with_hook("after-capture", None)  # it is done
 
     try:
         if task.before:
