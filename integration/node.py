@@ -224,6 +224,18 @@ class Node:
             self._agent.wait()
             self._agent = None
 
+    def kill_agent_with(self, *pids: int) -> None:
+        """The agent and these processes, by SIGKILL; none lives to see another's end.
+
+        The agent is stopped first. Were it killed first, the kernel would send SIGHUP to a stopped process of its
+        session (setpgid(2): orphaned process groups), which ends it before it is killed here.
+        """
+        assert self._agent is not None
+        self._agent.send_signal(signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.stop_agent(signal.SIGKILL)
+
     def log_end(self, lines: int = 40) -> str:
         """The last lines of containerd's log."""
         try:

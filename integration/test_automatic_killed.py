@@ -93,8 +93,7 @@ def kill_both_at(step: str, node: Node, container: Container, left: Entry) -> En
         child = capturing(node)
         os.kill(child, signal.SIGSTOP)
     died_in = entry(node, container)
-    node.stop_agent(signal.SIGKILL)  # first, or it reports its capture's death
-    os.kill(child, signal.SIGKILL)
+    node.kill_agent_with(child)
     return died_in
 
 
@@ -164,9 +163,7 @@ def test_where_the_guard_was_killed_too_the_next_agent_thaws(hooked: Container, 
         os.kill(child, signal.SIGSTOP)  # or it thaws while the guard is looked for
         guard = guards(hooked)
     assert guard
-    node.stop_agent(signal.SIGKILL)
-    for pid in (*guard, child):
-        os.kill(pid, signal.SIGKILL)
+    node.kill_agent_with(*guard, child)
     with open(dump) as file:
         pid = int(file.read())
     wait_until(lambda: not is_alive(pid), WITHIN_S, "the end of the dump")

@@ -102,8 +102,7 @@ def test_the_agent_and_its_capture_are_killed_in_a_trial(agent: Node, pods: Pods
         wait_until(lambda: journal(agent, container).get("step") == "trial", WITHIN_S, "a trial")
         child = capturing(agent)
         os.kill(child, signal.SIGSTOP)
-    agent.stop_agent(signal.SIGKILL)
-    os.kill(child, signal.SIGKILL)
+    agent.kill_agent_with(child)
     agent.start_agent()
     wait_until(lambda: captures(agent, container.pod), WITHIN_S, "a capture after all")
     assert captures(agent, container.pod)[-1]["trial"] == "passed"
