@@ -73,7 +73,7 @@ HOSTILE: list[tuple[Callable[[Path], None], str]] = [
     (a_device, "x is a device"),
     (a_link_out, "x is a link out of the volume"),
     (a_climbing_link, "x is a link out of the volume"),
-    (deep, "more than 64 directories in one another"),
+    (deep, "directories are nested more than 64 deep"),
 ]
 
 

@@ -297,7 +297,7 @@ def test_every_pod_in_a_file_is_found_and_the_rest_is_reported(node: Node) -> No
     assert ([one.container for one in found], left_out) == (["main"] * 3, ["Service front"] * 2)
     circle: dict[str, Any] = {"kind": "Own", "spec": {}}
     circle["spec"]["self"] = circle
-    with pytest.raises(UsageError, match="levels in one another"):
+    with pytest.raises(UsageError, match="levels deep"):
         pod_manifest.read([circle], None)
     with pytest.raises(UsageError, match=r"no pod in it.*Service front"):
         pod_manifest.read([service], None)

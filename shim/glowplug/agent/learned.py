@@ -96,7 +96,7 @@ class Learned:
             )
         raise CaptureRefused(
             "tried-before",
-            f"{known.failed_captures} captures of this workload came to nothing"
+            f"{known.failed_captures} captures of this workload failed"
             f"{f' ({known.why})' if known.why else ''}: see `glowplug history --captures`; "
             f"the next one is tried in {left}",
         )

@@ -77,7 +77,7 @@ def create(root: str, bytes_needed: int) -> Draft:
         found = _create(root, secrets.token_hex(8), bytes_needed)
         if found is not None:
             return found
-    raise OSError("the locks of new drafts are taken by others at once")
+    raise OSError(f"each of {TRIES} new drafts was locked by another process at once; try again")
 
 
 def _create(root: str, name: str, bytes_needed: int) -> Draft | None:

@@ -37,7 +37,7 @@ def salt(root: str) -> bytes:
     if len(found) != SALT_LENGTH:
         raise CacheError(
             f"{path}: expected {SALT_LENGTH} bytes, got {len(found)}; remove it and capture again: "
-            "what was captured with the old one matches no more"
+            "what was captured with the old one no longer matches"
         )
     return found
 

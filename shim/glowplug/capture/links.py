@@ -60,6 +60,7 @@ def _in_place(
     for name, inode in files:
         if inode not in known_names:
             raise LayerError(
-                f"no other name of the removed, open file {place}/{name} is to be found: close it before the capture"
+                f"the open file {place}/{name} was removed, and no other name of it could be found: close it before "
+                "the capture"
             )
     return [(known_names[inode], name) for name, inode in files]

@@ -118,7 +118,7 @@ class Volume:
 
     def _below(self, directory: str, depth: int) -> Iterator[Entry]:
         if depth > DEPTH:
-            raise Unreadable(f"{shown(directory)}: more than {DEPTH} directories in one another")
+            raise Unreadable(f"{shown(directory)}: directories are nested more than {DEPTH} deep")
         for name in self._names(directory):
             path = f"{directory}/{name}" if directory else name
             entry = self._entry(path)

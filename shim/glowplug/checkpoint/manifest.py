@@ -133,7 +133,7 @@ def loads(data: bytes) -> Manifest:
     try:
         return _built(_parsed(data))
     except RecursionError:
-        raise ManifestError("manifest: expected few levels, got too many") from None
+        raise ManifestError("manifest: nested too deeply") from None
 
 
 def _built(plain: dict[str, Any]) -> Manifest:
@@ -181,7 +181,7 @@ def _no_constant(name: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("a number beyond all bounds")
+        raise ValueError("a number out of range")
     return value
 
 

@@ -68,7 +68,7 @@ def canonical(value: object) -> str:
     try:
         return jsontext.dumps(value)
     except (ValueError, RecursionError):
-        raise BundleError("config.json: expected finite numbers and few levels, got others") from None
+        raise BundleError("config.json: a number is not finite, or it is nested too deeply") from None
 
 
 def text(where: str, value: object) -> str:

@@ -101,7 +101,9 @@ def _called(document: Object) -> str:
 def _require_shallow(depth: int) -> None:
     """YAML's aliases can put a thing into itself."""
     if depth > _DEEPEST:
-        raise UsageError(f"a manifest with more than {_DEEPEST} levels in one another is none of Kubernetes'")
+        raise UsageError(
+            f"the manifest is nested more than {_DEEPEST} levels deep, as no Kubernetes object is"
+        )
 
 
 def _objects(one: object, depth: int = 0) -> Iterator[Object]:

@@ -150,5 +150,5 @@ def _received(connection: socket.socket, until: float) -> bytes:
 def _wait(connection: socket.socket, until: float) -> None:
     left = until - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the time for an answer was over")
+        raise TimeoutError("no complete answer in time")
     connection.settimeout(left)

@@ -39,7 +39,7 @@ class Buffer:
         self.at += len(piece)
         if self.at == self.end and names.digest(self.content) != self._wanted.digest:
             self.at = 0
-            raise RegistryMiss("damaged", f"another blob came for {self._wanted.digest}")
+            raise RegistryMiss("damaged", f"expected the blob {self._wanted.digest}, got another")
 
 
 class Repository:
@@ -266,7 +266,7 @@ class Repository:
         begun = self.origin.request("POST", f"/v2/{self.path}/blobs/uploads/", scope=scope, body=b"")
         location = begun.headers.get("Location", "")
         if not location:
-            raise RegistryError(f"{self.origin.base}: it takes an upload and says no place for it")
+            raise RegistryError(f"{self.origin.base}: it accepts an upload without a Location to send it to")
         joined = "&" if "?" in location else "?"
         self.origin.request(
             "PUT",

@@ -145,7 +145,7 @@ def _chunk(id: object, key: object, length: object, pack: object, offset: object
         raise ValueError("a chunk without id and key")
     found = Chunk(id, bytes.fromhex(key), _natural(length), _natural(pack), _natural(offset), _natural(size))
     if not 0 < found.length <= chunks.LIMIT or not 0 < found.size <= chunks.PACK_LIMIT:
-        raise ValueError("a chunk of a length that none has")
+        raise ValueError("a chunk of an invalid length")
     return found
 
 
@@ -190,7 +190,7 @@ def _entry(plain: dict[str, Any]) -> Entry:
     }
     found = Entry(**{name: known[name](value) for name, value in plain.items()})
     if found.type not in TYPES or found.mode > 0o7777 or max(found.uid, found.gid) > 0xFFFFFFFE:
-        raise ValueError("a file of no such type, mode or owner")
+        raise ValueError("a file with an invalid type, mode or owner")
     return found
 
 
@@ -213,7 +213,7 @@ def _require_streams(found: Index) -> None:
         if entry.size and (entry.at[0] >= len(sizes) or entry.at[1] + entry.size > sizes[entry.at[0]]):
             raise ValueError("a file that is outside of its stream")
         if entry.size and (entry.type != FILE or entry.link):
-            raise ValueError("content of what is not a file")
+            raise ValueError("content of an entry that is not a file")
 
 
 def _require_places(found: Index) -> None:
@@ -226,7 +226,7 @@ def _require_places(found: Index) -> None:
             or len(path.encode(errors="surrogateescape")) > LONGEST_PATH
             or path in seen
         ):
-            raise ValueError("a path that is none, or appears twice")
+            raise ValueError("a path that is invalid or appears twice")
         parent, _, _ = path.rpartition("/")
         if parent and (parent not in seen or seen[parent].type != DIRECTORY):
             raise ValueError("a path whose directory does not come before it")
@@ -237,9 +237,9 @@ def _require_places(found: Index) -> None:
         if entry.link and (
             entry.link not in seen or seen[entry.link].type != entry.type or seen[entry.link].link
         ):
-            raise ValueError("a hard link to what does not come before it")
+            raise ValueError("a hard link to a file that does not come before it")
         if entry.link and (entry.type == DIRECTORY or not (is_in_tree(path) and is_in_tree(entry.link))):
-            raise ValueError("a hard link of what has none")
+            raise ValueError("a hard link that its type or place can't have")
         seen[path] = entry
 
 

@@ -197,7 +197,7 @@ class Transport:
         begins_anew = response.status == 200 and ranged
         if begins_anew and not complete:
             response.close()
-            raise RegistryError(f"{self.base}: it knows no ranges")
+            raise RegistryError(f"{self.base}: it does not answer range requests")
         said = response.headers.get("Content-Length", "")
         if said.isdigit() and int(said) != sink.end - (0 if begins_anew else sink.at):
             response.close()
@@ -215,7 +215,7 @@ class Transport:
         if self.base.startswith("https://") and url.startswith("http://"):
             url = "https://" + url.removeprefix("http://")  # it does not know of the TLS in front of it
         if urlsplit(url).scheme not in ("http", "https"):
-            raise RegistryError(f"{self.base}: it leads to an address that is neither http nor https")
+            raise RegistryError(f"{self.base}: it refers to an address that is neither http nor https")
         sent = {"User-Agent": f"glowplug/{__version__}", **headers}
         if body is not None and not isinstance(body, bytes):
             sent["Content-Length"] = str(sum(map(len, body)))
@@ -247,12 +247,14 @@ class Transport:
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic":
             if not self._credentials.is_known:
-                raise RegistryError(f"{self.base}: it wants a user and a password: set registry.credentials")
+                raise RegistryError(
+                    f"{self.base}: it requires a user name and password: set registry.credentials"
+                )
             return self._credentials.basic
         said = dict(_PARAMETER.findall(rest))
         realm = said.get("realm", "")
         if kind.lower() != "bearer" or urlsplit(realm).scheme not in ("http", "https"):
-            raise RegistryError(f"{self.base}: it refuses access and says no way of getting it")
+            raise RegistryError(f"{self.base}: it refuses access and names no usable scheme (Basic, Bearer)")
         if urlsplit(realm).scheme == "http" and self.base.startswith("https:"):
             raise RegistryError(f"{self.base}: it asks for credentials without TLS: refused")
         response = self._token(realm, said.get("service", ""), scope)

@@ -137,7 +137,7 @@ class _Watch:
             if helped or not self._had or did != self._did or not waits:
                 self._bereft, self._did = now, did
             elif now > self._bereft + BEREFT_S:
-                raise Bereft(f"its own child was killed {BEREFT_S:g} s ago and it waits on")
+                raise Bereft(f"it still waits for a child of its own that was killed {BEREFT_S:g} s ago")
         return False
 
 

@@ -46,12 +46,12 @@ class Plan:
 def _text(answer: dict[str, object], name: str, needed: bool = False) -> str:
     value = answer.get(name, "")
     if not isinstance(value, str) or (needed and not value):
-        raise BadPlan(f"the agent's plan has no {name} that could be one")
+        raise BadPlan(f"the agent's plan has no valid {name}")
     return value
 
 
 def _number(answer: dict[str, object], name: str) -> float | None:
     value = answer.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadPlan(f"the agent's plan has no {name} that could be one")
+        raise BadPlan(f"the agent's plan has no valid {name}")
     return value
