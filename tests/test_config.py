@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,6 @@ def test_what_is_not_set_has_its_default(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('criuu = "/x"', "criuu: no such key; there are: cache, "),
-        ("free_floor_bytes = 0", "free_floor_bytes: is called min_free_bytes now"),
         ("criu = 7", "criu: expected a string, got 7"),
         ('criu = "bin/criu"', "criu: expected an absolute path, got 'bin/criu'"),
         ("cache_limit_bytes = true", "cache_limit_bytes: expected an integer, got True"),
@@ -118,8 +117,3 @@ def _written(directory: Path, text: str) -> Path:
     file = directory / "config.toml"
     file.write_text(text)
     return file
-
-
-def test_what_was_renamed_is_there() -> None:
-    known = {one.name for one in fields(config.Config)}
-    assert set(config.RENAMED.values()) <= known and known.isdisjoint(config.RENAMED)

@@ -134,24 +134,11 @@ def read(path: str | None = None) -> tuple[str, dict[str, object]]:
         raise UsageError(f"{file}: expected TOML, got: {error}") from None
 
 
-RENAMED = {
-    "cache_newest": "keep_per_workload",
-    "capture_containers": "capture_default_scope",
-    "captures_at_once": "max_concurrent_captures",
-    "free_floor_bytes": "min_free_bytes",
-    "ready_deadline_s": "readiness_timeout_s",
-}
-"""Keys of older versions."""
-
-
 def problems(values: Mapping[str, object]) -> list[str]:
     """One line for each key that is wrong: what it has to be, and what it is."""
     known = {one.name: one.default for one in fields(Config)}
     found = []
     for key, value in values.items():
-        if key in RENAMED:
-            found.append(f"{key}: is called {RENAMED[key]} now")
-            continue
         if key not in known:
             found.append(f"{key}: no such key; there are: {', '.join(sorted(known))}")
             continue
