@@ -12,7 +12,7 @@ from glowplug.node import restart
 
 
 def test_what_the_caller_gave_goes_before_all_else() -> None:
-    assert restart.way("service containerd restart", False, ("containerd",)).command == (
+    assert restart.method("service containerd restart", False, ("containerd",)).command == (
         "/bin/sh",
         "-c",
         "service containerd restart",
@@ -20,12 +20,12 @@ def test_what_the_caller_gave_goes_before_all_else() -> None:
 
 
 def test_an_image_build_restarts_nothing() -> None:
-    assert restart.way("exit 1", True, ("containerd",)).command is None
+    assert restart.method("exit 1", True, ("containerd",)).command is None
 
 
 def test_without_systemd_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart, "SYSTEMD", "/nowhere")
-    found = restart.way(None, False, ("containerd",))
+    found = restart.method(None, False, ("containerd",))
     assert found.command is None and "--restart-command" in found.why and "\n" not in found.why
 
 
@@ -53,7 +53,7 @@ def test_a_unit_of_another_name_is_known_by_containerd_s_cgroup(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(restart, "SYSTEMD", str(tmp_path))
     monkeypatch.setattr(proc, "cgroups", lambda _: [proc.cgroup("4:memory:/"), proc.cgroup(line)])
-    command = restart.way(None, False, ("k3s", "k3s-agent"), process).command
+    command = restart.method(None, False, ("k3s", "k3s-agent"), process).command
     assert command == (("systemctl", "restart", "k3s-gpu.service") if found else None)
 
 

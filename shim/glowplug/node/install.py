@@ -40,7 +40,7 @@ class DesiredHandler:
     """The handler as it is to be: what it builds on, its program, and the files that make it so."""
 
     main: MainFile
-    was: Effective
+    before: Effective
     base: handler.Base
     chain: chain.Chain
     plan: plan.Plan
@@ -126,7 +126,7 @@ def _install(place: Place, runtime: str | None, base: str | None) -> list[str]:
 
 
 def _address(place: Place, wanted: DesiredHandler) -> str:
-    return place.socket or wanted.main.address(wanted.was.address)
+    return place.socket or wanted.main.address(wanted.before.address)
 
 
 def _as_installed(place: Place, wanted: DesiredHandler, runtime: str | None, base: str | None) -> bytes:
@@ -156,11 +156,12 @@ def want(place: Place, runtime: str | None = None, base: str | None = None) -> D
     main = main_file.read(place.config, name, place.prefix)
     plan.require_tables(main, name, place.prefix)
     plan.require_no_other(main, name)
-    was = plan.before(place.containerd, main)
-    on = handler.base(was, base, name)
-    behind = chain.chain(place.prefix, program, name, on.name, on.program)
-    filled = handler.values(name, behind.program, on)
-    return DesiredHandler(main, was, on, behind, plan.make(place.containerd, main, was, name, filled))
+    before = plan.before(place.containerd, main)
+    base_handler = handler.base(before, base, name)
+    chained = chain.chain(place.prefix, program, name, base_handler.name, base_handler.program)
+    filled = handler.values(name, chained.program, base_handler)
+    planned = plan.make(place.containerd, main, before, name, filled)
+    return DesiredHandler(main, before, base_handler, chained, planned)
 
 
 def checked_prefix(prefix: str) -> str:
@@ -202,14 +203,14 @@ def activate(
 
     `previous`: the same before the change. Raises NodeError.
     """
-    way = restart.way(place.restart_command, place.no_restart, main.maker.units, daemon.pid(address))
-    if way.command is None:
-        return [way.why]
+    method = restart.method(place.restart_command, place.no_restart, main.maker.units, daemon.pid(address))
+    if method.command is None:
+        return [method.why]
     try:
-        restart.run(way.command)
+        restart.run(method.command)
         verify.wait(address, place.handler, program, place.wait_s)
     except NodeError as error:
-        raise NodeError(f"{error}; {_roll_back(place, written, way.command, address, previous)}") from None
+        raise NodeError(f"{error}; {_roll_back(place, written, method.command, address, previous)}") from None
     seen = (
         f"has the handler {place.handler}"
         if program is not None
@@ -310,7 +311,7 @@ def _hints(wanted: DesiredHandler) -> list[str]:
         return hints
     nvidia = [
         name
-        for name, table in wanted.was.handlers.items()
+        for name, table in wanted.before.handlers.items()
         if chain.NVIDIA in str((table.get("options") or {}).get("BinaryName") or "")
     ]
     if nvidia and wanted.base.name not in nvidia:

@@ -17,32 +17,32 @@ RESTARTS_WITHIN_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Method:
     """How containerd is restarted here; `command` None: it is not, and `why` says so to a person."""
 
     command: tuple[str, ...] | None
     why: str = ""
 
 
-def way(command: str | None, forbidden: bool, units: tuple[str, ...], process: int | None = None) -> Way:
+def method(command: str | None, forbidden: bool, units: tuple[str, ...], process: int | None = None) -> Method:
     """`command`: what the caller gave, for /bin/sh; else that of these systemd units which runs. sd_booted(3).
 
     `process`: containerd's, where it runs: its unit may have a name of its own, as k3s' installer allows.
     """
     if forbidden:
-        return Way(None, "containerd was not restarted, as requested")
+        return Method(None, "containerd was not restarted, as requested")
     if command:
-        return Way(("/bin/sh", "-c", command))
+        return Method(("/bin/sh", "-c", command))
     if not os.path.isdir(SYSTEMD) or shutil.which("systemctl") is None:
-        return Way(
+        return Method(
             None,
             "no systemd here, so containerd was not restarted: restart it (or give --restart-command), "
             "then see `glowplug node status`",
         )
     active = next(filter(_is_active, units), None) or (unit_of(process) if process else None)
     if active is not None:
-        return Way(("systemctl", "restart", active))
-    return Way(
+        return Method(("systemctl", "restart", active))
+    return Method(
         None,
         f"none of the units {', '.join(units)} runs: containerd reads the new configuration when it starts",
     )

@@ -34,7 +34,7 @@ def state(place: Place, runtime: str | None = None, base: str | None = None) -> 
     errors = [f"{path} is not as `glowplug node install` would write it now: run that" for path in stale]
     found: str | None = None
     pods: list[str] | None = None
-    address = place.socket or wanted.main.address(wanted.was.address)
+    address = place.socket or wanted.main.address(wanted.before.address)
     try:
         found = install.running(address, place.handler)
         pods = verify.pods(address, place.handler)

@@ -172,7 +172,7 @@ class Loop(threading.Thread):
         """One of a workload at a time; as many that pause a container as there are slots. Those that wait for their own
         workload, in a hook or with what it has mounted, do not count."""
         others = [one for one in self._rows.values() if one.state is State.CAPTURING]
-        if any(one.line == row.line for one in others):
+        if any(one.queue == row.queue for one in others):
             return False
         if sum(one.tenant == row.tenant for one in others) >= max(
             CAPTURES_OF_A_TENANT, self._parts.config.max_concurrent_captures
@@ -182,13 +182,13 @@ class Loop(threading.Thread):
         return len(others) - own < self._parts.config.max_concurrent_captures and own < OWN_AT_ONCE
 
     def _done(self, row: Row, step: Step, result: Next | Exception) -> None:
-        """A step has ended. A capture's end is its line's chance."""
+        """A step has ended. A capture's end is the chance of its queue."""
         row.busy = False
         if row.id not in self._rows:
             self._drop(row)  # it ended while the step ran
             return
         now = time.monotonic()
-        line = row.line if row.state is State.CAPTURING else None
+        queue = row.queue if row.state is State.CAPTURING else None
         if isinstance(result, Exception):
             row.failures += 1
             if row.state is State.CAPTURING:
@@ -210,9 +210,9 @@ class Loop(threading.Thread):
                 self._drop(row)
             elif row.state in (State.FINISHED, State.FOREIGN):
                 row.case, row.record, row.due = None, None, NEVER
-        if line is not None:
+        if queue is not None:
             for other in self._rows.values():
-                if other is not row and other.line == line and other.state in (State.WAITING, State.READY):
+                if other is not row and other.queue == queue and other.state in (State.WAITING, State.READY):
                     self._sooner(other)
         self._poke()
 

@@ -24,7 +24,7 @@ from glowplug.containerd.records import ContainerRecord
 
 NEVER = math.inf
 
-Line = tuple[str, str]
+Queue = tuple[str, str]
 """Namespace and workload key: containers for which one capture is enough."""
 
 
@@ -85,7 +85,7 @@ class Row:
     case: Case | None = None
 
     @property
-    def line(self) -> Line | None:
+    def queue(self) -> Queue | None:
         """Of one that waits for a capture."""
         if self.case is None or self.case.judgement is None:
             return None

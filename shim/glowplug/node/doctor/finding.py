@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warning", "wrong"]
-"""ok: as needed. warning: restores work, slower or not for every container. wrong: nothing is restored,
+"""ok: as needed. warning: restores work, slower or not for all containers. wrong: nothing is restored,
 or on a node with GPUs nothing that has one."""
 
 
