@@ -13,7 +13,7 @@ OF_THE_AGENT = "descriptor of the agent: "
 KEPT_READY = re.compile(r"from glowplug\.\S+\.(volume_reader|log_matcher) import main")
 """Of a worker that the agent has ready for the next question: none or one of each, as a busy machine makes it."""
 CONNECTIONS = ("descriptor of containerd: socket", f"{OF_THE_AGENT}socket")
-SETTLES_WITHIN_S = 10.0
+AT_REST_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _comes_and_goes(thing: str) -> bool:
 def assert_nothing_beyond(node: Node, before: Holdings) -> None:
     """Raises AssertionError for what stays; shims and log copiers get time to end."""
     try:
-        wait_until(lambda: not holdings(node).beyond(before), SETTLES_WITHIN_S, "nothing left")
+        wait_until(lambda: not holdings(node).beyond(before), AT_REST_WITHIN_S, "nothing left")
     except TimeoutError:
         left = holdings(node).beyond(before)
         if left:

@@ -1,4 +1,4 @@
-"""A cold start of a workload that was seen before finds what it compiled then; nobody else does."""
+"""A cold start of a workload that was seen before finds what it compiled then; no other workload does."""
 
 import json
 import os

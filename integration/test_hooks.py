@@ -199,7 +199,7 @@ def test_a_copy_that_answers_otherwise_is_ended_and_its_checkpoint_quarantined(
 def test_an_engine_that_does_not_wake_is_ended_and_starts_cold(
     wrong: dict[str, str], said_of: str, agent: Node, pods: Pods
 ) -> None:
-    """It would answer its probe and nobody else."""
+    """It would answer its probe and no request."""
     environment = {"CASE": secrets.token_hex(4), **wrong}
     said = {**annotated(engine="vllm", hook_timeout="5s"), "glowplug.dev/ready": ""}
     first = engine(pods, environment, said)

@@ -26,7 +26,7 @@ from integration.pods import PORT, Container, Pod, Pods
 from integration.test_carries_volumes import service_token
 from integration.waiting import wait_until
 
-STARTS_WITHIN_S, ANSWERS_WITHIN_S, SETTLES_WITHIN_S = 60.0, 60.0, 20.0
+STARTS_WITHIN_S, ANSWERS_WITHIN_S, AT_REST_WITHIN_S = 60.0, 60.0, 20.0
 PROGRAMS = f"{REPOSITORY}/integration/programs"
 
 TRIED = {"glowplug.dev/trial": "always"}
@@ -246,7 +246,7 @@ def restored(node: Node) -> Iterator[Reported]:
     try:
         pod, container = start(node, pods, KEPT, case, TRIED)
         serving(container)
-        facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
+        facts = differ.steady(partial(differ.of, container.pid), AT_REST_WITHIN_S)
         PodDirectory(node, pod.spec.uid).token(
             token(), f"kube-api-access-{pod.spec.uid[:5]}"
         )  # it is rotated
@@ -261,7 +261,7 @@ def restored(node: Node) -> Iterator[Reported]:
             found = records(node, container.id)
             assert [one["outcome"] for one in found if "outcome" in one] == ["restored"], found
             reported.differs.append(
-                differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+                differ.at_rest(facts, partial(differ.of, container.pid), AT_REST_WITHIN_S)
             )
             reported.said.append(said(container))
             PodDirectory(node, pod.spec.uid).config_map("settings", {"a.conf": "two"}, "/etc/settings")
@@ -337,7 +337,7 @@ def test_settings_that_only_a_process_itself_can_make(agent: Node, pods: Pods) -
     case = secrets.token_hex(4)
     pod, container = start(agent, pods, OWN_SETTINGS, case, TRIED)
     serving(container)
-    facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
+    facts = differ.steady(partial(differ.of, container.pid), AT_REST_WITHIN_S)
     done = capture(agent, pod.spec.namespace, "kept")
     assert done.returncode == 0 and json.loads(done.stdout)["trial"] == "passed", done
     assert said(container) == dict.fromkeys(OWN_SETTINGS, "")
@@ -345,7 +345,7 @@ def test_settings_that_only_a_process_itself_can_make(agent: Node, pods: Pods) -
     for _ in range(2):
         pod, container = start(agent, pods, OWN_SETTINGS, case, TRIED)
         assert outcome(agent, container) == "restored"
-        differs = differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S)
+        differs = differ.at_rest(facts, partial(differ.of, container.pid), AT_REST_WITHIN_S)
         assert said(container) == dict.fromkeys(OWN_SETTINGS, "")
         assert not differs, "\n".join(differs)
         pod.remove()

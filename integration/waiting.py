@@ -10,7 +10,7 @@ POLL_S = 0.02
 RESTS, LONGEST_S = 4, 0.5
 """Between two looks, so many times as long as a look takes: who waits is no load for what is waited for."""
 LEAST_S = 60.0
-"""So long is waited for everything: a deadline is for what never comes, and no test measures how fast a machine is."""
+"""The least deadline: it is for what never comes, and no test measures how fast a machine is."""
 
 
 def wait_until(condition: Callable[[], Value], deadline_s: float, what: str, poll_s: float = POLL_S) -> Value:

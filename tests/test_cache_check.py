@@ -228,7 +228,7 @@ manifests = st.one_of(
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(manifest=manifests)
-def test_a_fuzzed_manifest_never_raises_past_the_rooms_error(store: Store, manifest: bytes) -> None:
+def test_a_fuzzed_manifest_never_raises_past_the_stores_error(store: Store, manifest: bytes) -> None:
     name = planted(store, manifest)
     for ask in reads(store, name):
         with suppress(CacheError):
@@ -259,7 +259,7 @@ def test_a_manifest_nested_without_end_is_refused(store: Store) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-def test_a_fuzzed_directory_never_raises_past_the_rooms_error(store: Store, data: st.DataObject) -> None:
+def test_a_fuzzed_directory_never_raises_past_the_stores_error(store: Store, data: st.DataObject) -> None:
     name = published(store, created=data.draw(st.integers(0, 1 << 30)))
     path = f"{store.path(name)}/{data.draw(st.sampled_from(sorted(FILES)))}"
     DAMAGES[data.draw(st.sampled_from(sorted(DAMAGES)))](path)

@@ -1,6 +1,6 @@
 """Killed anywhere in publish, evict or a change: the store opens, its contents are intact, nothing stays behind.
 
-A child process does the work and is killed at its n-th system call, for every n until it comes through alive.
+A child process does the work and is killed at its n-th system call, for each n until it comes through alive.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Who may start from a checkpoint: one case for every rule, and a plain container that breaks none."""
+"""Who may start from a checkpoint: one case for each rule, and a plain container that breaks none."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The workload key: stable under order and noise, another for every part that matters, complete or equal to none."""
+"""The workload key: stable under order and noise, another for each part that matters, complete or equal to none."""
 
 import copy
 import json

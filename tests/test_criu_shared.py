@@ -210,7 +210,7 @@ def all_children() -> list[int]:
     ("limit", "enters"),
     [("max 100000", True), ("200000 100000", True), ("199999 100000", False), (None, True)],
 )
-def test_a_cgroup_with_little_processor_time_is_not_entered(
+def test_a_cgroup_with_little_cpu_time_is_not_entered(
     tmp_path: Path, limit: str | None, enters: bool
 ) -> None:
     (tmp_path / "cgroup.procs").write_text("")

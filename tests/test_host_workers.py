@@ -1,4 +1,4 @@
-"""Processes that answer questions and can be killed: what hangs is over at its deadline, and is nobody else's."""
+"""Processes that answer questions and can be killed: what hangs is over at its deadline, and holds up no other."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def test_one_that_hangs_is_killed_at_the_deadline_and_what_it_said_before_counts
 
 
 def test_another_is_ready_while_one_hangs(unhurried: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nobody else waits for an interpreter's start."""
+    """So that the next question waits for no interpreter's start."""
     assert ask(unhurried, "a")
     monkeypatch.setattr(workers, "SPARE_AFTER_S", 0.05)
     assert len(ask(unhurried, "hang", deadline_s=HANGS_S)) == 1

@@ -55,7 +55,7 @@ def test_remount_shows_the_same(tmp_path: object, mounted: list[str], options: s
 
 @needs_root
 @pytest.mark.parametrize("options", OPTIONS)
-def test_a_stranger_can_mount_it_again(tmp_path: object, mounted: list[str], options: str) -> None:
+def test_another_process_can_mount_it_again(tmp_path: object, mounted: list[str], options: str) -> None:
     """After a runtime that was killed while the overlay was unmounted: from the recipe's JSON alone."""
     made = Overlay(f"{tmp_path}/snapshot", f"{tmp_path}/lower", options)
     mounted.append(made.merged)

@@ -85,7 +85,7 @@ def test_it_is_written_down_before_it_begins(tmp_path: Path) -> None:
     assert found is not None and found[0] == int((tmp_path / "own").read_text())
 
 
-def test_it_may_run_on_every_processor(tmp_path: Path) -> None:
+def test_it_may_run_on_every_core(tmp_path: Path) -> None:
     """Whatever the node's CPUAffinity= for containerd is: restored processes have what runc has."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})

@@ -14,7 +14,7 @@ from integration.differ.compare import at_rest, steady
 from integration.differ.facts import of
 from integration.waiting import wait_until
 
-SETTLES_WITHIN_S = 5.0
+AT_REST_WITHIN_S = 5.0
 
 
 def main() -> int:
@@ -43,14 +43,14 @@ def main() -> int:
 
 def _compare(options: argparse.Namespace) -> list[str]:
     config = load(options.config) if options.config else load()
-    facts = steady(partial(of, _pid(config, options)), SETTLES_WITHIN_S)
+    facts = steady(partial(of, _pid(config, options)), AT_REST_WITHIN_S)
     checkpoint = _capture(options)
     sys.stderr.write(
         f"differ: {len(facts)} facts, checkpoint {checkpoint}; waits for a pod that is restored from it\n"
     )
     awaited = f"a running container restored from checkpoint {checkpoint}"
     pid = wait_until(lambda: _restored(config, checkpoint), options.within, awaited)
-    return at_rest(facts, partial(of, pid), SETTLES_WITHIN_S)
+    return at_rest(facts, partial(of, pid), AT_REST_WITHIN_S)
 
 
 def _pid(config: Config, options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ def _own():
 
 
 def of_one_source():
-    """IP_ADD_SOURCE_MEMBERSHIP: it hears its own host and nobody else, which the kernel says of it."""
+    """IP_ADD_SOURCE_MEMBERSHIP: it hears its own host alone, which the kernel says of it."""
     group = socket.inet_aton("232.1.2.3")
     member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     member.bind(("232.1.2.3", 9020))

@@ -46,7 +46,7 @@ def all_kinds():
 
 
 PRCTL, ARCH_PRCTL, READ = {"x86_64": (157, 158, 0), "aarch64": (167, 0, 63)}[platform.machine()]
-# What nobody else can read or set (host/own_settings.py): a call that sets it; one that asks, and whether by pointer.
+# What no other process can read or set (host/own_settings.py): a call that sets it; one that asks, and if by pointer.
 MDWE = "no memory gains execution"
 OWN_KINDS = {
     MDWE: ((PRCTL, 65, 1, 0, 0, 0), (PRCTL, 66, 0, 0, 0, 0), False),

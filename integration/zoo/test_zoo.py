@@ -22,7 +22,7 @@ from integration.zoo.report import Row
 
 TRIED = {"glowplug.dev/trial": "always"}
 HEALTHY_WITHIN_S = 120.0
-SETTLES_WITHIN_S, STOPS_WITHIN_S = 20.0, 60
+AT_REST_WITHIN_S, STOPS_WITHIN_S = 20.0, 60
 REPORTED = 40  # lines
 
 
@@ -79,7 +79,7 @@ def test_it_continues_in_two_new_pods(
     assert program.found(container, token)
     users = {proc.status(pid)["Uid"].split()[1] for pid in process.tree(container.pid)}
     assert len(users) >= program.users, users
-    facts = differ.steady(partial(differ.of, container.pid), SETTLES_WITHIN_S)
+    facts = differ.steady(partial(differ.of, container.pid), AT_REST_WITHIN_S)
     done = capture(several_users, pod.spec.namespace, program.name)
     assert done.returncode == 0, done.stderr
     captured = json.loads(done.stdout)
@@ -92,7 +92,7 @@ def test_it_continues_in_two_new_pods(
         before = time.monotonic()
         pod, container = started(pods, program, case)
         assert outcome(several_users, container) == "restored"
-        differs.append(differ.at_rest(facts, partial(differ.of, container.pid), SETTLES_WITHIN_S))
+        differs.append(differ.at_rest(facts, partial(differ.of, container.pid), AT_REST_WITHIN_S))
         healthy(program, container)
         restored_s.append(time.monotonic() - before)
         assert program.found(container, token)

@@ -107,7 +107,7 @@ def test_another_pod_of_the_same_name_is_left_alone(server: ApiServer, reported:
     assert OUTCOME not in pod["metadata"]["annotations"]
 
 
-def test_a_pod_that_is_gone_and_a_record_without_one_are_no_trouble(
+def test_a_pod_that_is_gone_and_a_record_without_one_are_no_error(
     server: ApiServer, reported: Reported
 ) -> None:
     reported.report(

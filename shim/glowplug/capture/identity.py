@@ -234,7 +234,7 @@ def _account_uid(facts: BundleFacts) -> str:
 def _is_in_host(facts: BundleFacts, type: str, file: str) -> bool | None:
     """Whether the namespace of this type that the spec joins is this node's own; None where it can't be known.
 
-    CRI writes a path for every pod, also for one in the host's network.
+    CRI writes a path for each pod, also for one in the host's network.
     """
     path = facts.namespaces.get(type)
     if not path:

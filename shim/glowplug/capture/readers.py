@@ -1,7 +1,7 @@
 """Volumes read within a deadline, by processes that can be killed: none of one tenant's holds up another's start.
 
 A volume may be on a file server that is dead, whose system calls do not return; so each container's questions go to a
-process that has nobody else's (`volume_reader`), and what is not answered by the deadline is unknown (host/workers.py).
+process of its own (`volume_reader`), and what is not answered by the deadline is unknown (host/workers.py).
 """
 
 import atexit

@@ -2,7 +2,7 @@
 
     carried    its content travels with the checkpoint (image VOLUMEs, /dev/shm, emptyDir, tmpfs)
     identity   it makes the workload what it is; equal in the key by source, by name, or by content
-    noise      made again for every pod and read by nobody who keeps it (hosts, hostname, resolv.conf, …)
+    noise      made again for each pod and kept by no process (hosts, hostname, resolv.conf, …)
     unknown    none of these by any rule: no key, no match
 
 A rule looks at the entire shape of the source path with the pod's own uid, sandbox id, container id and name

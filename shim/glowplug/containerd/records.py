@@ -21,7 +21,7 @@ POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
 POD_NAME_LABEL = "io.kubernetes.pod.name"
 CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 
-# Annotations of the OCI spec that CRI sets itself, for every container (containerd, pkg/cri/annotations).
+# Annotations of the OCI spec that CRI sets itself, for each container (containerd, pkg/cri/annotations).
 SPEC_POD_NAMESPACE = "io.kubernetes.cri.sandbox-namespace"
 SPEC_POD_NAME = "io.kubernetes.cri.sandbox-name"
 SPEC_POD_UID = "io.kubernetes.cri.sandbox-uid"

@@ -118,7 +118,7 @@ class Connection:
     def call(
         self, method: Method[Request, Answer], request: Request, timeout_s: float | None = None
     ) -> Answer:
-        """The answer to `request`. Raises NotFound, or ContainerdError for everything else that goes wrong."""
+        """The answer to `request`. Raises NotFound, or ContainerdError for any other failure."""
         deadline_s = self.timeout_s if timeout_s is None else timeout_s
         remote = self._channel.unary_unary(
             method.path, method.request.SerializeToString, method.answer.FromString

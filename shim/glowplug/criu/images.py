@@ -236,7 +236,7 @@ def names(images_dir: str, prefix: str) -> list[tuple[int, str]]:
 
 
 def link_rest(images_dir: str, into: str) -> None:
-    """Make ``into`` look like ``images_dir``: a link for every file that it does not have itself.
+    """Make ``into`` look like ``images_dir``: a link for each file that it does not have itself.
 
     A restore that needs one image changed gives CRIU such a directory; the checkpoint stays as it is.
     Both directories must be in one mount: CRIU opens images by directory descriptor when the old root is

@@ -26,7 +26,7 @@ from glowplug.host import proc
 
 LEAST = 128 << 20
 """Bytes of shared memory that are worth a process."""
-FEWEST_PROCESSORS = 2
+FEWEST_CORES = 2
 """A container that is limited to less is filled faster from outside of its cgroup."""
 THREADS = 6
 """For one object, at most: they wait for each other at its locks. 16 GiB on 16 cores came at 5.5 GB/s with 4, at
@@ -207,7 +207,7 @@ def _enter(cgroup: str) -> None:
     """Enter a cgroup. Raises OSError, also where its limit of CPU time would make us slow (v2: cpu.max)."""
     with suppress(FileNotFoundError), open(f"{cgroup}/cpu.max") as file:
         quota, period = file.read().split()
-        if quota != "max" and int(quota) < FEWEST_PROCESSORS * int(period):
+        if quota != "max" and int(quota) < FEWEST_CORES * int(period):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
     with open(f"{cgroup}/cgroup.procs", "w") as file:
         file.write("0")  # who writes it

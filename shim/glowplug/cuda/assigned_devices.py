@@ -34,9 +34,9 @@ def devices_of(facts: BundleFacts, devices: Iterable[Device]) -> tuple[Device, .
             "the container asks for GPUs, but none is among the device nodes of its spec: a hook adds them, so nothing "
             "says which; give GPUs through CDI (see docs/gpu.md)"
         )
-    strange = sorted(minors - set(known))
-    if strange:
-        raise HostError(f"NVML knows no GPU with the device node /dev/nvidia{strange[0]}")
+    unknown = sorted(minors - set(known))
+    if unknown:
+        raise HostError(f"NVML knows no GPU with the device node /dev/nvidia{unknown[0]}")
     return tuple(sorted((known[minor] for minor in minors), key=lambda device: device.index))
 
 

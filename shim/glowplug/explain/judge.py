@@ -96,7 +96,7 @@ class Judge:
     def now(
         self, record: ContainerRecord | None, namespace: str, accepts: frozenset[str] = frozenset()
     ) -> Now:
-        """What holds for every checkpoint alike."""
+        """What holds for each checkpoint alike."""
         return Now(
             namespace=namespace,
             accepts=accepts,

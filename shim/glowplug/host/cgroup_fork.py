@@ -1,7 +1,7 @@
 """A child that is in another cgroup from its first moment (clone3(2), CLONE_INTO_CGROUP; Linux 5.7, cgroup v2).
 
 Who enters a cgroup later waits until no process of the node is between two moments of a fork or an exit, for which the
-kernel waits for every core: 8 ms on an idle machine with two of them. Used by the runtime: standard library only.
+kernel waits for each core: 8 ms on an idle machine with two of them. Used by the runtime: standard library only.
 """
 
 import ctypes

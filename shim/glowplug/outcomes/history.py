@@ -40,7 +40,7 @@ Reporter = Callable[[Record], None]
 class History:
     """Thread-safe. Records are the runtime's (outcomes/report.py), in the order in which they were taken in.
 
-    `reporters`: who gets each new one. ingest.py does so, and nobody else takes records in.
+    `reporters`: who gets each new one. Only ingest.py takes records in.
     """
 
     def __init__(self, directory: str) -> None:

@@ -1,6 +1,6 @@
 """The index of an artifact: its packs and chunks, the streams that they make, the files that are in those. No I/O.
 
-`loads` takes nothing on trust, for a path in it becomes a path on the node: it raises RegistryMiss for everything that
+`loads` takes nothing on trust, for a path in it becomes a path on the node: it raises RegistryMiss for all that
 is not an index, and what it returns can be written beneath one directory with every parent made before its children.
 """
 

@@ -149,7 +149,7 @@ class Attempt:
             return
 
     def is_waited_for(self) -> bool:
-        """Whether the script that would run `runc create` is still there: then it takes back, nobody else."""
+        """Whether the script that would run `runc create` is still there: then only it takes back."""
         script = self.journal.script
         return script is not None and process_life.is_running(*script)
 

@@ -1,4 +1,4 @@
-"""One way for every attempt that its runtime left: taken back, or, where all of its tree was let go, completed.
+"""One way for each attempt that its runtime left: taken back, or, where all of its tree was let go, completed.
 
 The rule that this serves: nobody runs `runc create` for a container while there is an attempt of it. The script
 takes back its own, whatever ended its Python; our `delete` and the agent's sweep those of scripts that are gone, too.

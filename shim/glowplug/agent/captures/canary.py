@@ -30,7 +30,7 @@ _EXACT = frozenset(("token_ids", "output_ids", "tokens", "text", "content", "gen
 _NUMBERS = frozenset(("token_logprobs", "logprob"))
 _LARGE = 1 << 53
 _TRIPLES = "output_token_logprobs"  # SGLang: [log-probability, token id, text] for each token
-# Members that are another for every request, where an answer has none of those above: an embedding's, say.
+# Members that differ with each request, where an answer has none of those above: an embedding's, for instance.
 _VOLATILE = frozenset(
     ("id", "created", "created_at", "request_id", "system_fingerprint", "usage", "meta_info")
 )

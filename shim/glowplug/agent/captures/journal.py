@@ -173,7 +173,7 @@ def _adopt(directory: str) -> Journal | None:
 
 
 def _remove(directory: str, lock: int) -> None:
-    """The lock last: until it is gone nobody else can have one there, and nothing that is removed is another's."""
+    """The lock last: until it is gone no other process can have one there, and nothing that is removed is another's."""
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(directory), key=lambda name: name == LOCK):
             os.unlink(f"{directory}/{name}")

@@ -188,7 +188,7 @@ def _hooked(
 
 def _after(task: Task, containerd: Containerd, cri: Cri, errors: list[str], *, is_asleep: bool) -> None:
     """The hook after. Of an engine that was put to sleep it is tried again, and one that can't be woken is ended: it
-    would answer its probe and nobody else.
+    would answer its probe and no request.
     """
     assert task.after is not None
     until = time.monotonic() + 2 * task.hook_timeout_s

@@ -241,7 +241,7 @@ class Cluster:
         value = ",".join(f"{name}={said}" for name, said in sorted(outcomes.items()))
         try:
             api.annotate(pod, {OUTCOME: value})
-        except Forbidden:  # a right that some nodes do not have: not tried for every start
+        except Forbidden:  # a right that some nodes do not have: not tried for each start
             self._annotates_from = time.monotonic() + LOOKED_AT_EVERY_S
             raise
 

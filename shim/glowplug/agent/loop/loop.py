@@ -284,7 +284,7 @@ class Loop(threading.Thread):
         result: Next | Exception
         try:
             result = step(self._parts, row)
-        except Exception as error:  # noqa: BLE001 - one container's fault is nobody else's
+        except Exception as error:  # noqa: BLE001 - one container's fault affects no other
             result = error
         self._inbox.put(partial(self._done, row, step, result))
 

@@ -1,6 +1,6 @@
 """The step of a restored container: its hook after the restore and its canary, until they succeed or it is ended.
 
-The readiness of a restored pod waits for this: a server that came back asleep answers its probe and nobody else. So
+The readiness of a restored pod waits for this: a server that came back asleep answers its probe and no request. So
 its end is one record of the history: `done`, `none` (nothing was wanted of us) or `failed`. One that can't be woken is
 killed, and its pod starts it again, cold. That it is over is beside the restore's marker, which goes with the
 container: an agent that comes back neither forgets nor repeats it.

@@ -168,7 +168,7 @@ class Resolver:
     def _is_recaptured(
         self, record: ContainerRecord, facts: bundle.BundleFacts, judgement: Judgement
     ) -> bool:
-        """Whether it is to be captured with its own limits, and nobody else of its workload is (rule 8.2)."""
+        """Whether it is to be captured with its own limits, and no other container of its workload is (rule 8.2)."""
         try:
             wanted = policy.of(facts, policy.when(self._config.capture), presets.known(self._config.presets))
             self._learned.require_capture(judgement.workload)

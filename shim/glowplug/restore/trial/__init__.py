@@ -1,7 +1,7 @@
 """The trial of a fresh checkpoint: restored into a throw-away place, paused at the gate, and killed there.
 
 Called by a capture before it publishes (capture/trial.py). It takes the steps of a restore, with runc and CRIU as a
-restore has them, in a container that nobody else knows of:
+restore has them, in a container that is known to nothing else:
 
     pod.py       network, IPC and UTS namespaces of its own: the pod's interfaces and addresses, leading nowhere
     place.py     a mount namespace of its own: the layer and what travels as a restore puts them; volumes that do not
