@@ -9,16 +9,16 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from glowplug.podnet import inside
-from glowplug.podnet.netlink import BUFFER, HEADER, answers
+from glowplug.podnet.netlink import ACK, ATTRIBUTE, BUFFER, HEADER, attributes, dump, send
 
 LOOPBACK = "lo"
 
 _NEWLINK, _GETLINK, _NEWADDR, _GETADDR, _NEWROUTE = 16, 18, 20, 22, 24
-_REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_EXCLUSIVE, _CREATE = 0x200, 0x400
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFF_UP = 0x1
@@ -27,7 +27,6 @@ _IFA_F_NODAD = 0x02
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_ATTRIBUTE = struct.Struct("=HH")
 _KINDS = (b"dummy", b"bridge")
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -44,13 +43,13 @@ def read(namespace: str) -> tuple[Interface, ...]:
     """Of the namespace file, such as /proc/PID/ns/net, without the loopback. Raises OSError, HostError for our own."""
     with inside.made_in(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         names: dict[int, str] = {}
-        for message in _dump(netlink, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+        for message in dump(netlink, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
             index = _LINK.unpack_from(message)[2]
-            names[index] = _attributes(message, _LINK.size)[_IFLA_IFNAME].rstrip(b"\0").decode()
+            names[index] = attributes(message, _LINK.size)[_IFLA_IFNAME].rstrip(b"\0").decode()
         found: dict[str, list[str]] = {name: [] for name in names.values()}
-        for message in _dump(netlink, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        for message in dump(netlink, _GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
             family, prefix, _, _, index = _ADDRESS.unpack_from(message)
-            said = _attributes(message, _ADDRESS.size)
+            said = attributes(message, _ADDRESS.size)
             packed = said.get(_IFA_LOCAL) or said.get(_IFA_ADDRESS)
             if packed and family in (socket.AF_INET, socket.AF_INET6) and index in names:
                 found[names[index]].append(f"{ipaddress.ip_address(packed)}/{prefix}")
@@ -145,26 +144,12 @@ def _add(netlink: socket.socket, name: str, address: Address) -> None:
 
 def _ask(netlink: socket.socket, kind: int, flags: int, body: bytes) -> None:
     """One request and its acknowledgement. Raises OSError."""
-    netlink.send(HEADER.pack(HEADER.size + len(body), kind, _REQUEST | _ACK | flags, 1, 0) + body)
+    send(netlink, kind, ACK | flags, body)
     data = netlink.recv(BUFFER)
     number = -int(struct.unpack_from("=i", data, HEADER.size)[0])
     if number:
         raise OSError(number, os.strerror(number))
 
 
-def _dump(netlink: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:
-    netlink.send(HEADER.pack(HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
-    yield from answers(netlink)
-
-
 def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _attributes(message: bytes, at: int) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        found[kind & 0x3FFF] = message[at + _ATTRIBUTE.size : at + length]
-        at += max((length + 3) & ~3, _ATTRIBUTE.size)
-    return found
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.errors import HostError
 from glowplug.host import descriptors
-from glowplug.podnet import sock_diag
+from glowplug.podnet import netlink, sock_diag
 
 TCP_AO_INFO = 40
 _AO_INFO_BYTES = 56  # struct tcp_ao_info_opt (linux/tcp.h)
@@ -48,7 +48,7 @@ def _with_md5(namespace: str) -> set[int]:
         for family in (socket.AF_INET, socket.AF_INET6):
             request = _REQUEST.pack(family, socket.IPPROTO_TCP, _INFO, 0, _ALL_STATES)
             for message in sock_diag.dump(namespace, request):
-                if sock_diag.attributes(message, _MESSAGE_BYTES).get(_MD5SIG):
+                if netlink.attributes(message, _MESSAGE_BYTES).get(_MD5SIG):
                     found.add(_INODE.unpack_from(message)[0])
     except (OSError, HostError):
         return found

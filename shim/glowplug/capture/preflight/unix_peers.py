@@ -13,7 +13,7 @@ from typing import NamedTuple
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.errors import HostError
 from glowplug.host import descriptors
-from glowplug.podnet import sock_diag
+from glowplug.podnet import netlink, sock_diag
 
 _ALL_STATES = 0xFFFFFFFF
 _SHOW_NAME, _SHOW_PEER, _SHOW_ICONS = 1, 4, 8
@@ -74,7 +74,7 @@ def by_inode(namespace: str) -> dict[int, _End]:
 
 def _parsed(message: bytes) -> tuple[int, _End]:
     _, kind, state, _, inode, *_ = _ANSWER.unpack_from(message)
-    values = sock_diag.attributes(message, _ANSWER.size)
+    values = netlink.attributes(message, _ANSWER.size)
     peer = int.from_bytes(values.get(_PEER, b""), "little")
     waiting = values.get(_ICONS, b"")
     is_open = values.get(_SHUTDOWN, b"\0")[0] != _SHUT_BOTH
