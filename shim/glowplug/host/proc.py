@@ -39,6 +39,26 @@ def name(pid: int) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+MappedFile = tuple[str, str, str]
+"""Permissions (`rw-s`); the name, ` (deleted)` behind one that is gone; the link of /proc that leads to the file."""
+
+
+def mapped_files(pid: int) -> list[MappedFile]:
+    """What it has mapped of files (proc_pid_maps(5), proc_pid_map_files(5)). Raises OSError.
+
+    Names are for reading: maps escapes a newline in one. The file is what the link leads to.
+    """
+    found = []
+    with open(f"/proc/{pid}/maps", "rb") as lines:
+        for line in lines:
+            span, permissions, _, _, inode, *name = line.rstrip(b"\n").split(None, 5)
+            if inode != b"0":
+                start, end = (part.lstrip("0") or "0" for part in span.decode().split("-"))
+                text = b"".join(name).decode(errors="backslashreplace")
+                found.append((permissions.decode(), text, f"/proc/{pid}/map_files/{start}-{end}"))
+    return found
+
+
 def command_line(pid: int) -> list[str]:
     """Its arguments; none when it is gone."""
     try:

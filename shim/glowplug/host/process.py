@@ -298,22 +298,17 @@ def _open_for_writing(pid: int) -> set[str]:
 
 
 def _mapped_for_writing(pid: int) -> set[str]:
-    """Also where nothing is open any more (mmap(2) and close(2)). A name is taken from map_files: in maps, a newline
-    in it is written in another way."""
+    """Also where nothing is open any more (mmap(2) and close(2))."""
     found: set[str] = set()
     try:
-        with open(f"/proc/{pid}/maps", errors="surrogateescape") as lines:
-            written = [
-                line.split(None, 5) for line in lines if line.split(None, 2)[1].startswith(("rw", "-w"))
-            ]
+        mapped = proc.mapped_files(pid)
     except OSError:
         return found
-    for span, permissions, _, _, inode, *_ in written:
-        if permissions[3] != "s" or inode == "0":
+    for permissions, _, link in mapped:
+        if permissions[1] != "w" or permissions[3] != "s":
             continue
-        first, last = (part.lstrip("0") or "0" for part in span.split("-"))
         try:
-            found.update(_regular_file(f"/proc/{pid}/map_files/{first}-{last}"))
+            found.update(_regular_file(link))
         except OSError:
             continue  # unmapped meanwhile
     return found

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
 from glowplug.criu.config import GHOST_LIMIT
+from glowplug.host import proc
 
 _BLOCK = 512  # st_blocks (stat(3type))
 _GONE = " (deleted)"
@@ -70,14 +71,12 @@ def _mapped_removed(tree: Tree) -> Iterator[_Removed]:
     as well, but no directory in it."""
     for pid in tree.pids:
         try:
-            with open(f"/proc/{pid}/maps", errors="backslashreplace") as lines:
-                found = [line.rstrip("\n").split(None, 5) for line in lines if line.endswith(f"{_GONE}\n")]
+            mapped = proc.mapped_files(pid)
         except OSError:
             continue  # it ended
-        for span, *_, name in found:
-            if not name.startswith(_OF_THE_KERNEL):
-                start, end = (part.lstrip("0") or "0" for part in span.split("-"))
-                yield pid, name.removesuffix(_GONE), f"/proc/{pid}/map_files/{start}-{end}"
+        for _, name, link in mapped:
+            if name.endswith(_GONE) and not name.startswith(_OF_THE_KERNEL):
+                yield pid, name.removesuffix(_GONE), link
 
 
 def kernel_objects(tree: Tree) -> Iterator[Refusal]:

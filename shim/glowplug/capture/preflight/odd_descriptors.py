@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from glowplug.capture.preflight.tree import Refusal, Tree, shown
+from glowplug.host import proc
 from glowplug.host.descriptors import Descriptor
 
 _EVENTFD, _NVIDIA = "anon_inode:[eventfd]", "/dev/nvidia"
@@ -94,13 +95,14 @@ def sealed_memory(tree: Tree) -> Iterator[Refusal]:
     the kernel then refuses the seal."""
     for pid in tree.pids:
         try:
-            with open(f"/proc/{pid}/maps", "rb") as lines:
-                spans = [line.split(None, 2)[:2] for line in lines if b" /memfd:" in line]
+            mapped = proc.mapped_files(pid)
         except OSError:
             continue  # it ended
-        for span, rights in spans:
-            start, end = (part.lstrip("0") or "0" for part in span.decode().split("-"))
-            if rights.endswith(b"s") and _seals(f"/proc/{pid}/map_files/{start}-{end}") & F_SEAL_WRITE:
+        for permissions, name, link in mapped:
+            if not name.startswith("/memfd:") or permissions[3] != "s":
+                continue
+            if _seals(link) & F_SEAL_WRITE:
+                start = os.path.basename(link).partition("-")[0]
                 yield Refusal(
                     "sealed-memfd",
                     f"{shown(pid)} has memory of memfd_create(2) mapped (at {start}) that is sealed against writing "
