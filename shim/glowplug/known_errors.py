@@ -14,11 +14,13 @@ from glowplug.errors import CudaError
 
 
 class Known(NamedTuple):
-    """`said`: a pattern of the error's own words. `means`: what it is. `do`: what helps."""
+    """`said`: a pattern of the error's own words. `means`: what it is. `do`: what helps. `of_node`: whether the node is
+    to blame for it, and no checkpoint (said of the driver's alone; CRIU's: cache/fault.py)."""
 
     said: str
     means: str
     do: str
+    of_node: bool = False
 
 
 CRIU = (
@@ -188,6 +190,7 @@ DRIVER = (
         r"CUDA_ERROR_OUT_OF_MEMORY|out of memory",
         "too little memory: at a restore on the GPU, at a capture in the container, which takes the GPU's content in",
         "free memory on the GPU, or raise the container's memory limit",
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_NOT_INITIALIZED|initialization error",
@@ -198,16 +201,19 @@ DRIVER = (
         r"CUDA_ERROR_STUB_LIBRARY|is a stub library",
         "the CUDA toolkit's stand-in for libcuda in place of the driver's",
         "take the toolkit's stubs directory off the node's library path",
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_DEVICE_UNAVAILABLE|busy or unavailable|CUDA_ERROR_NO_DEVICE|no CUDA-capable device",
         "a GPU that is not there, or that another process has for itself (exclusive compute mode)",
         "look at nvidia-smi and glowplug doctor",
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_(?:ECC|NVLINK)_UNCORRECTABLE|uncorrectable (?:ECC|NVLink) error",
         "an error of the GPU's memory or of its NVLink",
         _XID,
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_OPERATING_SYSTEM|OS call failed",
@@ -233,16 +239,19 @@ DRIVER = (
         r"CUDA_ERROR_SYSTEM_NOT_READY|system not yet initialized",
         "a node whose driver is not ready for CUDA",
         "start the driver's services (nvidia-fabricmanager where the GPUs have NVSwitch)",
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|unsupported display driver / cuda driver combination",
         "a kernel module and a libcuda of different driver versions, as after an update",
         "restart the node, or load the module of the installed driver",
+        of_node=True,
     ),
     Known(
         r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|forward compatibility was attempted",
         "a libcuda of the forward-compatibility package on a GPU that it does not support",
         "take its directory (cuda/compat) off the node's library path, or update the driver",
+        of_node=True,
     ),
     Known(r"CUDA_ERROR_UNKNOWN|unknown error", "an internal error of the driver", _XID),
 )
@@ -347,6 +356,11 @@ def driver_entry(said: str) -> Known | None:
         (known for part in said.split("; ") for known in DRIVER if re.search(known.said, part)),
         None,
     )
+
+
+def is_drivers_on_this_node(said: str) -> bool:
+    """Whether it names a result of the driver that is the node's fault."""
+    return any(known.of_node and re.search(known.said, said) for known in DRIVER)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Whose fault a failed restore was: a table of stages, and one of what CRIU, the kernel and the driver say.
+"""Whose fault a failed restore was: a table of stages, and one of what CRIU says; the driver's is in known_errors.
 
 Only a checkpoint's own fault quarantines it. Where that is not clear, it is the checkpoint's: a quarantine by
 the back-off costs some cold starts, a doomed restore costs all of its time at every start.
@@ -7,6 +7,8 @@ the back-off costs some cold starts, a doomed restore costs all of its time at e
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+
+from glowplug import known_errors
 
 
 class Fault(StrEnum):
@@ -64,12 +66,7 @@ _CRIU_NODE = re.compile(
 # Said by CRIU on the way to success: no reason for anything.
 _CRIU_HARMLESS = re.compile(r"RLIMIT_NOFILE|Restore original /proc/self/loginuid|Setting loginuid")
 
-_CUDA_NODE = re.compile(
-    r"out of memory|OUT_OF_MEMORY|NO_DEVICE|no CUDA-capable device|SYSTEM_NOT_READY"
-    r"|system not yet initialized|DEVICE_UNAVAILABLE|busy or unavailable|libcuda|ECC|NVLINK|stub.library"
-    r"|SYSTEM_DRIVER_MISMATCH|unsupported display driver|COMPAT_NOT_SUPPORTED|forward compatibility",
-    re.IGNORECASE,
-)
+_NO_DRIVER = "libcuda"  # said where it can't be loaded, or lacks a function
 
 # What the layer package says of a tree that is not the one captured.
 _DAMAGED = re.compile(r"\bthe captured tree .* is damaged")
@@ -93,7 +90,9 @@ def whose(stage: str, said: Sequence[str] = ()) -> Fault:
         return Fault.NODE
     if any(_DAMAGED.search(line) for line in said):
         return Fault.CHECKPOINT
-    if stage == "cuda" and any(_CUDA_NODE.search(line) for line in said):
+    if stage == "cuda" and any(
+        _NO_DRIVER in line or known_errors.is_drivers_on_this_node(line) for line in said
+    ):
         return Fault.NODE
     return fault
 
