@@ -19,7 +19,7 @@ from glowplug.capture.subject import Subject
 from glowplug.checkpoint import bundle
 from glowplug.cuda import process_group, undumpable
 from glowplug.errors import CudaError, GlowplugError, HostError, UsageError
-from glowplug.host import proc
+from glowplug.host import proc, process
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -98,7 +98,12 @@ def test_cuda_is_away_and_comes_back(driver: str, target: Start, plain: int) -> 
         assert found.pids == sorted(pids)
         with found.away(cast(Runc, NoRunc()), "c1"):
             assert states(driver, *pids) == {"checkpointed"}
+            assert found._initialised is not None
+            keeper = found._initialised.pid
+            assert keeper is not None
+            assert not process.is_zombie(keeper)
         assert states(driver, *pids) == {"running"}
+    assert not os.path.exists(f"/proc/{keeper}")
     assert list(found.seconds) == ["cuda_checkpoint", "cuda_restore"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -17,12 +18,26 @@ from glowplug.restore.gpu import Gpu
 pytest_plugins = ["tests.cuda_target"]
 
 
+OLD, NEW, STAYS = (f"GPU-{digit * 8}-0000-0000-0000-000000000001" for digit in "abc")
+
+
+def checkpointed(driver: str, target: Callable[..., Target]) -> Target:
+    """A CUDA process as CRIU leaves it: CUDA checkpointed, every thread in a group stop."""
+    process = target()
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach([process.pid])
+        group.lock(5)
+        group.checkpoint(5)
+    process.stop()
+    return process
+
+
 def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
     """A parent that runs already takes in its dead child, say; to throw the tree away now would be too late."""
     ended = subprocess.Popen(["true"])
     ended.wait(timeout=60)
     waiting = subprocess.Popen(["sleep", "60"])
-    gpu = Gpu([], "")
+    gpu = Gpu([], [], "")
     try:
         gpu._tree = [ended.pid, waiting.pid]
         waiting.send_signal(signal.SIGSTOP)
@@ -33,6 +48,27 @@ def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
         gpu.close()
         waiting.kill()
         waiting.wait(timeout=60)
+
+
+def test_the_driver_is_kept_initialised_on_the_gpus_of_this_pod(
+    driver: str, script: Script, target: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the CUDA state is back; of a map, the new GPU."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", driver)
+    monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
+    process = checkpointed(driver, target)
+    script.say(*(f'gpu {number} {uuid} {number} "H100" 1 1 9.0 -' for number, uuid in enumerate((OLD, STAYS))))
+    gpu = Gpu([process.pid], [OLD, STAYS], f"{OLD}={NEW},{STAYS}={STAYS}")
+    try:
+        keeper = gpu._initialised.pid
+        with open(f"/proc/{keeper}/environ") as file:
+            assert f"CUDA_VISIBLE_DEVICES={NEW},{STAYS}" in file.read().split("\0")
+        gpu.bring_back(process.pid, bundle.read(spec()), 60)
+        gpu.let_run()
+    finally:
+        gpu.close()
+    assert process.alive()
+    assert not os.path.exists(f"/proc/{keeper}")
 
 
 @pytest.mark.parametrize(
@@ -55,14 +91,9 @@ def test_what_the_driver_refuses_comes_with_what_to_do(
     """It is the detail of the start's outcome: history, annotation and Event show it."""
     monkeypatch.setenv("LD_LIBRARY_PATH", driver)
     monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
-    process = target()
-    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
-        group.attach([process.pid])
-        group.lock(5)
-        group.checkpoint(5)
-    process.stop()
+    process = checkpointed(driver, target)
     script.say(line)
-    gpu = Gpu([process.pid], "")
+    gpu = Gpu([process.pid], [], "")
     try:
         with pytest.raises(process_group.CudaLost) as raised:
             gpu.bring_back(process.pid, bundle.read(spec()), 1 if line.startswith("hang") else 20)

@@ -14,7 +14,7 @@ from hack.gpulib.pods import SKELETON, WORKLOADS, Failed, Workload
 from integration.bare import CGROUP, Bare
 
 from glowplug.checkpoint import bundle
-from glowplug.cuda import process_group
+from glowplug.cuda import facts, process_group
 from glowplug.cuda.suspend import Suspension
 from glowplug.host import process
 from glowplug.restore.gpu import Gpu
@@ -99,7 +99,7 @@ class BareCuda(Bare):
     def restore_ours(self, images: str, memory: str) -> float:
         """As the runtime does it, from memory extents; seconds in all."""
         start = time.monotonic()
-        back = Gpu([INIT], "")
+        back = Gpu([INIT], [device.gpu.uuid for device in facts.read().devices], "")
         try:
             began = time.monotonic()
             self.restore(images, memory, leave_stopped=True)

@@ -13,6 +13,7 @@ from glowplug.capture.subject import Subject
 from glowplug.capture.timing import measured
 from glowplug.cuda import assigned_devices, facts, memory_headroom, processes, sharing, undumpable
 from glowplug.cuda.facts import Device
+from glowplug.cuda.initialised import Initialised
 from glowplug.cuda.process_group import CudaLost
 from glowplug.cuda.suspend import Suspension
 from glowplug.errors import HostError, UsageError
@@ -38,6 +39,7 @@ class Gpu:
         self.seconds: dict[str, float] = {}
         self.gpus = tuple(device.gpu for device in devices)
         self._suspension = Suspension()
+        self._initialised: Initialised | None = None
         try:
             members = subject.pids
             with known_errors.driver_explained():
@@ -57,7 +59,11 @@ class Gpu:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._suspension.__exit__()
+        try:
+            self._suspension.__exit__()
+        finally:
+            if self._initialised is not None:
+                self._initialised.close()
 
     @contextmanager
     def away(self, runc: Runc, container: str) -> Iterator[None]:
@@ -68,6 +74,7 @@ class Gpu:
         if not self.pids:
             yield
             return
+        self._initialised = Initialised(gpu.uuid for gpu in self.gpus)
         try:
             with measured(self.seconds, "cuda_checkpoint"), known_errors.driver_explained():
                 self._suspension.suspend(LOCK_S, CHECKPOINT_S)
@@ -77,6 +84,7 @@ class Gpu:
             finally:
                 with measured(self.seconds, "cuda_restore"), known_errors.driver_explained():
                     self._suspension.resume(RESUME_S)
+                self._initialised.let_go()
         except CudaLost:
             runc.kill(container)
             raise

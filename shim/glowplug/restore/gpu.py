@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from glowplug.cuda import devnodes, resume, uuids
+from glowplug.cuda import devnodes, initialised, resume, uuids
 from glowplug.errors import CudaError
 from glowplug.host import proc, process, process_life
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from glowplug.checkpoint.bundle import BundleFacts
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 class Gpu:
     """One container's CUDA state on its way back; `close` on every way out."""
 
-    def __init__(self, cuda_pids: list[int], device_map: str) -> None:
-        """cuda_pids: the processes that used CUDA, by their pids in the container. device_map: `old=new,…` or "".
+    def __init__(self, cuda_pids: list[int], captured: Iterable[str], device_map: str) -> None:
+        """cuda_pids: the processes that used CUDA, by their pids in the container. captured: the UUIDs of the GPUs
+        that they had. device_map: `old=new,…` or "".
 
         Starts the processes that make the driver's calls. Raises CudaError.
         """
         self._cuda_pids = cuda_pids
         self._pairs = uuids.from_text(device_map)
+        other = dict(self._pairs)
+        self._initialised = initialised.Initialised(other.get(uuid, uuid) for uuid in captured)
         self._resumption = resume.open_resumption(len(cuda_pids))
         self._tree: list[int] = []
 
@@ -41,6 +44,7 @@ class Gpu:
             from glowplug import known_errors  # of no use to a restore that goes well
 
             raise known_errors.of_driver(error) from error
+        self._initialised.let_go()
 
     def let_run(self, stopped: Collection[int] = ()) -> None:
         """Everybody runs, but those that a signal had stopped before the capture (pids in the container). Raises
@@ -59,7 +63,10 @@ class Gpu:
 
     def close(self) -> None:
         """What is still traced is killed, and the processes that make the driver's calls are let go."""
-        self._resumption.__exit__()
+        try:
+            self._resumption.__exit__()
+        finally:
+            self._initialised.close()
 
     @property
     def seconds(self) -> dict[str, float]:

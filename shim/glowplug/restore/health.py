@@ -56,6 +56,15 @@ def captured_processes(manifest: dict[str, object]) -> list[process.Credentials]
         raise CriuError(f"the manifest's list of captured processes lacks a fact: {error}") from error
 
 
+def captured_gpus(manifest: dict[str, object]) -> list[str]:
+    """The UUIDs of the GPUs that a manifest lists. Raises CriuError where one is missing."""
+    listed = manifest.get("gpus")
+    try:
+        return [str(gpu["uuid"]) for gpu in listed] if isinstance(listed, list) else []
+    except (KeyError, TypeError) as error:
+        raise CriuError(f"the manifest's list of GPUs lacks a UUID: {error}") from error
+
+
 def _compare(wanted: process.Credentials, found: process.Credentials) -> None:
     for fact in EQUAL:
         if getattr(wanted, fact) != getattr(found, fact):

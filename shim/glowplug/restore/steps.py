@@ -47,7 +47,8 @@ class Work:
 
     `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
     `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
-    `processes` are there after `check`, `fixups` after `image_overlay`, `gpu` only where there is CUDA.
+    `processes` and `gpus` (UUIDs at the capture) are there after `check`, `fixups` after `image_overlay`, `gpu` only
+    where there is CUDA.
     `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
     before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
     of its own; `measured` gets its seconds.
@@ -59,6 +60,7 @@ class Work:
         "facts",
         "fixups",
         "gpu",
+        "gpus",
         "lease",
         "measured",
         "memory_bytes",
@@ -91,6 +93,7 @@ class Work:
         self.lease = -1
         self.gpu: Gpu | None = None
         self.processes: list[process.Credentials] = []
+        self.gpus: list[str] = []
         self.fixups: image_fixups.ImageFixups | None = None
         self.stopped_before: list[int] = []
         self.begin_part: Callable[[str], None] = lambda name: None
@@ -121,15 +124,17 @@ def check(work: Work) -> None:
     """Sizes of all files, digests of the manifest and of the small images."""
     manifest = cache_check.check(work.plan.cache, work.plan.checkpoint)
     work.processes = health.captured_processes(manifest)
+    work.gpus = health.captured_gpus(manifest)
 
 
 def gpu(work: Work) -> None:
-    """Of processes that used CUDA: what will make the driver's calls loads its library while CRIU works."""
+    """Of processes that used CUDA: what will make the driver's calls loads its library while CRIU works, and the driver
+    is initialised."""
     cuda_pids = [one.pid for one in work.processes if one.cuda]
     if cuda_pids:
         from glowplug.restore.gpu import Gpu
 
-        work.gpu = Gpu(cuda_pids, work.plan.device_map)
+        work.gpu = Gpu(cuda_pids, work.gpus, work.plan.device_map)
 
 
 def layer(work: Work) -> None:
