@@ -146,7 +146,7 @@ def test_a_state_that_cannot_be_read_quarantines_and_keeps(store: Store, content
 
 
 @pytest.mark.parametrize(
-    "change", ["pin", "unpin", "clear_quarantine", "early_exit", "remove", "used", "verify", "path"]
+    "change", ["pin", "unpin", "clear_quarantine", "early_exit", "remove", "verify", "path"]
 )
 def test_what_is_not_there_is_said_so(store: Store, change: str) -> None:
     with pytest.raises(CacheError, match="no checkpoint 0000"):

@@ -91,8 +91,8 @@ def test_the_same_checkpoint_twice_is_one(store: Store) -> None:
 def test_an_abandoned_draft_leaves_nothing(store: Store) -> None:
     opened = store.draft(1 << 16)
     write(opened.path)
-    store.abandon(opened)
-    store.abandon(opened)
+    opened.abandon()
+    opened.abandon()
     assert leftovers(store) == []
 
 

@@ -72,14 +72,9 @@ class HandlerWatch(threading.Thread):
         self._cri = Cri(socket, timeout_s=ANSWERS_WITHIN_S)
         self._prefix = prefix or installed.prefix()
         self._watched: dict[str, _Watched] = {}
-        self._active: bool | None = None
+        self.active: bool | None = None
+        """What the last look found, as `ask` has it; None: containerd has not answered yet."""
         self._stopping = threading.Event()
-
-    @property
-    def active(self) -> bool | None:
-        """Whether every installed handler is in the configuration that containerd runs with (where none is recorded:
-        whether any of ours is). None: containerd has not answered yet."""
-        return self._active
 
     def stop(self) -> None:
         """A repair under way continues."""
@@ -98,7 +93,10 @@ class HandlerWatch(threading.Thread):
             self._stopping.wait(LOOKS_EVERY_S)
 
     def ask(self) -> bool | None:
-        """As `active`, but of this moment and not of the last look: an uninstall may just have ended."""
+        """Whether every installed handler is in the configuration that containerd runs with (where none is recorded:
+        whether any of ours is). Of this moment and not of the last look, as an uninstall may just have ended. None: no
+        answer.
+        """
         try:
             found = handlers.active(self._cri)
         except (ContainerdError, ValueError):  # the second where `stop` has closed the channel
@@ -118,8 +116,8 @@ class HandlerWatch(threading.Thread):
             self._look_at(record, is_active=record.handler in found)
 
     def _set(self, active: bool) -> None:
-        if self._active != active:
-            self._active = active
+        if self.active != active:
+            self.active = active
             for call in self.changed:
                 call()
 

@@ -6,7 +6,6 @@ checkpoints/ is complete, and sweep() takes the rest away. Every failure is a Ca
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -91,13 +90,6 @@ class Store:
         found = self._sizes.get(checkpoint_id) or disk.usage(layout.checkpoint(self.root, checkpoint_id))
         self._sizes[checkpoint_id] = found
         return found
-
-    def parts(self, checkpoint_id: str) -> dict[str, int]:
-        """Bytes by kind of file (image, pages, memory, layer, shm), as the manifest lists them."""
-        sizes: dict[str, int] = defaultdict(int)
-        for kind, size, _, _ in facts.files(facts.parse(self.manifest(checkpoint_id))).values():
-            sizes[kind] += size
-        return dict(sizes)
 
     def rows(self) -> list[Row]:
         """All checkpoints, the newest first."""
@@ -189,19 +181,7 @@ class Store:
             compile_caches.commit(self.root, f"{opened.path}/{name}", name)
             opened.abandon()
 
-    def abandon(self, opened: Draft) -> None:
-        """Deletes a draft that will not be published."""
-        opened.abandon()
-
     # -- what changes about it --
-
-    def used(self, checkpoint_id: str) -> None:
-        """Notes a use at this moment. Taking a lease does so too."""
-        with _reported(f"checkpoint {checkpoint_id}"):
-            try:
-                os.utime(layout.lease(self.root, checkpoint_id))
-            except FileNotFoundError:
-                lease.release(lease.take(self.root, checkpoint_id))
 
     def pin(self, checkpoint_id: str) -> None:
         """Keeps it from being evicted until it is unpinned; `remove` still removes it."""

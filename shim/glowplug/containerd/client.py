@@ -139,11 +139,6 @@ class Containerd:
         answer = self._connection.call(methods.LIST_TASKS, tasks_pb2.ListTasksRequest(), timeout_s)
         return tuple(map(_task, answer.tasks))
 
-    def pids(self, container_id: str) -> tuple[int, ...]:
-        """The pids of all processes of the container, exec'd ones too, in the host's PID namespace."""
-        request = tasks_pb2.ListPidsRequest(container_id=container_id)
-        return tuple(process.pid for process in self._connection.call(methods.LIST_PIDS, request).processes)
-
     def kill(self, container_id: str, signal_number: int = signal.SIGTERM, *, everyone: bool = False) -> None:
         """Sends a signal to the container's first process, or to everyone in it."""
         request = tasks_pb2.KillRequest(container_id=container_id, signal=signal_number, all=everyone)

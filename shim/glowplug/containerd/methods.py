@@ -36,7 +36,7 @@ SUBSCRIBE = Method(
 GET_TASK = Method(f"{_TASKS}/Get", tasks_pb2.GetRequest, tasks_pb2.GetResponse)
 LIST_TASKS = Method(f"{_TASKS}/List", tasks_pb2.ListTasksRequest, tasks_pb2.ListTasksResponse)
 KILL_TASK = Method(f"{_TASKS}/Kill", tasks_pb2.KillRequest, Empty)
-LIST_PIDS = Method(f"{_TASKS}/ListPids", tasks_pb2.ListPidsRequest, tasks_pb2.ListPidsResponse)
+
 VERSION = Method("/containerd.services.version.v1.Version/Version", Empty, version_pb2.VersionResponse)
 
 CRI_STATUS = Method(f"{_RUNTIME}/Status", cri_pb2.StatusRequest, cri_pb2.StatusResponse)

@@ -1,7 +1,6 @@
 """The containerd that serves a socket, as a process: what it finds in its PATH, its shims find."""
 
 import os
-import shutil
 import socket
 import struct
 
@@ -31,9 +30,3 @@ def search_path(address: str) -> str | None:
     except OSError:
         return None
     return next((os.fsdecode(one[5:]) for one in variables if one.startswith(b"PATH=")), None)
-
-
-def runc(address: str) -> str | None:
-    """The runc that the shims of that containerd take: the first one in its PATH."""
-    path = search_path(address)
-    return shutil.which("runc", path=path) if path else None

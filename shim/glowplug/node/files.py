@@ -36,11 +36,6 @@ class Transaction:
         self._done: list[_Before] = []
         self._made: list[str] = []
 
-    @property
-    def changed(self) -> bool:
-        """Whether anything was written or removed."""
-        return bool(self._done)
-
     def __enter__(self) -> Self:
         return self
 

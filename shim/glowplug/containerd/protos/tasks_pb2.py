@@ -25,33 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&glowplug/containerd/protos/tasks.proto\x12\x1c\x63ontainerd.services.tasks.v1\x1a\x1bgoogle/protobuf/empty.proto\"m\n\x07Process\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.containerd.services.tasks.v1.Status\x12\x13\n\x0b\x65xit_status\x18\t \x01(\r\"\x1a\n\x0bProcessInfo\x12\x0b\n\x03pid\x18\x01 \x01(\r\"\"\n\nGetRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"E\n\x0bGetResponse\x12\x36\n\x07process\x18\x01 \x01(\x0b\x32%.containerd.services.tasks.v1.Process\"\x12\n\x10ListTasksRequest\"I\n\x11ListTasksResponse\x12\x34\n\x05tasks\x18\x01 \x03(\x0b\x32%.containerd.services.tasks.v1.Process\"@\n\x0bKillRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x03 \x01(\r\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\"\'\n\x0fListPidsRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"P\n\x10ListPidsResponse\x12<\n\tprocesses\x18\x01 \x03(\x0b\x32).containerd.services.tasks.v1.ProcessInfo*U\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0b\n\x07STOPPED\x10\x03\x12\n\n\x06PAUSED\x10\x04\x12\x0b\n\x07PAUSING\x10\x05\x32\x82\x03\n\x05Tasks\x12Z\n\x03Get\x12(.containerd.services.tasks.v1.GetRequest\x1a).containerd.services.tasks.v1.GetResponse\x12g\n\x04List\x12..containerd.services.tasks.v1.ListTasksRequest\x1a/.containerd.services.tasks.v1.ListTasksResponse\x12I\n\x04Kill\x12).containerd.services.tasks.v1.KillRequest\x1a\x16.google.protobuf.Empty\x12i\n\x08ListPids\x12-.containerd.services.tasks.v1.ListPidsRequest\x1a..containerd.services.tasks.v1.ListPidsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&glowplug/containerd/protos/tasks.proto\x12\x1c\x63ontainerd.services.tasks.v1\x1a\x1bgoogle/protobuf/empty.proto\"m\n\x07Process\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x34\n\x06status\x18\x04 \x01(\x0e\x32$.containerd.services.tasks.v1.Status\x12\x13\n\x0b\x65xit_status\x18\t \x01(\r\"\"\n\nGetRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"E\n\x0bGetResponse\x12\x36\n\x07process\x18\x01 \x01(\x0b\x32%.containerd.services.tasks.v1.Process\"\x12\n\x10ListTasksRequest\"I\n\x11ListTasksResponse\x12\x34\n\x05tasks\x18\x01 \x03(\x0b\x32%.containerd.services.tasks.v1.Process\"@\n\x0bKillRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x03 \x01(\r\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08*U\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0b\n\x07STOPPED\x10\x03\x12\n\n\x06PAUSED\x10\x04\x12\x0b\n\x07PAUSING\x10\x05\x32\x97\x02\n\x05Tasks\x12Z\n\x03Get\x12(.containerd.services.tasks.v1.GetRequest\x1a).containerd.services.tasks.v1.GetResponse\x12g\n\x04List\x12..containerd.services.tasks.v1.ListTasksRequest\x1a/.containerd.services.tasks.v1.ListTasksResponse\x12I\n\x04Kill\x12).containerd.services.tasks.v1.KillRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'glowplug.containerd.protos.tasks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUS']._serialized_start=631
-  _globals['_STATUS']._serialized_end=716
+  _globals['_STATUS']._serialized_start=480
+  _globals['_STATUS']._serialized_end=565
   _globals['_PROCESS']._serialized_start=101
   _globals['_PROCESS']._serialized_end=210
-  _globals['_PROCESSINFO']._serialized_start=212
-  _globals['_PROCESSINFO']._serialized_end=238
-  _globals['_GETREQUEST']._serialized_start=240
-  _globals['_GETREQUEST']._serialized_end=274
-  _globals['_GETRESPONSE']._serialized_start=276
-  _globals['_GETRESPONSE']._serialized_end=345
-  _globals['_LISTTASKSREQUEST']._serialized_start=347
-  _globals['_LISTTASKSREQUEST']._serialized_end=365
-  _globals['_LISTTASKSRESPONSE']._serialized_start=367
-  _globals['_LISTTASKSRESPONSE']._serialized_end=440
-  _globals['_KILLREQUEST']._serialized_start=442
-  _globals['_KILLREQUEST']._serialized_end=506
-  _globals['_LISTPIDSREQUEST']._serialized_start=508
-  _globals['_LISTPIDSREQUEST']._serialized_end=547
-  _globals['_LISTPIDSRESPONSE']._serialized_start=549
-  _globals['_LISTPIDSRESPONSE']._serialized_end=629
-  _globals['_TASKS']._serialized_start=719
-  _globals['_TASKS']._serialized_end=1105
+  _globals['_GETREQUEST']._serialized_start=212
+  _globals['_GETREQUEST']._serialized_end=246
+  _globals['_GETRESPONSE']._serialized_start=248
+  _globals['_GETRESPONSE']._serialized_end=317
+  _globals['_LISTTASKSREQUEST']._serialized_start=319
+  _globals['_LISTTASKSREQUEST']._serialized_end=337
+  _globals['_LISTTASKSRESPONSE']._serialized_start=339
+  _globals['_LISTTASKSRESPONSE']._serialized_end=412
+  _globals['_KILLREQUEST']._serialized_start=414
+  _globals['_KILLREQUEST']._serialized_end=478
+  _globals['_TASKS']._serialized_start=568
+  _globals['_TASKS']._serialized_end=847
 # @@protoc_insertion_point(module_scope)

@@ -35,12 +35,6 @@ class Process(_message.Message):
     exit_status: int
     def __init__(self, id: _Optional[str] = ..., pid: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., exit_status: _Optional[int] = ...) -> None: ...
 
-class ProcessInfo(_message.Message):
-    __slots__ = ("pid",)
-    PID_FIELD_NUMBER: _ClassVar[int]
-    pid: int
-    def __init__(self, pid: _Optional[int] = ...) -> None: ...
-
 class GetRequest(_message.Message):
     __slots__ = ("container_id",)
     CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -72,15 +66,3 @@ class KillRequest(_message.Message):
     signal: int
     all: bool
     def __init__(self, container_id: _Optional[str] = ..., signal: _Optional[int] = ..., all: bool = ...) -> None: ...
-
-class ListPidsRequest(_message.Message):
-    __slots__ = ("container_id",)
-    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
-    container_id: str
-    def __init__(self, container_id: _Optional[str] = ...) -> None: ...
-
-class ListPidsResponse(_message.Message):
-    __slots__ = ("processes",)
-    PROCESSES_FIELD_NUMBER: _ClassVar[int]
-    processes: _containers.RepeatedCompositeFieldContainer[ProcessInfo]
-    def __init__(self, processes: _Optional[_Iterable[_Union[ProcessInfo, _Mapping]]] = ...) -> None: ...
