@@ -247,7 +247,7 @@ def manifest_of(captured: key.WorkloadKey | None = None, **changes: Any) -> mani
         "files": {"images/core-1.img": manifest.File("image", 812, "blake2b-256:" + "0" * 64)},
         "sizes": manifest.Sizes(cpu_memory=1 << 30, gpu_memory=4 << 30, layer=1 << 20, shm=0, images=1 << 20),
         "measured": manifest.Measured(cold_start_s=21.3, pause_s=0.8, dump_s=0.4),
-        "layer": manifest.Layer(files=3, bytes=4096, deleted=1),
+        "layer": manifest.Layer(files=3, bytes=4096),
         "settings": {},
     }
     return manifest.Manifest(**(fields | changes))

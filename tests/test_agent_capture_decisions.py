@@ -25,7 +25,7 @@ from glowplug.containerd.records import ContainerRecord
 from glowplug.errors import CaptureRefused, GlowplugError
 from glowplug.explain.judge import Judge
 
-RECORD = ContainerRecord("c1", "", "", "", "", None, {}, 0.0, None, None, spec={}, spec_text=b"")
+RECORD = ContainerRecord("c1", "", "", None, {}, 0.0, None, spec={}, spec_text=b"")
 FACTS = bundle.read(made.spec())
 JUDGED = judgements.make("c1", FACTS, made.key_of(), (), spec="", edited="", salt=made.SALT)
 

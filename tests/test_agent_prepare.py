@@ -42,9 +42,7 @@ def record(kind: str = "container", **annotations: str) -> ContainerRecord:
             "namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts", "network")],
         },
     }
-    return ContainerRecord(
-        "c1", "", "", "", "", None, {}, 0.0, None, None, spec=spec, spec_text=json.dumps(spec).encode()
-    )
+    return ContainerRecord("c1", "", "", None, {}, 0.0, None, spec=spec, spec_text=json.dumps(spec).encode())
 
 
 def prepared(found: ContainerRecord, answer: Mapping[str, object]) -> dict[str, Any]:

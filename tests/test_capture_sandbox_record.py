@@ -31,9 +31,7 @@ class Served:
 
 def record(spec: dict[str, Any], **labels: str) -> ContainerRecord:
     text = json.dumps(spec).encode()
-    return ContainerRecord(
-        "c1", "", "overlayfs", "", "", None, labels, 0.0, None, None, spec=spec, spec_text=text
-    )
+    return ContainerRecord("c1", "overlayfs", "", None, labels, 0.0, None, spec=spec, spec_text=text)
 
 
 def key_of(sandbox: ContainerRecord | None, *env: str, pod: str = made.POD) -> WorkloadKey:

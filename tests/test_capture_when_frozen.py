@@ -47,7 +47,7 @@ def judged(
 
 
 def frozen(found: Judgement, facts: BundleFacts) -> Judgement:
-    record = ContainerRecord("c1", "", "", "", "", None, {}, MADE, None, None, spec={}, spec_text=b"")
+    record = ContainerRecord("c1", "", "", None, {}, MADE, None, spec={}, spec_text=b"")
     return identity.when_frozen(found, record, facts, made.SALT)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from glowplug.containerd.protos import containers_pb2, runc_options_pb2
-from glowplug.containerd.records import METADATA_EXTENSION, PodIdentity, RuncOptions, container_record
+from glowplug.containerd.records import METADATA_EXTENSION, RuncOptions, container_record
 from glowplug.errors import ContainerdError
 
 SECRET = "do-not-show-me"
@@ -58,14 +58,9 @@ def test_cri_metadata_is_read_as_all_versions_write_it() -> None:
     assert (new.image_ref, new.stdin) == ("sha256:config", True)
 
 
-def test_the_pod_is_the_one_that_cri_wrote_whatever_labels_say() -> None:
-    labels = {"io.kubernetes.pod.namespace": "victim", "io.kubernetes.pod.name": "other"}
-    assert container_record(message(labels=labels)).pod == PodIdentity("shop", "model-0", "u-1")
-
-
-def test_a_container_that_cri_did_not_make_has_neither_pod_nor_metadata() -> None:
+def test_a_container_that_cri_did_not_make_has_no_metadata() -> None:
     record = container_record(containers_pb2.Container(id="c1"))
-    assert (record.pod, record.cri, record.spec) == (None, None, {})
+    assert (record.cri, record.spec) == (None, {})
 
 
 def test_metadata_of_an_unknown_version_is_refused() -> None:
@@ -92,10 +87,10 @@ def test_env_values_are_in_no_text_about_a_record() -> None:
 
 def test_the_handlers_runc_options_are_read() -> None:
     made = message(runtime=containers_pb2.Container.Runtime(name="io.containerd.runc.v2"))
-    assert container_record(made).runc == RuncOptions("", "", False)
+    assert container_record(made).runc == RuncOptions("", "")
     options = runc_options_pb2.Options(binary_name="/x/runtime", root="/x/root", systemd_cgroup=True)
     made.runtime.options.value = options.SerializeToString()
-    assert container_record(made).runc == RuncOptions("/x/runtime", "/x/root", True)
+    assert container_record(made).runc == RuncOptions("/x/runtime", "/x/root")
     made.runtime.options.value = b"\xff"
     with pytest.raises(ContainerdError, match="runtime options"):
         container_record(made)

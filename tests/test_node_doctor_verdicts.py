@@ -220,7 +220,7 @@ def chain(first: str, how: str) -> dict[str, object]:
             "2: NVIDIA H100 80GB HBM3; MIG is on for 1",
         ),
         (gpu.judge_nvml(NO_DRIVER), "wrong", "NVML names no GPU"),
-        (gpu.judge_trial(Trial("driver", 13000, 0.512)), "ok", "there and back in 0.51 s, by the driver"),
+        (gpu.judge_trial(Trial("driver", 0.512)), "ok", "there and back in 0.51 s, by the driver"),
         (
             cdi.judge_specs(True, ["/etc/cdi"], {"/etc/cdi/nvidia.yaml": 9, "/etc/cdi/x.json": 0}),
             "ok",

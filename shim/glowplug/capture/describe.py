@@ -47,7 +47,7 @@ def manifest(
             pause_s=work.result.pause_s,
             dump_s=work.result.phases["dump"],
         ),
-        layer=Layer(files=taken.layer.entries, bytes=taken.layer.bytes, deleted=0),
+        layer=Layer(files=taken.layer.entries, bytes=taken.layer.bytes),
         settings=settings.shown(facts),
         gpus=gpus,
     )

@@ -24,7 +24,6 @@ class BundleFacts:
     container_type: str  # "sandbox", "container", or "" outside CRI
     cpu_period: int | None
     cpu_quota: int | None
-    cpu_shares: int | None
     cpuset_cpus: str  # "0-3,8"; "" when it may use any
     cpuset_mems: str
     cwd: str
@@ -123,7 +122,6 @@ FIELDS = (
     ("memory_limit", ("linux", "resources", "memory", "limit"), oci.number_or_none),
     ("cpu_quota", ("linux", "resources", "cpu", "quota"), oci.number_or_none),
     ("cpu_period", ("linux", "resources", "cpu", "period"), oci.number_or_none),
-    ("cpu_shares", ("linux", "resources", "cpu", "shares"), oci.number_or_none),
     ("cpuset_cpus", ("linux", "resources", "cpu", "cpus"), oci.text),
     ("cpuset_mems", ("linux", "resources", "cpu", "mems"), oci.text),
     ("pids_limit", ("linux", "resources", "pids", "limit"), oci.number_or_none),

@@ -84,10 +84,8 @@ class Judgement:
     """
 
     container: str
-    sandbox: str
     namespace: str
     pod: str
-    pod_uid: str
     name: str
     spec: str
     edited: str
@@ -122,10 +120,8 @@ def make(
     parts = [json.dumps(key.parts.get(name), sort_keys=True) for name in WORKLOAD_PARTS]
     return Judgement(
         container=container,
-        sandbox=facts.sandbox_id,
         namespace=facts.sandbox_namespace,
         pod=facts.sandbox_name,
-        pod_uid=facts.sandbox_uid,
         name=facts.container_name,
         spec=spec,
         edited=edited,

@@ -84,7 +84,6 @@ class Layer:
 
     files: int
     bytes: int
-    deleted: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ MEASURED = _record(
     dump_s=_or_null(_seconds("CRIU's part of it")),
     restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
 )
-LAYER = _record("the writable layer", files=_integer(), bytes=_integer(), deleted=_integer("whiteouts"))
+LAYER = _record("the writable layer", files=_integer(), bytes=_integer())
 GPU = _record(
     "one GPU that was assigned to the container (NVML); another of its kind may serve a restore",
     uuid=_text(),

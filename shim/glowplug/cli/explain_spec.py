@@ -135,14 +135,11 @@ def _before_our_edit(facts: BundleFacts, record: ContainerRecord) -> BundleFacts
 def _stand_in(facts: BundleFacts, spec: Spec) -> ContainerRecord:
     return ContainerRecord(
         id=facts.container_id,
-        image=facts.image_name,
         snapshotter="",
         snapshot_key="",
-        runtime_name="",
         runc=None,
         labels={},
         created_at=0.0,
-        pod=None,
         cri=None,
         spec=spec,
         spec_text=b"",

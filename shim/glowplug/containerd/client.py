@@ -47,7 +47,6 @@ class Task:
     id: str
     pid: int
     status: TaskStatus
-    exit_status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +175,4 @@ def _quoted(text: str) -> str:
 
 def _task(process: tasks_pb2.Process) -> Task:
     status = tasks_pb2.Status.Name(process.status).lower()
-    return Task(process.id, process.pid, cast("TaskStatus", status), process.exit_status)
+    return Task(process.id, process.pid, cast("TaskStatus", status))

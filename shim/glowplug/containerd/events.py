@@ -42,16 +42,14 @@ class Event:
     """One event. `at`: Unix time in seconds. `topic`: /tasks/exit, /containers/delete and others.
 
     `container_id` is empty in events about other things (images, snapshots). `exec_id` is empty where the
-    container's first process is meant. `exit_status` is None but in /tasks/exit and /tasks/delete. `is_ours`: whether
-    the container is of our handler; None but in /containers/create, and where that can't be read.
+    container's first process is meant. `is_ours`: whether the container is of our handler; None but in
+    /containers/create, and where that can't be read.
     """
 
     at: float
     topic: str
     container_id: str = ""
     exec_id: str = ""
-    pid: int = 0
-    exit_status: int | None = None
     is_ours: bool | None = None
 
 
@@ -102,8 +100,6 @@ def event_of(envelope: events_pb2.Envelope) -> Event:
         topic,
         container_id=task.container_id,
         exec_id="" if process == task.container_id else process,
-        pid=getattr(task, "pid", 0),
-        exit_status=getattr(task, "exit_status", None),
     )
 
 

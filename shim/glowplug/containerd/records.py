@@ -21,24 +21,10 @@ POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
 POD_NAME_LABEL = "io.kubernetes.pod.name"
 CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 
-# Annotations of the OCI spec that CRI sets itself, for each container (containerd, pkg/cri/annotations).
-SPEC_POD_NAMESPACE = "io.kubernetes.cri.sandbox-namespace"
-SPEC_POD_NAME = "io.kubernetes.cri.sandbox-name"
-SPEC_POD_UID = "io.kubernetes.cri.sandbox-uid"
-
 RUNTIME = "glowplug-runtime"
 
 METADATA_EXTENSION = "io.cri-containerd.container.metadata"
 METADATA_VERSION = "v1"
-
-
-@dataclass(frozen=True, slots=True)
-class PodIdentity:
-    """Whose container it is, as CRI wrote it into the spec: a pod's own labels have no say in it."""
-
-    namespace: str
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +52,6 @@ class RuncOptions:
 
     binary: str
     root: str
-    systemd_cgroup: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +59,16 @@ class ContainerRecord:
     """One container. `created_at`: Unix time in seconds. `spec`: the OCI spec, which holds env values;
     `spec_text`: its JSON, byte for byte what is in the bundle's config.json.
 
-    `pod` is None for what CRI did not make, and `cri` also for a sandbox. `runc` is None for another runtime
-    than io.containerd.runc.v2.
+    `cri` is None for what CRI did not make, and for a sandbox. `runc` is None for another runtime than
+    io.containerd.runc.v2.
     """
 
     id: str
-    image: str
     snapshotter: str
     snapshot_key: str
-    runtime_name: str
     runc: RuncOptions | None
     labels: Mapping[str, str]
     created_at: float
-    pod: PodIdentity | None
     cri: CriMetadata | None
     spec: Spec = field(repr=False)
     spec_text: bytes = field(repr=False)
@@ -112,7 +94,7 @@ def runc_options(
     if runtime.name != "io.containerd.runc.v2":
         return None
     options = runc_options_pb2.Options.FromString(runtime.options.value)
-    return RuncOptions(options.binary_name, options.root, options.systemd_cgroup)
+    return RuncOptions(options.binary_name, options.root)
 
 
 def is_of_our_handler(runc: RuncOptions | None) -> bool:
@@ -134,28 +116,15 @@ def container_record(container: containers_pb2.Container) -> ContainerRecord:
         raise ContainerdError(f"container {container.id} has runtime options that can't be read") from error
     return ContainerRecord(
         id=container.id,
-        image=container.image,
         snapshotter=container.snapshotter,
         snapshot_key=container.snapshot_key,
-        runtime_name=container.runtime.name,
         runc=runc,
         labels=dict(container.labels),
         created_at=container.created_at.ToNanoseconds() / 1e9,
-        pod=_pod_identity(spec),
         cri=_cri_metadata(container),
         spec=spec,
         spec_text=container.spec.value,
     )
-
-
-def _pod_identity(spec: Spec) -> PodIdentity | None:
-    annotations = spec.get("annotations")
-    if not isinstance(annotations, dict):
-        return None
-    namespace, name = annotations.get(SPEC_POD_NAMESPACE), annotations.get(SPEC_POD_NAME)
-    if not namespace or not name:
-        return None
-    return PodIdentity(namespace, name, annotations.get(SPEC_POD_UID, ""))
 
 
 def _cri_metadata(container: containers_pb2.Container) -> CriMetadata | None:

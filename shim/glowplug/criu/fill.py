@@ -33,8 +33,6 @@ class Filled(NamedTuple):
 
     bytes: int
     seconds: float
-    mapped: int
-    """Bytes that came from the page cache; the others were read from the disk."""
     helped: int
     """Bytes that the helper wrote."""
 
@@ -94,7 +92,7 @@ class Fill:
             writers = _work(pieces, threads, until, lambda done: progress and progress(done, self.bytes))
         except OSError as error:
             raise CriuError(f"memory: {error}") from error
-        return Filled(self.bytes, time.monotonic() - began, writers.mapped, writers.helped)
+        return Filled(self.bytes, time.monotonic() - began, writers.helped)
 
 
 def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Writers":
@@ -127,7 +125,6 @@ class _Writers:
         self._error: BaseException | None = None
         self._stop = False
         self.done = 0
-        self.mapped = 0
         self.helped = 0
 
     def work(self, threads: int, until: float, progress: Callable[[int], object]) -> None:
@@ -171,13 +168,12 @@ class _Writers:
         try:
             while (number := self._next()) is not None:
                 piece = self._pieces[number]
-                cached = is_cached(piece)
-                if cached:
+                if is_cached(piece):
                     with mapped(piece) as base:
                         _write(piece, base)
                 else:
                     _write(piece, buffer.read(piece))
-                self._count(piece, cached)
+                self._count(piece)
         finally:
             buffer.free()
 
@@ -186,15 +182,14 @@ class _Writers:
         assert self._helper is not None
         for number in self._helper.done():
             self._theirs.discard(number)
-            self._count(self._pieces[number], cached=True, helped=True)
+            self._count(self._pieces[number], helped=True)
         with self._lock:
             self._ours.extend(sorted(self._theirs))
         self._labour()
 
-    def _count(self, piece: Piece, cached: bool, helped: bool = False) -> None:
+    def _count(self, piece: Piece, helped: bool = False) -> None:
         with self._lock:
             self.done += piece.bytes
-            self.mapped += piece.bytes if cached else 0
             self.helped += piece.bytes if helped else 0
 
     def _next(self) -> int | None:

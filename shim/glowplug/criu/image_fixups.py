@@ -37,7 +37,7 @@ def apply(images_dir: str, places: Mapping[str, tuple[str, int]]) -> ImageFixups
     """Called once on a fresh dump, which it changes. places: of the pod's addresses. Raises ImageError, OSError."""
     from glowplug.criu import cgroups, sockets  # a restore only reads
 
-    bound = sockets.apply(images_dir).addresses
+    bound = sockets.apply(images_dir)
     own = {address: places[address] for address in bound if address in places}
     found = ImageFixups(tuple(own), cgroups.apply(images_dir), own)
     with open(os.path.join(images_dir, NAME), "w", encoding="ascii") as file:

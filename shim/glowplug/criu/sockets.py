@@ -26,25 +26,12 @@ _IFNAME, _NS, _SHUTDOWN = 17, 18, 19
 
 _AF_INET, _AF_INET6 = 2, 10
 _TCP, _SOCK_STREAM = 6, 1
-_TCP_CLOSE, _TCP_LISTEN = 7, 10
+_TCP_CLOSE = 7
 _SHUTDOWN_BOTH = 3
 
 _WORDS = {_AF_INET: 1, _AF_INET6: 4}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class Census(NamedTuple):
-    """What the images' sockets are, after `apply`."""
-
-    inside: int
-    """TCP sockets whose peer is in the images too; they live on."""
-    closed: int
-    """TCP connections that were made closed sockets."""
-    listening: int
-    """Listening TCP sockets."""
-    addresses: tuple[str, ...]
-    """Local addresses of sockets, except for wildcard, loopback and multicast: some are the old pod's."""
 
 
 class _End(NamedTuple):
@@ -53,9 +40,10 @@ class _End(NamedTuple):
     port: int
 
 
-def apply(images_dir: str) -> Census:
+def apply(images_dir: str) -> tuple[str, ...]:
     """Keep the connections with both ends in the images; turn all others into closed, unbound sockets.
 
+    Returns the sockets' own addresses, except for wildcard, loopback and multicast: some are the old pod's.
     Called once on a fresh dump, which it changes: files.img, and the tcp-stream images of the sockets
     closed are removed. Raises ImageError.
     """
@@ -63,19 +51,14 @@ def apply(images_dir: str) -> Census:
     found = [(entry, sock) for entry in entries if (sock := entry.message(_FILE_SOCKET)) is not None]
     ends = {_ends(sock) for _, sock in found if _connected(sock)}
     closed: list[int] = []
-    inside = listening = 0
     addresses: set[str] = set()
     for entry, sock in found:
         if _connected(sock):
             local, remote = _ends(sock)
-            if (remote, local) in ends:
-                inside += 1
-            else:
+            if (remote, local) not in ends:
                 closed.append(sock.required(_INO, "inet_sk.ino"))
                 _close(sock)
                 entry.put_message(_FILE_SOCKET, sock)
-        elif sock.integer(_STATE) == _TCP_LISTEN and sock.integer(_PROTO) == _TCP:
-            listening += 1
         address = _plain(_address(sock, _SRC_ADDR))
         if sock.integer(_SRC_PORT) and not _is_anybodys(address):
             addresses.add(str(address))
@@ -83,7 +66,7 @@ def apply(images_dir: str) -> Census:
         images.store(images_dir, "files.img", "files", entries)
         for ino in closed:
             _remove(images_dir, f"tcp-stream-{ino:x}.img")
-    return Census(inside, len(closed), listening, tuple(sorted(addresses)))
+    return tuple(sorted(addresses))
 
 
 def rebind(images_dir: str, into: str, addresses: Mapping[str, str]) -> int:

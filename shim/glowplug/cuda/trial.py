@@ -24,10 +24,9 @@ class NoContext(CudaError):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """It worked. engine: "driver" or "program"; version: CUDA's, 13000; seconds: from lock to unlock."""
+    """It worked. engine: "driver" or "program"; seconds: from lock to unlock."""
 
     engine: str
-    version: int
     seconds: float
 
 
@@ -45,7 +44,7 @@ def run(choice: str = "auto", library: str = "libcuda.so.1", program: str = "cud
             group.attach([probe.pid], expected=[probe.pid])
             before = time.monotonic()
             _there_and_back(group)
-            return Trial(group.engine, group.version, time.monotonic() - before)
+            return Trial(group.engine, time.monotonic() - before)
     finally:
         probe.kill()
         probe.communicate()

@@ -24,7 +24,9 @@ class Method:
     why: str = ""
 
 
-def method(command: str | None, forbidden: bool, units: tuple[str, ...], process: int | None = None) -> Method:
+def method(
+    command: str | None, forbidden: bool, units: tuple[str, ...], process: int | None = None
+) -> Method:
     """`command`: what the caller gave, for /bin/sh; else that of these systemd units which runs. sd_booted(3).
 
     `process`: containerd's, where it runs: its unit may have a name of its own, as k3s' installer allows.

@@ -11,7 +11,6 @@ class Found:
     """An artifact that may be taken in, as far as can be said without its blobs."""
 
     namespace: str
-    tag: str
     digest: str
     artifact: Artifact
     config: Config

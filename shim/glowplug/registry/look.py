@@ -66,7 +66,7 @@ def checked(
     _require_fresh(artifact, settings, cache, f"{repository.path}:{tag}", digest)
     said = oci.config_of(repository.blob(artifact.config, config.LIMIT), artifact.config)
     oci.require_agreement(artifact, said)
-    return Found(namespace, tag, digest, artifact, said)
+    return Found(namespace, digest, artifact, said)
 
 
 def require_fit(found: Found, fits: Fits) -> None:

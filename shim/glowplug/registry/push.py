@@ -225,7 +225,7 @@ def _known(
     digest, artifact = before
     try:
         said = oci.config_of(repository.blob(artifact.config, config.LIMIT), artifact.config)
-        listed = unsealing.index_of(repository, settings, Found(namespace, digest, digest, artifact, said))
+        listed = unsealing.index_of(repository, settings, Found(namespace, digest, artifact, said))
     except (UsageError, RegistryMiss):
         return {}
     return {chunk.id: (artifact.packs[chunk.pack], chunk) for chunk in listed.chunks}

@@ -21,7 +21,6 @@ class Piece:
 
     chunk: Chunk
     directory: str
-    stream: int
     offset: int
     files: tuple[Entry, ...]
 
@@ -46,7 +45,7 @@ class Source:
     def pieces(self, pack: str) -> Iterable[Piece]:
         """Its chunks in a pack, by the pack's digest."""
         for chunk, stream, offset in self._of_pack.get(pack, ()):
-            yield Piece(chunk, self._directory, stream, offset, tuple(self._files.get(stream, ())))
+            yield Piece(chunk, self._directory, offset, tuple(self._files.get(stream, ())))
 
 
 def pack(size: int, pieces: Iterable[Piece]) -> bytearray:

@@ -44,11 +44,11 @@ def run(task: Task, parent: int) -> Answer:
     with Pod(task.network) as pod:
         namespaces = {kind: pod.path(name) for kind, name in steps.OF_THE_POD.items()}
         work = steps.Trial(begun, task, namespaces, until)
-        said, failure = supervised.run(lambda reporter: pipeline.run(work, reporter, steps.STEPS), until)
+        _, failure = supervised.run(lambda reporter: pipeline.run(work, reporter, steps.STEPS), until)
     _reap()
     if failure is not None:
-        return Answer(failure.stage, failure.detail, said.phases)
-    return Answer(phases=said.phases)
+        return Answer(failure.stage, failure.detail)
+    return Answer()
 
 
 def _journal(task: Task, parent: int) -> Journal:

@@ -42,4 +42,3 @@ class Answer:
 
     stage: str = ""
     detail: str = ""
-    phases: dict[str, float] = field(default_factory=dict)
