@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from glowplug.containerd import cri
-from glowplug.containerd.cri import PodStatus, pod_status
 from glowplug.containerd.protos import cri_pb2
 from integration import cri_methods
 from integration.cri_specs import (
@@ -31,6 +30,15 @@ class Version:
     runtime: str
     runtime_version: str
     api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStatus:
+    """`ips`: the first is the pod's IP; none in the host's network. `pid`: of the pause process; 0 of a stopped pod."""
+
+    ready: bool
+    ips: tuple[str, ...]
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +126,13 @@ class Cri(cri.Cri):
         request = cri_pb2.RemovePodSandboxRequest(pod_sandbox_id=pod_id)
         self.connection.call(cri_methods.REMOVE_POD_SANDBOX, request)
 
-    def pod_sandbox_status(self, pod_id: str) -> PodStatus:
+    def pod_sandbox_status(self, pod_id: str) -> SandboxStatus:
         """The state and the IPs of a pod."""
         request = cri_pb2.PodSandboxStatusRequest(pod_sandbox_id=pod_id, verbose=True)
         answer = self.connection.call(cri_methods.POD_SANDBOX_STATUS, request)
         network = answer.status.network
         ips = (network.ip, *(more.ip for more in network.additional_ips)) if network.ip else ()
-        return pod_status(answer.status, ips=ips, pid=_pid(answer.info))
+        return SandboxStatus(answer.status.state == cri_pb2.SANDBOX_READY, ips, _pid(answer.info))
 
     def create_container(self, pod_id: str, container: ContainerSpec, pod: PodSpec) -> str:
         """Makes a container, without starting it; returns its id. `pod`: as run_pod_sandbox got it."""

@@ -28,22 +28,15 @@ class RuntimeStatus:
 
 @dataclass(frozen=True, slots=True)
 class PodStatus:
-    """A pod's sandbox. `ips`: the first is the pod's IP; none in the host's network. `created_at`: Unix s.
-
-    `pid`: of the pause process; 0 where the status was not requested alone, or the pod is stopped.
-    """
+    """A pod's sandbox as a list shows it. `created_at`: Unix time in seconds."""
 
     id: str
     namespace: str
     name: str
-    uid: str
     ready: bool
     created_at: float
     handler: str
     labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    ips: tuple[str, ...] = ()
-    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +66,11 @@ class Cri:
         return RuntimeStatus(conditions, json.loads(answer.info.get("config") or "{}"))
 
     def list_pod_sandbox(self, labels: Mapping[str, str] | None = None) -> tuple[PodStatus, ...]:
-        """All pods that bear these labels, without IPs and pids."""
+        """All pods that bear these labels."""
         chosen = cri_pb2.PodSandboxFilter(label_selector=labels or {})
         request = cri_pb2.ListPodSandboxRequest(filter=chosen)
         answer = self.connection.call(methods.LIST_POD_SANDBOX, request)
-        return tuple(pod_status(item) for item in answer.items)
+        return tuple(_pod_status(item) for item in answer.items)
 
     def exec_sync(
         self, container_id: str, command: Sequence[str], timeout_s: int = 10, grace_s: float | None = None
@@ -105,20 +98,13 @@ class Cri:
         self.close()
 
 
-def pod_status(
-    pod: cri_pb2.PodSandboxStatus | cri_pb2.PodSandbox, *, ips: tuple[str, ...] = (), pid: int = 0
-) -> PodStatus:
-    """A pod as CRI describes it; its IPs and pid only where they were requested."""
+def _pod_status(pod: cri_pb2.PodSandbox) -> PodStatus:
     return PodStatus(
         id=pod.id,
         namespace=pod.metadata.namespace,
         name=pod.metadata.name,
-        uid=pod.metadata.uid,
         ready=pod.state == cri_pb2.SANDBOX_READY,
         created_at=pod.created_at / 1e9,
         handler=pod.runtime_handler,
         labels=dict(pod.labels),
-        annotations=dict(pod.annotations),
-        ips=ips,
-        pid=pid,
     )
