@@ -13,6 +13,7 @@ import pytest
 from glowplug.cuda import processes, sharing
 
 ALONE = {"NCCL_P2P_DISABLE": "1", "NCCL_CUMEM_ENABLE": "0", "NCCL_CUMEM_HOST_ENABLE": "0"}
+IDLE = "import sys; sys.stdin.read()"
 KEEPS_OPEN = "import sys; file = open(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
 
 
@@ -76,7 +77,8 @@ def test_the_containers_environment_counts_where_the_process_has_written_over_it
 ) -> None:
     """As setproctitle does, which vLLM's workers call."""
     monkeypatch.setattr(sharing, "objects", lambda pid: {"/usr/lib/libnccl.so.2"})
-    pids = {os.getpid(): {0}, os.getppid(): {1}}
-    assert len(sharing.by_nccl(pids, {})) == 2
-    assert len(sharing.by_nccl(pids, {**ALONE, "NCCL_P2P_DISABLE": "0"})) == 2
-    assert sharing.by_nccl(pids, ALONE) == []
+    with subprocess.Popen([sys.executable, "-c", IDLE], stdin=subprocess.PIPE) as other:
+        pids = {os.getpid(): {0}, other.pid: {1}}
+        assert len(sharing.by_nccl(pids, {})) == 2
+        assert len(sharing.by_nccl(pids, {**ALONE, "NCCL_P2P_DISABLE": "0"})) == 2
+        assert sharing.by_nccl(pids, ALONE) == []

@@ -57,12 +57,18 @@ def test_a_node_that_a_process_without_cuda_has_open_is_reported_with_the_driver
     (found,) = undumpable.beside([os.getpid()], {})
     assert found.what == "/dev/nvidia0"
     assert "a fork of one with CUDA" in str(found)
-    (found,) = undumpable.beside([os.getpid()], {}, [os.getppid()])
-    assert f"a fork of process {os.getppid()}" in str(found) and "TORCHINDUCTOR_COMPILE_THREADS=1" in str(
-        found
-    )
     (found,) = undumpable.beside([os.getpid()], {os.getpid(): "operation not supported"})
     assert str(found).endswith("; the driver says: operation not supported")
+
+
+def test_a_node_that_was_inherited_is_reported_with_the_process_that_uses_cuda(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(undumpable, "_descriptors", lambda pid: ["/dev/nvidia0"])
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        (found,) = undumpable.beside([child.pid], {}, [os.getpid()])
+        child.communicate(b"\n", timeout=60)
+    assert f"a fork of process {os.getpid()}" in found.why and "TORCHINDUCTOR_COMPILE_THREADS=1" in found.why
 
 
 def test_a_compile_worker_is_reported_with_the_variable_that_does_without_it(

@@ -43,8 +43,8 @@ def test_a_unit_of_another_name_is_known_by_containerd_s_cgroup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, main: str, line: str, found: bool
 ) -> None:
     """INSTALL_K3S_NAME=gpu makes k3s-gpu.service. A shell of ssh.service that started it is not to be restarted."""
-    process = os.getpid()
-    pid = {"self": process, "parent": os.getppid()}.get(main, main)
+    process, parent = 4712, 4711
+    pid = {"self": process, "parent": parent}.get(main, main)
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(
         f'#!/bin/sh\ncase "$*" in\nshow*k3s-gpu.service) echo {pid} ;;\n*) exit 3 ;;\nesac\n'
@@ -52,6 +52,7 @@ def test_a_unit_of_another_name_is_known_by_containerd_s_cgroup(
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(restart, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(proc, "parent", lambda _: parent)
     monkeypatch.setattr(proc, "cgroups", lambda _: [proc.cgroup("4:memory:/"), proc.cgroup(line)])
     command = restart.method(None, False, ("k3s", "k3s-agent"), process).command
     assert command == (("systemctl", "restart", "k3s-gpu.service") if found else None)
