@@ -187,7 +187,7 @@ RETIRED = {
     r"rubbish": "garbage, invalid",
     r"\b[Mm]end(s|ed|ing)?\b|_mend(s|ed)?(?![a-z])": "fix, correct, repair",
     r"\bwhat counts\b": "is significant",
-    r"\b(go(es|ing)?|went) round\b": "is alive, completes a round",
+    r"\b(go(es|ing|ne)?|went) round\b": "is alive, completes a round",
     r"\bwith others at work\b|\bin vain\b|\b(has|had) its turn\b": "beside other load; without a result; runs",
     r"\b[Ss]trangers?\b|\b[Nn]othing to us\b|\bwas to be [^.\n]*and is none\b": "foreign, not ours, is not a",
     r"_in_force": "active",

@@ -48,7 +48,7 @@ def pick(choice: str, library: str, program: str) -> Engine:
         return Driver(library)
     if choice not in CHOICES:
         raise CudaError(f"expected one of {', '.join(CHOICES)} as the CUDA engine, got {choice!r}")
-    from glowplug.cuda.program import Program
+    from glowplug.cuda.program import Program  # where libcuda serves, it is not needed
 
     if choice == "program":
         return Program(program)

@@ -11,7 +11,7 @@ import time
 
 from glowplug.host import proc, process_life
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from typing import Any
 

@@ -112,7 +112,7 @@ def _require_no_mount(targets: list[str]) -> None:
 
 
 def _answers() -> bool:
-    from glowplug.outcomes import ask
+    from glowplug.outcomes import ask  # only where all is removed
 
     try:
         ask.ask({"op": "history", "container": ""})

@@ -51,7 +51,7 @@ def _before(place: Place, main: MainFile) -> Effective | None:
 
 def _pods(address: str, name: str, force: bool) -> list[str]:
     """Pods of the handler that run. Raises NodeError unless forced."""
-    from glowplug.containerd import rpc
+    from glowplug.containerd import rpc  # brings grpcio
 
     try:
         found = verify.pods(address, name)

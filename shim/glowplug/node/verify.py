@@ -11,7 +11,7 @@ _POLL_S = 0.1
 
 def program(address: str, handler: str) -> str | None:
     """BinaryName of the handler in the containerd that runs; None: it has no such handler. Raises ContainerdError."""
-    from glowplug.containerd import handlers
+    from glowplug.containerd import handlers  # brings grpcio: only where containerd is queried
     from glowplug.containerd.cri import Cri
 
     with Cri(address, timeout_s=_CALL_S) as cri:
@@ -41,7 +41,7 @@ def wait(address: str, handler: str, wanted: str | None, deadline_s: float = ANS
 
 def pods(address: str, handler: str) -> list[str]:
     """NAMESPACE/NAME of the pods of this handler that run. Raises ContainerdError."""
-    from glowplug.containerd.cri import Cri
+    from glowplug.containerd.cri import Cri  # as above
 
     with Cri(address, timeout_s=_CALL_S) as cri:
         return sorted(

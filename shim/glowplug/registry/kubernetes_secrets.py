@@ -15,7 +15,7 @@ def registry(config: Config, namespace: str) -> Iterator[RegistrySettings]:
     if not secrets.are_configured(config.registry):
         yield config.registry
         return
-    from glowplug.apiserver.client import Api, is_in_a_pod
+    from glowplug.apiserver.client import Api, is_in_a_pod  # only where Secrets are referred to
 
     if config.kubernetes == "off" or (config.kubernetes == "auto" and not is_in_a_pod()):
         raise UsageError(

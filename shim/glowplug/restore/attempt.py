@@ -26,7 +26,7 @@ from glowplug.outcomes.outcome import Outcome
 from glowplug.restore import journal as journals
 from glowplug.restore.journal import Journal
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from glowplug import jsontext
 from glowplug.errors import CriuError
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from glowplug.checkpoint.process_state import State
 

@@ -14,7 +14,7 @@ from glowplug.errors import GlowplugError, HostError, LayerError
 from glowplug.host import cgroup, cgroup_fork, process_life
 from glowplug.restore.attempt import Attempt
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -13,7 +13,7 @@ from glowplug.errors import RuncError
 from glowplug.host import process, process_life
 from glowplug.restore import attempt
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn

@@ -8,7 +8,7 @@ from glowplug.errors import CriuError
 from glowplug.host import process
 from glowplug.restore.attempt import Attempt
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -10,7 +10,7 @@ from glowplug.errors import GlowplugError
 from glowplug.host import process
 from glowplug.restore import progress
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable
 

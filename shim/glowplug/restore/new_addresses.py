@@ -7,7 +7,7 @@ import os
 from glowplug.errors import CriuError
 from glowplug.podnet import addresses
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.criu.image_fixups import ImageFixups

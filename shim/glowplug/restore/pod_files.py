@@ -12,7 +12,7 @@ from glowplug.errors import LayerError
 from glowplug.layer import carried, shm
 from glowplug.restore import charged
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.restore.attempt import Attempt

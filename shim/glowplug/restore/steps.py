@@ -31,7 +31,7 @@ from glowplug.restore import (
 )
 from glowplug.restore.attempt import VARIABLE
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -80,7 +80,7 @@ def _thaw(config: Config, root: str, container: str) -> None:
 
 def give_cuda_back(pid: int) -> None:
     """To the processes below this one (host pid), where the capture has left them without. What can't be is logged."""
-    from glowplug.cuda import process_group, processes
+    from glowplug.cuda import process_group, processes  # only after a capture that was killed
 
     cuda_pids = processes.mapping_libcuda(process.tree(pid))
     if not cuda_pids:

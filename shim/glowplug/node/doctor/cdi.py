@@ -63,7 +63,7 @@ def chain_config(binary: str) -> str:
     """
     if os.path.basename(binary).startswith(CHAINED):
         return NVIDIA_CONFIG
-    from glowplug.containerd.records import RUNTIME
+    from glowplug.containerd.records import RUNTIME  # brings protobuf
 
     directory, program = os.path.split(binary)
     name = program.removeprefix(f"{RUNTIME}-")
@@ -100,7 +100,7 @@ def specs(directories: Iterable[str]) -> dict[str, int]:
 
 def gpus_in(text: str) -> int:
     """Of one spec file (CDI specification: `kind`, `devices`); JSON is read as the YAML that it is."""
-    import yaml
+    import yaml  # only where there are CDI files
 
     try:
         spec = yaml.safe_load(text)

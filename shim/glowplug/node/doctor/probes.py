@@ -57,7 +57,7 @@ class Probes:
         return cast("Answer", self._answers[what])
 
     def _ask_version(self) -> str:
-        from glowplug.containerd.client import Containerd
+        from glowplug.containerd.client import Containerd  # brings grpcio, as the next
 
         config = self.config
         with Containerd(
@@ -73,21 +73,21 @@ class Probes:
 
 
 def _ask_nvml() -> "Node":
-    from glowplug.cuda import facts
+    from glowplug.cuda import facts  # brings pynvml
 
     return facts.read()
 
 
 def handlers(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The runtime handlers in CRI's configuration by name."""
-    from glowplug.containerd.handlers import listed
+    from glowplug.containerd.handlers import listed  # brings grpcio
 
     return listed(config)
 
 
 def ours(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The handler of our name, else the first with our program; None: there is none."""
-    from glowplug.containerd.records import is_ours
+    from glowplug.containerd.records import is_ours  # brings protobuf
 
     others = sorted(name for name, one in found.items() if is_ours(str(options(one).get("BinaryName"))))
     return found.get(HANDLER) or (found[others[0]] if others else None)

@@ -5,7 +5,7 @@ Used by the runtime: standard library only.
 
 from glowplug.restore.attempt import Attempt
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from glowplug.checkpoint.bundle import BundleFacts
     from glowplug.host.process import Credentials
