@@ -5,8 +5,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Literal, cast
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -26,7 +25,7 @@ from glowplug.containerd.records import (
     ContainerRecord,
     container_record,
 )
-from glowplug.containerd.rpc import Connection, NotFound
+from glowplug.containerd.rpc import Closing, Connection, NotFound
 from glowplug.errors import ContainerdError
 
 SOCKET = "/run/containerd/containerd.sock"
@@ -58,7 +57,7 @@ class Mount:
     options: tuple[str, ...]
 
 
-class Containerd:
+class Containerd(Closing):
     """One containerd, seen through one of its namespaces. Thread-safe; connects at the first call.
 
     Every method raises ContainerdError: containerd can't be reached, did not answer in time, or refused; and
@@ -153,14 +152,6 @@ class Containerd:
     def close(self) -> None:
         """Closes the connection; the object can't be used afterwards."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _equals(field: str, value: str) -> str:

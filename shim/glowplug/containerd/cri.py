@@ -6,13 +6,12 @@ Each method is one call and has its name. The kubelet's other calls are in integ
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from glowplug.containerd import methods
 from glowplug.containerd.client import SOCKET
 from glowplug.containerd.protos import cri_pb2
-from glowplug.containerd.rpc import Connection
+from glowplug.containerd.rpc import Closing, Connection
 
 # What the kubelet gives a call (its runtimeRequestTimeout): 2 minutes, and the time requested on top of it.
 TIMEOUT_S = 120.0
@@ -48,7 +47,7 @@ class ExecResult:
     exit_code: int
 
 
-class Cri:
+class Cri(Closing):
     """CRI of one containerd. Thread-safe; connects at the first call.
 
     Every method raises ContainerdError: containerd can't be reached, did not answer in time, or refused; and
@@ -88,14 +87,6 @@ class Cri:
     def close(self) -> None:
         """Closes the connection; the object can't be used afterwards."""
         self.connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _pod_status(pod: cri_pb2.PodSandbox) -> PodStatus:

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from google.protobuf.message import DecodeError
 
 from glowplug.containerd.protos import events_pb2, task_events_pb2
 from glowplug.containerd.records import is_of_our_handler, runc_options
-from glowplug.containerd.rpc import Stream
+from glowplug.containerd.rpc import Closing, Stream
 from glowplug.errors import ContainerdError
 
 _TASK_EVENTS = {
@@ -53,7 +51,7 @@ class Event:
     is_ours: bool | None = None
 
 
-class EventStream:
+class EventStream(Closing):
     """Events as they come, without an end. A context manager; `close` also ends a waiting iteration.
 
     containerd does not say when a subscription has begun: what must not be missed is looked up once more
@@ -69,14 +67,6 @@ class EventStream:
     def close(self) -> None:
         """Ends the subscription."""
         self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def event_of(envelope: events_pb2.Envelope) -> Event:

@@ -55,6 +55,22 @@ class Method(Generic[Request, Answer]):
         return f"{service.rpartition('.')[2]}.{call}"
 
 
+class Closing:
+    """A context manager that closes itself."""
+
+    def close(self) -> None:
+        """May be called twice."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class _Call(Protocol[AnswerOut]):
     """What gRPC returns for a streaming call, as far as it is used here."""
 
@@ -92,14 +108,6 @@ class Stream(Generic[Answer]):
         """Ends the call; a thread that waits in `next` gets the end of the iteration."""
         self._closed = True
         self._call.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Connection:
