@@ -81,9 +81,9 @@ def _give(folder: str, path: str) -> float:
         said = give_compile_cache.give(path, f"{rootfs}/rootfs")
     finally:
         subprocess.run(["umount", f"{rootfs}/rootfs"], check=True)
-    if "detail" in said:
-        raise click.ClickException(str(said["detail"]))
-    return float(str(said["seconds"]))
+    if said.detail:
+        raise click.ClickException(said.detail)
+    return said.seconds
 
 
 if __name__ == "__main__":

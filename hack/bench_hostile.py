@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+from typing import Any
 
 import click
 
@@ -43,7 +44,11 @@ AT_WORK_S = 1.0
 def main(turns: int, starts: int, count: int, kinds: tuple[str, ...], file: str | None) -> None:
     """Starts and captures beside hostile pods."""
     evil = [hostile.ALL[kind] for kind in kinds or hostile.ALL]
-    beside = {"alone": [], "peaceful": [hostile.peaceful] * len(evil), "hostile": evil}
+    beside: dict[str, list[hostile.Hostile]] = {
+        "alone": [],
+        "peaceful": [hostile.peaceful] * len(evil),
+        "hostile": evil,
+    }
     found: dict[str, _Found] = {name: _Found() for name in beside}
     with Node() as node:
         node.import_image(images.workload_image(), images.WORKLOAD_IMAGE)
@@ -59,7 +64,7 @@ def main(turns: int, starts: int, count: int, kinds: tuple[str, ...], file: str 
                 for one in made:
                     hostile.unblock(one)
                 pods.remove_all()
-    figures = {"files": hostile.FILES, **{name: one.medians() for name, one in found.items()}}
+    figures: dict[str, Any] = {"files": hostile.FILES, **{name: one.medians() for name, one in found.items()}}
     for what in ("start_ms", "capture_ms"):
         if count or what == "start_ms":
             late = figures["hostile"][what] - figures["peaceful"][what]
