@@ -177,9 +177,6 @@ class RecordFacts:
         self.host_ipc = host_ipc  # so is its IPC namespace
         self.kind = kind  # "regular", "init", "ephemeral"; see kind_by_labels
 
-    def __repr__(self) -> str:
-        return f"RecordFacts({self.snapshotter!r}, {self.host_network!r}, {self.host_ipc!r}, {self.kind!r})"
-
 
 def kind_by_labels(labels: dict[str, str]) -> str | None:
     """The container's kind, where a kubelet marks it (label io.kubernetes.container.type); else None."""
@@ -193,7 +190,7 @@ def ineligible_record(record: RecordFacts) -> list[tuple[str, str]]:
     """As `ineligible`, from the agent's records.
 
     An unknown snapshotter, network or IPC namespace speaks against the container; an unknown kind does not, because
-    today's kubelets does not say (see the top of this file).
+    today's kubelets do not say (see the top of this file).
     """
     return [(slug, sentence) for slug, sentence, speaks_against in RECORD_RULES if speaks_against(record)]
 
