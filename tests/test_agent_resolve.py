@@ -156,3 +156,13 @@ def test_nor_does_one_that_is_removed(read: Read, store: Store) -> None:
     read.prepare()
     store.remove(read.checkpoint)
     assert read.start()["slug"] == "no-checkpoint"
+
+
+def test_nor_does_one_whose_manifest_is_damaged(read: Read, store: Store) -> None:
+    Path(store.path(read.checkpoint), "manifest.json").write_text("{")
+    assert read.start()["slug"] == "no-checkpoint"
+
+
+def test_nor_does_one_of_a_newer_version(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glowplug.checkpoint.manifest.VERSION", 0)
+    assert read.start()["slug"] == "newer-manifest"

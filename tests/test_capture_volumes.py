@@ -339,3 +339,13 @@ def test_a_volume_takes_no_descriptors_for_good(tmp_path: Path) -> None:
         a_fifo(tmp_path / "y")
         with pytest.raises(Unreadable):
             reported(tmp_path, mounts.EMPTY_DIR)
+
+
+def test_a_file_system_s_uuid_is_udev_s_where_the_kernel_does_not_say_it(tmp_path: Path) -> None:
+    """FS_IOC_GETFSUUID is of Linux 6.9. /dev/null stands for a disk."""
+    (tmp_path / "0a-1b").symlink_to("/dev/zero")
+    (tmp_path / "2c-3d").symlink_to("/dev/null")
+    device = os.stat("/dev/null").st_rdev
+    assert volume_answers._uuid_by_link(device, str(tmp_path)) == "2c-3d"
+    assert volume_answers._uuid_by_link(1, str(tmp_path)) is None
+    assert volume_answers._uuid_by_link(device, f"{tmp_path}/none") is None

@@ -149,6 +149,16 @@ def test_without_a_command_the_image_s_entrypoint_comes_first(node: Node) -> Non
     assert explained(node, manifest)["candidates"][0]["reasons"] == []
 
 
+def test_an_argument_with_a_variable_is_undetermined_and_the_others_count(node: Node) -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    container(manifest)["args"] = ["--port=$(PORT)", "--token", made.SECRET]
+    only = explained(node, manifest)["candidates"][0]
+    assert (only["reasons"], only["possible"]) == ([], True)
+    assert "arguments with a variable" in only["undetermined"]
+    container(manifest)["args"] = ["--port=$(PORT)", "--token", "another"]
+    assert [reason["part"] for reason in explained(node, manifest)["candidates"][0]["reasons"]] == ["args[3]"]
+
+
 @pytest.mark.parametrize(
     ("slug", "change"),
     [

@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import socket
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,3 +183,25 @@ def test_purge_removes_nothing_where_a_disk_of_its_own_is_mounted(
         assert os.listdir(disk) == ["one"] and (tmp_path / "cache/drafts").exists()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_nothing_is_purged_while_the_agent_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would make its directories again. The socket of one that was killed prevents nothing."""
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+    purge_module.require_no_agent()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(paths.agent_socket())
+        server.listen(1)
+        answering = threading.Thread(target=_answer, args=(server,))
+        answering.start()
+        with pytest.raises(NodeError, match="the agent still runs"):
+            purge_module.require_no_agent()
+        answering.join(60)
+    purge_module.require_no_agent()
+
+
+def _answer(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection, connection.makefile("rwb") as file:
+        file.readline()
+        file.write(b"{}\n")

@@ -52,3 +52,13 @@ def test_an_interface_that_is_not_there_is_refused(new: tuple[Interface, ...]) -
 def test_a_pod_that_can_t_be_queried_is_refused(spec: dict[str, object]) -> None:
     with pytest.raises(CriuError, match="joins no network"):
         new_addresses.instead_of(ImageFixups(("10.1.0.7",), False, {"10.1.0.7": ETH0}), bundle.read(spec))
+
+
+def test_link_local_addresses_are_not_among_the_pod_s() -> None:
+    """As /proc has them: IPv6 in hexadecimal, without zeros in front of a group."""
+    seen = ["10.1.0.9", "169.254.7.7", "fd00::9", "fe80::1", "febf::1", "::1"]
+    with (
+        patch("glowplug.podnet.addresses.process_of", return_value="self"),
+        patch("glowplug.podnet.addresses.of_process", return_value=seen),
+    ):
+        assert new_addresses.of_pod(FACTS) == ["10.1.0.9", "fd00::9", "::1"]
