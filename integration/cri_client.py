@@ -29,7 +29,6 @@ class Version:
 
     runtime: str
     runtime_version: str
-    api_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,8 @@ class ContainerStats:
     id: str
     cpu_ns: int | None
     memory_working_set_bytes: int | None
-    memory_usage_bytes: int | None
     memory_rss_bytes: int | None
     layer_bytes: int | None
-    layer_inodes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ class Cri(cri.Cri):
     def version(self) -> Version:
         """Name and version of the runtime."""
         answer = self.connection.call(cri_methods.CRI_VERSION, cri_pb2.VersionRequest())
-        return Version(answer.runtime_name, answer.runtime_version, answer.runtime_api_version)
+        return Version(answer.runtime_name, answer.runtime_version)
 
     def run_pod_sandbox(self, pod: PodSpec, handler: str = "") -> str:
         """Makes and starts a pod's sandbox, with this runtime handler or the default one; returns its id."""
@@ -239,10 +236,8 @@ def _container_stats(stats: cri_pb2.ContainerStats) -> ContainerStats:
         id=stats.attributes.id,
         cpu_ns=_uint64(cpu, "usage_core_nano_seconds"),
         memory_working_set_bytes=_uint64(memory, "working_set_bytes"),
-        memory_usage_bytes=_uint64(memory, "usage_bytes"),
         memory_rss_bytes=_uint64(memory, "rss_bytes"),
         layer_bytes=_uint64(layer, "used_bytes"),
-        layer_inodes=_uint64(layer, "inodes_used"),
     )
 
 

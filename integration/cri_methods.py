@@ -28,9 +28,6 @@ START_CONTAINER = Method(
 STOP_CONTAINER = Method(
     f"{_RUNTIME}/StopContainer", cri_pb2.StopContainerRequest, cri_pb2.StopContainerResponse
 )
-REMOVE_CONTAINER = Method(
-    f"{_RUNTIME}/RemoveContainer", cri_pb2.RemoveContainerRequest, cri_pb2.RemoveContainerResponse
-)
 LIST_CRI_CONTAINERS = Method(
     f"{_RUNTIME}/ListContainers", cri_pb2.ListContainersRequest, cri_pb2.ListContainersResponse
 )
@@ -48,11 +45,7 @@ REOPEN_CONTAINER_LOG = Method(
 CONTAINER_STATS = Method(
     f"{_RUNTIME}/ContainerStats", cri_pb2.ContainerStatsRequest, cri_pb2.ContainerStatsResponse
 )
-LIST_CONTAINER_STATS = Method(
-    f"{_RUNTIME}/ListContainerStats", cri_pb2.ListContainerStatsRequest, cri_pb2.ListContainerStatsResponse
-)
 CHECKPOINT_CONTAINER = Method(
     f"{_RUNTIME}/CheckpointContainer", cri_pb2.CheckpointContainerRequest, cri_pb2.CheckpointContainerResponse
 )
-LIST_IMAGES = Method(f"{_IMAGE}/ListImages", cri_pb2.ListImagesRequest, cri_pb2.ListImagesResponse)
 IMAGE_STATUS = Method(f"{_IMAGE}/ImageStatus", cri_pb2.ImageStatusRequest, cri_pb2.ImageStatusResponse)

@@ -237,7 +237,7 @@ def test_a_missing_figure_is_not_zero(served: Served, cri: Cri) -> None:
     stats.cpu.usage_core_nano_seconds.value = 0
     stats.memory.working_set_bytes.value = 9
     served.answer(cri_methods.CONTAINER_STATS, cri_pb2.ContainerStatsResponse(stats=stats))
-    assert cri.container_stats("c1") == ContainerStats("c1", 0, 9, None, None, None, None)
+    assert cri.container_stats("c1") == ContainerStats("c1", 0, 9, None, None)
 
 
 def test_an_absent_image_is_none(served: Served, cri: Cri) -> None:

@@ -659,16 +659,6 @@ class StopContainerResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class RemoveContainerRequest(_message.Message):
-    __slots__ = ("container_id",)
-    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
-    container_id: str
-    def __init__(self, container_id: _Optional[str] = ...) -> None: ...
-
-class RemoveContainerResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
 class ContainerStateValue(_message.Message):
     __slots__ = ("state",)
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -935,24 +925,6 @@ class ContainerStatsResponse(_message.Message):
     stats: ContainerStats
     def __init__(self, stats: _Optional[_Union[ContainerStats, _Mapping]] = ...) -> None: ...
 
-class ContainerStatsFilter(_message.Message):
-    __slots__ = ("pod_sandbox_id",)
-    POD_SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
-    pod_sandbox_id: str
-    def __init__(self, pod_sandbox_id: _Optional[str] = ...) -> None: ...
-
-class ListContainerStatsRequest(_message.Message):
-    __slots__ = ("filter",)
-    FILTER_FIELD_NUMBER: _ClassVar[int]
-    filter: ContainerStatsFilter
-    def __init__(self, filter: _Optional[_Union[ContainerStatsFilter, _Mapping]] = ...) -> None: ...
-
-class ListContainerStatsResponse(_message.Message):
-    __slots__ = ("stats",)
-    STATS_FIELD_NUMBER: _ClassVar[int]
-    stats: _containers.RepeatedCompositeFieldContainer[ContainerStats]
-    def __init__(self, stats: _Optional[_Iterable[_Union[ContainerStats, _Mapping]]] = ...) -> None: ...
-
 class CheckpointContainerRequest(_message.Message):
     __slots__ = ("container_id", "location", "timeout")
     CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -967,18 +939,6 @@ class CheckpointContainerResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class ImageFilter(_message.Message):
-    __slots__ = ("image",)
-    IMAGE_FIELD_NUMBER: _ClassVar[int]
-    image: ImageSpec
-    def __init__(self, image: _Optional[_Union[ImageSpec, _Mapping]] = ...) -> None: ...
-
-class ListImagesRequest(_message.Message):
-    __slots__ = ("filter",)
-    FILTER_FIELD_NUMBER: _ClassVar[int]
-    filter: ImageFilter
-    def __init__(self, filter: _Optional[_Union[ImageFilter, _Mapping]] = ...) -> None: ...
-
 class Image(_message.Message):
     __slots__ = ("id", "repo_tags", "repo_digests", "size")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -990,12 +950,6 @@ class Image(_message.Message):
     repo_digests: _containers.RepeatedScalarFieldContainer[str]
     size: int
     def __init__(self, id: _Optional[str] = ..., repo_tags: _Optional[_Iterable[str]] = ..., repo_digests: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ...) -> None: ...
-
-class ListImagesResponse(_message.Message):
-    __slots__ = ("images",)
-    IMAGES_FIELD_NUMBER: _ClassVar[int]
-    images: _containers.RepeatedCompositeFieldContainer[Image]
-    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ...) -> None: ...
 
 class ImageStatusRequest(_message.Message):
     __slots__ = ("image",)
