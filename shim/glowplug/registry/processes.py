@@ -32,9 +32,13 @@ class _Child:
 
 
 def run(
-    numbers: Sequence[int], processes: int, begin: Callable[[int], Work], done: Callable[[int], None]
+    numbers: Sequence[int],
+    processes: int,
+    begin: Callable[[int], Work],
+    done: Callable[[int], None] = lambda size: None,
 ) -> None:
     """All numbers, by as many processes. `begin`: called with the child's own number in it; its result does the work.
+    `done`: called with each answer.
 
     Raises the first error of a child once all have ended what they were at; RegistryError for one that was killed.
     """

@@ -6,7 +6,6 @@ reads all of it once more first.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,8 +19,6 @@ from glowplug.registry.found import Found
 from glowplug.registry.index import Index
 from glowplug.registry.settings import RegistrySettings
 from glowplug.registry.writing import Writer
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -37,13 +34,7 @@ class Pulled:
     seconds: float = 0.0
 
 
-def pull(
-    store: Store,
-    repository: Repository,
-    settings: RegistrySettings,
-    found: Found,
-    report: Report = lambda done, all: None,
-) -> Pulled:
+def pull(store: Store, repository: Repository, settings: RegistrySettings, found: Found) -> Pulled:
     """Into the cache, unless it is there. Raises RegistryMiss, RegistryError, CacheError; UsageError: no key for it."""
     began = time.monotonic()
     checkpoint = found.config.checkpoint
@@ -54,7 +45,7 @@ def pull(
     opened = store.resume(f"{draft.KEPT}{found.digest.removeprefix('sha256:')[:32]}", listed.bytes)
     try:
         try:
-            done, fetched = _fetch(opened.path, repository, found, listed, settings.parallel, report)
+            done, fetched = _fetch(opened.path, repository, found, listed, settings.parallel)
         except (OSError, CacheError) as error:
             raise CacheError(
                 f"checkpoint {checkpoint} can't be written: {error}; what is there is kept for a day"
@@ -80,15 +71,13 @@ def pull(
 
 
 def _fetch(
-    directory: str, repository: Repository, found: Found, listed: Index, parallel: int, report: Report
+    directory: str, repository: Repository, found: Found, listed: Index, parallel: int
 ) -> tuple[set[int], int]:
     """Every chunk that is not written yet, `parallel` parts at a time; the chunks that were there, bytes fetched."""
     writer = Writer(directory, listed)
     try:
         writer.prepare()
         parts = fetching.parts(listed, found.artifact.packs, writer.done)
-        all_bytes = sum(chunk.length for chunk in listed.chunks)
-        done = sum(listed.chunks[number].length for number in writer.done)
 
         def fetch(number: int) -> int:
             part = parts[number]
@@ -102,16 +91,11 @@ def _fetch(
             repository.become_child(child)
             return fetch
 
-        def note(size: int) -> None:
-            nonlocal done
-            done += size
-            report(done, all_bytes)
-
         if min(parallel, len(parts)) > 1:
-            processes.run(range(len(parts)), parallel, begin, note)
+            processes.run(range(len(parts)), parallel, begin)
         else:
             for number in range(len(parts)):
-                note(fetch(number))
+                fetch(number)
         writer.finish()
         return writer.done, sum(part.size for part in parts)
     finally:

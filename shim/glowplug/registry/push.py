@@ -7,7 +7,7 @@ packs that are there; chunks that the artifact before has are not sent again.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,7 +41,6 @@ from glowplug.registry.packing import Packer, in_order
 from glowplug.registry.settings import RegistrySettings
 from glowplug.registry.signature import PrivateKey
 
-Report = Callable[[int, int], None]
 """Bytes of content that are done, and of all."""
 Known = dict[str, tuple[Descriptor, Chunk]]
 """Chunks that the registry has, with their packs, by id."""
@@ -67,13 +66,10 @@ class Pushed:
 class _Sent:
     """Chunks as they are numbered. `known`: those that the artifact before has, with their packs, by id."""
 
-    all_bytes: int
-    report: Report
     known: Known
     numbers: dict[str, int] = field(default_factory=dict)
     chunks: list[Chunk] = field(default_factory=list)
     streams: list[tuple[int, ...]] = field(default_factory=list)
-    done: int = 0
 
 
 def push(
@@ -84,7 +80,6 @@ def push(
     *,
     plain: bool = False,
     labels: Mapping[str, str] | None = None,
-    report: Report = lambda done, all: None,
 ) -> Pushed:
     """Pushes it, unless it is there. Raises UsageError (a key is missing), RegistryError, CacheError."""
     began = time.monotonic()
@@ -110,7 +105,7 @@ def push(
         kinds = (names.PACK_PLAIN, names.INDEX_PLAIN) if plain else (names.PACK_SEALED, names.INDEX_SEALED)
         known = _known(repository, settings, manifest.namespace, before, kinds[1])
         found, packs, sent = _contents(
-            store.path(checkpoint), repository, secret, settings.parallel, data, known, kinds[0], report
+            store.path(checkpoint), repository, secret, settings.parallel, data, known, kinds[0]
         )
         of_index = _put(repository, kinds[1], seal.seal_index(index.dumps(found), content_key, said.bound_to))
         artifact = Artifact(
@@ -239,13 +234,14 @@ def _contents(
     manifest: bytes,
     known: Known,
     kind: str,
-    report: Report,
 ) -> tuple[Index, tuple[Descriptor, ...], int]:
     """All chunks sealed, and what the registry does not have sent in packs; the bytes of those."""
     content = reading.content(directory)
-    sent = _Sent(sum(entry.size for entry in content.entries), report, known)
+    sent = _Sent(known)
     with ThreadPoolExecutor(parallel, thread_name_prefix="push") as pool:
-        size = min(chunks.PACK * chunks.scale(sent.all_bytes), chunks.LARGEST_PACK)
+        size = min(
+            chunks.PACK * chunks.scale(sum(entry.size for entry in content.entries)), chunks.LARGEST_PACK
+        )
         packer = Packer(repository, pool, parallel, size, kind)
         try:
             for number in range(len(content.streams)):
@@ -286,8 +282,6 @@ def _seal(secret: bytes | None, group: list[reading.Piece]) -> list[seal.Sealed 
 
 def _placed(sent: _Sent, packer: Packer, one: seal.Sealed | int) -> int:
     """The chunk's number in the index, or the hole's negative length."""
-    sent.done += one if isinstance(one, int) else one.length
-    sent.report(min(sent.done, sent.all_bytes), sent.all_bytes)
     if isinstance(one, int):
         return -one
     number = sent.numbers.get(one.id)
