@@ -70,12 +70,11 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds; None: not measured. `restored_from`: the checkpoint that the container itself came from."""
+    """Seconds; None: not measured."""
 
     cold_start_s: float | None = None
     pause_s: float | None = None
     dump_s: float | None = None
-    restored_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ def _or_null(schema: Schema) -> dict[str, object]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _list(schema: Schema, about: str = "", most: int = 1 << 20) -> dict[str, object]:
-    return {"type": "array", "items": schema, "minItems": 0, "maxItems": most} | _about(about)
+def _list(schema: Schema, about: str = "") -> dict[str, object]:
+    return {"type": "array", "items": schema, "minItems": 0, "maxItems": 1 << 20} | _about(about)
 
 
 def _table(schema: Schema, about: str = "") -> dict[str, object]:
@@ -46,7 +46,6 @@ def _seconds(about: str) -> dict[str, object]:
 
 FLAG: Schema = {"type": "boolean"}
 TEXTS = _list({"type": "string"})
-ID = r"^[0-9a-f]{32}$"
 PATH = r"^(?![\s\S]*(^|/)\.{1,2}(/|$))[^/\x00]+(/[^/\x00]+)*$"
 _HEX = _text("a capability set as /proc/PID/status writes it", r"^[0-9a-f]{16}$")
 _FOUR = {"type": "array", "items": _integer(), "minItems": 4, "maxItems": 4}
@@ -115,7 +114,6 @@ MEASURED = _record(
     cold_start_s=_or_null(_seconds("from start to ready of the captured container's own cold start")),
     pause_s=_or_null(_seconds("how long the container was paused")),
     dump_s=_or_null(_seconds("CRIU's part of it")),
-    restored_from=_or_null(_text("the checkpoint that the captured container came from", ID)),
 )
 LAYER = _record("the writable layer", files=_integer(), bytes=_integer())
 GPU = _record(

@@ -96,7 +96,6 @@ def _measured(kept: Manifest) -> list[tuple[str, str]]:
     found = [
         ("cold start", screen.seconds(measured.cold_start_s)),
         ("pause", screen.seconds(measured.pause_s)),
-        ("restored from", measured.restored_from or ""),
     ]
     return [(name, text) for name, text in found if text]
 

@@ -312,7 +312,6 @@ def _provenance(said: Config, manifest: Manifest) -> bytes:
         "checkpoint": said.checkpoint,
         "captured": manifest.created,
         "image": {"name": manifest.image_name, "chain": manifest.key.parts.get("image")},
-        "restored_from": manifest.measured.restored_from,
         "glowplug": __version__,
     }
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
