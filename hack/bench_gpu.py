@@ -174,7 +174,7 @@ def _measure(
             shutil.copytree(stock, ours)
         turn("stock", lambda: container.restore_stock(stock))
         began = time.monotonic()
-        taken = rewrite.take_out(ours, memory)
+        taken = rewrite.extract(ours, memory)
         figure["capture"]["rewrite"] = round(time.monotonic() - began, 4)
         report(f"rewritten in {figure['capture']['rewrite']} s: {taken}")
         turn("ours", lambda: container.restore_ours(ours, memory))

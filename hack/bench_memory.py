@@ -92,7 +92,7 @@ def _measure(folder: str, kind: str, gib: float, caches: tuple[str, ...], turns:
         container.dump(stock)
         container.remove()
         shutil.copytree(stock, ours)
-        rewrite.take_out(ours, memory)
+        rewrite.extract(ours, memory)
         os.sync()  # what is not written yet can't leave the page cache
         figures = []
         for cache in caches:

@@ -42,12 +42,12 @@ def mapping(kind: str, pages: int, *runs: tuple[int, int, str]) -> dict[str, Any
     return {"kind": kind, "pages": pages, "runs": list(runs) or [(0, pages, "random")]}
 
 
-def capture(container: Bare, smallest: int = layout.SMALLEST) -> tuple[Any, str, str, rewrite.Taken]:
+def capture(container: Bare, smallest: int = layout.SMALLEST) -> tuple[Any, str, str, rewrite.Extracted]:
     """Its digests, the images, the extents, and what was taken out; it has ended."""
     before = container.hash()
     images, memory = f"{container.scratch}/images", f"{container.scratch}/memory"
     container.dump(images)
-    taken = rewrite.take_out(images, memory, smallest)
+    taken = rewrite.extract(images, memory, smallest)
     assert container.hash() == before, "the capture changed the running container"
     container.remove()
     return before, images, memory, taken

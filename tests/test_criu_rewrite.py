@@ -164,7 +164,7 @@ def assert_complete(dump: Dump, name: str, pid: int, shift: int = 0) -> None:
 def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
     big = Vma(BASE, 4096, here=[(0, 1200), (1300, 500)])
     dump.process(1, 0, [Vma(0x400000, 16, here=[(0, 16)]), big, Vma(BASE + (1 << 30), 8, here=[(2, 3)])])
-    taken = rewrite.take_out(dump.images, dump.memory)
+    taken = rewrite.extract(dump.images, dump.memory)
     assert_complete(dump, "pagemap-1.img", 1)
     assert taken.moved + taken.zeros == 1700 * PAGE
     assert taken.left == 19 * PAGE
@@ -174,7 +174,7 @@ def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
 def test_many_small_mappings_move_where_together_they_are_much(dump: Dump, mappings: int, move: bool) -> None:
     heap = [Vma(BASE + number * HUGE, 64, here=[(0, 64)]) for number in range(mappings)]  # 256 KiB each
     dump.process(1, 0, [Vma(0x400000, 8, here=[(0, 8)]), *heap])
-    taken = rewrite.take_out(dump.images, dump.memory)
+    taken = rewrite.extract(dump.images, dump.memory)
     assert_complete(dump, "pagemap-1.img", 1)
     assert taken.moved + taken.zeros == (mappings * 64 * PAGE if move else 0)
     assert taken.left == (8 * PAGE if move else 0)
@@ -207,7 +207,7 @@ def test_any_pagemap_is_split_without_loss(
     dump.pages.clear()
     dump.pagemap("pagemap-1.img", merged)
     smallest = data.draw(st.integers(1, 30)) * PAGE
-    taken = rewrite.take_out(dump.images, dump.memory, smallest)
+    taken = rewrite.extract(dump.images, dump.memory, smallest)
     assert_complete(dump, "pagemap-1.img", 1)
     fixed = [v for v in vmas if v.status not in (PRIVATE, HEAP) or v.prot == READ]
     for vma in fixed:
@@ -232,7 +232,7 @@ def test_any_pagemap_is_split_without_loss(
 def test_what_is_not_plain_and_large_stays_byte_for_byte(dump: Dump, vma: Vma) -> None:
     dump.process(1, 0, [vma])
     before = {name: images.read(dump.images, name) for name in os.listdir(dump.images)}
-    assert rewrite.take_out(dump.images, dump.memory) == (rewrite.Taken(0, 0, 0))
+    assert rewrite.extract(dump.images, dump.memory) == (rewrite.Extracted(0, 0, 0))
     assert {name: images.read(dump.images, name) for name in os.listdir(dump.images)} == before
     assert not os.path.exists(dump.memory)
 
@@ -243,7 +243,7 @@ def test_a_mapping_that_parent_and_child_share_stays(dump: Dump) -> None:
     dump.process(1, 0, [both])
     dump.process(2, 1, [both, own])
     dump.process(3, 1, [Vma(BASE, 2047, here=[(0, 2047)])])
-    rewrite.take_out(dump.images, dump.memory)
+    rewrite.extract(dump.images, dump.memory)
     for pid in (1, 2, 3):
         assert_complete(dump, f"pagemap-{pid}.img", pid)
     moved = {(pid, address & ~0xFFFFFFF) for pid, address in dump.moved()}
@@ -261,7 +261,7 @@ def test_shared_memory_is_written_once_through_one_process(dump: Dump, status: i
     dump.process(2, 1, [second])
     dump.process(3, 1, [third])
     dump.pagemap("pagemap-shmem-355.img", [(0, 2048)])
-    taken = rewrite.take_out(dump.images, dump.memory, 1 << 20)
+    taken = rewrite.extract(dump.images, dump.memory, 1 << 20)
     left, moved = dump.left("pagemap-shmem-355.img"), dump.moved()
     # Process 2 reaches the first 1024 pages, process 3 continues to page 1536; nobody may write the rest.
     assert {address for _, address in left} == {page * PAGE for page in range(1536, 2048)}
@@ -281,7 +281,7 @@ def test_huge_pages_are_requested_where_they_cost_nothing(dump: Dump) -> None:
     refused = Vma(BASE + (2 << 30), 4 * huge, madv=1 << 15, here=[(0, 4 * huge)])
     chosen = Vma(BASE + (3 << 30), 4 * huge, madv=1 << 16, here=[(0, 4 * huge)])
     dump.process(1, 0, [dense, sparse, refused, chosen])
-    rewrite.take_out(dump.images, dump.memory)
+    rewrite.extract(dump.images, dump.memory)
     assert dump.madv(1) == [1 << 14, 0, 1 << 15, 1 << 16 | 1 << 14]
     assert images.load(dump.images, "mm-1.img", "mm")[0].octets(99) == b"newer"
 
@@ -294,7 +294,7 @@ def test_long_stretches_of_zeros_take_no_disk_space(dump: Dump) -> None:
         for page in (0, 1, 4000):
             file.seek(page * PAGE)
             file.write(b"x" * PAGE)
-    assert rewrite.take_out(dump.images, dump.memory) == rewrite.Taken(3 * PAGE, 4093 * PAGE, 0)
+    assert rewrite.extract(dump.images, dump.memory) == rewrite.Extracted(3 * PAGE, 4093 * PAGE, 0)
     facts = os.stat(f"{dump.memory}/pages-2.extent")
     assert facts.st_size == 4001 * PAGE
     assert facts.st_blocks * 512 <= 16 * PAGE
@@ -311,7 +311,7 @@ def test_few_zero_pages_between_others_make_no_run_of_each(dump: Dump, zeros: in
         for page in range(0, 100 * step, step):
             file.seek(page * PAGE)
             file.write(b"x" * PAGE)
-    taken = rewrite.take_out(dump.images, dump.memory)
+    taken = rewrite.extract(dump.images, dump.memory)
     [extent] = extents.load(dump.memory)
     assert len(extent.runs) == 3 * runs
     assert taken.moved + taken.zeros == 100 * step * PAGE
@@ -325,7 +325,7 @@ def test_a_zombie_has_no_memory(dump: Dump) -> None:
     images.store(dump.images, "core-2.img", "core", [core])
     for name in ("mm-2.img", "ids-2.img", "pagemap-2.img"):
         os.unlink(f"{dump.images}/{name}")
-    assert rewrite.take_out(dump.images, dump.memory).moved > 0
+    assert rewrite.extract(dump.images, dump.memory).moved > 0
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_damaged_images_are_an_image_error(dump: Dump, name: str, damage: str) -
             file.seek(9)
             file.write(b"\xff" * 16)
     with pytest.raises(ImageError):
-        rewrite.take_out(dump.images, dump.memory)
+        rewrite.extract(dump.images, dump.memory)
 
 
 def test_a_pages_file_of_another_size_is_an_image_error(dump: Dump) -> None:
@@ -359,7 +359,7 @@ def test_a_pages_file_of_another_size_is_an_image_error(dump: Dump) -> None:
     before = os.path.getsize(path)
     os.truncate(path, 16 * before)
     with pytest.raises(ImageError, match=f"has {16 * before} bytes, but pagemap-1.img lists {before}"):
-        rewrite.take_out(dump.images, dump.memory)
+        rewrite.extract(dump.images, dump.memory)
 
 
 def test_entries_out_of_order_are_refused() -> None:

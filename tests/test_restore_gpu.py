@@ -57,7 +57,9 @@ def test_the_driver_is_kept_initialised_on_the_gpus_of_this_pod(
     monkeypatch.setenv("LD_LIBRARY_PATH", driver)
     monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
     process = checkpointed(driver, target)
-    script.say(*(f'gpu {number} {uuid} {number} "H100" 1 1 9.0 -' for number, uuid in enumerate((OLD, STAYS))))
+    script.say(
+        *(f'gpu {number} {uuid} {number} "H100" 1 1 9.0 -' for number, uuid in enumerate((OLD, STAYS)))
+    )
     gpu = Gpu([process.pid], [OLD, STAYS], f"{OLD}={NEW},{STAYS}={STAYS}")
     try:
         keeper = gpu._initialised.pid

@@ -241,7 +241,7 @@ def rewrite_images(work: Work, found: Found, drafted: Drafted, taken: Frozen) ->
         with open(f"{into}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
     state.write(taken.state, f"{into}/images")
-    rewrite.take_out(f"{into}/images", f"{into}/memory")
+    rewrite.extract(f"{into}/images", f"{into}/memory")
 
 
 def try_it(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:

@@ -29,8 +29,8 @@ Run = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What `take_out` did, in bytes."""
+class Extracted:
+    """What `extract` did, in bytes."""
 
     moved: int
     """Memory that is in extents now."""
@@ -49,7 +49,7 @@ class _Object:
     """Ranges of the pagemap's addresses, and the mapping through which each is written; sorted, disjoint."""
 
 
-def take_out(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) -> Taken:
+def extract(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) -> Extracted:
     """Move what is large from ``images_dir`` to ``memory_dir``, on the same file system.
 
     Both belong to a checkpoint that is being made; memory_dir is made if there is something for it. After
@@ -66,7 +66,7 @@ def take_out(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) 
         try:
             done = _take(images_dir, memory_dir, one, smallest)
         except OSError as error:
-            raise ImageError(f"memory of {one.pagemap} can't be taken out: {error.strerror}") from error
+            raise ImageError(f"memory of {one.pagemap} can't be extracted: {error.strerror}") from error
         if done is not None:
             found += done.extents
             huge |= done.huge
@@ -74,7 +74,7 @@ def take_out(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) 
     if found:
         extents.save(memory_dir, found)
         _mark_huge(images_dir, of, huge)
-    return Taken(moved, zeros, left)
+    return Extracted(moved, zeros, left)
 
 
 def _objects(images_dir: str, tree: list[processes.Process], of: dict[int, list[Mapping]]) -> list[_Object]:
@@ -108,7 +108,7 @@ class _Done:
     extents: list[extents.Extent]
     huge: set[tuple[int, int]]
     """(pid, start) of mappings that may have huge pages."""
-    taken: Taken
+    taken: Extracted
 
 
 def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Done | None:
@@ -140,7 +140,7 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
     made = [extents.Extent(data, pid, extents.flat(sorted(of))) for pid, of in runs.items() if of]
     moved = sum(extent.bytes for extent in made)
     dumped = sum(_length(pieces) for _, pieces in chosen)
-    return _Done(made, huge, Taken(moved, dumped - moved, _length(stay)))
+    return _Done(made, huge, Extracted(moved, dumped - moved, _length(stay)))
 
 
 def _require_size(pages: str, pagemap: str, length: int) -> None:

@@ -28,7 +28,7 @@ def uninstall(place: Place, *, force: bool) -> tuple[list[str], bool]:
         written.remove(
             installed.path(place.prefix, place.handler)
         )  # first: the agent repairs what has a record
-        taken = _take_out(place, main, written)
+        taken = _remove(place, main, written)
         if taken and not main.is_template:
             _try(place, was or plan.before(place.containerd, main))
         lines = [f"took the handler {place.handler} out of {path}" for path in taken]
@@ -79,7 +79,7 @@ def _previous(address: str, name: str) -> str | None:
     return None
 
 
-def _take_out(place: Place, main: MainFile, written: Transaction) -> list[str]:
+def _remove(place: Place, main: MainFile, written: Transaction) -> list[str]:
     """Paths of the files that had it."""
     taken = []
     drop_in, _ = plan.drop_in_path(main, place.handler)
