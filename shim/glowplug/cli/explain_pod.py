@@ -169,21 +169,10 @@ def _show_start(one: Explained) -> None:
     if start is None or start.container_id != one.id:
         screen.line("  start:      not on record: under another handler, not yet, or long ago")
         return
-    lines = (
-        ("start", screen.clock(start.time)),
-        ("outcome", start.outcome),
-        ("reason", start.detail),
-        ("checkpoint", start.checkpoint or ""),
-        ("took", screen.seconds(start.total_s)),
-        ("memory", timeline_text.memory(start)),
-        ("compiled", f"compile cache {start.compile_cache}" if start.compile_cache else ""),
-        ("hook", f"after-restore {start.hook}" if start.hook else ""),
-        ("ran", screen.seconds(start.ran_s)),
-        ("earlier", f"{len(one.starts) - 1} on record: `glowplug history`" if len(one.starts) > 1 else ""),
-    )
-    for name, text in lines:
-        if text:
-            screen.line(f"  {name + ':':11} {text}")
+    for line in timeline_text.lines(start):
+        screen.line(line)
+    if len(one.starts) > 1:
+        screen.line(f"  earlier:    {len(one.starts) - 1} on record: `glowplug history`")
     if start.phases:
         screen.line()
         rows = [(phase, screen.seconds(start.phases[phase])) for phase in phases.in_order(start.phases)]

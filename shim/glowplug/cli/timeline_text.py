@@ -32,23 +32,26 @@ def show(start: Start) -> None:
             screen.line(line.plain.rstrip())
 
 
-def about(start: Start) -> list[str]:
-    """What is known of it, without its phases."""
-    pod = "/".join((start.namespace, start.pod, start.container)) if start.pod else "a container"
-    lines = (
+def lines(start: Start) -> list[str]:
+    """A line for each thing that is known of it."""
+    known = (
         ("start", screen.clock(start.time)),
         ("outcome", start.outcome),
         ("reason", start.detail),
         ("checkpoint", start.checkpoint or ""),
         ("took", screen.seconds(start.total_s)),
         ("memory", memory(start)),
+        ("compiled", f"compile cache {start.compile_cache}" if start.compile_cache else ""),
         ("hook", f"after-restore {start.hook}" if start.hook else ""),
         ("ran", screen.seconds(start.ran_s)),
     )
-    return [
-        f"{pod}: container {start.container_id[:12]}",
-        *(f"  {name + ':':11} {text}" for name, text in lines if text),
-    ]
+    return [f"  {name + ':':11} {text}" for name, text in known if text]
+
+
+def about(start: Start) -> list[str]:
+    """What is known of it, without its phases."""
+    pod = "/".join((start.namespace, start.pod, start.container)) if start.pod else "a container"
+    return [f"{pod}: container {start.container_id[:12]}", *lines(start)]
 
 
 def memory(start: Start) -> str:
