@@ -182,6 +182,7 @@ RETIRED = {
     r"\b[Gg]angs?\b|\bcrews?\b|\benlist(s|ed)?\b": "process group, attach",
     r"\b[Nn]ewcomers?\b|\bintake\b|\b[Ff]oresee[ns]?\b": "created containers, spool, preflight",
     r"agent[-]rubbish|not-worth-it|restored-before": "agent-bad-response, restore-slower, container-restart",
+    r"\bno-ready\b|\btake_out\b|\bmove_in\b": "no-readiness-check; extract, evict, commit",
     r"fallback:(keep|go|view|mark|announce)\b": "fallback:commit, resume, image-overlay, marker, generation-file",
     r"captures[_]at_once|cache_newest|ready_deadline_s|capture_containers|free[_]floor_bytes": "docs/config.md's keys",
     r"rubbish": "garbage, invalid",
