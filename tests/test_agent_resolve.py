@@ -80,7 +80,7 @@ def test_where_there_is_one_of_these_rules_they_are_not_the_reason(
 
 
 class Read:
-    """A checkpoint that serves the container, an agent, and how often the page cache was queried about it."""
+    """A checkpoint that serves the container, and an agent."""
 
     def __init__(self, store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         spec = made.spec()
@@ -89,7 +89,6 @@ class Read:
         key = made.key_of(spec)
         judged = judgements.make("c1", self.facts, key, (), spec="", edited="", salt=made.SALT)
         monkeypatch.setattr(Resolver, "judgement", lambda *_: judged)
-        monkeypatch.setattr("glowplug.explain.judge._unread", self.ask_page_cache)
         monkeypatch.setattr("glowplug.capture.resources.of", lambda _spec, _gpus: made.RESOURCES)
         monkeypatch.setattr("glowplug.explain.gpus.map_to", lambda _manifest, _gpus: "")
         rootfs = SimpleNamespace(options=(f"upperdir={directory}/7/fs",))
@@ -97,7 +96,6 @@ class Read:
             container=lambda _id: self.record, rootfs_mounts=lambda _record: (rootfs,)
         )
         config = Config(cache=store.root)
-        self.queries = self.unread = 0
         self.spec = spec
         self.bundle = str(directory)
         (directory / "config.json").write_text(json.dumps(spec))
@@ -114,10 +112,6 @@ class Read:
             config, cast(Containerd, containerd), store, History(store.root), made.HOST, Learned(store.root)
         )
 
-    def ask_page_cache(self, _path: str, _manifest: object) -> int:
-        self.queries += 1
-        return self.unread
-
     def prepare(self) -> dict[str, object]:
         return self.resolver.prepare(self.record, self.spec, self.facts)
 
@@ -130,19 +124,10 @@ def read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
     return Read(store, tmp_path, monkeypatch)
 
 
-def test_what_is_read_when_the_container_is_made_is_not_read_again_at_its_start(read: Read) -> None:
+def test_a_start_is_answered_as_its_container_was_when_it_was_made(read: Read) -> None:
     prepared = read.prepare()
     assert prepared["verdict"] == "match", prepared
-    assert (read.start(), read.queries) == (prepared, 1)
-    assert (read.start(), read.queries) == (prepared, 2)
-
-
-def test_what_the_disk_still_had_is_queried_again(read: Read) -> None:
-    read.unread = 4096
-    read.prepare()
-    read.unread = 0
-    read.start()
-    assert read.queries == 2
+    assert read.start() == prepared
 
 
 def test_a_checkpoint_that_is_quarantined_between_the_two_serves_nobody(read: Read, store: Store) -> None:

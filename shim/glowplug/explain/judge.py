@@ -65,17 +65,14 @@ class Judge:
         record: ContainerRecord | None,
         facts: BundleFacts,
         key: WorkloadKey,
-        unread: dict[str, int] | None = None,
     ) -> list[Candidate]:
         """The verdict on each. Checkpoints that vanish meanwhile are left out.
 
-        `record` None: the container is not there yet, so the disk of its writable layer is not known either. `unread`:
-        by checkpoint, how many bytes of it were not in the page cache a moment ago; what is read again goes there.
+        `record` None: the container is not there yet, so the disk of its writable layer is not known either.
         """
         limits = resources.of(facts, gpus.of(facts))
         now = self.now(record, facts.sandbox_namespace, self.accepts(facts))
-        known = {} if unread is None else unread
-        judged = (self._judged(entry, key, limits, now, known) for entry in entries)
+        judged = (self._judged(entry, key, limits, now) for entry in entries)
         return [candidate for candidate in judged if candidate is not None]
 
     def manifest(self, checkpoint: str) -> Manifest:
@@ -113,7 +110,6 @@ class Judge:
         key: WorkloadKey,
         limits: requirements.ContainerResources,
         now: Now,
-        unread: dict[str, int],
     ) -> Candidate | None:
         try:
             manifest = self.manifest(entry.id)
@@ -129,10 +125,8 @@ class Judge:
             now,
             quarantined=self._store.state(entry.id).quarantined(time.time()) is not None,
             complete=_is_complete(path, manifest),
-            unread_bytes=unread[entry.id] if entry.id in unread else _unread(path, manifest),
+            unread_bytes=_unread(path, manifest),
         )
-        if own.unread_bytes is not None:
-            unread[entry.id] = own.unread_bytes
         created = manifest.created if entry.made(time.time()) else ""  # sorts before all others
         return Candidate(entry.id, created, verdict.judge(manifest, key, self._host, limits, own))
 
@@ -169,7 +163,7 @@ def _is_complete(path: str, manifest: Manifest) -> bool:
 def _unread(path: str, manifest: Manifest) -> int | None:
     try:
         return sum(
-            pagecache.uncached_bytes(f"{path}/{name}")
+            pagecache.estimated_uncached_bytes(f"{path}/{name}")
             for name, file in manifest.files.items()
             if file.kind in ("pages", "memory")
         )

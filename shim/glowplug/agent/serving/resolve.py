@@ -10,7 +10,7 @@ from glowplug import presets
 from glowplug.agent import ingest
 from glowplug.agent.learned import Learned
 from glowplug.agent.serving.compile_caches import CompileCaches
-from glowplug.agent.serving.readings import Readings, Unread
+from glowplug.agent.serving.preparing import Preparing
 from glowplug.agent.serving.registry_work import RegistryWork
 from glowplug.agent.serving.renewals import Renewals
 from glowplug.cache.store import Store
@@ -65,7 +65,7 @@ class Resolver:
         history.reporters.append(rates.report)
         self.verdicts = Judge(config, containerd, store, host, rates)
         self._renewals = Renewals()
-        self._readings = Readings()
+        self._preparing = Preparing()
         self._salt = fleet.salt(config.registry, store)
         self.compile_caches = CompileCaches(store, self._salt, host, active=config.mode == "on")
         store.index.all()  # read now what else the first question would wait for
@@ -77,13 +77,13 @@ class Resolver:
         if not isinstance(container, str) or not isinstance(directory, str):
             raise UsageError("expected container and bundle as text")
         spec = judged.spec_in(directory)
-        unread = self._readings.take(container)
-        return self.judge(self._containerd.container(container), spec, bundle.read(spec), unread)
+        self._preparing.wait(container)
+        return self.judge(self._containerd.container(container), spec, bundle.read(spec))
 
     def prepare(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Answer:
-        """`judge`, for a container that was made just now: what it reads serves the start that follows."""
-        with self._readings.begin(record.id) as unread:
-            return self.judge(record, spec, facts, unread)
+        """`judge`, for a container that was made just now: a start that comes meanwhile waits for it."""
+        with self._preparing.begin(record.id):
+            return self.judge(record, spec, facts)
 
     def judgement(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Judgement:
         """The one that was made of this spec, or a new one, which is kept. Raises ContainerdError."""
@@ -106,31 +106,18 @@ class Resolver:
             )
         return made
 
-    def judge(
-        self,
-        record: ContainerRecord,
-        spec: Spec,
-        facts: bundle.BundleFacts,
-        unread: Unread | None = None,
-    ) -> Answer:
-        """The answer for a container that is about to be started. `spec`: what `facts` were read from. `unread`: as
-        Judge.candidates has it.
+    def judge(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Answer:
+        """The answer for a container that is about to be started. `spec`: what `facts` were read from.
 
         `compile_cache`: what a cold start is to find, should it come to that (restore/give_compile_cache.py).
         """
-        answer = self._judge(record, spec, facts, unread)
+        answer = self._judge(record, spec, facts)
         if answer["verdict"] == "wait" or not self.compile_caches.is_requested(facts):
             return answer
         pack = self.compile_caches.offered(facts, self.judgement(record, spec, facts).key.digest)
         return {**answer, "compile_cache": pack} if pack else answer
 
-    def _judge(
-        self,
-        record: ContainerRecord,
-        spec: Spec,
-        facts: bundle.BundleFacts,
-        unread: Unread | None,
-    ) -> Answer:
+    def _judge(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Answer:
         if self._config.mode == "off":
             return _miss("off", "the node's configuration turns restores off (mode)")
         ingest.take_in(self._store, self._history)
@@ -146,7 +133,7 @@ class Resolver:
         entries = self._store.index.find(facts.sandbox_namespace, judgement.key.digest, accepts)
         if not entries:
             return self._missed(record, facts, judgement, self._no_checkpoint(facts, judgement))
-        candidates = self.verdicts.candidates(entries[:JUDGED], record, facts, judgement.key, unread)
+        candidates = self.verdicts.candidates(entries[:JUDGED], record, facts, judgement.key)
         chosen, why = verdict.choose(candidates)
         if chosen is None:
             miss = _miss(verdict.miss_slug(candidates), why)
