@@ -71,6 +71,57 @@ def test_the_root_of_the_namespace_stays_without_properties(folder: str) -> None
     assert controllers[0].messages(2)[0].messages(3) == []
 
 
+def in_set(number: int) -> Message:
+    thread, core = Message(), Message()
+    thread.put_integer(16, number)
+    core.put_message(5, thread)
+    return core
+
+
+def test_every_thread_is_in_the_set_of_the_first_process(folder: str) -> None:
+    """CRIU dumps a set for each, and would move each of them there by itself."""
+    sets = {
+        1: [member("", "/agent")],
+        2: [member("", "/pod/old", 8)],
+        3: [member("", "/pod/old")],
+        4: [member("", "/pod/old/below")],
+    }
+    write(folder, sets, [""])
+    for pid, number in ((1, 2), (7, 3), (8, 4)):
+        images.store(folder, f"core-{pid}.img", "core", [in_set(number)])
+    images.store(folder, "core-9.img", "core", [Message()])  # a zombie
+    assert cgroups.apply(folder) is True
+    found = {}
+    for pid in (1, 7, 8, 9):
+        (core,) = images.load(folder, f"core-{pid}.img", "core")
+        thread = core.message(5)
+        found[pid] = thread and thread.integer(16)
+    assert found == {1: 2, 7: 2, 8: 2, 9: None}
+
+
+def test_a_thread_with_other_hierarchies_keeps_its_set(folder: str) -> None:
+    sets = {
+        1: [member("", "/"), member("pids", "/")],
+        2: [member("", "/pod/old", 8), member("pids", "/pod/old", 8)],
+        3: [member("", "/pod/old/below", 8)],
+    }
+    write(folder, sets, ["pids", ""])
+    images.store(folder, "core-7.img", "core", [in_set(3)])
+    assert cgroups.apply(folder) is True
+    (core,) = images.load(folder, "core-7.img", "core")
+    thread = core.message(5)
+    assert thread is not None
+    assert thread.integer(16) == 3
+
+
+def test_without_a_namespace_the_threads_stay(folder: str) -> None:
+    write(folder, {1: [member("memory", "/pod/old")], 2: [member("memory", "/pod/old")]}, ["memory"])
+    images.store(folder, "core-7.img", "core", [in_set(2)])
+    before = images.read(folder, "core-7.img")
+    assert cgroups.apply(folder) is False
+    assert images.read(folder, "core-7.img") == before
+
+
 def test_a_dump_without_cgroups(folder: str) -> None:
     assert cgroups.apply(folder) is False
 
