@@ -29,7 +29,7 @@ def require_none(images_dir: str) -> None:
         if what and entry.integer(_FILE_ID) not in owned:
             raise NotRestorable(
                 f"the checkpoint can't be restored, so it is not kept: {what} is on its way through a Unix socket and "
-                "owned by nobody: try again when it was received"
+                "open in no process: try again when it was received"
             )
 
 

@@ -41,8 +41,8 @@ def recipients(settings: RegistrySettings, namespace: str) -> list[X25519PublicK
     found = [_of_kind((X25519PublicKey,), _public, path) for path in _paths(settings.recipients, namespace)]
     if not found:
         raise UsageError(
-            f"registry.recipients names no key for namespace {namespace}: nobody could read it; "
-            "--plain pushes the memory of the process as anybody can read it"
+            f"registry.recipients names no key for namespace {namespace}, so no node could read it; "
+            "--plain pushes the memory of the process unencrypted"
         )
     return found
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
+from glowplug.agent.ingest import EARLY_EXIT_S
 from glowplug.outcomes import capture_outcome, record
 from glowplug.outcomes.record import Record
 from glowplug.restore import stages
@@ -114,8 +115,6 @@ class Metrics:
             self._memory_bytes.inc(max(0.0, record.number(said, "memory_bytes") or 0.0))
 
     def _count_exit(self, said: Record) -> None:
-        from glowplug.agent.ingest import EARLY_EXIT_S
-
         ran_s = record.number(said, "ran_s")
         if ran_s is not None and ran_s < EARLY_EXIT_S and said.get("stopped") is not True:
             self._early_exits.inc()
