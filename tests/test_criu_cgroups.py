@@ -79,7 +79,7 @@ def in_set(number: int) -> Message:
 
 
 def test_every_thread_is_in_the_set_of_the_first_process(folder: str) -> None:
-    """CRIU dumps a set for each, and would move each of them there by itself."""
+    """CRIU dumps a set for each, and would move one after the other."""
     sets = {
         1: [member("", "/agent")],
         2: [member("", "/pod/old", 8)],

@@ -6,7 +6,7 @@ cgroup to take as the namespace's root. So the image keeps those hierarchies tha
 them neither properties nor directories below. Field numbers: images/cgroup.proto, core.proto.
 
 CRIU 4.2 notes the root for the first process alone, and a set of cgroups of its own for each other thread
-(criu/cgroup.c, cg_set_compare), into which it would move each thread by itself: 105 took 15 ms.
+(criu/cgroup.c, cg_set_compare), into which it would move one thread after the other: 105 took 15 ms.
 """
 
 import os
