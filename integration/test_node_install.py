@@ -117,12 +117,15 @@ def test_pods_continue_through_install_upgrade_and_uninstall(installed: Installe
     assert ours.exec("true").exit_code == 0
     forced = installed.run("uninstall", "--force")
     assert forced.returncode == 0, forced.stderr
+    assert "kubectl cordon" in forced.stdout.splitlines()[-1]
     assert installed.configuration() == before
     assert installed.node.containerd_pid() != containerd
 
     assert ours.get("/token") == kept
     assert ours.stop(grace_s=5).state == "exited"
     ours.pod.remove()
+    last = installed.run("uninstall")
+    assert last.returncode == 0 and "cordon" not in last.stdout, last.stderr
     assert (stock.pid, stock.get("/token")) == (pid, token)
 
 

@@ -164,12 +164,20 @@ def uninstall(force: bool, purge: bool, **place: Any) -> None:
         screen.line(line)
     if unused:
         _unlabel()
+    else:
+        screen.line(_LABELS_STAY)
     if kept is None:
         return
     if not unused:
         raise NodeError("can't purge: pods of the handler may run, which need it: end them first")
     for line in purged.purge(kept.cache, chosen.prefix):
         screen.line(line)
+
+
+_LABELS_STAY = (
+    "pods of the handler run on, so labels of the node in Kubernetes stay: without them, a kubelet that restarts would "
+    "end these pods. Keep new ones away (kubectl cordon), and run this again when they have ended"
+)
 
 
 def _unlabel() -> None:
