@@ -17,7 +17,7 @@ sys.path[:0] = [REPOSITORY]
 from hack import bars
 
 DOCS = f"{REPOSITORY}/docs"
-WIDTH, LEFT, RIGHT = 900, 290, 90
+WIDTH, LEFT, RIGHT = 900, 370, 70
 COLOURS = {"cold, empty caches": "#9aa4b2", "cold, warm caches": "#c3cad4", "restored": "#e4572e"}
 NAMES = {"vllm": "vLLM", "sglang": "SGLang"}
 
@@ -49,11 +49,12 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def picture(runs: list[dict[str, Any]]) -> str:
-    """Bars of seconds, one scale for all."""
+    """Bars of seconds, one scale for all; of the runs that have a label."""
     measured: list[tuple[str, str, float]] = []
     for run in runs:
-        found = run["result"]
-        label = run.get("label") or f"{title(found)}, {found['weights']}"
+        if "label" not in run:
+            continue
+        found, label = run["result"], run["label"]
         for what, name in (("cold, empty caches", "cold_empty_s"), ("cold, warm caches", "cold_warm_s")):
             if name in found:
                 measured.append((f"{label}: {what}", what, found[name]))
