@@ -124,6 +124,13 @@ def read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
     return Read(store, tmp_path, monkeypatch)
 
 
+def test_the_gpus_are_read_beside_the_judgement(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    queried: list[object] = []
+    monkeypatch.setattr("glowplug.explain.gpus.read_ahead", queried.append)
+    read.prepare()
+    assert queried == [read.facts]
+
+
 def test_a_start_is_answered_as_its_container_was_when_it_was_made(read: Read) -> None:
     prepared = read.prepare()
     assert prepared["verdict"] == "match", prepared

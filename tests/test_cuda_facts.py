@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from tests.cuda_target import Script
@@ -14,6 +15,7 @@ from glowplug.checkpoint import bundle
 from glowplug.checkpoint.requirements import Gpu
 from glowplug.cuda import assigned_devices, facts
 from glowplug.errors import HostError
+from glowplug.explain import gpus
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -71,6 +73,31 @@ def test_a_recent_reading_serves_for_a_second_and_an_error_for_none(
     assert facts.recent().driver == "580.159.04"
     monkeypatch.setattr(facts, "RECENT_S", -1.0)
     assert facts.recent().driver == "1"
+
+
+def test_a_reading_that_is_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    readings: list[facts.Node] = []
+
+    def read() -> facts.Node:
+        begun.set()
+        assert go_on.wait(60)
+        readings.append(facts.Node(str(len(readings)), 13000, ()))
+        return readings[-1]
+
+    monkeypatch.setattr(facts, "RECENT_S", 600.0)
+    monkeypatch.setattr(facts, "_read", (float("-inf"), facts.NO_DRIVER))
+    monkeypatch.setattr(facts, "read", read)
+    gpus.read_ahead(spec(("/dev/nvidia0", 195, 0)))
+    assert begun.wait(60)
+    go_on.set()
+    assert facts.recent().driver == "0"
+    assert len(readings) == 1
+
+
+def test_without_a_gpu_nvml_is_not_queried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "_read", lambda: pytest.fail("NVML was queried"))
+    gpus.read_ahead(spec())
 
 
 def test_no_library_is_no_driver() -> None:

@@ -6,6 +6,7 @@ say.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,16 +59,19 @@ RECENT_S = 1.0
 """So long no GPU is exchanged, and no driver."""
 
 _read: tuple[float, Node] = (float("-inf"), NO_DRIVER)
+_reading = threading.Lock()
 
 
 def recent() -> Node:
-    """The same, as it was within the last second: to open NVML takes 10 ms, and one start asks four times."""
+    """The same, as it was within the last second: to open NVML takes 10 ms, and one start asks four times. A reading
+    that is under way is waited for."""
     global _read
-    at, node = _read
-    if time.monotonic() - at > RECENT_S:
-        node = read()
-        _read = time.monotonic(), node
-    return node
+    with _reading:
+        at, node = _read
+        if time.monotonic() - at > RECENT_S:
+            node = read()
+            _read = time.monotonic(), node
+        return node
 
 
 def memory_used(index: int) -> int:

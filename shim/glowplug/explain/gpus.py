@@ -3,6 +3,9 @@
 NVML is queried, and imported, only for a container with a GPU.
 """
 
+import threading
+from contextlib import suppress
+
 from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import Gpu, asks_for_gpu
@@ -20,6 +23,19 @@ def of(facts: BundleFacts) -> tuple[Gpu, ...] | None:
         return tuple(device.gpu for device in assigned_devices.devices_of(facts, node.recent().devices))
     except HostError:
         return None
+
+
+def read_ahead(facts: BundleFacts) -> None:
+    """Begin to query NVML, beside other work, for a container with a GPU: `of` and `map_to` need it within a second."""
+    if asks_for_gpu(facts):
+        threading.Thread(target=_read, name="nvml", daemon=True).start()
+
+
+def _read() -> None:
+    from glowplug.cuda import facts
+
+    with suppress(HostError):  # `of` raises it, too
+        facts.recent()
 
 
 def map_to(manifest: Manifest, gpus: tuple[Gpu, ...]) -> str:

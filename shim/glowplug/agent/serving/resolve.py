@@ -83,6 +83,7 @@ class Resolver:
     def prepare(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Answer:
         """`judge`, for a container that was made just now: a start that comes meanwhile waits for it."""
         with self._preparing.begin(record.id):
+            gpus.read_ahead(facts)
             return self.judge(record, spec, facts)
 
     def judgement(self, record: ContainerRecord, spec: Spec, facts: bundle.BundleFacts) -> Judgement:
