@@ -12,6 +12,7 @@ from typing import Any
 
 from glowplug.containerd.cri import ExecResult
 from glowplug.containerd.rpc import NotFound
+from glowplug.errors import ContainerdError
 from integration.cri_client import ContainerStatus, Cri
 from integration.cri_specs import ContainerSpec, PodSpec
 from integration.images import WORKLOAD_IMAGE
@@ -22,6 +23,7 @@ from integration.waiting import wait_until
 PORT = 8000
 SERVES_WITHIN_S = 60.0
 ANSWER_WITHIN_S = 60.0
+STOPS_WITHIN_S = 60.0
 
 
 def generated_name(prefix: str) -> str:
@@ -158,8 +160,18 @@ class Pod:
     def remove(self) -> None:
         """With its containers. Twice is no error."""
         with contextlib.suppress(NotFound):
-            self.cri.stop_pod_sandbox(self.id)
+            wait_until(self._stop, STOPS_WITHIN_S, "the pod stopped")
             self.cri.remove_pod_sandbox(self.id)
+
+    def _stop(self) -> bool:
+        """Whether it is stopped. A kubelet, too, calls again where a shim ended just as containerd called it."""
+        try:
+            self.cri.stop_pod_sandbox(self.id)
+        except ContainerdError as error:
+            if "ttrpc: closed" not in str(error):
+                raise
+            return False
+        return True
 
 
 class Pods:
