@@ -21,9 +21,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def of(pid: int, numbers: Numbers) -> Iterator[tuple[str, str]]:
-    """Those that end meanwhile are left out. Raises OSError when the process is gone."""
+    """Those that end or begin meanwhile are left out. Raises OSError when the process is gone."""
     cpus = scheduling.allowed_cpus(pid)
     for thread in proc.tasks(pid):
+        if numbers.inside(pid) and not numbers.inside(thread):
+            continue
         try:
             one = dict(_thread(pid, thread, cpus, numbers))
         except OSError:
