@@ -73,6 +73,16 @@ class Target:
         self._process.stdout.close()
 
 
+def as_criu_leaves(process: Target, driver: str) -> Target:
+    """The same, with CUDA checkpointed and every thread in a group stop."""
+    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
+        group.attach([process.pid])
+        group.lock(5)
+        group.checkpoint(5)
+    process.stop()
+    return process
+
+
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of the fake driver's libraries and programs."""

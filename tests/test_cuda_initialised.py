@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from integration.waiting import wait_until
 from tests.cuda_target import Script
 
 from glowplug.cuda import process_group
@@ -18,6 +18,7 @@ from glowplug.host import process
 
 pytest_plugins = ["tests.cuda_target"]
 
+WITHIN_S = 60.0
 UUID = "GPU-aaaaaaaa-0000-0000-0000-000000000001"
 
 
@@ -26,13 +27,6 @@ def kept(driver: str, script: Script) -> Iterator[Initialised]:
     found = Initialised([UUID, UUID], f"{driver}/libcuda.so.1")
     yield found
     found.close()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def is_initialised(driver: str, pid: int) -> bool:
@@ -48,7 +42,7 @@ def is_initialised(driver: str, pid: int) -> bool:
 def test_it_initialises_the_driver_on_these_gpus_alone(driver: str, kept: Initialised) -> None:
     assert kept.pid is not None
     pid = kept.pid
-    wait_until(lambda: is_initialised(driver, pid))
+    wait_until(lambda: is_initialised(driver, pid), WITHIN_S, "the driver initialised")
     with open(f"/proc/{pid}/environ") as file:
         variables = file.read().split("\0")
     assert f"CUDA_VISIBLE_DEVICES={UUID},{UUID}" in variables
@@ -59,7 +53,7 @@ def test_it_is_killed_without_a_wait_and_reaped_at_the_end(kept: Initialised) ->
     assert kept.pid is not None
     pid = kept.pid
     kept.let_go()
-    wait_until(lambda: process.is_zombie(pid))
+    wait_until(lambda: process.is_zombie(pid), WITHIN_S, "its death")
     kept.close()
     kept.close()
     assert not os.path.exists(f"/proc/{pid}")
@@ -87,4 +81,6 @@ def test_it_ends_with_the_process_that_started_it(driver: str) -> None:
         pid = int(starter.stdout.readline())
         starter.kill()
         starter.wait(timeout=60)
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or process.is_zombie(pid))
+    wait_until(
+        lambda: not os.path.exists(f"/proc/{pid}") or process.is_zombie(pid), WITHIN_S, "the end of its input"
+    )

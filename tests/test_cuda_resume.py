@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.cuda_target import Script, Target
+from tests.cuda_target import Script, Target, as_criu_leaves
 
 from glowplug.cuda import process_group, processes, ptrace_hold, resume, suspend
 from glowplug.errors import CudaError
@@ -27,13 +27,7 @@ def restored(driver: str, target: Start) -> Callable[..., Target]:
     """A CUDA process as CRIU leaves it: CUDA checkpointed, every thread in a group stop."""
 
     def start(threads: int = 3) -> Target:
-        process = target(threads)
-        with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
-            group.attach([process.pid])
-            group.lock(5)
-            group.checkpoint(5)
-        process.stop()
-        return process
+        return as_criu_leaves(target(threads), driver)
 
     return start
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.checkpoint_made import spec
-from tests.cuda_target import Script, Target
+from tests.cuda_target import Script, Target, as_criu_leaves
 
 from glowplug.checkpoint import bundle
 from glowplug.cuda import devnodes, process_group
@@ -19,17 +19,6 @@ pytest_plugins = ["tests.cuda_target"]
 
 
 OLD, NEW, STAYS = (f"GPU-{digit * 8}-0000-0000-0000-000000000001" for digit in "abc")
-
-
-def checkpointed(driver: str, target: Callable[..., Target]) -> Target:
-    """A CUDA process as CRIU leaves it: CUDA checkpointed, every thread in a group stop."""
-    process = target()
-    with process_group.ProcessGroup("driver", f"{driver}/libcuda.so.1") as group:
-        group.attach([process.pid])
-        group.lock(5)
-        group.checkpoint(5)
-    process.stop()
-    return process
 
 
 def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
@@ -56,7 +45,7 @@ def test_the_driver_is_kept_initialised_on_the_gpus_of_this_pod(
     """Until the CUDA state is back; of a map, the new GPU."""
     monkeypatch.setenv("LD_LIBRARY_PATH", driver)
     monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
-    process = checkpointed(driver, target)
+    process = as_criu_leaves(target(), driver)
     script.say(
         *(f'gpu {number} {uuid} {number} "H100" 1 1 9.0 -' for number, uuid in enumerate((OLD, STAYS)))
     )
@@ -93,7 +82,7 @@ def test_what_the_driver_refuses_comes_with_what_to_do(
     """It is the detail of the start's outcome: history, annotation and Event show it."""
     monkeypatch.setenv("LD_LIBRARY_PATH", driver)
     monkeypatch.setattr(devnodes, "align", lambda init, facts: [])
-    process = checkpointed(driver, target)
+    process = as_criu_leaves(target(), driver)
     script.say(line)
     gpu = Gpu([process.pid], [], "")
     try:
