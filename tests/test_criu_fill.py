@@ -53,8 +53,12 @@ def save(folder: str, child: Child, runs: list[tuple[int, int, int]], data: byte
     """runs: (place in the child's memory, length, offset)."""
     with open(f"{folder}/pages-1.extent", "wb") as file:
         file.write(data)
+    extents.save(folder, [extent(child, INNER, runs)])
+
+
+def extent(child: Child, pid: int, runs: list[tuple[int, int, int]], private: bool = False) -> Extent:
     moved = [(child.address + place, length, offset) for place, length, offset in runs]
-    extents.save(folder, [Extent("pages-1.extent", INNER, extents.flat(moved))])
+    return Extent("pages-1.extent", pid, extents.flat(moved), private)
 
 
 def noise(pages: int) -> bytes:
@@ -238,3 +242,68 @@ def test_what_is_damaged_is_found_then_and_nothing_stays_open(folder: str, child
     os.truncate(f"{folder}/pages-1.extent", PAGE)
     with descriptors.none_left(), pytest.raises(ImageError):
         fill.Fill(folder)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_urgent_memory_is_waited_for_alone(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    """What other processes may share, an urgent one among them, is urgent as well."""
+    other = Child()
+    data = noise(4)
+    with open(f"{folder}/pages-1.extent", "wb") as file:
+        file.write(data)
+    # The other's comes first in the list.
+    extents.save(
+        folder,
+        [
+            extent(other, INNER + 1, [(0, 2 * PAGE, 0)], private),
+            extent(child, INNER, [(0, 2 * PAGE, 2 * PAGE)], True),
+        ],
+    )
+    may_be_written, held_back = threading.Event(), threading.Event()
+    writes = fill._write
+
+    def write(piece: chunks.Piece, base: int) -> None:
+        if piece.pid == other.pid:
+            held_back.set()
+            may_be_written.wait(60)
+        writes(piece, base)
+
+    monkeypatch.setattr(fill, "_write", write)
+    hosts = {INNER: child.pid, INNER + 1: other.pid}
+    try:
+        with fill.Fill(folder) as ready, ready.begin(hosts, soon(), [INNER], threads=1) as writing:
+            if private:
+                writing.wait_urgent()
+                assert child.read(0, 2 * PAGE) == data[2 * PAGE :]
+            else:
+                assert held_back.wait(60)
+                assert writing._urgent_left == 2
+            assert other.read(0, PAGE) == b"." * PAGE
+            may_be_written.set()
+            assert writing.wait().bytes == len(data)
+        assert other.read(0, 2 * PAGE) == data[: 2 * PAGE]
+    finally:
+        may_be_written.set()
+        other.end()
+
+
+def test_an_end_before_all_is_written_leaves_no_thread(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CRIU has failed: nobody waits for the memory any more."""
+    save(folder, child, [(0, SIZE, 0)], noise(SIZE // PAGE))
+    threads = set(threading.enumerate())
+    begun = threading.Event()
+    writes = fill._write
+
+    def write(piece: chunks.Piece, base: int) -> None:
+        begun.set()
+        writes(piece, base)
+
+    monkeypatch.setattr(fill, "_write", write)
+    with descriptors.none_left(), fill.Fill(folder) as ready:
+        with ready.begin({INNER: child.pid}, soon()):
+            assert begun.wait(60)
+        assert set(threading.enumerate()) <= threads

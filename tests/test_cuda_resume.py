@@ -15,7 +15,8 @@ import pytest
 from tests.cuda_target import Script, Target, as_criu_leaves
 
 from glowplug.cuda import process_group, processes, ptrace_hold, resume, suspend
-from glowplug.errors import CudaError
+from glowplug.errors import CriuError, CudaError
+from glowplug.host import proc
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -59,6 +60,37 @@ def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, rest
     assert len(script.calls("restore ")) == len(script.calls("unlock")) == 2
     for call in [*script.calls("restore "), *script.calls("unlock")]:
         assert call.endswith("others-running=0")
+
+
+def test_the_driver_looks_at_a_process_only_when_its_memory_is_there(
+    driver: str, script: Script, restored: Start
+) -> None:
+    """It is held before: that takes no memory of its own."""
+    process = restored()
+    with opened(driver) as back:
+        before = script.calls()
+        seen: list[list[str]] = []
+
+        def memory_is_there() -> None:
+            seen.append(script.calls())
+            assert back._hold._stopped.keys() == set(proc.tasks(process.pid))
+
+        back.bring_back([process.pid], [process.pid], (), 20, memory_is_there)
+        back.release()
+    assert seen == [before]
+    assert len(script.calls()) > len(before)
+
+
+def test_where_its_memory_does_not_come_it_is_killed(driver: str, script: Script, restored: Start) -> None:
+    process = restored()
+
+    def memory_is_there() -> None:
+        raise CriuError("an extent is cut short")
+
+    with pytest.raises(CriuError, match="cut short"), opened(driver) as back:
+        back.bring_back([process.pid], [process.pid], (), 20, memory_is_there)
+    assert not process.alive()
+    assert not script.calls("restore ")
 
 
 def test_processes_that_run_already_are_stopped_too(driver: str, script: Script, restored: Start) -> None:

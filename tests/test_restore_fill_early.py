@@ -1,12 +1,16 @@
-"""Memory is written while CRIU takes its last stages: what fails meanwhile is said as what it is."""
+"""Memory is written while CRIU takes its last stages, and that of a tree that stays stopped for longer: what fails
+meanwhile is said as what it is."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from glowplug.criu.action_script import Gate
 from glowplug.errors import CriuError
-from glowplug.restore import memory
+from glowplug.restore import pipeline, steps
+from glowplug.restore.memory import Memory
+from glowplug.restore.result import Reporter, Result
 
 
 def never() -> bool:
@@ -16,60 +20,154 @@ def never() -> bool:
 class Stages:
     """CRIU, by what its gate hears: the first process once it is made, and at the gate; None: it failed before."""
 
-    def __init__(self, made: int | None, paused: int | None) -> None:
+    def __init__(self, made: int | None, paused: int | None, happened: list[str]) -> None:
         self.made = made
         self.paused = paused
-        self.heard: list[str] = []
+        self.happened = happened
 
     def wait_made(self, _until: float, _over: object) -> int | None:
-        self.heard.append("made")
+        self.happened.append("made")
         return self.made
 
     def wait(self, _until: float, _over: object) -> int | None:
-        self.heard.append("paused")
+        self.happened.append("paused")
         return self.paused
 
+    def open(self) -> None:
+        self.happened.append("opened")
 
-def fill(
-    stages: Stages,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception | None = None,
-    begun: list[str] | None = None,
-) -> list[str]:
-    """What was begun, in order; it is added to `begun`."""
-    stages_begun: list[str] = [] if begun is None else begun
 
-    class Extents:
-        def write(self, members: object, _until: float, _report: object) -> None:
-            stages_begun.append(f"written into {members}")
-            if error is not None:
-                raise error
+class Extents:
+    """As fill.Fill and what it begins; `error`: of the memory that is waited for."""
 
-    monkeypatch.setattr("glowplug.host.process.members", lambda init: {1: init})
-    memory.write(
-        cast(Any, Extents()), cast(Gate, stages), never, 0.0, stages_begun.append, lambda _done, _total: None
-    )
-    return stages_begun
+    def __init__(self, happened: list[str], error: Exception | None) -> None:
+        self.happened = happened
+        self.error = error
+        self.ended = None
+        self.bytes = 4096
+
+    def begin(self, hosts: dict[int, int], _until: float, urgent: list[int]) -> "Extents":
+        self.happened.append(f"begun in {hosts}, first {urgent}")
+        return self
+
+    def wait(self, _report: object) -> "Extents":
+        self.happened.append("all waited for")
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def wait_urgent(self, _report: object) -> None:
+        self.happened.append("urgent waited for")
+
+    def __exit__(self, *_: object) -> None:
+        self.happened.append("closed")
+
+
+class Restore:
+    """A restore's work with a gate and extents that note what happens to them."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        made: int | None = 7,
+        paused: int | None = 7,
+        error: Exception | None = None,
+        stopped: bool = False,
+    ) -> None:
+        self.happened: list[str] = []
+        self.gate = cast(Gate, Stages(made, paused, self.happened))
+        monkeypatch.setattr("glowplug.host.process.members", lambda init: {1: init})
+        monkeypatch.setattr("glowplug.criu.fill.Fill", lambda folder: Extents(self.happened, error))
+        monkeypatch.setattr("os.path.isdir", lambda folder: True)
+        monkeypatch.setattr(steps, "_prepare_for_the_gate", lambda work: None)
+        monkeypatch.setattr(steps, "_stays_stopped", lambda work: stopped)
+        processes = [SimpleNamespace(pid=5, cuda=True), SimpleNamespace(pid=1, cuda=False)]
+        self.work: Any = SimpleNamespace(
+            checkpoint="/checkpoint",
+            attempt=SimpleNamespace(progress="/nowhere"),
+            until=0.0,
+            processes=processes,
+            memory=None,
+            gpu=None,
+            measured={},
+            begin_part=lambda name: self.happened.append(f"stage {name}"),
+        )
+
+    def at_gate(self) -> list[str]:
+        steps._at_gate(self.work, self.gate, never)
+        return self.happened
+
+
+BEGUN = ["stage memory", "stage criu", "made", "begun in {1: 7}, first [5]"]
 
 
 def test_it_is_written_as_soon_as_the_tree_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = Stages(7, 7)
-    assert fill(stages, monkeypatch) == ["memory", "written into {1: 7}", "criu"]
-    assert stages.heard == ["made"]
+    restore = Restore(monkeypatch)
+    steps._begin_memory(restore.work, restore.gate, never)
+    assert restore.happened == BEGUN
 
 
-def test_nothing_is_written_where_criu_failed_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fill(Stages(None, None), monkeypatch) == []
+def test_a_tree_that_stays_stopped_is_let_go_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CRIU's last stages, and the end of runc, need none of it."""
+    assert Restore(monkeypatch, stopped=True).at_gate() == [*BEGUN, "paused", "stage criu", "opened"]
+
+
+def test_one_that_runs_at_the_gate_has_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = Restore(monkeypatch, error=CriuError("an extent is cut short"))
+    with pytest.raises(CriuError, match="cut short"):
+        restore.at_gate()
+    assert restore.happened == [*BEGUN, "stage memory", "all waited for", "paused"], (
+        "another stage is reported"
+    )
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_nothing_is_written_where_criu_failed_before(monkeypatch: pytest.MonkeyPatch, stopped: bool) -> None:
+    restore = Restore(monkeypatch, made=None, paused=None, stopped=stopped)
+    assert not [one for one in restore.at_gate() if one.startswith(("begun", "opened"))]
+    restore.work.memory.wait()
+    restore.work.memory.wait_urgent()
+    assert restore.happened[-1] == "paused"
 
 
 def test_where_criu_fails_meanwhile_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes are gone, and who writes into them only sees that."""
-    gone = CriuError("memory: no such process")
-    assert fill(Stages(7, None), monkeypatch, gone) == ["memory", "written into {1: 7}", "criu"]
+    restore = Restore(monkeypatch, paused=None, error=CriuError("memory: no such process"))
+    assert "opened" not in restore.at_gate()
+    assert restore.happened[-1] == "paused"
 
 
-def test_where_criu_comes_to_its_end_the_memory_was_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
+def test_what_a_stopped_tree_waits_for_is_memorys_stage_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = Restore(monkeypatch, stopped=True, error=CriuError("an extent is cut short"))
+    restore.at_gate()
+    restore.happened.clear()
+    steps._await_memory(restore.work, Memory.wait_urgent, "cuda")
+    assert restore.happened == ["stage memory", "urgent waited for", "stage cuda"]
     with pytest.raises(CriuError, match="cut short"):
-        fill(Stages(7, 7), monkeypatch, CriuError("an extent is cut short"), begun)
-    assert begun == ["memory", "written into {1: 7}"], "another stage would be reported"
+        steps._await_memory(restore.work, Memory.wait, "cuda")
+    assert restore.happened[3:] == ["stage memory", "all waited for"], "another stage would be reported"
+    assert restore.work.measured["memory"] > 0
+
+
+def test_however_a_restore_ends_nothing_is_written_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = Restore(monkeypatch, stopped=True)
+    restore.at_gate()
+    steps.release(restore.work)
+    assert restore.happened[-2:] == ["closed", "closed"]
+
+
+def test_seconds_of_two_steps_are_one_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is written in the step `criu`, and waited for in `cuda`."""
+    said: list[Result] = []
+    monkeypatch.setattr(Reporter, "end", lambda self, result: said.append(result))
+    monkeypatch.setattr(steps, "release", lambda work: None)
+    work: Any = SimpleNamespace(measured={}, memory=None, begin_part=None)
+
+    def criu(work: Any) -> None:
+        work.measured["memory"] = 20.0
+
+    def cuda(work: Any) -> None:
+        work.measured["memory"] = 1.5
+
+    assert pipeline.run(work, Reporter(-1), (("criu", criu), ("cuda", cuda))) == 0
+    assert said[0].phases["memory"] == 21.5

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from integration.waiting import wait_until
 from tests.checkpoint_made import spec
 from tests.cuda_target import Script, Target, as_criu_leaves
 
@@ -19,6 +20,11 @@ pytest_plugins = ["tests.cuda_target"]
 
 
 OLD, NEW, STAYS = (f"GPU-{digit * 8}-0000-0000-0000-000000000001" for digit in "abc")
+
+
+def environment(pid: int | None) -> list[str]:
+    with open(f"/proc/{pid}/environ") as file:
+        return file.read().split("\0")[:-1]
 
 
 def test_one_that_another_ended_before_its_turn_is_no_fault() -> None:
@@ -52,8 +58,9 @@ def test_the_driver_is_kept_initialised_on_the_gpus_of_this_pod(
     gpu = Gpu([process.pid], [OLD, STAYS], f"{OLD}={NEW},{STAYS}={STAYS}")
     try:
         keeper = gpu._initialised.pid
-        with open(f"/proc/{keeper}/environ") as file:
-            assert f"CUDA_VISIBLE_DEVICES={NEW},{STAYS}" in file.read().split("\0")
+        # Empty for the moment in which it becomes the new program.
+        wait_until(lambda: environment(keeper), 60, "the keeper's environment")
+        assert f"CUDA_VISIBLE_DEVICES={NEW},{STAYS}" in environment(keeper)
         gpu.bring_back(process.pid, bundle.read(spec()), 60)
         gpu.let_run()
     finally:

@@ -39,6 +39,8 @@ class Piece(NamedTuple):
     pid: int
     runs: tuple[tuple[int, int, int], ...]
     """Address, length, offset; upwards, near to each other in the file."""
+    private: bool
+    """Whether no other process sees this memory."""
 
     @property
     def begin(self) -> int:
@@ -94,7 +96,7 @@ def cut(extent: extents.Extent, file: File) -> list[Piece]:
             end = runs[-1][2] + runs[-1][1] if runs else offset
             space = begin + PIECE - offset
             if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or space < extents.HUGE):
-                pieces.append(Piece(file, extent.pid, tuple(runs)))
+                pieces.append(Piece(file, extent.pid, tuple(runs), extent.private))
                 runs = []
                 continue
             part = length
@@ -103,7 +105,7 @@ def cut(extent: extents.Extent, file: File) -> list[Piece]:
             runs.append((address, part, offset))
             address, length, offset = address + part, length - part, offset + part
     if runs:
-        pieces.append(Piece(file, extent.pid, tuple(runs)))
+        pieces.append(Piece(file, extent.pid, tuple(runs), extent.private))
     return pieces
 
 

@@ -37,6 +37,8 @@ class Extent(NamedTuple):
     """Process, by its number in the container, through whose mapping the bytes are written."""
     runs: "array[int]"
     """Address, length, offset; address, length, offset; … in bytes."""
+    private: bool = False
+    """No other process sees this memory. Where it is not known, it is False."""
 
     @property
     def bytes(self) -> int:
@@ -52,7 +54,13 @@ def flat(runs: Sequence[tuple[int, int, int]]) -> "array[int]":
 def save(memory_dir: str, extents: Sequence[Extent]) -> None:
     """Write the index and the runs of ``extents``, whose data files are there already. Raises ImageError."""
     records = [
-        {"data": extent.data, "pid": extent.pid, "runs": len(extent.runs) // _WORDS, "bytes": extent.bytes}
+        {
+            "data": extent.data,
+            "pid": extent.pid,
+            "runs": len(extent.runs) // _WORDS,
+            "bytes": extent.bytes,
+            "private": extent.private,
+        }
         for extent in extents
     ]
     try:
@@ -102,7 +110,7 @@ def _record(record: object, words: "array[int]", at: int) -> tuple[Extent, int]:
     if "/" in data or data in ("", ".", "..") or runs < 0 or at + runs * _WORDS > len(words):
         raise ImageError("a record of the memory extents points outside of the checkpoint")
     end = at + runs * _WORDS
-    return Extent(data, pid, words[at:end]), end
+    return Extent(data, pid, words[at:end], record.get("private") is True), end
 
 
 def _check(memory_dir: str, extent: Extent) -> None:

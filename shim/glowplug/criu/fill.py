@@ -14,7 +14,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from glowplug.criu import calls, extents
@@ -26,6 +26,8 @@ FEWEST_THREADS, MOST_THREADS = 4, 16
 _READERS = 8
 """Threads at least, where a disk is to be read: they wait for it most of the time."""
 _PROGRESS_S = 0.1
+
+Progress = Callable[[int, int], None]
 
 
 class Filled(NamedTuple):
@@ -67,45 +69,58 @@ class Fill:
             close_file(file)
         self._files = {}
 
-    def write(
+    def begin(
         self,
         hosts: Mapping[int, int],
         until: float,
-        progress: Callable[[int, int], None] | None = None,
+        urgent: Collection[int] | None = None,
         threads: int = 0,
-    ) -> Filled:
-        """Write them into the restored processes.
+    ) -> "Writing":
+        """Begin to write them into the restored processes; a context, which ends the writing.
 
         hosts: pid in the container → pid here, of processes that wait. until: time.monotonic() at which to give up.
-        progress: called now and then with (bytes done, bytes in all). threads: how many, 0 for as many as suit this
-        node. Raises ImageError (the checkpoint's fault: data that can't be read) or CriuError (the process's or the
-        node's: no such mapping, process gone, out of memory, out of time); no thread is left writing then.
+        urgent: the processes, by their pids in the container, whose memory is needed first, with all memory that may be
+        shared; None for all. threads: how many, 0 for as many as suit this node. Raises CriuError.
         """
-        began = time.monotonic()
         lost = sorted(self._pids - set(hosts))
         if lost:
             raise CriuError(
                 f"the restored tree lacks process {lost[0]}, for which the checkpoint holds memory"
             )
-        pieces = [piece._replace(pid=hosts[piece.pid]) for piece in self._pieces]
+        later = [
+            piece
+            for piece in self._pieces
+            if urgent is not None and piece.private and piece.pid not in urgent
+        ]
+        waiting = set(map(id, later))
+        first = [piece for piece in self._pieces if id(piece) not in waiting]
+        pieces = [piece._replace(pid=hosts[piece.pid]) for piece in first + later]
         try:
-            writers = _work(pieces, threads, until, lambda done: progress and progress(done, self.bytes))
+            return _begin(pieces, len(first), until, threads)
         except OSError as error:
             raise CriuError(f"memory: {error}") from error
-        return Filled(self.bytes, time.monotonic() - began, writers.helped)
+
+    def write(
+        self,
+        hosts: Mapping[int, int],
+        until: float,
+        progress: Progress | None = None,
+        threads: int = 0,
+    ) -> Filled:
+        """All of `begin` and `Writing.wait`."""
+        with self.begin(hosts, until, threads=threads) as writing:
+            return writing.wait(progress)
 
 
-def _work(pieces: list[Piece], threads: int, until: float, progress: Callable[[int], object]) -> "_Writers":
-    """Have the pieces written, by as many threads as suit them; those threads."""
+def _begin(pieces: list[Piece], urgent: int, until: float, threads: int) -> "Writing":
+    """As many threads as suit these pieces."""
+    if time.monotonic() > until:
+        raise CriuError("there is no time left in which to write memory")
     here = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     if _are_cold(pieces):
-        writers = _Writers(pieces)
-        writers.work(threads or max(here, _READERS), until, progress)
-    else:
-        with Helper(pieces, threads or here) as helper:
-            writers = _Writers(pieces, helper)
-            writers.work(threads or max(here, FEWEST_THREADS), until, progress)
-    return writers
+        return Writing(pieces, urgent, until, threads or max(here, _READERS))
+    helper = Helper(pieces, threads or here)
+    return Writing(pieces, urgent, until, threads or max(here, FEWEST_THREADS), helper)
 
 
 def _are_cold(pieces: list[Piece]) -> bool:
@@ -113,48 +128,78 @@ def _are_cold(pieces: list[Piece]) -> bool:
     return sum(not is_cached(piece) for piece in sample) * 2 > len(sample)
 
 
-class _Writers:
-    """Threads that take pieces until there are none, one of them fails, or time is up."""
+class Writing:
+    """Threads that take pieces until there are none, one of them fails, or they are stopped. A context: no thread is
+    left writing after it."""
 
-    def __init__(self, pieces: list[Piece], helper: Helper | None = None) -> None:
+    def __init__(
+        self, pieces: list[Piece], urgent: int, until: float, threads: int, helper: Helper | None = None
+    ) -> None:
+        """urgent: how many of the pieces, from the first on, `wait_urgent` waits for."""
         self._pieces = pieces
+        self._urgent = urgent
+        self._until = until
         self._helper = helper
         self._theirs = set(helper.numbers) if helper else set()
         self._ours = deque(number for number in range(len(pieces)) if number not in self._theirs)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._stop = False
-        self.done = 0
-        self.helped = 0
-
-    def work(self, threads: int, until: float, progress: Callable[[int], object]) -> None:
-        """Run the threads to their end. Raises what the first failing thread raised."""
-        if time.monotonic() > until:
-            raise CriuError("there is no time left in which to write memory")
-        writers: list[threading.Thread] = []
+        self._left, self._urgent_left = len(pieces), urgent
+        self._done = self._helped = 0
+        self._began = time.monotonic()
+        self.ended: float | None = None
+        """When all was written: time.monotonic()."""
+        self._writers: list[threading.Thread] = []
         try:
             for task in [self._labour] * threads + [self._hear] * bool(self._theirs):
                 thread = threading.Thread(target=self._run, args=(task,), daemon=True)
                 thread.start()
-                writers.append(thread)
-            for thread in writers:
-                while thread.is_alive() and not self._stop:
-                    thread.join(_PROGRESS_S)
-                    progress(self.done)
-                    if time.monotonic() > until:
-                        self._fail(CriuError(f"memory was not written in time: {self.done >> 20} MiB were"))
-        finally:
-            self._stop = True
-            if self._helper:
-                self._helper.stop()  # then there is nothing more to hear from it
-            for thread in writers:
-                thread.join()
+                self._writers.append(thread)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> "Writing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop = True
+        if self._helper:
+            self._helper.stop()  # then there is nothing more to hear from it
+        for thread in self._writers:
+            thread.join()
+        if self._helper:
+            self._helper.__exit__()
+
+    def wait(self, progress: Progress | None = None) -> Filled:
+        """Until all is written. progress: called now and then with (bytes done, bytes in all).
+
+        Raises ImageError (the checkpoint's fault: data that can't be read) or CriuError (the process's or the node's:
+        no such mapping, process gone, out of memory, out of time).
+        """
+        self._wait(lambda: self._left, progress)
+        return Filled(self._done, (self.ended or self._began) - self._began, self._helped)
+
+    def wait_urgent(self, progress: Progress | None = None) -> None:
+        """Until the urgent part is written. Else as `wait`."""
+        self._wait(lambda: self._urgent_left, progress)
+
+    def _wait(self, left: Callable[[], int], progress: Progress | None) -> None:
+        total = sum(piece.bytes for piece in self._pieces)
+        over = False
+        while not over:
+            with self._changed:
+                over = self._changed.wait_for(lambda: not left() or self._error is not None, _PROGRESS_S)
+            if progress is not None:
+                progress(self._done, total)
+            if not over and time.monotonic() > self._until:
+                self._fail(CriuError(f"memory was not written in time: {self._done >> 20} MiB were"))
         if self._error is not None:
             raise self._error
-        progress(self.done)
 
     def _run(self, task: Callable[[], None]) -> None:
-        """A thread, from its first step to its end: whatever it raises, work() raises again."""
+        """A thread, from its first step to its end: whatever it raises, `wait` raises again."""
         try:
             task()
         except (OSError, MemoryError) as error:
@@ -173,7 +218,7 @@ class _Writers:
                         _write(piece, base)
                 else:
                     _write(piece, buffer.read(piece))
-                self._count(piece)
+                self._count(number)
         finally:
             buffer.free()
 
@@ -182,25 +227,33 @@ class _Writers:
         assert self._helper is not None
         for number in self._helper.done():
             self._theirs.discard(number)
-            self._count(self._pieces[number], helped=True)
-        with self._lock:
+            self._count(number, helped=True)
+        with self._changed:
             self._ours.extend(sorted(self._theirs))
         self._labour()
 
-    def _count(self, piece: Piece, helped: bool = False) -> None:
-        with self._lock:
-            self.done += piece.bytes
-            self.helped += piece.bytes if helped else 0
+    def _count(self, number: int, helped: bool = False) -> None:
+        size = self._pieces[number].bytes
+        with self._changed:
+            self._done += size
+            self._helped += size if helped else 0
+            self._left -= 1
+            self._urgent_left -= number < self._urgent
+            if not self._left:
+                self.ended = time.monotonic()
+            if not self._left or not self._urgent_left:
+                self._changed.notify_all()
 
     def _next(self) -> int | None:
         """The number of a piece that nobody has taken yet."""
-        with self._lock:
+        with self._changed:
             return self._ours.popleft() if self._ours and not self._stop else None
 
     def _fail(self, error: BaseException) -> None:
-        with self._lock:
+        with self._changed:
             self._stop = True
             self._error = self._error or error
+            self._changed.notify_all()
 
 
 def _write(piece: Piece, base: int) -> None:

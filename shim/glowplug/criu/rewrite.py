@@ -137,7 +137,8 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
             if _fits_huge_pages(kept, mapping, _length(pieces)):
                 huge.add((mapping.pid, mapping.start))
         _make_sparse(file.fileno(), [run for of in runs.values() for run in of])
-    made = [extents.Extent(data, pid, extents.flat(sorted(of))) for pid, of in runs.items() if of]
+    private = not any(mapping.shared for mapping, _ in chosen)
+    made = [extents.Extent(data, pid, extents.flat(sorted(of)), private) for pid, of in runs.items() if of]
     moved = sum(extent.bytes for extent in made)
     dumped = sum(_length(pieces) for _, pieces in chosen)
     return _Done(made, huge, Extracted(moved, dumped - moved, _length(stay)))

@@ -11,6 +11,10 @@ import time
 
 from glowplug.cuda import process_group, processes, ptrace_hold, uuids
 
+TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SEIZE = 5.0
 _UNLOCK = 10.0
 
@@ -22,7 +26,7 @@ class Resumption:
         self._group = group
         self._hold = ptrace_hold.Hold()
         self.seconds: dict[str, float] = {}
-        """How long each step took: attach, hold, restore, unlock."""
+        """How long each step took: hold, attach, restore, unlock."""
 
     def __enter__(self) -> Resumption:
         return self
@@ -34,26 +38,38 @@ class Resumption:
             self._group.__exit__()
 
     def bring_back(
-        self, tree: list[int], expected: list[int], pairs: uuids.Pairs, timeout: float
+        self,
+        tree: list[int],
+        expected: list[int],
+        pairs: uuids.Pairs,
+        timeout: float,
+        memory_is_there: Callable[[], None] = lambda: None,
     ) -> list[int]:
         """Restore and unlock every CUDA process of a tree, no thread of theirs but the restore threads
         running.
 
         tree: the host's PIDs of the restored processes, all stopped. expected: PIDs, in the container's PID
-        namespace, that used CUDA at the capture. timeout: seconds for all of it. Returns the CUDA
+        namespace, that used CUDA at the capture. timeout: seconds for all of it. memory_is_there: called before
+        the driver looks at a process; it returns once their memory is there. Returns the CUDA
         processes' PIDs on the host; their threads are traced until release(). Raises CudaError: kill the tree,
         whatever the class.
         """
         deadline = time.monotonic() + timeout
         began = time.monotonic()
-        candidates = sorted({*processes.by_namespace_pid(tree, expected), *processes.mapping_libcuda(tree)})
-        self._group.attach(candidates, processes.by_namespace_pid(tree, expected))
-        began = self._took("attach", began)
-        for pid in self._group.pids:
+        known = processes.by_namespace_pid(tree, expected)
+        candidates = sorted({*known, *processes.mapping_libcuda(tree)})
+        for pid in known:
             self._hold.seize(pid, _SEIZE)
+        self._took("hold", began)
+        memory_is_there()
+        began = time.monotonic()
+        self._group.attach(candidates, known)
+        for pid in self._group.pids:
+            if pid not in known:
+                self._hold.seize(pid, _SEIZE)
         for tid in self._group.restore_threads.values():
             self._hold.let_run(tid)
-        began = self._took("hold", began)
+        began = self._took("attach", began)
         self._group.restore(deadline - time.monotonic(), pairs, meanwhile=self._hold.tend)
         began = self._took("restore", began)
         self._group.unlock(_UNLOCK, meanwhile=self._hold.tend)

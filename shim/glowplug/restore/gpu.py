@@ -10,7 +10,7 @@ from glowplug.host import proc, process, process_life
 
 TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from glowplug.checkpoint.bundle import BundleFacts
 
@@ -27,19 +27,22 @@ class Gpu:
         self._cuda_pids = cuda_pids
         self._pairs = uuids.from_text(device_map)
         other = dict(self._pairs)
-        self._initialised = initialised.Initialised(other.get(uuid, uuid) for uuid in captured)
         self._resumption = resume.open_resumption(len(cuda_pids))
+        self._initialised = initialised.Initialised(other.get(uuid, uuid) for uuid in captured)
         self._tree: list[int] = []
 
-    def bring_back(self, init: int, facts: BundleFacts, left_s: float) -> None:
-        """Device nodes, then CUDA state, of the stopped tree of `init` (host pid).
+    def bring_back(
+        self, init: int, facts: BundleFacts, left_s: float, memory_is_there: Callable[[], None] = lambda: None
+    ) -> None:
+        """Device nodes, then CUDA state, of the stopped tree of `init` (host pid). `memory_is_there`: as of
+        `Resumption.bring_back`; what it raises is raised.
 
         Raises CudaError, with what a known result of the driver means and what to do.
         """
         self._tree = process.tree(init)
         devnodes.align(init, facts)
         try:
-            self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s)
+            self._resumption.bring_back(self._tree, self._cuda_pids, self._pairs, left_s, memory_is_there)
         except CudaError as error:
             from glowplug import known_errors  # of no use to a restore that goes well
 

@@ -5,59 +5,77 @@ Used by the runtime: standard library only.
 
 from __future__ import annotations
 
+import time
+
 from glowplug.criu import fill
-from glowplug.errors import GlowplugError
 from glowplug.host import process
 from glowplug.restore import progress
 
 TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from glowplug.criu.action_script import Gate
 
-    Report = Callable[[int, int], None]
 
+class Memory:
+    """All extents of a checkpoint, on their way into a restored tree. `close` on every way out.
 
-def prepared(checkpoint: str) -> fill.Fill:
-    """All extents of a checkpoint's directory, to be left as a context. Raises ImageError."""
-    return fill.Fill(f"{checkpoint}/memory")
-
-
-def reporter(path: str) -> Report:
-    """What puts (bytes done, bytes in all) into this file. A run directory that is full costs no restore."""
-
-    def report(done: int, total: int) -> None:
-        try:
-            progress.report(path, done, total)
-        except OSError:
-            return
-
-    return report
-
-
-def write(
-    extents: fill.Fill,
-    gate: Gate,
-    is_over: Callable[[], bool],
-    until: float,
-    begin_part: Callable[[str], None],
-    report: Report,
-) -> fill.Filled | None:
-    """Wait until the tree is made, and write; None where CRIU fails before or meanwhile.
-
-    is_over: whether `runc restore` has ended. until: time.monotonic(). begin_part: called with the stage that begins.
-    Where CRIU fails, its failure is to be reported, and not that its processes are gone. Raises ImageError, CriuError.
+    Time counts as memory's from `begin` on, where somebody would else wait for CRIU, and then where somebody waits for
+    memory alone: `spent`.
     """
-    init = gate.wait_made(until, is_over)
-    if init is None:
-        return None
-    begin_part("memory")
-    filled = None
-    try:
-        filled = extents.write(process.members(init), until, report)
-    except GlowplugError:
-        if gate.wait(until, is_over) is not None:
-            raise
-    begin_part("criu")
-    return filled
+
+    def __init__(self, checkpoint: str, reported: str, until: float) -> None:
+        """checkpoint: its directory. reported: the file for (bytes done, bytes in all). until: time.monotonic() at
+        which to give up. Raises ImageError, CriuError."""
+        self._reported = reported
+        self._until = until
+        self._writing: fill.Writing | None = None
+        self._began = 0.0
+        self._extents = fill.Fill(f"{checkpoint}/memory")
+        self.bytes = 0
+        """Of memory, once all of it is written."""
+
+    def begin(self, gate: Gate, is_over: Callable[[], bool], urgent: Collection[int]) -> bool:
+        """Wait until the tree is made, and begin to write; False where CRIU fails before.
+
+        is_over: whether `runc restore` has ended. urgent: the processes, by their pids in the container, whose memory
+        is needed first. Raises CriuError.
+        """
+        init = gate.wait_made(self._until, is_over)
+        if init is None:
+            return False
+        self._began = time.monotonic()
+        self._writing = self._extents.begin(process.members(init), self._until, urgent)
+        return True
+
+    def wait_urgent(self) -> None:
+        """Until the urgent processes have all of theirs, and all that may be shared is there. Raises ImageError,
+        CriuError."""
+        if self._writing is not None:
+            self._writing.wait_urgent(self._report)
+
+    def wait(self) -> None:
+        """Until all is written. Raises ImageError, CriuError."""
+        if self._writing is not None:
+            self.bytes = self._writing.wait(self._report).bytes
+
+    def spent(self) -> float:
+        """Seconds from `begin` until now, or until all was written."""
+        if self._writing is None:
+            return 0.0
+        return (self._writing.ended or time.monotonic()) - self._began
+
+    def close(self) -> None:
+        """No thread is left writing."""
+        try:
+            if self._writing is not None:
+                self._writing.__exit__()
+        finally:
+            self._extents.__exit__()
+
+    def _report(self, done: int, total: int) -> None:
+        try:
+            progress.report(self._reported, done, total)
+        except OSError:
+            return  # a run directory that is full costs no restore

@@ -32,13 +32,14 @@ def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int
             finally:
                 own = time.monotonic() - before - sum(work.measured.values())
                 result.phases[stage] = round(own, 4)
-                result.phases.update(work.measured)
+                for part, seconds in work.measured.items():
+                    result.phases[part] = round(result.phases.get(part, 0.0) + seconds, 4)
                 work.measured.clear()
     except (GlowplugError, OSError) as error:
         result.detail = str(error) or type(error).__name__
     except Exception as error:  # noqa: BLE001 - what we did not think of is a failed step like any other
         result.detail = f"{type(error).__name__}: {error}"
-    result.memory_bytes = work.memory_bytes
+    result.memory_bytes = work.memory.bytes if work.memory is not None else 0
     try:
         steps.release(work)
     except Exception as error:  # noqa: BLE001 - the take-back kills what is left

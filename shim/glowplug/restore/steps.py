@@ -14,7 +14,7 @@ from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
-from glowplug.errors import CriuError, LayerError
+from glowplug.errors import CriuError, GlowplugError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
 from glowplug.restore import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from glowplug.checkpoint.oci import Spec
     from glowplug.restore.attempt import Attempt
     from glowplug.restore.gpu import Gpu
+    from glowplug.restore.memory import Memory
     from glowplug.restore.plan import Plan
 
 
@@ -48,7 +49,7 @@ class Work:
     `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
     `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
     `processes` and `gpus` (UUIDs at the capture) are there after `check`, `fixups` after `image_overlay`, `gpu` only
-    where there is CUDA.
+    where there is CUDA, `memory` from `criu` on and only where there are memory extents.
     `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
     before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
     of its own; `measured` gets its seconds.
@@ -63,7 +64,7 @@ class Work:
         "gpus",
         "lease",
         "measured",
-        "memory_bytes",
+        "memory",
         "new_keyring",
         "plan",
         "processes",
@@ -92,13 +93,13 @@ class Work:
         self.new_keyring = new_keyring
         self.lease = -1
         self.gpu: Gpu | None = None
+        self.memory: Memory | None = None
         self.processes: list[process.Credentials] = []
         self.gpus: list[str] = []
         self.fixups: image_fixups.ImageFixups | None = None
         self.stopped_before: list[int] = []
         self.begin_part: Callable[[str], None] = lambda name: None
         self.measured: dict[str, float] = {}
-        self.memory_bytes = 0
 
     @property
     def checkpoint(self) -> str:
@@ -221,7 +222,11 @@ def _stays_stopped(work: Work) -> bool:
 def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
     is paused at the gate, and let go there unless it stays stopped."""
-    run_runc(work, _at_gate)
+    try:
+        run_runc(work, _at_gate)
+    finally:
+        if work.memory is not None:
+            work.measured["memory"] = work.memory.spent()
     work.begin_part("health")
     if not process.is_alive(health.init_pid(work.attempt)):
         raise CriuError("the container's first process died as soon as it ran")
@@ -282,10 +287,12 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
 
 def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
     """Large mappings are written from the extents as soon as the tree has them; at the gate it is checked, signalled
-    and let go. One that stays stopped is let go too, and stopped by CRIU."""
+    and let go. One that stays stopped is let go as soon as it is there, and stopped by CRIU: its memory is waited for
+    later."""
     _prepare_for_the_gate(work)
-    if os.path.isdir(f"{work.checkpoint}/memory"):
-        _fill(work, gate, is_over)
+    _begin_memory(work, gate, is_over)
+    if not _stays_stopped(work):
+        _memory_before_the_gate(work, gate, is_over)
     init = gate.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
@@ -308,17 +315,42 @@ def _prepare_for_the_gate(work: Work) -> None:
         work.stopped_before = [one.pid for one in tree if one.state == dumped.STOPPED]
 
 
-def _fill(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    from glowplug.restore import memory  # it imports what small checkpoints have no use for
-
+def _begin_memory(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
+    """Nothing where CRIU fails before the tree is made: that is to be reported then."""
+    if not os.path.isdir(f"{work.checkpoint}/memory"):
+        return
     work.begin_part("memory")
-    with memory.prepared(work.checkpoint) as extents:
-        work.begin_part("criu")
-        report = memory.reporter(work.attempt.progress)
-        filled = memory.write(extents, gate, is_over, work.until, work.begin_part, report)
-    if filled is not None:
-        work.measured["memory"] = round(filled.seconds, 4)
-        work.memory_bytes = filled.bytes
+    from glowplug.restore.memory import Memory  # it imports what small checkpoints have no use for
+
+    work.memory = Memory(work.checkpoint, work.attempt.progress, work.until)
+    work.begin_part("criu")
+    work.memory.begin(gate, is_over, [one.pid for one in work.processes if one.cuda])
+
+
+def _memory_before_the_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
+    """Where CRIU fails, its failure is to be reported, and not that its processes are gone."""
+    if work.memory is None:
+        return
+    work.begin_part("memory")
+    try:
+        work.memory.wait()
+    except GlowplugError:
+        if gate.wait(work.until, is_over) is not None:
+            raise
+    work.begin_part("criu")
+
+
+def _await_memory(work: Work, wait: Callable[[Memory], None], then: str) -> None:
+    """Of a stopped tree. `wait`: for which part of it. `then`: the stage that goes on."""
+    if work.memory is None:
+        return
+    began = time.monotonic()
+    work.begin_part("memory")
+    try:
+        wait(work.memory)
+    finally:
+        work.measured["memory"] = work.measured.get("memory", 0.0) + time.monotonic() - began
+    work.begin_part(then)
 
 
 def _pass(work: Work, init: int, members: dict[int, int]) -> None:
@@ -334,6 +366,7 @@ def settings(work: Work) -> None:
     checked and let go then."""
     if not own_settings.is_needed(work.checkpoint):
         return
+    _await_memory(work, lambda memory: memory.wait(), "settings")
     init = health.init_pid(work.attempt)
     members = process.members(init)
     own_settings.apply(work.checkpoint, members)
@@ -345,14 +378,21 @@ def settings(work: Work) -> None:
 
 
 def cuda(work: Work) -> None:
-    """CUDA state back on the devices; then this tree, too, is checked, signalled and let go."""
+    """CUDA state back on the devices, as soon as its processes have their memory; then this tree, too, is checked,
+    signalled and let go."""
     if work.gpu is None:
         return
     init = health.init_pid(work.attempt)
     try:
-        work.gpu.bring_back(init, work.facts, work.left_s())
+        work.gpu.bring_back(
+            init,
+            work.facts,
+            work.left_s(),
+            lambda: _await_memory(work, lambda memory: memory.wait_urgent(), "cuda"),
+        )
     finally:
         work.measured.update(work.gpu.seconds)
+    _await_memory(work, lambda memory: memory.wait(), "cuda")
     _pass(work, init, process.members(init))
     work.begin_part("resume")
     work.gpu.let_run(work.stopped_before)
@@ -360,10 +400,15 @@ def cuda(work: Work) -> None:
 
 
 def release(work: Work) -> None:
-    """However the steps ended: what is still traced is killed, and what helped is let go."""
-    if work.gpu is not None:
-        work.gpu.close()
-        work.gpu = None
+    """However the steps ended: no memory is written any more, what is still traced is killed, and what helped is let
+    go."""
+    try:
+        if work.memory is not None:
+            work.memory.close()
+    finally:
+        if work.gpu is not None:
+            work.gpu.close()
+            work.gpu = None
 
 
 STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
