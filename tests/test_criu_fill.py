@@ -16,6 +16,7 @@ from tests.stopped_child import StoppedChild
 from glowplug.criu import chunks, extents, fill
 from glowplug.criu.extents import PAGE, Extent
 from glowplug.errors import CriuError, ImageError
+from glowplug.host import pagecache
 
 SIZE = 24 << 20
 INNER = 7
@@ -307,3 +308,37 @@ def test_an_end_before_all_is_written_leaves_no_thread(
         with ready.begin({INNER: child.pid}, soon()):
             assert begun.wait(60)
         assert set(threading.enumerate()) <= threads
+
+
+def test_holes_between_runs_are_not_looked_at(
+    folder: str, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would fill the page cache with zeros, and a tmpfs for good; and a piece with many of them is cached all the
+    same."""
+    hole = 16 * PAGE
+    runs = [(at * 2 * hole, PAGE, at * (hole + PAGE)) for at in range(100)]
+    data = noise(100)
+    with open(f"{folder}/pages-1.extent", "wb") as file:
+        for number in range(100):
+            file.write(data[number * PAGE : (number + 1) * PAGE])
+            file.seek(hole, os.SEEK_CUR)
+    extents.save(folder, [extent(child, INNER, runs)])
+    before = cached_pages(folder)
+
+    def read(*_: object) -> int:
+        raise AssertionError("a piece that is in the page cache was read from the disk")
+
+    monkeypatch.setattr(chunks.Buffer, "read", read)
+    filled.write(folder, {INNER: child.pid}, soon())
+    assert before <= 100 + 16
+    assert cached_pages(folder) == before
+    for number, (place, length, _) in enumerate(runs):
+        assert child.read(place, length) == data[number * PAGE : (number + 1) * PAGE]
+
+
+def cached_pages(folder: str) -> int:
+    fd = os.open(f"{folder}/pages-1.extent", os.O_RDONLY)
+    try:
+        return pagecache._cached_pages(fd, 0, 0)
+    finally:
+        os.close(fd)

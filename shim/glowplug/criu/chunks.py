@@ -57,6 +57,16 @@ class Piece(NamedTuple):
         """Of memory."""
         return sum(length for _, length, _ in self.runs)
 
+    def stretches(self) -> list[tuple[int, int]]:
+        """Offset and length of the parts of the file that its runs name; what is between two may be a hole."""
+        found: list[tuple[int, int]] = []
+        for _, length, offset in self.runs:
+            if found and sum(found[-1]) == offset:
+                found[-1] = (found[-1][0], found[-1][1] + length)
+            else:
+                found.append((offset, length))
+        return found
+
 
 def open_file(memory_dir: str, name: str) -> File:
     """A data file of the checkpoint. Raises ImageError."""
@@ -113,19 +123,19 @@ def is_cached(piece: Piece) -> bool:
     """Whether nearly all of it is in the page cache, or can come from nowhere else."""
     if piece.file.direct < 0:
         return True
-    found = calls.resident(piece.file.base + piece.begin, piece.span)
-    return found * 10 >= piece.span // extents.PAGE * 9
+    found = sum(calls.resident(piece.file.base + offset, size) for offset, size in piece.stretches())
+    return found * 10 >= piece.bytes // extents.PAGE * 9
 
 
 @contextmanager
 def mapped(piece: Piece) -> Iterator[int]:
     """Its bytes, in our page tables: byte ``offset`` of its file is at the returned number plus ``offset``."""
-    address = piece.file.base + piece.begin
-    calls.populate(address, piece.span)
+    for offset, size in piece.stretches():  # in a tmpfs a hole takes memory from when it is looked at
+        calls.populate(piece.file.base + offset, size)
     try:
         yield piece.file.base
     finally:
-        calls.forget_pages(address, piece.span)
+        calls.forget_pages(piece.file.base + piece.begin, piece.span)
 
 
 class Buffer:
