@@ -60,3 +60,16 @@ def test_the_lists_at_the_top_are_read_too(checkpoint: Path) -> None:
     """Each restore checks them; and what is never read would count as unread forever."""
     (checkpoint / "blocks.json").write_text("{}")
     assert f"{checkpoint}/blocks.json" in [os.path.normpath(path) for path in prefetch.files(str(checkpoint))]
+
+
+def test_holes_are_not_read(checkpoint: Path) -> None:
+    """Each would fill the page cache with zeros."""
+    sparse = checkpoint / "memory/1-0"
+    with open(sparse, "r+b") as file:
+        file.truncate(4 * SIZE)
+        file.seek(3 * SIZE)
+        file.write(b"end")
+    drop(checkpoint)
+    read = prefetch.prefetch(str(checkpoint), 1 << 40, lambda: True)
+    assert 2 * SIZE <= read < 2 * SIZE + (1 << 20)
+    assert unread(checkpoint) == 0

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 
 from glowplug.errors import ImageError
+from glowplug.host import holes
 
 DIRECTORIES = ("", "images", "memory")  # at the top: the manifest, and the list of blocks
 BLOCK_BYTES = 8 << 20
@@ -27,7 +28,7 @@ def files(checkpoint: str) -> list[str]:
 
 
 def prefetch(checkpoint: str, limit_bytes: int, may_continue: Callable[[], bool]) -> int:
-    """Read them once; how many bytes were read.
+    """Read them once, but for their holes; how many bytes were read.
 
     Ends at `limit_bytes`, or when `may_continue`, called before each block, says no: a restore has begun, and two
     readers would take the disk from each other. Raises ImageError; a checkpoint that was removed is none.
@@ -37,8 +38,13 @@ def prefetch(checkpoint: str, limit_bytes: int, may_continue: Callable[[], bool]
     for path in files(checkpoint):
         try:
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb", buffering=0) as file:
-                while done < limit_bytes and may_continue() and (count := file.readinto(buffer)):
-                    done += count
+                for start, end in holes.stretches(file.fileno(), os.fstat(file.fileno())):
+                    file.seek(start)
+                    while start < end and done < limit_bytes and may_continue():
+                        count = file.readinto(memoryview(buffer)[: end - start])
+                        if not count:
+                            break
+                        start, done = start + count, done + count
         except FileNotFoundError:
             break
         except OSError as error:

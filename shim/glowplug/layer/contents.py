@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from glowplug.errors import LayerError
+from glowplug.host import holes
 from glowplug.layer.syscalls import clone_file
-
-TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Below the 2 GiB that one call moves at most, and small enough that a signal is seen soon.
 _STRETCH = 256 << 20
@@ -32,7 +28,7 @@ class FileCopier:
         size = status.st_size
         if size == 0 or (self._clones and self._clone(source, target)):
             return
-        for start, end in _data(source, status):
+        for start, end in holes.stretches(source, status):
             self._copy_range(source, target, start, end)
         if os.fstat(target).st_size != size:
             os.ftruncate(target, size)
@@ -80,21 +76,3 @@ def same(first: int, second: int) -> bool:
 def allocated(status: os.stat_result) -> int:
     """Bytes that this inode takes on its disk (holes take none)."""
     return status.st_blocks * 512
-
-
-def _data(source: int, status: os.stat_result) -> Iterator[tuple[int, int]]:
-    """The stretches of the file that are not holes."""
-    size = status.st_size
-    if not stat.S_ISREG(status.st_mode) or allocated(status) >= size:
-        yield 0, size
-        return
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(source, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return
-        end = os.lseek(source, start, os.SEEK_HOLE)
-        yield start, min(end, size)
