@@ -20,7 +20,7 @@ def folder(tmp_path: os.PathLike[str]) -> str:
 def saved(folder: str, *runs: tuple[int, int, int], size: int = 8 * PAGE) -> list[Extent]:
     with open(f"{folder}/pages-1.extent", "wb") as file:
         file.truncate(size)
-    found = [Extent("pages-1.extent", 1, extents.flat(runs))]
+    found = [Extent("pages-1.extent", 1, extents.flat(runs), private=True)]
     extents.save(folder, found)
     return found
 
@@ -31,8 +31,18 @@ def test_what_was_saved_is_loaded(folder: str) -> None:
     assert found[0].bytes == 3 * PAGE
     with open(f"{folder}/{extents.INDEX}") as file:
         assert json.load(file)["extents"] == [
-            {"data": "pages-1.extent", "pid": 1, "runs": 2, "bytes": 3 * PAGE}
+            {"data": "pages-1.extent", "pid": 1, "runs": 2, "bytes": 3 * PAGE, "private": True}
         ]
+
+
+def test_of_an_older_checkpoint_it_is_not_known_what_is_private(folder: str) -> None:
+    saved(folder, (0x10000, PAGE, 0))
+    with open(f"{folder}/{extents.INDEX}") as file:
+        index = json.load(file)
+    del index["extents"][0]["private"]
+    with open(f"{folder}/{extents.INDEX}", "w") as file:
+        json.dump(index, file)
+    assert not extents.load(folder)[0].private
 
 
 @pytest.mark.parametrize(

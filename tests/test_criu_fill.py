@@ -262,12 +262,12 @@ def test_urgent_memory_is_waited_for_alone(
             extent(child, INNER, [(0, 2 * PAGE, 2 * PAGE)], True),
         ],
     )
-    may_be_written, held_back = threading.Event(), threading.Event()
+    may_be_written, started = threading.Event(), threading.Event()
     writes = fill._write
 
     def write(piece: chunks.Piece, base: int) -> None:
         if piece.pid == other.pid:
-            held_back.set()
+            started.set()
             may_be_written.wait(60)
         writes(piece, base)
 
@@ -279,7 +279,7 @@ def test_urgent_memory_is_waited_for_alone(
                 writing.wait_urgent()
                 assert child.read(0, 2 * PAGE) == data[2 * PAGE :]
             else:
-                assert held_back.wait(60)
+                assert started.wait(60)
                 assert writing._urgent_left == 2
             assert other.read(0, PAGE) == b"." * PAGE
             may_be_written.set()

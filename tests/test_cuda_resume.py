@@ -65,7 +65,7 @@ def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, rest
 def test_the_driver_looks_at_a_process_only_when_its_memory_is_there(
     driver: str, script: Script, restored: Start
 ) -> None:
-    """It is held before: that takes no memory of its own."""
+    """Its threads are traced before: that takes no memory of its own."""
     process = restored()
     with opened(driver) as back:
         before = script.calls()

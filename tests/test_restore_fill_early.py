@@ -8,7 +8,7 @@ import pytest
 
 from glowplug.criu.action_script import Gate
 from glowplug.errors import CriuError
-from glowplug.restore import pipeline, steps
+from glowplug.restore import beside_criu, pipeline, steps
 from glowplug.restore.memory import Memory
 from glowplug.restore.result import Reporter, Result
 
@@ -79,8 +79,8 @@ class Restore:
         monkeypatch.setattr("glowplug.host.process.members", lambda init: {1: init})
         monkeypatch.setattr("glowplug.criu.fill.Fill", lambda folder: Extents(self.happened, error))
         monkeypatch.setattr("os.path.isdir", lambda folder: True)
-        monkeypatch.setattr(steps, "_prepare_for_the_gate", lambda work: None)
-        monkeypatch.setattr(steps, "_stays_stopped", lambda work: stopped)
+        monkeypatch.setattr(beside_criu, "_prepare_for_the_gate", lambda work: None)
+        monkeypatch.setattr(beside_criu, "stays_stopped", lambda work: stopped)
         processes = [SimpleNamespace(pid=5, cuda=True), SimpleNamespace(pid=1, cuda=False)]
         self.work: Any = SimpleNamespace(
             checkpoint="/checkpoint",
@@ -94,7 +94,7 @@ class Restore:
         )
 
     def at_gate(self) -> list[str]:
-        steps._at_gate(self.work, self.gate, never)
+        beside_criu.at_gate(self.work, self.gate, never)
         return self.happened
 
 
@@ -103,7 +103,7 @@ BEGUN = ["stage memory", "stage criu", "made", "begun in {1: 7}, first [5]"]
 
 def test_it_is_written_as_soon_as_the_tree_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     restore = Restore(monkeypatch)
-    steps._begin_memory(restore.work, restore.gate, never)
+    beside_criu._begin_memory(restore.work, restore.gate, never)
     assert restore.happened == BEGUN
 
 
@@ -141,10 +141,10 @@ def test_what_a_stopped_tree_waits_for_is_memorys_stage_and_time(monkeypatch: py
     restore = Restore(monkeypatch, stopped=True, error=CriuError("an extent is cut short"))
     restore.at_gate()
     restore.happened.clear()
-    steps._await_memory(restore.work, Memory.wait_urgent, "cuda")
+    beside_criu.await_memory(restore.work, Memory.wait_urgent, "cuda")
     assert restore.happened == ["stage memory", "urgent waited for", "stage cuda"]
     with pytest.raises(CriuError, match="cut short"):
-        steps._await_memory(restore.work, Memory.wait, "cuda")
+        beside_criu.await_memory(restore.work, Memory.wait, "cuda")
     assert restore.happened[3:] == ["stage memory", "all waited for"], "another stage would be reported"
     assert restore.work.measured["memory"] > 0
 

@@ -42,7 +42,10 @@ class Initialised:
         python = sys.executable or "/proc/self/exe"
         # MPS is bypassed: its daemon would start a server on the GPU for a client like this one.
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": visible, "CUDA_MPS_PIPE_DIRECTORY": "/dev/null"}
-        asks, self._asks = os.pipe()
+        try:
+            asks, self._asks = os.pipe()
+        except OSError:  # no more descriptors
+            return
         try:
             self.pid = os.posix_spawn(
                 python,

@@ -12,10 +12,12 @@ TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Steps = Iterable[tuple[str, Callable[[steps.Work], None]]]
+    from glowplug.restore.work import Work
+
+    Steps = Iterable[tuple[str, Callable[[Work], None]]]
 
 
-def run(work: steps.Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int:
+def run(work: Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int:
     """Take every step, and say how it went; the exit status of the process that restores.
 
     A part of a step that was measured on its own is a step of its own in what is said, and does not count in the

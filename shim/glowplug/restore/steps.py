@@ -7,17 +7,17 @@ which step it was, and that is the outcome's stage.
 from __future__ import annotations
 
 import os
-import time
 
-from glowplug import jsontext, paths
+from glowplug import jsontext
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
 from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
-from glowplug.errors import CriuError, GlowplugError, LayerError
+from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
 from glowplug.restore import (
+    beside_criu,
     captured_state,
     child,
     health,
@@ -35,85 +35,7 @@ TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from glowplug.checkpoint.bundle import BundleFacts
-    from glowplug.checkpoint.oci import Spec
-    from glowplug.restore.attempt import Attempt
-    from glowplug.restore.gpu import Gpu
-    from glowplug.restore.memory import Memory
-    from glowplug.restore.plan import Plan
-
-
-class Work:
-    """A restore under way.
-
-    `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
-    `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
-    `processes` and `gpus` (UUIDs at the capture) are there after `check`, `fixups` after `image_overlay`, `gpu` only
-    where there is CUDA, `memory` from `criu` on and only where there are memory extents.
-    `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
-    before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
-    of its own; `measured` gets its seconds.
-    """
-
-    __slots__ = (
-        "attempt",
-        "begin_part",
-        "facts",
-        "fixups",
-        "gpu",
-        "gpus",
-        "lease",
-        "measured",
-        "memory",
-        "new_keyring",
-        "plan",
-        "processes",
-        "spec",
-        "stdio",
-        "stopped_before",
-        "until",
-    )
-
-    def __init__(
-        self,
-        attempt: Attempt,
-        plan: Plan,
-        spec: Spec,
-        facts: BundleFacts,
-        stdio: tuple[int, int, int],
-        until: float,
-        new_keyring: bool = True,
-    ) -> None:
-        self.attempt = attempt
-        self.plan = plan
-        self.spec = spec
-        self.facts = facts
-        self.stdio = stdio
-        self.until = until
-        self.new_keyring = new_keyring
-        self.lease = -1
-        self.gpu: Gpu | None = None
-        self.memory: Memory | None = None
-        self.processes: list[process.Credentials] = []
-        self.gpus: list[str] = []
-        self.fixups: image_fixups.ImageFixups | None = None
-        self.stopped_before: list[int] = []
-        self.begin_part: Callable[[str], None] = lambda name: None
-        self.measured: dict[str, float] = {}
-
-    @property
-    def checkpoint(self) -> str:
-        """The checkpoint's directory."""
-        return self.plan.directory
-
-    @property
-    def bundle(self) -> str:
-        """Our own bundle: the spec that runc restores."""
-        return paths.restore_bundle(self.attempt.journal.bundle)
-
-    def left_s(self) -> float:
-        """Seconds until the deadline, at least 0."""
-        return max(0.0, self.until - time.monotonic())
+    from glowplug.restore.work import Work
 
 
 def lease(work: Work) -> None:
@@ -193,7 +115,7 @@ def spec(work: Work) -> None:
     with open(options, "w") as file:
         file.write(
             config.restore(
-                leave_stopped=_stays_stopped(work),
+                leave_stopped=beside_criu.stays_stopped(work),
                 cgroup=own_cgroup.root(work.attempt, work.fixups),
                 script=action_script.script_in(work.bundle),
                 mounts=[
@@ -214,16 +136,11 @@ def spec(work: Work) -> None:
         file.write(jsontext.dumps(copy))
 
 
-def _stays_stopped(work: Work) -> bool:
-    """Whether there is more to do after CRIU than can be done at its gate, where it is every task's tracer."""
-    return work.gpu is not None or own_settings.is_needed(work.checkpoint)
-
-
 def criu(work: Work) -> None:
     """`runc restore`: a child of ours with the container's stdio, its tasks descendants of the shim. What it restores
     is paused at the gate, and let go there unless it stays stopped."""
     try:
-        run_runc(work, _at_gate)
+        run_runc(work, beside_criu.at_gate)
     finally:
         if work.memory is not None:
             work.measured["memory"] = work.memory.spent()
@@ -285,93 +202,17 @@ def run_runc(work: Work, at_gate: Callable[[Work, action_script.Gate, Callable[[
         raise CriuError("the restored tree did not reach the gate: its script was killed")
 
 
-def _at_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """Large mappings are written from the extents as soon as the tree has them; at the gate it is checked, signalled
-    and let go. One that stays stopped is let go as soon as it is there, and stopped by CRIU: its memory is waited for
-    later."""
-    _prepare_for_the_gate(work)
-    _begin_memory(work, gate, is_over)
-    if not _stays_stopped(work):
-        _memory_before_the_gate(work, gate, is_over)
-    init = gate.wait(work.until, is_over)
-    if init is None:
-        return  # CRIU failed before it got there
-    if not _stays_stopped(work):
-        _pass(work, init, process.members(init))
-        gate.require_paused()
-        work.attempt.open(init)
-    work.begin_part("criu")
-    gate.open()
-
-
-def _prepare_for_the_gate(work: Work) -> None:
-    """What can be done while CRIU works: imports take as long as the restore of a small tree."""
-    from glowplug.restore.at_gate import pass_through  # noqa: F401
-
-    if _stays_stopped(work):
-        from glowplug.criu import processes as dumped
-
-        tree = dumped.tree(f"{work.checkpoint}/images")
-        work.stopped_before = [one.pid for one in tree if one.state == dumped.STOPPED]
-
-
-def _begin_memory(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """Nothing where CRIU fails before the tree is made: that is to be reported then."""
-    if not os.path.isdir(f"{work.checkpoint}/memory"):
-        return
-    work.begin_part("memory")
-    from glowplug.restore.memory import Memory  # it imports what small checkpoints have no use for
-
-    work.memory = Memory(work.checkpoint, work.attempt.progress, work.until)
-    work.begin_part("criu")
-    work.memory.begin(gate, is_over, [one.pid for one in work.processes if one.cuda])
-
-
-def _memory_before_the_gate(work: Work, gate: action_script.Gate, is_over: Callable[[], bool]) -> None:
-    """Where CRIU fails, its failure is to be reported, and not that its processes are gone."""
-    if work.memory is None:
-        return
-    work.begin_part("memory")
-    try:
-        work.memory.wait()
-    except GlowplugError:
-        if gate.wait(work.until, is_over) is not None:
-            raise
-    work.begin_part("criu")
-
-
-def _await_memory(work: Work, wait: Callable[[Memory], None], then: str) -> None:
-    """Of a stopped tree. `wait`: for which part of it. `then`: the stage that goes on."""
-    if work.memory is None:
-        return
-    began = time.monotonic()
-    work.begin_part("memory")
-    try:
-        wait(work.memory)
-    finally:
-        work.measured["memory"] = work.measured.get("memory", 0.0) + time.monotonic() - began
-    work.begin_part(then)
-
-
-def _pass(work: Work, init: int, members: dict[int, int]) -> None:
-    from glowplug.restore.at_gate import pass_through
-    from glowplug.restore.at_gate.restored_tree import RestoredTree
-
-    restored = RestoredTree(work.attempt, work.checkpoint, work.facts, work.processes, init, members)
-    pass_through.run(restored, work.begin_part, work.measured)
-
-
 def settings(work: Work) -> None:
     """Settings that only the processes themselves can make: they are stopped, and made to. Without CUDA, the tree is
     checked and let go then."""
     if not own_settings.is_needed(work.checkpoint):
         return
-    _await_memory(work, lambda memory: memory.wait(), "settings")
+    beside_criu.await_memory(work, lambda memory: memory.wait(), "settings")
     init = health.init_pid(work.attempt)
     members = process.members(init)
     own_settings.apply(work.checkpoint, members)
     if work.gpu is None:
-        _pass(work, init, members)
+        beside_criu.check_and_signal(work, init, members)
         work.begin_part("resume")
         own_settings.let_run(members, work.stopped_before)
         work.attempt.open(init)
@@ -388,12 +229,12 @@ def cuda(work: Work) -> None:
             init,
             work.facts,
             work.left_s(),
-            lambda: _await_memory(work, lambda memory: memory.wait_urgent(), "cuda"),
+            lambda: beside_criu.await_memory(work, lambda memory: memory.wait_urgent(), "cuda"),
         )
     finally:
         work.measured.update(work.gpu.seconds)
-    _await_memory(work, lambda memory: memory.wait(), "cuda")
-    _pass(work, init, process.members(init))
+    beside_criu.await_memory(work, lambda memory: memory.wait(), "cuda")
+    beside_criu.check_and_signal(work, init, process.members(init))
     work.begin_part("resume")
     work.gpu.let_run(work.stopped_before)
     work.attempt.open(init)

@@ -10,8 +10,9 @@ from glowplug.checkpoint.bundle import BundleFacts
 from glowplug.checkpoint.oci import Spec
 from glowplug.host import process_life
 from glowplug.outcomes.outcome import Outcome
-from glowplug.restore import attempt, pipeline, report, steps, supervised, tidy
+from glowplug.restore import attempt, pipeline, report, supervised, tidy
 from glowplug.restore.result import Reporter
+from glowplug.restore.work import Work
 from glowplug.runtime import journal
 from glowplug.runtime.argv import Command
 from glowplug.runtime.status import DONE, RUNC
@@ -45,7 +46,7 @@ def run(
     trial = attempt.begin(journal.of(runc, command, facts, plan))
     until = began + min(DEADLINE_S if plan.deadline_s is None else plan.deadline_s, DEADLINE_S)
     new_keyring = "no-new-keyring" not in command.flags
-    work = steps.Work(trial, plan, spec, facts, CONTAINER_STDIO, until + GRACE_S, new_keyring)
+    work = Work(trial, plan, spec, facts, CONTAINER_STDIO, until + GRACE_S, new_keyring)
     outcome = Outcome("restored")
     outcome.left_behind = left_behind
     outcome.phases = {"resolve": resolved_s}
@@ -58,7 +59,7 @@ def run(
 
 
 def _restore(
-    trial: attempt.Attempt, plan: "Plan", work: steps.Work, until: float, began: float, outcome: Outcome
+    trial: attempt.Attempt, plan: "Plan", work: Work, until: float, began: float, outcome: Outcome
 ) -> int:
     def restore(reporter: Reporter) -> int:
         return pipeline.run(work, reporter)

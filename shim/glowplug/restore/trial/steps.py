@@ -18,6 +18,7 @@ from glowplug.restore.attempt import Attempt
 from glowplug.restore.plan import Plan
 from glowplug.restore.trial import place
 from glowplug.restore.trial.task import Task
+from glowplug.restore.work import Work
 
 OF_THE_POD = {"network": "net", "ipc": "ipc", "uts": "uts"}
 
@@ -26,7 +27,7 @@ class _ReachedGate(Exception):
     """All of it reached the gate, and was what it should be."""
 
 
-class Trial(steps.Work):
+class Trial(Work):
     """`task`: what is tried. `pod`: type of a namespace → its file."""
 
     __slots__ = ("pod", "task")
@@ -44,17 +45,17 @@ class Trial(steps.Work):
         return self.task.draft
 
 
-def enter_namespaces(work: steps.Work) -> None:
+def enter_namespaces(work: Work) -> None:
     """Enter the namespaces of the trial."""
     place.enter(_of(work).attempt.journal.bundle)
 
 
-def layer(work: steps.Work) -> None:
+def layer(work: Work) -> None:
     """Mount the root file system: the image and the captured layer."""
     place.rootfs(_of(work).task, work.attempt)
 
 
-def volumes(work: steps.Work) -> None:
+def volumes(work: Work) -> None:
     """Make the volumes, and the spec that mounts them."""
     trial = _of(work)
     sources = place.volumes(trial.task, trial.facts.mounts, trial.attempt)
@@ -62,13 +63,13 @@ def volumes(work: steps.Work) -> None:
     trial.facts = bundle.read(trial.spec)
 
 
-def criu(work: steps.Work) -> None:
+def criu(work: Work) -> None:
     """`runc restore`, which is killed with its tree once that has reached the gate."""
     with contextlib.suppress(_ReachedGate):
         steps.run_runc(work, _at_gate)
 
 
-def _at_gate(work: steps.Work, gate: Gate, is_over: Callable[[], bool]) -> None:
+def _at_gate(work: Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     """The checks that a restore makes there; then the end of all of it. Raises _ReachedGate, and a check's errors."""
     init = gate.wait(work.until, is_over)
     if init is None:
@@ -119,14 +120,14 @@ def _pipes() -> tuple[int, int, int]:
     return null, os.pipe()[1], os.pipe()[1]
 
 
-def _of(work: steps.Work) -> Trial:
+def _of(work: Work) -> Trial:
     assert isinstance(work, Trial)
     return work
 
 
 CHECKS = tuple(one for one in at_gate.STEPS if one[0] in ("state", "health"))
 
-STEPS: tuple[tuple[str, Callable[[steps.Work], None]], ...] = (
+STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("place", enter_namespaces),
     ("layer", layer),
     ("volumes", volumes),
