@@ -32,7 +32,10 @@ _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 @click.command()
 @click.option("--gib", type=click.FloatRange(0.01), multiple=True, help="Size to measure; may be repeated.")
 @click.option(
-    "--kind", type=click.Choice(["private", "shared"]), multiple=True, help="Which memory; both by default."
+    "--kind",
+    type=click.Choice(["private", "shared", "file"]),
+    multiple=True,
+    help="Which memory; private and shared by default. file: changed pages of a private mapping of a file.",
 )
 @click.option(
     "--cache", type=click.Choice(["warm", "cold"]), multiple=True, help="Page cache; both by default."

@@ -3,8 +3,9 @@
     memory_target.py LAYOUT
 
 LAYOUT is JSON: {"mappings": [{"kind", "pages", "runs": [[first, count, what], …]}, …], "children": N}. Kinds are
-those of `make`; what a run of pages is filled with is said by `_page`. Children are forked when all is filled;
-each then writes a page of its own into every private mapping. Each line on stdin is answered with one line of
+those of `make`; what a run of pages is filled with is said by `fill`. Files are the mappings' own, `/tmp/file-N` for
+mapping N, and end in the middle of the last page. Children are forked when all is filled; each then writes a page of
+its own into every private mapping. Each line on stdin is answered with one line of
 JSON: `hash` by the digests of all mappings of all processes, `end` by nothing.
 Standard library only, and no more of it than needed: its own memory is to be small.
 """
@@ -35,8 +36,8 @@ libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
-def make(kind: str, pages: int) -> int:
-    """A mapping of ``pages`` pages; its address."""
+def make(kind: str, pages: int, number: int) -> int:
+    """A mapping of ``pages`` pages, the layout's with this number; its address."""
     flags = {
         "private": MAP_PRIVATE | MAP_ANONYMOUS,
         "small-pages": MAP_PRIVATE | MAP_ANONYMOUS,
@@ -46,12 +47,26 @@ def make(kind: str, pages: int) -> int:
         "read-only": MAP_PRIVATE | MAP_ANONYMOUS,
         "shared": MAP_SHARED | MAP_ANONYMOUS,
         "memfd": MAP_SHARED,
+        "memfd-private": MAP_PRIVATE,
+        "dev-zero": MAP_PRIVATE,
+        "file": MAP_PRIVATE,
+        "file-deleted": MAP_PRIVATE,
+        "file-read-only": MAP_PRIVATE,
     }[kind]
     fd = -1
-    if kind == "memfd":
+    if kind.startswith("memfd"):
         fd = os.memfd_create("weights")
         os.ftruncate(fd, pages * PAGE)
+    elif kind == "dev-zero":
+        fd = os.open("/dev/zero", os.O_RDWR)
+    elif kind.startswith("file"):
+        fd = os.open(f"/tmp/file-{number}", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        os.write(fd, b"file" * (pages * PAGE // 4 - PAGE // 8))
     address = libc.mmap(None, pages * PAGE, PROT_READ | PROT_WRITE, flags, fd, 0)
+    if kind.startswith("file"):
+        os.close(fd)
+    if kind == "file-deleted":
+        os.unlink(f"/tmp/file-{number}")
     assert isinstance(address, int) and address != ctypes.c_void_p(-1).value, os.strerror(ctypes.get_errno())
     if kind == "small-pages":
         assert libc.madvise(address, pages * PAGE, MADV_NOHUGEPAGE) == 0
@@ -65,7 +80,7 @@ def finish(kind: str, address: int, pages: int) -> None:
     if kind == "guarded":
         libc.mprotect(address, PAGE, PROT_NONE)
         libc.mprotect(address + pages // 2 * PAGE, PAGE, PROT_NONE)
-    if kind == "read-only":
+    if kind in ("read-only", "file-read-only"):
         libc.mprotect(address, pages * PAGE, PROT_READ)
 
 
@@ -112,7 +127,7 @@ def main() -> None:
     layout = json.loads(sys.argv[1])
     mappings = []
     for seed, mapping in enumerate(layout["mappings"]):
-        address = make(mapping["kind"], mapping["pages"])
+        address = make(mapping["kind"], mapping["pages"], seed)
         fill(address, mapping["runs"], seed)
         finish(mapping["kind"], address, mapping["pages"])
         mappings.append((mapping["kind"], address, mapping["pages"]))
@@ -123,7 +138,7 @@ def main() -> None:
         if os.fork() == 0:
             os.close(ask_write)
             for kind, address, _ in mappings:
-                if kind in ("private", "small-pages"):
+                if kind in ("private", "small-pages", "file"):
                     ctypes.memmove(address, b"child %d" % child, 7)
             while os.read(ask_read, 1):
                 os.write(answer_write, json.dumps(digests(mappings)).encode() + b"\n")

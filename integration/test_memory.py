@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from glowplug.criu import extents, layout, rewrite
 from glowplug.errors import CriuError, GlowplugError, ImageError
+from glowplug.host import process
 from integration.bare import Bare, usable
 from integration.limits import needs_limits
 
@@ -54,7 +55,11 @@ def capture(container: Bare, smallest: int = layout.SMALLEST) -> tuple[Any, str,
 
 
 @pytest.mark.parametrize(
-    "kind", ["private", "shared", "memfd", "noreserve", "locked", "guarded", "read-only", "small-pages"]
+    "kind",
+    [
+        *("private", "shared", "memfd", "noreserve", "locked", "guarded", "read-only", "small-pages"),
+        *("memfd-private", "dev-zero", "file", "file-deleted", "file-read-only"),
+    ],
 )
 def test_every_page_comes_back(make: Make, kind: str) -> None:
     runs = [
@@ -69,8 +74,8 @@ def test_every_page_comes_back(make: Make, kind: str) -> None:
     before, images, memory, taken = capture(container)
     container.restore(images, memory)
     assert container.hash() == before
-    if kind == "read-only":
-        assert taken.moved == 0, "memory that can't be written from outside was taken out"
+    if kind in ("read-only", "file-read-only", "memfd-private"):
+        assert taken.moved == 0, "memory that can't be written from outside, or is unusual, was taken out"
     else:
         assert taken.moved >= 3800 * extents.PAGE
         assert container.filled.bytes == taken.moved
@@ -94,6 +99,60 @@ def test_several_mappings_and_processes(make: Make) -> None:
     # Inherited private memory stays with CRIU; what is shared is written once.
     assert taken.moved == (64 + 8) * MIB * extents.PAGE + 2000 * extents.PAGE
     assert len(before) == 4
+
+
+OVER_FILE = mapping(
+    "file",
+    32 * MIB,
+    *((100, 1500, "random"), (3200, 1, "zero"), (3300, 40, "zero"), (3340, 60, "pattern")),
+    (32 * MIB - 1, 1, "zero"),  # half of it is behind the file's end
+)
+CHANGED = sum(count for _, count, _ in OVER_FILE["runs"])
+
+
+def test_changed_pages_of_a_file_are_the_processs_and_others_the_files(make: Make) -> None:
+    container = make(OVER_FILE)
+    container.start()
+    assert changed_pages(container) == [CHANGED]
+    before, images, memory, taken = capture(container)
+    assert (taken.moved, taken.zeros) == (CHANGED * extents.PAGE, 0)
+    with open(f"{container.scratch}/rootfs/tmp/file-0", "r+b") as file:
+        size = os.stat(file.fileno()).st_size
+        for first, count, _ in OVER_FILE["runs"]:  # of which nothing may come back
+            file.seek(first * extents.PAGE)
+            file.write(b"late" * (count * extents.PAGE // 4))
+        file.truncate(size)
+    container.restore(images, memory)
+    assert changed_pages(container) == [CHANGED]
+    assert container.hash() == before
+    assert changed_pages(container) == [CHANGED], "pages that the program only reads are copies"
+
+
+def test_changed_pages_of_a_file_that_a_child_shares_stay_with_criu(make: Make) -> None:
+    # CRIU does not recognise a mapping behind one that the child alone has, such as a part of its heap.
+    between = mapping("private", 64 * MIB, (0, 1, "random"))
+    container = make(OVER_FILE, between, children=1)
+    container.start()
+    container.hash()
+    pss = container.pss()
+    before, images, memory, taken = capture(container)
+    assert taken.moved == 0
+    container.restore(images, memory)
+    assert container.pss() < pss + CHANGED * extents.PAGE // 2, "each has a copy"
+    assert changed_pages(container) == [CHANGED, CHANGED + 1]
+    assert container.hash() == before
+
+
+def changed_pages(container: Bare) -> list[int]:
+    """Pages of the first mapping's file of which its processes, from the first on, have copies."""
+    found = []
+    for _, pid in sorted(process.members(container.pid).items()):
+        with open(f"/proc/{pid}/smaps") as file:
+            lines = iter(file)
+            assert any(line.endswith("/tmp/file-0\n") for line in lines)
+            own = next(line for line in lines if line.startswith("Anonymous:"))
+            found.append((int(own.split()[1]) << 10) // extents.PAGE)
+    return found
 
 
 def test_a_sparse_mapping_does_not_grow(make: Make) -> None:
@@ -238,7 +297,7 @@ def test_a_death_before_the_gate_opens_ends_the_tree(make: Make, monkeypatch: py
 
 
 PAGES = 12 * MIB
-KINDS = st.sampled_from(["private", "shared", "memfd", "noreserve", "small-pages", "guarded"])
+KINDS = st.sampled_from(["private", "shared", "memfd", "noreserve", "small-pages", "guarded", "file"])
 
 
 @st.composite

@@ -121,6 +121,17 @@ def test_a_gap_is_not_written(folder: str, child: Child) -> None:
     assert child.read(PAGE, PAGE) == b"." * PAGE
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_hole_of_the_data_file_is_written_as_zeros(folder: str, child: Child, warm: bool) -> None:
+    """Below a page of zeros in a run there may be a file's page, and a copy of the data may have a hole there."""
+    save(folder, child, [(0, 3 * extents.HUGE, 0)], noise(1))
+    os.truncate(f"{folder}/pages-1.extent", 3 * extents.HUGE)
+    if not warm:
+        cold(folder)
+    filled.write(folder, {INNER: child.pid}, soon())
+    assert child.read(0, 3 * extents.HUGE + 1) == noise(1) + bytes(3 * extents.HUGE - PAGE) + b"."
+
+
 def test_a_mapping_that_is_not_there_is_an_error(folder: str, child: Child) -> None:
     save(folder, child, [(NEVER_MAPPED - child.address, PAGE, 0)], noise(1))
     with pytest.raises(CriuError, match="no such mapping"):

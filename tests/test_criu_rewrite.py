@@ -2,163 +2,37 @@
 
 import itertools
 import os
-import random
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.dump_made import (
+    BASE,
+    EXECUTE,
+    GROWSDOWN,
+    HEAP,
+    HUGETLB,
+    MEMFD,
+    OVER_FILE,
+    PRESENT,
+    PRIVATE,
+    READ,
+    SHARED,
+    WRITE,
+    Dump,
+    Vma,
+    assert_complete,
+    message,
+)
 
 from glowplug.criu import extents, images, layout, rewrite
 from glowplug.criu.extents import HUGE, PAGE
-from glowplug.criu.images import Message
 from glowplug.errors import ImageError
-
-PRESENT = 1 << 2
-PRIVATE, HEAP, MEMFD, SHARED = 0x201, 0x221, 0x4081, 0x101
-GROWSDOWN, HUGETLB = 0x100, 0x40000
-READ, WRITE = 1, 2
-BASE = 0x7F0000000000
-
-
-@dataclass
-class Vma:
-    start: int
-    pages: int
-    status: int = PRIVATE
-    prot: int = READ | WRITE
-    flags: int = 0x22
-    offset: int = 0
-    shared: int = 0
-    madv: int = 0
-    here: list[tuple[int, int]] = field(default_factory=list)
-    """Runs of pages that are in the images: first, count."""
-
-
-def message(**fields: int | bytes | Message | list[Message]) -> Message:
-    made = Message()
-    for name, value in fields.items():
-        number = int(name[1:])
-        if isinstance(value, int):
-            made.put_integer(number, value)
-        elif isinstance(value, bytes):
-            made.put_octets(number, value)
-        elif isinstance(value, Message):
-            made.put_message(number, value)
-        else:
-            made.put_messages(number, value)
-    return made
-
-
-class Dump:
-    """Images of processes as CRIU writes them, and the memory that they stand for."""
-
-    def __init__(self, folder: str) -> None:
-        self.images, self.memory = f"{folder}/images", f"{folder}/memory"
-        os.mkdir(self.images)
-        self.pages: dict[tuple[str, int], bytes] = {}
-        """(pagemap, address) → the page."""
-        self._pages_id = 0
-        self._tree: list[Message] = []
-        self._random = random.Random(1)
-
-    def process(self, pid: int, parent: int, vmas: list[Vma]) -> None:
-        self._tree.append(message(f1=pid, f2=parent, f3=pid, f4=pid, f5=pid))
-        self._store("pstree.img", "pstree", self._tree)
-        core = message(f1=1, f3=message(f1=1, f2=0, f3=0, f4=0, f5=0, f6=b"test"), f5=message(f1=0, f2=0))
-        self._store(f"core-{pid}.img", "core", [core])
-        self._store(f"ids-{pid}.img", "ids", [message(f1=pid, f2=pid, f3=pid, f4=pid)])
-        entries = [
-            message(
-                f1=v.start,
-                f2=v.start + v.pages * PAGE,
-                f3=v.offset,
-                f4=v.shared,
-                f5=v.prot,
-                f6=v.flags,
-                f7=v.status,
-                f8=(1 << 64) - 1,
-                **({"f9": v.madv} if v.madv else {}),
-                f77=b"newer",
-            )
-            for v in vmas
-        ]
-        self._store(f"mm-{pid}.img", "mm", [message(f1=1, f14=entries, f99=b"newer")])
-        runs = [(v.start + first * PAGE, count) for v in vmas if not v.shared for first, count in v.here]
-        self.pagemap(f"pagemap-{pid}.img", runs)
-
-    def pagemap(self, name: str, runs: list[tuple[int, int]], zeros: float = 0.3) -> None:
-        """runs: (address, pages). Some of the pages are zero."""
-        self._pages_id += 1
-        entries = [message(f1=self._pages_id)]
-        with open(f"{self.images}/pages-{self._pages_id}.img", "wb") as file:
-            for address, count in runs:
-                entries.append(message(f1=address, f2=0, f4=PRESENT, f5=count, f99=b"newer"))
-                for page in range(count):
-                    zero = self._random.random() < zeros
-                    data = bytes(PAGE) if zero else self._random.randbytes(PAGE)
-                    self.pages[name, address + page * PAGE] = data
-                    file.write(data)
-        self._store(name, "pagemap", entries)
-
-    def memory_file(self, number: int, shmid: int) -> None:
-        """An open file in memory, as shared anonymous memory is dumped."""
-        self._store("memfd.img", "memfd", [message(f1=b"/dev/zero", f4=0, f5=shmid, f6=0, f7=31)])
-        file = message(f1=18, f2=number, f20=message(f1=number, f2=2, f3=0, f4=b"", f5=31))
-        self._store("files.img", "files", [file])
-
-    def left(self, name: str) -> dict[tuple[str, int], bytes]:
-        """What CRIU would put back from a pagemap."""
-        head, *entries = images.load(self.images, name, "pagemap")
-        found = {}
-        with open(f"{self.images}/pages-{head.integer(1)}.img", "rb") as file:
-            for entry in entries:
-                assert entry.octets(99) == b"newer"
-                for page in range(entry.required(5, "pages")):
-                    found[name, entry.required(1, "address") + page * PAGE] = file.read(PAGE)
-            assert file.read() == b""
-        return found
-
-    def moved(self) -> dict[tuple[int, int], bytes]:
-        """What the extents put back: (pid, address) → page."""
-        found: dict[tuple[int, int], bytes] = {}
-        if not os.path.exists(f"{self.memory}/{extents.INDEX}"):
-            return found
-        for extent in extents.load(self.memory):
-            with open(f"{self.memory}/{extent.data}", "rb") as file:
-                for at in range(0, len(extent.runs), 3):
-                    address, length, offset = extent.runs[at : at + 3]
-                    file.seek(offset)
-                    for page in range(0, length, PAGE):
-                        assert (extent.pid, address + page) not in found
-                        found[extent.pid, address + page] = file.read(PAGE)
-        return found
-
-    def madv(self, pid: int) -> list[int]:
-        vmas = images.load(self.images, f"mm-{pid}.img", "mm")[0].messages(14)
-        assert all(vma.octets(77) == b"newer" for vma in vmas)
-        return [vma.integer(9) or 0 for vma in vmas]
-
-    def _store(self, name: str, kind: str, entries: list[Message]) -> None:
-        images.store(self.images, name, kind, entries)
 
 
 @pytest.fixture
 def dump(tmp_path: os.PathLike[str]) -> Dump:
     return Dump(os.fspath(tmp_path))
-
-
-def assert_complete(dump: Dump, name: str, pid: int, shift: int = 0) -> None:
-    """Each page of a pagemap is in the images or in the extents, not in both; one that was zero may be in none."""
-    wanted = {key: data for key, data in dump.pages.items() if key[0] == name}
-    left, moved = dump.left(name), dump.moved()
-    for key, data in wanted.items():
-        there = moved.get((pid, key[1] + shift))
-        assert (key in left) + (there is not None) in ((0, 1) if data == bytes(PAGE) else (1,))
-        assert left.get(key, data) == data
-        assert there in (None, data)
-    assert set(left) <= set(wanted)
-    assert {(pid, key[1] + shift) for key in wanted} >= {key for key in moved if key[0] == pid}
 
 
 def test_a_large_private_mapping_moves_and_small_ones_stay(dump: Dump) -> None:
@@ -190,7 +64,7 @@ def test_any_pagemap_is_split_without_loss(
     for _ in range(data.draw(st.integers(1, 5))):
         address += data.draw(st.sampled_from([0, PAGE, HUGE]))
         pages = data.draw(st.integers(1, 60))
-        status = data.draw(st.sampled_from([PRIVATE, HEAP, 0x41, 0x10201]))
+        status = data.draw(st.sampled_from([PRIVATE, HEAP, OVER_FILE, 0x10201]))
         prot = data.draw(st.sampled_from([READ, READ | WRITE]))
         edges = sorted(data.draw(st.sets(st.integers(0, pages), max_size=6)))
         runs = [(a, b - a) for a, b in zip(edges[::2], edges[1::2], strict=False)]
@@ -208,8 +82,8 @@ def test_any_pagemap_is_split_without_loss(
     dump.pagemap("pagemap-1.img", merged)
     smallest = data.draw(st.integers(1, 30)) * PAGE
     taken = rewrite.extract(dump.images, dump.memory, smallest)
-    assert_complete(dump, "pagemap-1.img", 1)
-    fixed = [v for v in vmas if v.status not in (PRIVATE, HEAP) or v.prot == READ]
+    assert_complete(dump, "pagemap-1.img", 1, files=[v for v in vmas if v.status == OVER_FILE])
+    fixed = [v for v in vmas if v.status not in (PRIVATE, HEAP, OVER_FILE) or v.prot == READ]
     for vma in fixed:
         inside = range(vma.start, vma.start + vma.pages * PAGE)
         assert not [key for key in dump.moved() if key[1] in inside]
@@ -223,11 +97,20 @@ def test_any_pagemap_is_split_without_loss(
         Vma(BASE, 2048, flags=0x22 | HUGETLB, here=[(0, 2048)]),
         Vma(BASE, 2048, prot=READ, here=[(0, 2048)]),
         Vma(BASE, 2048, prot=0, here=[(0, 2048)]),
-        Vma(BASE, 2048, status=0x41, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE, prot=READ, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE, prot=READ | EXECUTE, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE, prot=READ | WRITE | EXECUTE, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE, prot=WRITE, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE | 1 << 14, here=[(0, 2048)]),
+        Vma(BASE, 2048, status=OVER_FILE | 1 << 27, here=[(0, 2048)]),
         Vma(BASE, 2048, status=0x2201, here=[(0, 2048)]),
         Vma(BASE, 1000, here=[(0, 1000)]),
     ],
-    ids=["stack", "hugetlb", "read-only", "none", "file", "aio-ring", "small"],
+    ids=[
+        *("stack", "hugetlb", "read-only", "none"),
+        *("file-read-only", "code", "writable-code", "file-write-only", "file-in-memory", "device"),
+        *("aio-ring", "small"),
+    ],
 )
 def test_what_is_not_plain_and_large_stays_byte_for_byte(dump: Dump, vma: Vma) -> None:
     dump.process(1, 0, [vma])
@@ -316,6 +199,20 @@ def test_few_zero_pages_between_others_make_no_run_of_each(dump: Dump, zeros: in
     assert len(extent.runs) == 3 * runs
     assert taken.moved + taken.zeros == 100 * step * PAGE
     assert [page[:1] for page in dump.moved().values() if page != bytes(PAGE)] == [b"x"] * 100
+
+
+def test_changed_pages_of_a_file_move_and_those_of_zeros_too(dump: Dump) -> None:
+    """A page of zeros that were nowhere would be the file's page; huge pages are for anonymous memory alone."""
+    huge = HUGE // PAGE
+    dump.process(1, 0, [Vma(BASE, 4 * huge + 200, OVER_FILE, flags=2)])
+    dump.pages.clear()
+    dump.pagemap("pagemap-1.img", [(BASE, 4 * huge), (BASE + (4 * huge + 50) * PAGE, 100)], zeros=0.9)
+    taken = rewrite.extract(dump.images, dump.memory)
+    assert taken == rewrite.Extracted((4 * huge + 100) * PAGE, 0, 0)
+    assert dump.moved() == {(1, address): data for (_, address), data in dump.pages.items()}
+    [extent] = extents.load(dump.memory)
+    assert len(extent.runs) == 3 * 2
+    assert dump.madv(1) == [0]
 
 
 def test_a_zombie_has_no_memory(dump: Dump) -> None:

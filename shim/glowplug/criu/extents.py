@@ -5,7 +5,8 @@ A checkpoint's directory `memory/` holds
     runs                for each record, its runs: address, length, offset in the data file (64-bit, little endian)
     pages-<n>.extent    the data
 A run is a piece of memory without a gap; lengths, addresses and offsets are multiples of the page size.
-Runs of a record go upwards in the file and in memory. Pages that no run names are zero.
+Runs of a record go upwards in the file and in memory. All of a run is written, zeros and holes of the data file
+too: in a private mapping of a file, what is not written is the file's. Elsewhere a page that no run names is zero.
 
 Used by the runtime: standard library only.
 """

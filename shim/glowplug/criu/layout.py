@@ -1,8 +1,8 @@
 """Which of the dumped memory is worth taking out of CRIU's images, and may be.
 
-Decided from the images alone. What is not surely safe stays with CRIU: stacks, file mappings, read-only
-memory, huge-page file systems, and every mapping that a child has from its parent as it was, since CRIU
-compares the two page by page and shares what is equal, where two writes would make two copies.
+Decided from the images alone. What is not surely safe stays with CRIU: stacks, code, read-only memory, huge-page
+file systems, and every mapping that a child has from its parent as it was, since CRIU compares the two page by
+page and shares what is equal, where two writes would make two copies.
 Field numbers: images/mm.proto, vma.proto, pagemap.proto.
 """
 
@@ -22,9 +22,10 @@ SMALL, MANY_SMALL = 64 << 10, 16 << 20
 1.8 GB/s. An interpreter's heap is in hundreds of mappings of 1 MiB and less (vLLM: two processes, 104 MiB each)."""
 
 # criu/include/image.h; the guard pages of a mapping are listed as mappings of their own
-_REGULAR, _HEAP, _FILE_SHARED, _ANON_SHARED, _ANON_PRIVATE, _MEMFD = (
+_REGULAR, _HEAP, _FILE_PRIVATE, _FILE_SHARED, _ANON_SHARED, _ANON_PRIVATE, _MEMFD = (
     1,
     1 << 5,
+    1 << 6,
     1 << 7,
     1 << 8,
     1 << 9,
@@ -34,7 +35,7 @@ _PRIVATE = _REGULAR | _ANON_PRIVATE
 # CRIU dumps shared anonymous memory as what it is inside, a file in memory without a name, like memfd_create(2).
 _SHARED = (_REGULAR | _ANON_SHARED, _REGULAR | _FILE_SHARED | _MEMFD)
 _MAP_GROWSDOWN, _MAP_HUGETLB = 0x100, 0x40000
-_PROT_WRITE = 2
+_PROT_READ, _PROT_WRITE = 1, 2
 
 MM_VMAS = 14
 VMA_MADV = 9
@@ -57,10 +58,20 @@ class Mapping:
     status: int
 
     @property
+    def over_file(self) -> bool:
+        """A private mapping of a file: its images hold the pages that were changed, and any other page is the file's.
+
+        Exactly so: a file in memory (memfd), a device, a vDSO have further bits.
+        """
+        return self.status == _REGULAR | _FILE_PRIVATE
+
+    @property
     def movable(self) -> bool:
-        """Plain anonymous memory that its owner may write."""
+        """Plain memory that its owner may write: anonymous, or over a file (a program's variables, never code)."""
         if self.flags & (_MAP_GROWSDOWN | _MAP_HUGETLB) or not self.prot & _PROT_WRITE:
             return False
+        if self.over_file:
+            return self.prot == _PROT_READ | _PROT_WRITE
         return self.status & ~_HEAP == _PRIVATE or (bool(self.shared) and self.status in _SHARED)
 
 

@@ -1,9 +1,9 @@
 """Take the large memory of a fresh dump out of CRIU's images and make memory extents of it.
 
-CRIU puts pages back through one thread, fill.py through many. So the pagemap entries of large anonymous
-mappings go, and CRIU restores those mappings empty. The data is not copied: the pages file that CRIU wrote
+CRIU puts pages back through one thread, fill.py through many. So the pagemap entries of large mappings go, and
+CRIU restores those mappings empty, or as their file is. The data is not copied: the pages file that CRIU wrote
 becomes the extent's data file, and CRIU gets a small new one with what remains. Where enough zero pages lie
-together they are dropped: no run holds them, and the file gets a hole there.
+together in anonymous memory they are dropped: no run holds them, and the file gets a hole there.
 """
 
 import ctypes
@@ -130,11 +130,9 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
         _copy_out(file.fileno(), stay, pages)
         images.store(images_dir, one.pagemap, "pagemap", [head, *(layout.entry_for(piece) for piece in stay)])
         for mapping, pieces in chosen:
-            kept = _without_zeros(
-                file.fileno(), pieces, mapping.start - mapping.offset if mapping.shared else 0
-            )
+            kept = _runs(file.fileno(), pieces, mapping)
             runs.setdefault(mapping.pid, []).extend(kept)
-            if _fits_huge_pages(kept, mapping, _length(pieces)):
+            if not mapping.over_file and _fits_huge_pages(kept, mapping, _length(pieces)):
                 huge.add((mapping.pid, mapping.start))
         _make_sparse(file.fileno(), [run for of in runs.values() for run in of])
     private = not any(mapping.shared for mapping, _ in chosen)
@@ -182,6 +180,13 @@ def _copy_out(source: int, stay: list[Piece], target: str) -> None:
             if piece.offset is not None:
                 for at in range(piece.offset, piece.offset + piece.length, _READ):
                     file.write(_read(source, at, min(_READ, piece.offset + piece.length - at)))
+
+
+def _runs(source: int, taken: list[Piece], mapping: Mapping) -> list[Run]:
+    """The runs of a mapping's pieces. No page over a file is dropped for being zero: the file's would be seen."""
+    if mapping.over_file:
+        return [(piece.address, piece.length, piece.offset) for piece in taken if piece.offset is not None]
+    return _without_zeros(source, taken, mapping.start - mapping.offset if mapping.shared else 0)
 
 
 def _without_zeros(source: int, taken: list[Piece], shift: int) -> list[Run]:
