@@ -157,6 +157,17 @@ def test_shared_memory_is_written_once_through_one_process(dump: Dump, status: i
     assert taken.left == 512 * PAGE
 
 
+def test_the_first_system_v_segment_is_not_taken_for_private_memory(dump: Dump) -> None:
+    """Its number is 0. It stays with CRIU, as all of them do, and private memory goes to its own place."""
+    segment = Vma(BASE, 2048, SHARED | 1 << 10, flags=1)
+    private = Vma(BASE + (1 << 30), 2048, here=[(0, 2048)])
+    dump.process(1, 0, [segment, private])
+    dump.pagemap("pagemap-shmem-0.img", [(0, 2048)])
+    rewrite.extract(dump.images, dump.memory)
+    assert len(dump.left("pagemap-shmem-0.img")) == 2048
+    assert_complete(dump, "pagemap-1.img", 1)
+
+
 def test_huge_pages_are_requested_where_they_cost_nothing(dump: Dump) -> None:
     huge = HUGE // PAGE
     dense = Vma(BASE, 4 * huge, here=[(0, 4 * huge)])

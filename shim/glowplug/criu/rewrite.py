@@ -86,7 +86,8 @@ def _objects(images_dir: str, tree: list[processes.Process], of: dict[int, list[
         ]
         found.append(_Object(f"pagemap-{process.pid}.img", tuple((m.start, m.end, m) for m in private)))
     for number, name in images.names(images_dir, "pagemap-shmem"):
-        through = [m for maps in of.values() for m in maps if m.shared == number and m.movable]
+        # The first System V segment has the number 0, as has all memory that is not shared.
+        through = [m for maps in of.values() for m in maps if number and m.shared == number and m.movable]
         found.append(_Object(name, _windows(through)))
     return [one for one in found if one.windows]
 
