@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 
 import pytest
@@ -184,9 +185,9 @@ def test_time_that_runs_out_midway_is_an_error(
     until = time.monotonic() + 0.5
     writes = fill._write
 
-    def write(piece: chunks.Piece, base: int) -> None:
+    def write(piece: chunks.Piece, here: "array[int]") -> None:
         time.sleep(max(0.0, until + 1 - time.monotonic()))
-        writes(piece, base)
+        writes(piece, here)
 
     monkeypatch.setattr(fill, "_write", write)
     with pytest.raises(CriuError, match="in time"):
@@ -276,11 +277,11 @@ def test_urgent_memory_is_waited_for_alone(
     may_be_written, started = threading.Event(), threading.Event()
     writes = fill._write
 
-    def write(piece: chunks.Piece, base: int) -> None:
+    def write(piece: chunks.Piece, here: "array[int]") -> None:
         if piece.pid == other.pid:
             started.set()
             may_be_written.wait(60)
-        writes(piece, base)
+        writes(piece, here)
 
     monkeypatch.setattr(fill, "_write", write)
     hosts = {INNER: child.pid, INNER + 1: other.pid}
@@ -310,9 +311,9 @@ def test_an_end_before_all_is_written_leaves_no_thread(
     begun = threading.Event()
     writes = fill._write
 
-    def write(piece: chunks.Piece, base: int) -> None:
+    def write(piece: chunks.Piece, here: "array[int]") -> None:
         begun.set()
-        writes(piece, base)
+        writes(piece, here)
 
     monkeypatch.setattr(fill, "_write", write)
     with descriptors.none_left(), fill.Fill(folder) as ready:

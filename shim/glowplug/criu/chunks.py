@@ -7,6 +7,7 @@ Used by the runtime: standard library only.
 """
 
 import os
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -33,14 +34,26 @@ class File(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What is written at once, into one process."""
+    """What is written at once, into one process.
+
+    All that is known before there is a process is worked out then: while threads write, each line of Python makes the
+    others wait.
+    """
 
     file: File
     pid: int
-    runs: tuple[tuple[int, int, int], ...]
-    """Address, length, offset; upwards, near to each other in the file."""
     private: bool
     """Whether no other process sees this memory."""
+    runs: tuple[tuple[int, int, int], ...]
+    """Address, length, offset; upwards, near to each other in the file."""
+    stretches: tuple[tuple[int, int], ...]
+    """Offset and length of the parts of the file that its runs name; what is between two may be a hole."""
+    bytes: int
+    """Of memory."""
+    there: "array[int]"
+    """Address, length; address, length; … in the process."""
+    here: "array[int]"
+    """The same in the mapping of its file."""
 
     @property
     def begin(self) -> int:
@@ -52,20 +65,28 @@ class Piece(NamedTuple):
         """Bytes of the file from its begin to its end."""
         return self.runs[-1][2] + self.runs[-1][1] - self.begin
 
-    @property
-    def bytes(self) -> int:
-        """Of memory."""
-        return sum(length for _, length, _ in self.runs)
 
-    def stretches(self) -> list[tuple[int, int]]:
-        """Offset and length of the parts of the file that its runs name; what is between two may be a hole."""
-        found: list[tuple[int, int]] = []
-        for _, length, offset in self.runs:
-            if found and sum(found[-1]) == offset:
-                found[-1] = (found[-1][0], found[-1][1] + length)
-            else:
-                found.append((offset, length))
-        return found
+def _piece(extent: extents.Extent, file: File, runs: list[tuple[int, int, int]]) -> Piece:
+    return Piece(
+        file,
+        extent.pid,
+        extent.private,
+        tuple(runs),
+        _stretches(runs),
+        sum(length for _, length, _ in runs),
+        array("Q", (word for address, length, _ in runs for word in (address, length))),
+        array("Q", (word for _, length, offset in runs for word in (file.base + offset, length))),
+    )
+
+
+def _stretches(runs: list[tuple[int, int, int]]) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    for _, length, offset in runs:
+        if found and sum(found[-1]) == offset:
+            found[-1] = (found[-1][0], found[-1][1] + length)
+        else:
+            found.append((offset, length))
+    return tuple(found)
 
 
 def open_file(memory_dir: str, name: str) -> File:
@@ -106,7 +127,7 @@ def cut(extent: extents.Extent, file: File) -> list[Piece]:
             end = runs[-1][2] + runs[-1][1] if runs else offset
             space = begin + PIECE - offset
             if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or space < extents.HUGE):
-                pieces.append(Piece(file, extent.pid, tuple(runs), extent.private))
+                pieces.append(_piece(extent, file, runs))
                 runs = []
                 continue
             part = length
@@ -115,7 +136,7 @@ def cut(extent: extents.Extent, file: File) -> list[Piece]:
             runs.append((address, part, offset))
             address, length, offset = address + part, length - part, offset + part
     if runs:
-        pieces.append(Piece(file, extent.pid, tuple(runs), extent.private))
+        pieces.append(_piece(extent, file, runs))
     return pieces
 
 
@@ -123,17 +144,17 @@ def is_cached(piece: Piece) -> bool:
     """Whether nearly all of it is in the page cache, or can come from nowhere else."""
     if piece.file.direct < 0:
         return True
-    found = sum(calls.resident(piece.file.base + offset, size) for offset, size in piece.stretches())
+    found = sum(calls.resident(piece.file.base + offset, size) for offset, size in piece.stretches)
     return found * 10 >= piece.bytes // extents.PAGE * 9
 
 
 @contextmanager
-def mapped(piece: Piece) -> Iterator[int]:
-    """Its bytes, in our page tables: byte ``offset`` of its file is at the returned number plus ``offset``."""
-    for offset, size in piece.stretches():  # in a tmpfs a hole takes memory from when it is looked at
+def mapped(piece: Piece) -> Iterator[None]:
+    """With its bytes in our page tables: where its `here` says."""
+    for offset, size in piece.stretches:  # in a tmpfs a hole takes memory from when it is looked at
         calls.populate(piece.file.base + offset, size)
     try:
-        yield piece.file.base
+        yield
     finally:
         calls.forget_pages(piece.file.base + piece.begin, piece.span)
 
@@ -144,8 +165,8 @@ class Buffer:
     def __init__(self) -> None:
         self._address = 0
 
-    def read(self, piece: Piece) -> int:
-        """Its bytes, read: byte ``offset`` of its file is at the returned number plus ``offset``.
+    def read(self, piece: Piece) -> "array[int]":
+        """Its bytes, read: as its `here`, in this memory.
 
         Raises ImageError; OSError where there is no memory for it.
         """
@@ -161,7 +182,8 @@ class Buffer:
             if not count:
                 raise _unreadable(piece, got, "end of file")
             got += count
-        return self._address - piece.begin
+        shift = self._address - piece.begin
+        return array("Q", (word for _, length, offset in piece.runs for word in (shift + offset, length)))
 
     def free(self) -> None:
         """Unmap the memory, if it was ever used."""

@@ -214,8 +214,8 @@ class Writing:
             while (number := self._next()) is not None:
                 piece = self._pieces[number]
                 if is_cached(piece):
-                    with mapped(piece) as base:
-                        _write(piece, base)
+                    with mapped(piece):
+                        _write(piece, piece.here)
                 else:
                     _write(piece, buffer.read(piece))
                 self._count(number)
@@ -256,14 +256,10 @@ class Writing:
             self._changed.notify_all()
 
 
-def _write(piece: Piece, base: int) -> None:
-    """Write the runs of a piece; byte ``offset`` of the file is at ``base + offset`` here."""
-    here, there = array("Q"), array("Q")
-    for address, length, offset in piece.runs:
-        here.extend((base + offset, length))
-        there.extend((address, length))
+def _write(piece: Piece, here: "array[int]") -> None:
+    """Write the runs of a piece. here: address, length; … of the bytes of each."""
     try:
-        written = calls.write_process(piece.pid, here, there)
+        written = calls.write_process(piece.pid, here, piece.there)
     except OSError as error:
         if error.errno != errno.EFAULT:
             raise CriuError(f"memory of process {piece.pid} can't be written: {error.strerror}") from error

@@ -94,6 +94,8 @@ class Helper:
     def _find(self) -> None:
         mappings: dict[int, list[_Mapping]] = {}
         for number, piece in enumerate(self._pieces):
+            if piece.private:
+                continue
             if piece.pid not in mappings:
                 mappings[piece.pid] = _shared_mappings(piece.pid)
             first, (last, length, _) = piece.runs[0][0], piece.runs[-1]
@@ -162,9 +164,9 @@ def _mapped_here(userfault: int, pid: int, there: _Mapping) -> int:
 def _put(piece: Piece, userfault: int, shift: int) -> bool:
     """Put a piece in place, shift bytes from where its process has it; whether all of it is there now."""
     try:
-        with mapped(piece) as base:
+        with mapped(piece):
             for address, length, offset in piece.runs:
-                calls.put(userfault, address + shift, base + offset, length)
+                calls.put(userfault, address + shift, piece.file.base + offset, length)
                 calls.forget_pages(
                     address + shift, length
                 )  # side by side, not in one go when the helper ends
