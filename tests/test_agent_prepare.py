@@ -65,9 +65,16 @@ def test_a_miss_is_written_down_with_the_spec_that_was_judged_and_the_edited_one
 
 def test_a_match_is_left_to_the_start() -> None:
     MATCHED.clear()
-    written = prepared(record(), {"verdict": "match", "checkpoint": "that"})
+    written = prepared(record(), {"verdict": "match", "checkpoint": "that", "unread_bytes": 1})
     assert written == {paths.MATCH: {"checkpoint": "that"}}
     assert MATCHED == ["that"]
+
+
+def test_what_is_in_memory_is_not_read_ahead() -> None:
+    """To look at all of its pages would take time from the start that follows."""
+    MATCHED.clear()
+    assert prepared(record(), {"verdict": "match", "checkpoint": "that", "unread_bytes": 0})
+    assert MATCHED == []
 
 
 def test_files_that_only_their_disk_is_too_slow_for_are_read_for_the_next_start() -> None:

@@ -22,6 +22,7 @@ from glowplug.checkpoint.key import RULES_VERSION
 from glowplug.config import Config
 from glowplug.containerd.client import Containerd
 from glowplug.containerd.records import ContainerRecord
+from glowplug.host import pagecache
 from glowplug.outcomes.history import History
 
 
@@ -158,3 +159,31 @@ def test_nor_does_one_whose_manifest_is_damaged(read: Read, store: Store) -> Non
 def test_nor_does_one_of_a_newer_version(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glowplug.checkpoint.manifest.VERSION", 0)
     assert read.start()["slug"] == "newer-manifest"
+
+
+def test_a_checkpoint_that_was_in_memory_a_moment_ago_is_not_looked_at_again(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def counted(path: str) -> int:
+        looked.append(path)
+        return 0
+
+    monkeypatch.setattr(pagecache, "estimated_uncached_bytes", counted)
+    read.prepare()
+    once = len(looked)
+    read.start()
+    assert once > 0
+    assert len(looked) == once
+    monkeypatch.setattr("glowplug.explain.judge.IN_MEMORY_S", 0.0)
+    read.start()
+    assert len(looked) == 2 * once
+
+
+def test_one_that_was_not_is_looked_at_each_time(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be read ahead meanwhile."""
+    monkeypatch.setattr(pagecache, "estimated_uncached_bytes", lambda _: 1)
+    assert read.prepare()["unread_bytes"] != 0
+    monkeypatch.setattr(pagecache, "estimated_uncached_bytes", lambda _: 0)
+    assert read.start()["unread_bytes"] == 0

@@ -66,10 +66,10 @@ def prepare(record: ContainerRecord, judge: Judge, read_ahead: ReadAhead, chosen
         else:
             answer = judge(record, spec, facts)
             wanted = answer.get("checkpoint") or answer.get("worth_if_read")
-            if wanted:
-                read_ahead(str(wanted))
             if answer.get("verdict") == "match":
                 _write(record.id, {paths.MATCH: json.dumps({"checkpoint": wanted}).encode()})
+            if wanted and answer.get("unread_bytes") != 0:
+                read_ahead(str(wanted))
             if answer.get("verdict") in ("match", "wait") or "compile_cache" in answer:
                 return
             slug, detail = str(answer["slug"]), str(answer["detail"])
