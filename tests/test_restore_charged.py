@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import descriptors
 
 from glowplug.errors import LayerError
 from glowplug.host import cgroup, cgroup_fork, proc
@@ -112,3 +113,33 @@ def test_a_group_that_is_not_there_is_an_error_and_no_child(tmp_path: Path) -> N
         cgroup_fork.fork_into(str(tmp_path / "none"))
     with pytest.raises(OSError, match=str(tmp_path)):
         cgroup_fork.fork_into(str(tmp_path))
+
+
+def test_it_is_done_beside_what_follows_until_it_is_waited_for(tmp_path: Path) -> None:
+    hear, say = os.pipe()
+
+    def work() -> None:
+        os.read(hear, 1)
+        (tmp_path / "made").touch()
+
+    begun = charged.Charged(NOWHERE, work)
+    os.write(say, b"!")
+    begun.wait()
+    assert (tmp_path / "made").exists()
+    begun.end()  # nothing is left to end
+
+
+def test_one_that_is_ended_writes_no_more(tmp_path: Path) -> None:
+    """A step beside it has failed: what it wrote is taken back next."""
+    hear, _say = os.pipe()
+
+    def work() -> None:
+        os.read(hear, 1)
+        (tmp_path / "made").touch()
+
+    with descriptors.none_left():
+        begun = charged.Charged(NOWHERE, work)
+        pid = begun._pid
+        begun.end()
+    assert not os.path.exists(f"/proc/{pid}")
+    assert not (tmp_path / "made").exists()

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from glowplug.criu.action_script import Gate
-from glowplug.errors import CriuError
+from glowplug.errors import CriuError, LayerError
 from glowplug.restore import beside_criu, pipeline, steps
 from glowplug.restore.memory import Memory
 from glowplug.restore.result import Reporter, Result
@@ -88,6 +88,7 @@ class Restore:
             until=0.0,
             processes=processes,
             memory=None,
+            shm=None,
             gpu=None,
             measured={},
             begin_part=lambda name: self.happened.append(f"stage {name}"),
@@ -171,3 +172,19 @@ def test_seconds_of_two_steps_are_one_stages(monkeypatch: pytest.MonkeyPatch) ->
 
     assert pipeline.run(work, Reporter(-1), (("criu", criu), ("cuda", cuda))) == 0
     assert said[0].phases["memory"] == 21.5
+
+
+def test_a_restore_that_fails_leaves_nobody_writing_into_dev_shm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written beside the layer."""
+    ended: list[str] = []
+    work: Any = SimpleNamespace(
+        shm=SimpleNamespace(end=lambda: ended.append("shm")), memory=None, gpu=None, measured={}
+    )
+
+    def layer(work: Any) -> None:
+        raise LayerError("no space left")
+
+    said: list[Result] = []
+    monkeypatch.setattr(Reporter, "end", lambda self, result: said.append(result))
+    assert pipeline.run(work, Reporter(-1), (("layer", layer),)) == 1
+    assert (ended, said[0].detail) == (["shm"], "no space left")

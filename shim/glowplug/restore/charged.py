@@ -26,36 +26,56 @@ def in_pod(attempt: Attempt, work: Callable[[], None]) -> None:
 
     Raises LayerError with the words of what it raises.
     """
-    hear, say = os.pipe()
-    parent = os.getpid()
-    pid, is_inside = _fork(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
-    if pid == 0:
-        status = 1
-        try:
-            process_life.die_with_parent(parent)
-            os.close(hear)
-            if not is_inside:
-                enter(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
-            work()
-            status = 0
-        except (GlowplugError, OSError) as error:
-            os.write(say, str(error).encode(errors="replace")[:REPORTED_BYTES])
-        except Exception as error:  # noqa: BLE001 - said by the one who waits for us
-            os.write(say, f"{type(error).__name__}: {error}".encode(errors="replace")[:REPORTED_BYTES])
-        finally:
-            os._exit(status)
-    os.close(say)
-    try:
+    Charged(attempt, work).wait()
+
+
+class Charged:
+    """The child that does it, from its start until `wait`; or `end`, on every other way out."""
+
+    def __init__(self, attempt: Attempt, work: Callable[[], None]) -> None:
+        """Raises OSError where there can be no child."""
+        self._hear, say = os.pipe()
+        parent = os.getpid()
+        self._pid, is_inside = _fork(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
+        if self._pid == 0:
+            status = 1
+            try:
+                process_life.die_with_parent(parent)
+                os.close(self._hear)
+                if not is_inside:
+                    enter(attempt.journal.cgroups_path, attempt.journal.systemd_cgroup)
+                work()
+                status = 0
+            except (GlowplugError, OSError) as error:
+                os.write(say, str(error).encode(errors="replace")[:REPORTED_BYTES])
+            except Exception as error:  # noqa: BLE001 - said by the one who waits for us
+                os.write(say, f"{type(error).__name__}: {error}".encode(errors="replace")[:REPORTED_BYTES])
+            finally:
+                os._exit(status)
+        os.close(say)
+
+    def wait(self) -> None:
+        """Until it is done. Raises LayerError with the words of what `work` raised."""
         said = b""
-        while more := os.read(hear, 4096):
+        while more := os.read(self._hear, 4096):
             said += more
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        os.close(hear)
-    if status != 0:
-        raise LayerError(
-            said.decode(errors="replace") or f"the process that wrote it ended with status {status}"
-        )
+        status = self._reap()
+        if status != 0:
+            raise LayerError(
+                said.decode(errors="replace") or f"the process that wrote it ended with status {status}"
+            )
+
+    def end(self) -> None:
+        """Kill it, unless it was waited for: nothing is written any more then."""
+        if self._pid:
+            os.kill(self._pid, process_life.SIGKILL)
+            self._reap()
+
+    def _reap(self) -> int:
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        os.close(self._hear)
+        self._pid = 0
+        return status
 
 
 def _fork(cgroups_path: str, systemd: bool) -> tuple[int, bool]:

@@ -33,7 +33,7 @@ def run(work: Work, reporter: Reporter, taken: Steps = steps.STEPS) -> int:
                 step(work)
             finally:
                 own = time.monotonic() - before - sum(work.measured.values())
-                result.phases[stage] = round(own, 4)
+                result.phases[stage] = round(result.phases.get(stage, 0.0) + own, 4)
                 for part, seconds in work.measured.items():
                     result.phases[part] = round(result.phases.get(part, 0.0) + seconds, 4)
                 work.measured.clear()

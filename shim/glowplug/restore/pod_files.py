@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from glowplug.restore.attempt import Attempt
 
 
-def shared_memory(attempt: Attempt, checkpoint: str, into: str) -> None:
-    """checkpoint: its directory. into: the pod's /dev/shm, on the host. Raises LayerError, OSError, ValueError."""
+def begin_shared_memory(attempt: Attempt, checkpoint: str, into: str) -> charged.Charged | None:
+    """Begin to put the files of /dev/shm there; None where there are none.
+
+    checkpoint: its directory. into: the pod's /dev/shm, on the host. Raises OSError, ValueError.
+    """
     source = f"{checkpoint}/shm/tree"
     if not os.path.isdir(source):
-        return
+        return None
     with open(f"{checkpoint}/shm/index.json") as file:
         index = jsontext.loads(file.read())
     links = index["links"] if isinstance(index, dict) else ()
-    charged.in_pod(attempt, lambda: shm.apply(source, into, attempt.shm_record, links))
+    return charged.Charged(attempt, lambda: shm.apply(source, into, attempt.shm_record, links))
 
 
 def volumes(attempt: Attempt, checkpoint: str, facts: BundleFacts) -> None:

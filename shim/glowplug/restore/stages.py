@@ -3,5 +3,5 @@
 from glowplug.restore import steps
 from glowplug.restore.at_gate import steps as at_gate
 
-NAMES = (*(name for name, _ in steps.STEPS), *(name for name, _ in at_gate.STEPS), "resume", "commit")
+NAMES = tuple(dict.fromkeys((*(name for name, _ in (*steps.STEPS, *at_gate.STEPS)), "resume", "commit")))
 """All that are measured or can fail, except for parts of `criu` and `cuda`."""

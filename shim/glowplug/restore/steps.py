@@ -60,6 +60,11 @@ def gpu(work: Work) -> None:
         work.gpu = Gpu(cuda_pids, work.gpus, work.plan.device_map)
 
 
+def begin_shared_memory(work: Work) -> None:
+    """Files of /dev/shm that were captured, into the tmpfs of the new pod, by a child of ours beside the next step."""
+    work.shm = pod_files.begin_shared_memory(work.attempt, work.checkpoint, work.plan.shm)
+
+
 def layer(work: Work) -> None:
     """The writable layer into the upper directory of the new snapshot, with the overlay unmounted."""
     with open(f"{work.checkpoint}/layer/index.json") as file:
@@ -80,8 +85,9 @@ def layer(work: Work) -> None:
 
 
 def shared_memory(work: Work) -> None:
-    """The files of /dev/shm that were captured, into the tmpfs of the new pod."""
-    pod_files.shared_memory(work.attempt, work.checkpoint, work.plan.shm)
+    """Until the files of /dev/shm are there."""
+    if work.shm is not None:
+        work.shm.wait()
 
 
 def volumes(work: Work) -> None:
@@ -244,6 +250,8 @@ def release(work: Work) -> None:
     """However the steps ended: no memory is written any more, what is still traced is killed, and what helped is let
     go."""
     try:
+        if work.shm is not None:
+            work.shm.end()
         if work.memory is not None:
             work.memory.close()
     finally:
@@ -256,6 +264,7 @@ STEPS: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("lease", lease),
     ("check", check),
     ("gpu", gpu),
+    ("shm", begin_shared_memory),
     ("layer", layer),
     ("shm", shared_memory),
     ("volumes", volumes),

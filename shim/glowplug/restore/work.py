@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glowplug.criu.image_fixups import ImageFixups
     from glowplug.host.process import Credentials
     from glowplug.restore.attempt import Attempt
+    from glowplug.restore.charged import Charged
     from glowplug.restore.gpu import Gpu
     from glowplug.restore.memory import Memory
     from glowplug.restore.plan import Plan
@@ -29,7 +30,8 @@ class Work:
     `spec`: of the bundle that containerd made; `facts`: what it says. `stdio`: the container's own descriptors.
     `until`: the deadline in time.monotonic() seconds. `new_keyring`: the container gets a session keyring of its own.
     `processes` and `gpus` (UUIDs at the capture) are there after `check`, `fixups` after `image_overlay`, `gpu` only
-    where there is CUDA, `memory` from `criu` on and only where there are memory extents.
+    where there is CUDA, `shm` while files of /dev/shm are written, `memory` from `criu` on and only where there are
+    memory extents.
     `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
     before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
     of its own; `measured` gets its seconds.
@@ -48,6 +50,7 @@ class Work:
         "new_keyring",
         "plan",
         "processes",
+        "shm",
         "spec",
         "stdio",
         "stopped_before",
@@ -74,6 +77,7 @@ class Work:
         self.lease = -1
         self.gpu: Gpu | None = None
         self.memory: Memory | None = None
+        self.shm: Charged | None = None
         self.processes: list[Credentials] = []
         self.gpus: list[str] = []
         self.fixups: ImageFixups | None = None
