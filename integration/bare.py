@@ -16,7 +16,8 @@ import threading
 import time
 from typing import Any
 
-from glowplug.criu import action_script, cgroups, config, extents, fill, sockets
+from glowplug.criu import action_script, cgroups, config, extents, fill, forced, sockets
+from glowplug.criu.images import link_rest
 from glowplug.host import process
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -51,6 +52,7 @@ class Bare:
         self._limit = memory_limit
         self._stdin = self._stdout = -1
         self._said = b""
+        self._read_only_dir: str | None = None
         self.env = {**os.environ, "PATH": f"{os.path.dirname(CRIU)}:{os.environ['PATH']}"}
 
     def __enter__(self) -> "Bare":
@@ -110,11 +112,23 @@ class Bare:
         sockets.apply(images)
         cgroups.apply(images)
 
-    def restore(self, images: str, memory: str | None = None, leave_stopped: bool = False) -> float:
+    def restore(
+        self, images: str, memory: str | None = None, leave_stopped: bool = False, force: bool = False
+    ) -> float:
         """Restore it; seconds until it runs. memory: a directory of extents to be written, if it has any.
 
-        leave_stopped: every task stays stopped. Raises what the fill raises; the tree is dead then.
+        leave_stopped: every task stays stopped. force: read-only memory is written by us where this node lets us.
+        Raises what the fill raises; the tree is dead then.
         """
+        gated = memory is not None and os.path.lexists(f"{memory}/{extents.INDEX}")
+        self._read_only_dir = None
+        if force and gated:
+            stored, images = images, f"{self.scratch}/images-of-one-restore"
+            shutil.rmtree(images, ignore_errors=True)
+            os.mkdir(images)
+            if forced.leave_out(stored, images):
+                self._read_only_dir = stored
+            link_rest(stored, images)
         self._write_spec({config.ANNOTATION: f"{self.scratch}/restore.conf"})
         ours = self._pipes()
         work = self._work()
@@ -124,7 +138,6 @@ class Bare:
         ]
         began = time.monotonic()
         until = began + DEADLINE_S
-        gated = memory is not None and os.path.lexists(f"{memory}/{extents.INDEX}")
         gate = action_script.Gate(self.scratch, f"{self.scratch}/opened")
         with open(f"{self.scratch}/restore.conf", "w") as file:
             file.write(config.restore(leave_stopped=leave_stopped, script=gate.script if gated else None))
@@ -191,7 +204,7 @@ class Bare:
 
     def _fill(self, memory: str, init: int, until: float) -> None:
         try:
-            with fill.Fill(memory) as extents:
+            with fill.Fill(memory, self._read_only_dir) as extents:
                 self.filled = extents.write(process.members(init), until)
         except BaseException:
             os.kill(init, signal.SIGKILL)

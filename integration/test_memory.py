@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glowplug.criu import extents, layout, rewrite
+from glowplug.criu import calls, extents, layout, read_only, rewrite
 from glowplug.errors import CriuError, GlowplugError, ImageError
 from glowplug.host import process
 from integration.bare import Bare, usable
@@ -101,45 +101,57 @@ def test_several_mappings_and_processes(make: Make) -> None:
     assert len(before) == 4
 
 
-OVER_FILE = mapping(
-    "file",
-    32 * MIB,
+CHANGES = (
     *((100, 1500, "random"), (3200, 1, "zero"), (3300, 40, "zero"), (3340, 60, "pattern")),
     (32 * MIB - 1, 1, "zero"),  # half of it is behind the file's end
 )
-CHANGED = sum(count for _, count, _ in OVER_FILE["runs"])
+CHANGED = sum(count for _, count, _ in CHANGES)
 
 
-def test_changed_pages_of_a_file_are_the_processs_and_others_the_files(make: Make) -> None:
-    container = make(OVER_FILE)
+@pytest.mark.parametrize("kind", ["file", "file-read-only"])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_changed_pages_of_a_file_are_the_processs_and_others_the_files(
+    make: Make, kind: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read-only ones are written by force where the kernel allows that, and by CRIU elsewhere."""
+    if not allowed:
+        monkeypatch.setattr(calls, "forces_writes", lambda: False)
+    container = make(mapping(kind, 32 * MIB, *CHANGES), mapping("private", 16 * MIB))
     container.start()
-    assert changed_pages(container) == [CHANGED]
     before, images, memory, taken = capture(container)
-    assert (taken.moved, taken.zeros) == (CHANGED * extents.PAGE, 0)
+    by_force = read_only.extract(images)
+    assert taken.zeros == 0
+    if kind == "file":
+        assert taken.moved >= (CHANGED + 16 * MIB) * extents.PAGE
+        assert by_force == 0
+    else:
+        assert by_force >= CHANGED * extents.PAGE
     with open(f"{container.scratch}/rootfs/tmp/file-0", "r+b") as file:
         size = os.stat(file.fileno()).st_size
-        for first, count, _ in OVER_FILE["runs"]:  # of which nothing may come back
+        for first, count, _ in CHANGES:  # of which nothing may come back
             file.seek(first * extents.PAGE)
             file.write(b"late" * (count * extents.PAGE // 4))
         file.truncate(size)
-    container.restore(images, memory)
+    container.restore(images, memory, force=True)
+    assert container.filled.bytes == taken.moved + (by_force if allowed else 0)
     assert changed_pages(container) == [CHANGED]
     assert container.hash() == before
     assert changed_pages(container) == [CHANGED], "pages that the program only reads are copies"
 
 
-def test_changed_pages_of_a_file_that_a_child_shares_stay_with_criu(make: Make) -> None:
+@pytest.mark.parametrize("kind", ["file", "file-read-only"])
+def test_changed_pages_of_a_file_that_a_child_shares_stay_with_criu(make: Make, kind: str) -> None:
     # CRIU does not recognise a mapping behind one that the child alone has, such as a part of its heap.
     between = mapping("private", 64 * MIB, (0, 1, "random"))
-    container = make(OVER_FILE, between, children=1)
+    container = make(mapping(kind, 32 * MIB, *CHANGES), between, children=1)
     container.start()
     container.hash()
     pss = container.pss()
     before, images, memory, taken = capture(container)
-    assert taken.moved == 0
+    assert taken.moved == read_only.extract(images) == 0
     container.restore(images, memory)
     assert container.pss() < pss + CHANGED * extents.PAGE // 2, "each has a copy"
-    assert changed_pages(container) == [CHANGED, CHANGED + 1]
+    assert changed_pages(container) == [CHANGED, CHANGED + (kind == "file")]
     assert container.hash() == before
 
 
@@ -297,7 +309,9 @@ def test_a_death_before_the_gate_opens_ends_the_tree(make: Make, monkeypatch: py
 
 
 PAGES = 12 * MIB
-KINDS = st.sampled_from(["private", "shared", "memfd", "noreserve", "small-pages", "guarded", "file"])
+KINDS = st.sampled_from(
+    ["private", "shared", "memfd", "noreserve", "small-pages", "guarded", "file", "file-read-only"]
+)
 
 
 @st.composite
@@ -328,7 +342,8 @@ def test_any_layout_comes_back(
     container = make(*mappings, children=children)
     container.start()
     before, images, memory, _ = capture(container, smallest)
-    container.restore(images, memory)
+    read_only.extract(images, smallest)
+    container.restore(images, memory, force=True)
     assert container.hash() == before
     container.remove()
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests import descriptors, filled
 from tests.stopped_child import StoppedChild
 
-from glowplug.criu import chunks, extents, fill
+from glowplug.criu import calls, chunks, extents, fill
 from glowplug.criu.extents import PAGE, Extent
-from glowplug.errors import CriuError, ImageError
+from glowplug.errors import CriuError, ImageError, NotForced
 from glowplug.host import pagecache
 
 SIZE = 24 << 20
@@ -143,6 +143,26 @@ def test_memory_that_may_not_be_written_is_an_error(folder: str, child: Child) -
     save(folder, child, [(SIZE - PAGE, 2 * PAGE, 0)], noise(2))
     with pytest.raises(CriuError, match="4096 bytes"):
         filled.write(folder, {INNER: child.pid}, soon())
+
+
+def test_what_the_process_may_only_read_is_written_by_force_alone(folder: str, child: Child) -> None:
+    data = noise(3)
+    os.makedirs(f"{folder}/memory")
+    save(f"{folder}/memory", child, [(PAGE, PAGE, 0)], data)
+    save(folder, child, [(SIZE - PAGE, 2 * PAGE, PAGE)], data)
+    assert calls.forces_writes()
+    with fill.Fill(f"{folder}/memory", folder) as ready:
+        assert ready.write({INNER: child.pid}, soon()).bytes == 3 * PAGE
+    assert child.read(PAGE, PAGE) == data[:PAGE]
+    assert child.read(SIZE - PAGE, 2 * PAGE) == data[PAGE:]
+
+
+def test_no_mapping_takes_a_write_by_force_that_is_not_there(folder: str, child: Child) -> None:
+    os.makedirs(f"{folder}/memory")
+    save(f"{folder}/memory", child, [(PAGE, PAGE, 0)], noise(1))
+    save(folder, child, [(NEVER_MAPPED - child.address, PAGE, 0)], noise(1))
+    with fill.Fill(f"{folder}/memory", folder) as ready, pytest.raises(NotForced, match="no such mapping"):
+        ready.write({INNER: child.pid}, soon())
 
 
 def test_a_process_that_is_gone_is_an_error(folder: str, child: Child) -> None:

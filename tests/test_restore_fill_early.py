@@ -1,13 +1,15 @@
 """Memory is written while CRIU takes its last stages, and that of a tree that stays stopped for longer: what fails
 meanwhile is said as what it is."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from glowplug import paths
 from glowplug.criu.action_script import Gate
-from glowplug.errors import CriuError, LayerError
+from glowplug.errors import CriuError, LayerError, NotForced
 from glowplug.restore import beside_criu, pipeline, steps
 from glowplug.restore.memory import Memory
 from glowplug.restore.result import Reporter, Result
@@ -77,7 +79,13 @@ class Restore:
         self.happened: list[str] = []
         self.gate = cast(Gate, Stages(made, paused, self.happened))
         monkeypatch.setattr("glowplug.host.process.members", lambda init: {1: init})
-        monkeypatch.setattr("glowplug.criu.fill.Fill", lambda folder: Extents(self.happened, error))
+        self.folders: list[str | None] = []
+
+        def got_ready(*folders: str | None) -> Extents:
+            self.folders += folders
+            return Extents(self.happened, error)
+
+        monkeypatch.setattr("glowplug.criu.fill.Fill", got_ready)
         monkeypatch.setattr("os.path.isdir", lambda folder: True)
         monkeypatch.setattr(beside_criu, "_prepare_for_the_gate", lambda work: None)
         monkeypatch.setattr(beside_criu, "stays_stopped", lambda work: stopped)
@@ -89,6 +97,7 @@ class Restore:
             processes=processes,
             memory=None,
             shm=None,
+            forced=False,
             gpu=None,
             measured={},
             begin_part=lambda name: self.happened.append(f"stage {name}"),
@@ -106,6 +115,29 @@ def test_it_is_written_as_soon_as_the_tree_is_made(monkeypatch: pytest.MonkeyPat
     restore = Restore(monkeypatch)
     beside_criu._begin_memory(restore.work, restore.gate, never)
     assert restore.happened == BEGUN
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_what_criu_leaves_to_a_write_by_force_is_written(
+    monkeypatch: pytest.MonkeyPatch, forced: bool
+) -> None:
+    restore = Restore(monkeypatch)
+    restore.work.forced = forced
+    beside_criu._begin_memory(restore.work, restore.gate, never)
+    assert restore.folders == ["/checkpoint/memory", "/checkpoint/images" if forced else None]
+
+
+@pytest.mark.parametrize(
+    ("error", "noted"), [(NotForced("not taken"), True), (CriuError("no memory"), False)]
+)
+def test_a_refusal_to_be_written_by_force_is_noted_for_later_restores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: CriuError, noted: bool
+) -> None:
+    monkeypatch.setattr(paths, "RUN_DIR", str(tmp_path))
+    restore = Restore(monkeypatch, error=error)
+    with pytest.raises(CriuError):
+        restore.at_gate()
+    assert (tmp_path / "no-force").exists() == noted
 
 
 def test_a_tree_that_stays_stopped_is_let_go_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,11 @@ class CriuError(GlowplugError):
     """CRIU is missing, too old, or failed."""
 
 
+class NotForced(CriuError):
+    """A restored process took no write by force, though the kernel lets us write so: something else on this node is
+    against it."""
+
+
 class NotRestorable(CriuError):
     """A fresh checkpoint whose trial failed through its own fault: it is not published."""
 

@@ -47,6 +47,11 @@ def no_seccomp() -> str:
     return f"{RUN_DIR}/no-seccomp"
 
 
+def no_force() -> str:
+    """Present where a restored process took no write by force, though the kernel lets us (criu/forced.py)."""
+    return f"{RUN_DIR}/no-force"
+
+
 def attempts() -> str:
     """One directory per restore under way: `attempt(id)`."""
     return f"{RUN_DIR}/restores"

@@ -49,7 +49,7 @@ from glowplug.checkpoint.manifest import Manifest
 from glowplug.checkpoint.requirements import asks_for_gpu
 from glowplug.config import Config, limits
 from glowplug.containerd.client import Containerd
-from glowplug.criu import fixups, program, rewrite, watches
+from glowplug.criu import fixups, program, read_only, rewrite, watches
 from glowplug.errors import CaptureRefused
 from glowplug.host import process
 from glowplug.host.thread_probe import Probed
@@ -241,7 +241,8 @@ def rewrite_images(work: Work, found: Found, drafted: Drafted, taken: Frozen) ->
         with open(f"{into}/{CANARY}", "w") as file:
             json.dump(work.request.canary, file)
     state.write(taken.state, f"{into}/images")
-    rewrite.extract(f"{into}/images", f"{into}/memory")
+    if rewrite.extract(f"{into}/images", f"{into}/memory").moved:
+        read_only.extract(f"{into}/images")
 
 
 def try_it(work: Work, found: Found, drafted: Drafted, taken: Frozen) -> None:

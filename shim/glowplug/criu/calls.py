@@ -34,6 +34,7 @@ for _name, _result, _arguments in (
     ("madvise", _int, [_pointer, _size, _int]),
     ("mincore", _int, [_pointer, _size, _pointer]),
     ("pread", ctypes.c_ssize_t, [_int, _pointer, _size, _long]),
+    ("pwrite", ctypes.c_ssize_t, [_int, _pointer, _size, _long]),
     ("syscall", _long, [_long, _int]),
     ("ioctl", _int, [_int, _ulong, _pointer]),
     ("process_vm_readv", ctypes.c_ssize_t, [_int, _pointer, _ulong, _pointer, _ulong, _ulong]),
@@ -97,6 +98,35 @@ def write_process(pid: int, here: "array[int]", there: "array[int]") -> int:
     here, there: address, length; address, length; … in bytes, of at most 1024 pieces (IOV_MAX) each.
     """
     return _process(_libc.process_vm_writev, pid, here, there)
+
+
+def force_process(pid: int, here: "array[int]", there: "array[int]") -> int:
+    """As write_process, where the process itself may read and not write too, if `forces_writes`. In private memory
+    it gets a copy of the page, as by its own write (proc_pid_mem(5), FOLL_FORCE)."""
+    written = 0
+    fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for at in range(0, len(here), 2):
+            count = int(_libc.pwrite(fd, here[at], here[at + 1], there[at]))
+            written += max(count, 0)
+            if count != here[at + 1]:
+                break
+    finally:
+        os.close(fd)
+    return written
+
+
+def forces_writes() -> bool:
+    """Whether the kernel lets us use `force_process`: not where proc_mem.force_override (Linux 6.12) is `never` or
+    `ptrace`."""
+    address = _map(_PAGE, _PROT_READ, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
+    try:
+        one = array("Q", (address, 1))
+        return force_process(os.getpid(), one, one) == 1
+    except OSError:
+        return False
+    finally:
+        unmap(address, _PAGE)
 
 
 def read_process(pid: int, here: "array[int]", there: "array[int]") -> int:

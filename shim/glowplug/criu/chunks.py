@@ -54,6 +54,8 @@ class Piece(NamedTuple):
     """Address, length; address, length; … in the process."""
     here: "array[int]"
     """The same in the mapping of its file."""
+    forced: bool = False
+    """Whether its process may only read it."""
 
     @property
     def begin(self) -> int:
@@ -114,8 +116,9 @@ def close_file(file: File) -> None:
         os.close(file.direct)
 
 
-def cut(extent: extents.Extent, file: File) -> list[Piece]:
-    """Pieces of at most PIECE bytes of file, cut where huge pages begin. Raises ImageError where the file is short."""
+def cut(extent: extents.Extent, file: File, most: int = PIECE) -> list[Piece]:
+    """Pieces of at most `most` bytes of file, PIECE or less, cut where huge pages begin. Raises ImageError where the
+    file is short."""
     if extent.runs and sum(extent.runs[-2:]) > file.size:
         raise ImageError(f"memory extent {file.name} is shorter than its index says")
     pieces: list[Piece] = []
@@ -125,7 +128,7 @@ def cut(extent: extents.Extent, file: File) -> list[Piece]:
         while length:
             begin = runs[0][2] if runs else offset
             end = runs[-1][2] + runs[-1][1] if runs else offset
-            space = begin + PIECE - offset
+            space = begin + most - offset
             if runs and (offset - end > _FARTHEST or len(runs) == _MOST_RUNS or space < extents.HUGE):
                 pieces.append(_piece(extent, file, runs))
                 runs = []

@@ -18,14 +18,16 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from glowplug.criu import calls, extents
-from glowplug.criu.chunks import Buffer, File, Piece, close_file, cut, is_cached, mapped, open_file
+from glowplug.criu.chunks import PIECE, Buffer, File, Piece, close_file, cut, is_cached, mapped, open_file
 from glowplug.criu.shared import Helper
-from glowplug.errors import CriuError, ImageError
+from glowplug.errors import CriuError, ImageError, NotForced
 
 FEWEST_THREADS, MOST_THREADS = 4, 16
 _READERS = 8
 """Threads at least, where a disk is to be read: they wait for it most of the time."""
 _PROGRESS_S = 0.1
+FORCED_PIECE = 4 << 20
+"""Bytes: there is little of it, and each of its pages is looked up, so many threads are to share it."""
 
 Progress = Callable[[int, int], None]
 
@@ -43,16 +45,16 @@ class Fill:
     """All extents of a checkpoint, ready to be written: of thousands of runs, it takes as long to get them ready as to
     write them, and no process is needed for it. A context, which closes the data files."""
 
-    def __init__(self, memory_dir: str) -> None:
-        """memory_dir: the checkpoint's `memory/`. Raises ImageError: missing, short or invalid."""
+    def __init__(self, memory_dir: str, read_only_dir: str | None = None) -> None:
+        """memory_dir: the checkpoint's `memory/`. read_only_dir: where there are further extents, which are forced
+        upon read-only mappings (forced.py). Raises ImageError: missing, short or invalid."""
         self._files: dict[str, File] = {}
+        self._pieces: list[Piece] = []
         try:
-            found = extents.load(memory_dir)
-            for extent in found:
-                if extent.data not in self._files:
-                    self._files[extent.data] = open_file(memory_dir, extent.data)
-            self._pids = {extent.pid for extent in found}
-            self._pieces = [piece for extent in found for piece in cut(extent, self._files[extent.data])]
+            if read_only_dir is not None:  # first: to each process few of them are written at a time
+                self._add(read_only_dir, FORCED_PIECE, forced=True)
+            self._add(memory_dir)
+            self._pids = {piece.pid for piece in self._pieces}
             self.bytes = sum(piece.bytes for piece in self._pieces)
         except OSError as error:
             self.__exit__()
@@ -60,6 +62,14 @@ class Fill:
         except BaseException:
             self.__exit__()
             raise
+
+    def _add(self, folder: str, most: int = PIECE, forced: bool = False) -> None:
+        for extent in extents.load(folder):
+            path = f"{folder}/{extent.data}"
+            if path not in self._files:
+                self._files[path] = open_file(folder, extent.data)
+            pieces = cut(extent, self._files[path], most)
+            self._pieces += [piece._replace(forced=True) for piece in pieces] if forced else pieces
 
     def __enter__(self) -> "Fill":
         return self
@@ -258,12 +268,14 @@ class Writing:
 
 def _write(piece: Piece, here: "array[int]") -> None:
     """Write the runs of a piece. here: address, length; … of the bytes of each."""
+    write = calls.force_process if piece.forced else calls.write_process
+    written = 0
     try:
-        written = calls.write_process(piece.pid, here, piece.there)
+        written = write(piece.pid, here, piece.there)
     except OSError as error:
         if error.errno != errno.EFAULT:
-            raise CriuError(f"memory of process {piece.pid} can't be written: {error.strerror}") from error
-        written = 0
+            failure = NotForced if piece.forced else CriuError
+            raise failure(f"memory of process {piece.pid} can't be written: {error.strerror}") from error
     if written != piece.bytes:
         raise _refusal(piece, written)
 
@@ -280,6 +292,6 @@ def _refusal(piece: Piece, written: int) -> CriuError | ImageError:
         return ImageError(f"memory extent {piece.file.name} can't be read: {error.strerror}")
     if size > 0:
         return ImageError(f"memory extent {piece.file.name} is shorter than its index says")
-    return CriuError(
+    return (NotForced if piece.forced else CriuError)(
         f"process {piece.pid} took {written} bytes at {piece.runs[0][0]:#x}: no such mapping, no memory, or killed"
     )

@@ -66,6 +66,11 @@ class Mapping:
         return self.status == _REGULAR | _FILE_PRIVATE
 
     @property
+    def read_only(self) -> bool:
+        """Over a file, and readable alone: a program's constants once they are relocated, never code."""
+        return self.over_file and self.prot == _PROT_READ and not self.flags & (_MAP_GROWSDOWN | _MAP_HUGETLB)
+
+    @property
     def movable(self) -> bool:
         """Plain memory that its owner may write: anonymous, or over a file (a program's variables, never code)."""
         if self.flags & (_MAP_GROWSDOWN | _MAP_HUGETLB) or not self.prot & _PROT_WRITE:

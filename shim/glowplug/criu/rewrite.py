@@ -128,7 +128,7 @@ def _take(images_dir: str, memory_dir: str, one: _Object, smallest: int) -> _Don
     runs: dict[int, list[Run]] = {}
     huge: set[tuple[int, int]] = set()
     with open(os.path.join(memory_dir, data), "r+b", buffering=0) as file:
-        _copy_out(file.fileno(), stay, pages)
+        copy_out(file.fileno(), stay, pages)
         images.store(images_dir, one.pagemap, "pagemap", [head, *(layout.entry_for(piece) for piece in stay)])
         for mapping, pieces in chosen:
             kept = _runs(file.fileno(), pieces, mapping)
@@ -174,7 +174,7 @@ def _length(pieces: list[Piece]) -> int:
     return sum(piece.length for piece in pieces if piece.offset is not None)
 
 
-def _copy_out(source: int, stay: list[Piece], target: str) -> None:
+def copy_out(source: int, stay: list[Piece], target: str) -> None:
     """Write the pages that CRIU keeps into a new file, in their order."""
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
         for piece in stay:

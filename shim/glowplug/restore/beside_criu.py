@@ -63,7 +63,7 @@ def _begin_memory(work: Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     work.begin_part("memory")
     from glowplug.restore.memory import Memory  # it imports what small checkpoints have no use for
 
-    work.memory = Memory(work.checkpoint, work.attempt.progress, work.until)
+    work.memory = Memory(work.checkpoint, work.attempt.progress, work.until, work.forced)
     work.begin_part("criu")
     work.memory.begin(gate, is_over, [one.pid for one in work.processes if one.cuda])
 

@@ -6,14 +6,16 @@ Used by the runtime: standard library only.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
-from glowplug.criu import fill
+from glowplug.criu import fill, forced
+from glowplug.errors import NotForced
 from glowplug.host import process
 from glowplug.restore import progress
 
 TYPE_CHECKING = False  # the import of typing takes 3 ms and more of a start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from glowplug.criu.action_script import Gate
 
@@ -25,14 +27,14 @@ class Memory:
     memory alone: `spent`.
     """
 
-    def __init__(self, checkpoint: str, reported: str, until: float) -> None:
+    def __init__(self, checkpoint: str, reported: str, until: float, by_force: bool = False) -> None:
         """checkpoint: its directory. reported: the file for (bytes done, bytes in all). until: time.monotonic() at
-        which to give up. Raises ImageError, CriuError."""
+        which to give up. by_force: CRIU leaves out what is written by force. Raises ImageError, CriuError."""
         self._reported = reported
         self._until = until
         self._writing: fill.Writing | None = None
         self._began = 0.0
-        self._extents = fill.Fill(f"{checkpoint}/memory")
+        self._extents = fill.Fill(f"{checkpoint}/memory", f"{checkpoint}/images" if by_force else None)
         self.bytes = 0
         """Of memory, once all of it is written."""
 
@@ -53,12 +55,14 @@ class Memory:
         """Until the urgent processes have all of theirs, and all that may be shared is there. Raises ImageError,
         CriuError."""
         if self._writing is not None:
-            self._writing.wait_urgent(self._report)
+            with _refusal_noted():
+                self._writing.wait_urgent(self._report)
 
     def wait(self) -> None:
         """Until all is written. Raises ImageError, CriuError."""
         if self._writing is not None:
-            self.bytes = self._writing.wait(self._report).bytes
+            with _refusal_noted():
+                self.bytes = self._writing.wait(self._report).bytes
 
     def spent(self) -> float:
         """Seconds from `begin` until now, or until all was written."""
@@ -79,3 +83,13 @@ class Memory:
             progress.report(self._reported, done, total)
         except OSError:
             return  # a run directory that is full costs no restore
+
+
+@contextmanager
+def _refusal_noted() -> Iterator[None]:
+    """One restore that fails since this node takes no write by force is enough."""
+    try:
+        yield
+    except NotForced:
+        forced.refused()
+        raise

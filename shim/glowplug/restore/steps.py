@@ -12,7 +12,7 @@ from glowplug import jsontext
 from glowplug.cache import check as cache_check
 from glowplug.cache import lease as cache_lease
 from glowplug.checkpoint import withheld
-from glowplug.criu import action_script, config, criu_symlink, hostname, image_fixups, images
+from glowplug.criu import action_script, config, criu_symlink, forced, hostname, image_fixups, images
 from glowplug.errors import CriuError, LayerError
 from glowplug.host import keyring, process, seccomp
 from glowplug.layer import overlay, tree
@@ -101,7 +101,8 @@ def generation_file(work: Work) -> None:
 
 
 def image_overlay(work: Work) -> None:
-    """The images with the new pod's host name, which CRIU writes into the entire pod, and addresses."""
+    """The images with the new pod's host name, which CRIU writes into the entire pod, and addresses; without what we
+    write by force."""
     stored, into = f"{work.checkpoint}/images", work.attempt.images
     os.makedirs(into, 0o700)
     hostname.give(stored, into, work.plan.uts)
@@ -111,6 +112,7 @@ def image_overlay(work: Work) -> None:
         from glowplug.criu import sockets  # few bind to an address of their pod
 
         sockets.rebind(stored, into, addresses)
+    work.forced = os.path.isdir(f"{work.checkpoint}/memory") and forced.leave_out(stored, into)
     images.link_rest(stored, into)
 
 

@@ -32,6 +32,7 @@ class Work:
     `processes` and `gpus` (UUIDs at the capture) are there after `check`, `fixups` after `image_overlay`, `gpu` only
     where there is CUDA, `shm` while files of /dev/shm are written, `memory` from `criu` on and only where there are
     memory extents.
+    `forced`: CRIU leaves to us what is written by force, after `image_overlay`.
     `stopped_before` is there after `criu`: the processes, by their pids in the container, that a signal had stopped
     before the capture; they stay so. `begin_part` is called with the name of what begins inside a step and is a stage
     of its own; `measured` gets its seconds.
@@ -42,6 +43,7 @@ class Work:
         "begin_part",
         "facts",
         "fixups",
+        "forced",
         "gpu",
         "gpus",
         "lease",
@@ -78,6 +80,7 @@ class Work:
         self.gpu: Gpu | None = None
         self.memory: Memory | None = None
         self.shm: Charged | None = None
+        self.forced = False
         self.processes: list[Credentials] = []
         self.gpus: list[str] = []
         self.fixups: ImageFixups | None = None
