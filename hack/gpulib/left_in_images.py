@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from glowplug.criu import images, layout, processes
+from glowplug.criu import forced, images, layout, processes
 
 MEBIBYTE = 1 << 20
 # criu/include/image.h
@@ -38,11 +38,14 @@ def by_kind(images_dir: str) -> list[dict[str, Any]]:
     found: Counter[tuple[str, ...]] = Counter()
     times: Counter[tuple[str, ...]] = Counter()
     for process in processes.tree(images_dir):
-        if not os.path.exists(f"{images_dir}/pagemap-{process.pid}.img"):
+        pagemap = f"pagemap-{process.pid}.img"
+        if not os.path.exists(f"{images_dir}/{pagemap}"):
             continue
+        if os.path.exists(f"{images_dir}/{pagemap}{forced.REST}"):
+            pagemap += forced.REST  # as CRIU gets it where the kernel lets us write by force
         mappings = layout.mappings(images_dir, process.pid, files)
         edges = sorted({edge for one in mappings for edge in (one.start, one.end)})
-        _, *entries = images.load(images_dir, f"pagemap-{process.pid}.img", "pagemap")
+        _, *entries = images.load(images_dir, pagemap, "pagemap")
         at = {one.start: one for one in mappings}
         starts = sorted(at)
         for piece in layout.pieces(entries, edges):
