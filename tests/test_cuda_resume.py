@@ -16,7 +16,6 @@ from tests.cuda_target import Script, Target, as_criu_leaves
 
 from glowplug.cuda import process_group, processes, ptrace_hold, resume, suspend
 from glowplug.errors import CriuError, CudaError
-from glowplug.host import proc
 
 pytest_plugins = ["tests.cuda_target"]
 
@@ -65,7 +64,6 @@ def test_only_the_restore_thread_runs_until_go(driver: str, script: Script, rest
 def test_the_driver_looks_at_a_process_only_when_its_memory_is_there(
     driver: str, script: Script, restored: Start
 ) -> None:
-    """Its threads are traced before: that takes no memory of its own."""
     process = restored()
     with opened(driver) as back:
         before = script.calls()
@@ -73,7 +71,6 @@ def test_the_driver_looks_at_a_process_only_when_its_memory_is_there(
 
         def memory_is_there() -> None:
             seen.append(script.calls())
-            assert back._hold._stopped.keys() == set(proc.tasks(process.pid))
 
         back.bring_back([process.pid], [process.pid], (), 20, memory_is_there)
         back.release()
@@ -81,7 +78,9 @@ def test_the_driver_looks_at_a_process_only_when_its_memory_is_there(
     assert len(script.calls()) > len(before)
 
 
-def test_where_its_memory_does_not_come_it_is_killed(driver: str, script: Script, restored: Start) -> None:
+def test_where_its_memory_does_not_come_the_driver_restores_nothing(
+    driver: str, script: Script, restored: Start
+) -> None:
     process = restored()
 
     def memory_is_there() -> None:
@@ -89,7 +88,6 @@ def test_where_its_memory_does_not_come_it_is_killed(driver: str, script: Script
 
     with pytest.raises(CriuError, match="cut short"), opened(driver) as back:
         back.bring_back([process.pid], [process.pid], (), 20, memory_is_there)
-    assert not process.alive()
     assert not script.calls("restore ")
 
 

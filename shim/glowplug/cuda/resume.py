@@ -26,7 +26,7 @@ class Resumption:
         self._group = group
         self._hold = ptrace_hold.Hold()
         self.seconds: dict[str, float] = {}
-        """How long each step took: hold, attach, restore, unlock."""
+        """How long each step took: attach, hold, restore, unlock."""
 
     def __enter__(self) -> Resumption:
         return self
@@ -55,21 +55,19 @@ class Resumption:
         whatever the class.
         """
         deadline = time.monotonic() + timeout
-        began = time.monotonic()
         known = processes.by_namespace_pid(tree, expected)
         candidates = sorted({*known, *processes.mapping_libcuda(tree)})
-        for pid in known:
-            self._hold.seize(pid, _SEIZE)
-        self._took("hold", began)
         memory_is_there()
         began = time.monotonic()
         self._group.attach(candidates, known)
+        began = self._took("attach", began)
+        # Not beside the writing of memory: each thread has to run for a moment to stop for us, and while all cores are
+        # busy that takes ten times as long.
         for pid in self._group.pids:
-            if pid not in known:
-                self._hold.seize(pid, _SEIZE)
+            self._hold.seize(pid, _SEIZE)
         for tid in self._group.restore_threads.values():
             self._hold.let_run(tid)
-        began = self._took("attach", began)
+        began = self._took("hold", began)
         self._group.restore(deadline - time.monotonic(), pairs, meanwhile=self._hold.tend)
         began = self._took("restore", began)
         self._group.unlock(_UNLOCK, meanwhile=self._hold.tend)
