@@ -184,6 +184,7 @@ def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Fro
     phases = work.result.phases
     began = time.monotonic()
     with (
+        layer.Copy(container, into) as copy,
         gpu.away(runc, container.record.id) if gpu else nullcontext(),
         frozen.frozen(runc, container.record.id, drafted.scratch, phases) as guard,
     ):
@@ -192,6 +193,7 @@ def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Fro
             judgement = identity.when_frozen(found.judgement, container.record, container.facts, _salt(work))
             processes = [process.credentials(pid) for pid in container.pids]
             external = hook_mounts.find(container)
+        copy.begin()
         with measured(phases, "dump"):
             frozen.dump(
                 runc,
@@ -212,7 +214,7 @@ def freeze(work: Work, found: Found, drafted: Drafted, gpu: "Gpu | None") -> Fro
         with measured(phases, "freeze.files"):
             travelling = volumes.carried_by(container.facts, judgement)
             wanted = links.of(container, f"{into}/images", travelling)
-            written = layer.capture(container, into, wanted.get(links.LAYER, []))
+            written = copy.finish(wanted.get(links.LAYER, []))
             _refuse_longer_pause(work, began)
             shared.capture(work.containerd, container, into, wanted.get(shm.DESTINATION, []))
             volumes.capture(travelling, into, wanted)
