@@ -8,7 +8,7 @@ from __future__ import annotations
 from glowplug.errors import CudaError
 from glowplug.host import proc
 
-_LIBRARY = "/libcuda.so."
+_LIBRARY = b"/libcuda.so."
 
 
 def mapping_libcuda(pids: list[int]) -> list[int]:
@@ -19,16 +19,16 @@ def mapping_libcuda(pids: list[int]) -> list[int]:
 def library_version(pid: int) -> str | None:
     """What follows `libcuda.so.` in the name of the library that a process has mapped (`580.159.04`), or
     None.
+
+    Not line by line: an engine has thousands, and threads that write its memory would wait for each.
     """
     try:
-        with open(f"/proc/{pid}/maps", errors="surrogateescape") as maps:
-            for line in maps:
-                place = line.find(_LIBRARY)
-                if place >= 0:
-                    return line[place + len(_LIBRARY) :].split()[0]
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            maps = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None
+    place = maps.find(_LIBRARY)
+    return maps[place + len(_LIBRARY) :].split(maxsplit=1)[0].decode(errors="replace") if place >= 0 else None
 
 
 def namespace_pid(pid: int) -> int:
