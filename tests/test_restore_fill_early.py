@@ -11,7 +11,6 @@ from glowplug import paths
 from glowplug.criu.action_script import Gate
 from glowplug.errors import CriuError, LayerError, NotForced
 from glowplug.restore import beside_criu, pipeline, steps
-from glowplug.restore.memory import Memory
 from glowplug.restore.result import Reporter, Result
 
 
@@ -171,15 +170,21 @@ def test_where_criu_fails_meanwhile_it_says_why(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_a_stopped_tree_waits_for_is_memorys_stage_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done beside the writing takes no time of its own."""
+    clock = iter([100.0, 103.0, 105.0, 110.0, 110.5, 110.75])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
     restore = Restore(monkeypatch, stopped=True, error=CriuError("an extent is cut short"))
-    restore.at_gate()
+    restore.at_gate()  # it begins at 100
+    assert restore.work.memory.spent() == 3.0
     restore.happened.clear()
-    beside_criu.await_memory(restore.work, Memory.wait_urgent, "cuda")
+    beside_criu.await_urgent_memory(restore.work)
+    assert restore.work.measured["memory"] == 2.0
     assert restore.happened == ["stage memory", "urgent waited for", "stage cuda"]
+    restore.work.measured.clear()
     with pytest.raises(CriuError, match="cut short"):
-        beside_criu.await_memory(restore.work, Memory.wait, "cuda")
+        beside_criu.await_memory(restore.work, "cuda")
     assert restore.happened[3:] == ["stage memory", "all waited for"], "another stage would be reported"
-    assert restore.work.measured["memory"] > 0
+    assert restore.work.measured["memory"] == 0.5
 
 
 def test_however_a_restore_ends_nothing_is_written_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

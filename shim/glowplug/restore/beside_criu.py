@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from glowplug.criu.action_script import Gate
-    from glowplug.restore.memory import Memory
     from glowplug.restore.work import Work
 
 
@@ -81,14 +80,27 @@ def _memory_before_the_gate(work: Work, gate: Gate, is_over: Callable[[], bool])
     work.begin_part("criu")
 
 
-def await_memory(work: Work, wait: Callable[[Memory], None], then: str) -> None:
-    """Of a stopped tree. `wait`: for which part of it. `then`: the stage that goes on."""
+def await_urgent_memory(work: Work) -> None:
+    """Of a stopped tree, before the driver looks at it. What was done since CRIU ended was done beside the writing: that
+    time is memory's."""
+    if work.memory is None:
+        return
+    work.begin_part("memory")
+    try:
+        work.memory.wait_urgent()
+    finally:
+        work.measured["memory"] = work.memory.spent()
+    work.begin_part("cuda")
+
+
+def await_memory(work: Work, then: str) -> None:
+    """All of it, of a stopped tree. `then`: the stage that goes on."""
     if work.memory is None:
         return
     began = time.monotonic()
     work.begin_part("memory")
     try:
-        wait(work.memory)
+        work.memory.wait()
     finally:
         work.measured["memory"] = work.measured.get("memory", 0.0) + time.monotonic() - began
     work.begin_part(then)

@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """All extents of a checkpoint, on their way into a restored tree. `close` on every way out.
-
-    Time counts as memory's from `begin` on, where somebody would else wait for CRIU, and then where somebody waits for
-    memory alone: `spent`.
-    """
+    """All extents of a checkpoint, on their way into a restored tree. `close` on every way out."""
 
     def __init__(self, checkpoint: str, reported: str, until: float, by_force: bool = False) -> None:
         """checkpoint: its directory. reported: the file for (bytes done, bytes in all). until: time.monotonic() at
@@ -33,7 +29,7 @@ class Memory:
         self._reported = reported
         self._until = until
         self._writing: fill.Writing | None = None
-        self._began = 0.0
+        self._counted = 0.0
         self._extents = fill.Fill(f"{checkpoint}/memory", f"{checkpoint}/images" if by_force else None)
         self.bytes = 0
         """Of memory, once all of it is written."""
@@ -47,7 +43,7 @@ class Memory:
         init = gate.wait_made(self._until, is_over)
         if init is None:
             return False
-        self._began = time.monotonic()
+        self._counted = time.monotonic()
         self._writing = self._extents.begin(process.members(init), self._until, urgent)
         return True
 
@@ -65,10 +61,11 @@ class Memory:
                 self.bytes = self._writing.wait(self._report).bytes
 
     def spent(self) -> float:
-        """Seconds from `begin` until now, or until all was written."""
+        """Seconds in which it was being written, since the last call or since `begin`."""
         if self._writing is None:
             return 0.0
-        return (self._writing.ended or time.monotonic()) - self._began
+        since, self._counted = self._counted, max(self._counted, self._writing.ended or time.monotonic())
+        return self._counted - since
 
     def close(self) -> None:
         """No thread is left writing."""

@@ -215,7 +215,7 @@ def settings(work: Work) -> None:
     checked and let go then."""
     if not own_settings.is_needed(work.checkpoint):
         return
-    beside_criu.await_memory(work, lambda memory: memory.wait(), "settings")
+    beside_criu.await_memory(work, "settings")
     init = health.init_pid(work.attempt)
     members = process.members(init)
     own_settings.apply(work.checkpoint, members)
@@ -237,11 +237,11 @@ def cuda(work: Work) -> None:
             init,
             work.facts,
             work.left_s(),
-            lambda: beside_criu.await_memory(work, lambda memory: memory.wait_urgent(), "cuda"),
+            lambda: beside_criu.await_urgent_memory(work),
         )
     finally:
         work.measured.update(work.gpu.seconds)
-    beside_criu.await_memory(work, lambda memory: memory.wait(), "cuda")
+    beside_criu.await_memory(work, "cuda")
     beside_criu.check_and_signal(work, init, process.members(init))
     work.begin_part("resume")
     work.gpu.let_run(work.stopped_before)
