@@ -81,8 +81,8 @@ def _memory_before_the_gate(work: Work, gate: Gate, is_over: Callable[[], bool])
 
 
 def await_urgent_memory(work: Work) -> None:
-    """Of a stopped tree, before the driver looks at it. What was done since CRIU ended was done beside the writing: that
-    time is memory's."""
+    """Of a stopped tree, before the driver looks at it. What was done since CRIU ended was done beside the writing:
+    that time is memory's."""
     if work.memory is None:
         return
     work.begin_part("memory")
