@@ -9,7 +9,6 @@ Used by the runtime: standard library only.
 """
 
 import os
-from contextlib import suppress
 
 from glowplug import paths
 from glowplug.criu import images
@@ -41,5 +40,8 @@ def leave_out(images_dir: str, into: str) -> bool:
 
 def refused() -> None:
     """Note, until the node's next start, that its processes take no write by force: CRIU restores all of them then."""
-    with suppress(OSError), open(paths.no_force(), "w"):
-        pass
+    try:
+        with open(paths.no_force(), "w"):
+            pass
+    except OSError:
+        return  # the next restore finds it out again
