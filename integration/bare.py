@@ -204,8 +204,11 @@ class Bare:
 
     def _fill(self, memory: str, init: int, until: float) -> None:
         try:
-            with fill.Fill(memory, self._read_only_dir) as extents:
-                self.filled = extents.write(process.members(init), until)
+            with (
+                fill.Fill(memory, self._read_only_dir) as extents,
+                extents.begin(process.members(init), until) as writing,
+            ):
+                self.filled = writing.wait()
         except BaseException:
             os.kill(init, signal.SIGKILL)
             raise

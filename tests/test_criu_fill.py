@@ -152,7 +152,7 @@ def test_what_the_process_may_only_read_is_written_by_force_alone(folder: str, c
     save(folder, child, [(SIZE - PAGE, 2 * PAGE, PAGE)], data)
     assert calls.forces_writes()
     with fill.Fill(f"{folder}/memory", folder) as ready:
-        assert ready.write({INNER: child.pid}, soon()).bytes == 3 * PAGE
+        assert filled.at_once(ready, {INNER: child.pid}, soon()).bytes == 3 * PAGE
     assert child.read(PAGE, PAGE) == data[:PAGE]
     assert child.read(SIZE - PAGE, 2 * PAGE) == data[PAGE:]
 
@@ -162,7 +162,7 @@ def test_no_mapping_takes_a_write_by_force_that_is_not_there(folder: str, child:
     save(f"{folder}/memory", child, [(PAGE, PAGE, 0)], noise(1))
     save(folder, child, [(NEVER_MAPPED - child.address, PAGE, 0)], noise(1))
     with fill.Fill(f"{folder}/memory", folder) as ready, pytest.raises(NotForced, match="no such mapping"):
-        ready.write({INNER: child.pid}, soon())
+        filled.at_once(ready, {INNER: child.pid}, soon())
 
 
 def test_a_process_that_is_gone_is_an_error(folder: str, child: Child) -> None:
@@ -266,7 +266,7 @@ def test_it_is_got_ready_before_there_is_a_process(folder: str, child: Child) ->
     with descriptors.none_left(), fill.Fill(folder) as ready:
         assert ready.bytes == 3 * PAGE
         os.unlink(f"{folder}/{extents.INDEX}")  # it is not read again
-        assert ready.write({INNER: child.pid}, soon()).bytes == 3 * PAGE
+        assert filled.at_once(ready, {INNER: child.pid}, soon()).bytes == 3 * PAGE
     assert child.read(0, PAGE) + child.read(4 * PAGE, 2 * PAGE) == data
 
 

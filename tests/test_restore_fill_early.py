@@ -86,7 +86,7 @@ class Restore:
 
         monkeypatch.setattr("glowplug.criu.fill.Fill", got_ready)
         monkeypatch.setattr("os.path.isdir", lambda folder: True)
-        monkeypatch.setattr(beside_criu, "_prepare_for_the_gate", lambda work: None)
+        monkeypatch.setattr(beside_criu, "_prepare_for_the_gate", lambda work, stopped: None)
         monkeypatch.setattr(beside_criu, "stays_stopped", lambda work: stopped)
         processes = [SimpleNamespace(pid=5, cuda=True), SimpleNamespace(pid=1, cuda=False)]
         self.work: Any = SimpleNamespace(

@@ -97,29 +97,17 @@ class Fill:
             raise CriuError(
                 f"the restored tree lacks process {lost[0]}, for which the checkpoint holds memory"
             )
-        later = [
-            piece
-            for piece in self._pieces
-            if urgent is not None and piece.private and piece.pid not in urgent
-        ]
-        waiting = set(map(id, later))
-        first = [piece for piece in self._pieces if id(piece) not in waiting]
+
+        def can_wait(piece: Piece) -> bool:
+            return urgent is not None and piece.private and piece.pid not in urgent
+
+        first = [piece for piece in self._pieces if not can_wait(piece)]
+        later = [piece for piece in self._pieces if can_wait(piece)]
         pieces = [piece._replace(pid=hosts[piece.pid]) for piece in first + later]
         try:
             return _begin(pieces, len(first), until, threads)
         except OSError as error:
             raise CriuError(f"memory: {error}") from error
-
-    def write(
-        self,
-        hosts: Mapping[int, int],
-        until: float,
-        progress: Progress | None = None,
-        threads: int = 0,
-    ) -> Filled:
-        """All of `begin` and `Writing.wait`."""
-        with self.begin(hosts, until, threads=threads) as writing:
-            return writing.wait(progress)
 
 
 def _begin(pieces: list[Piece], urgent: int, until: float, threads: int) -> "Writing":

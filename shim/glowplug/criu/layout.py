@@ -124,6 +124,13 @@ def mappings(images_dir: str, pid: int, files: dict[int, int]) -> list[Mapping]:
     return found
 
 
+def living(images_dir: str) -> tuple[list[processes.Process], dict[int, list[Mapping]]]:
+    """The processes that were dumped alive, and the mappings of each, by its pid in the container."""
+    tree = [process for process in processes.tree(images_dir) if process.state != processes.DEAD]
+    files = memory_files(images_dir)
+    return tree, {process.pid: mappings(images_dir, process.pid, files) for process in tree}
+
+
 def inherited(tree: list[processes.Process], of: dict[int, list[Mapping]]) -> set[tuple[int, int]]:
     """(pid, start) of private mappings that a process and its parent both have: CRIU restores them together.
 

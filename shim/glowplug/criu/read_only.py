@@ -5,7 +5,7 @@ These are a library's constants that its loader has relocated: 15 MB of a proces
 
 from bisect import bisect_right
 
-from glowplug.criu import extents, forced, images, layout, processes, rewrite
+from glowplug.criu import extents, forced, images, layout, rewrite
 from glowplug.criu.layout import Mapping
 from glowplug.errors import ImageError
 
@@ -18,9 +18,7 @@ def extract(images_dir: str, least: int = LEAST) -> int:
 
     The images stay complete. Returns how many bytes these are. Raises ImageError.
     """
-    tree = [process for process in processes.tree(images_dir) if process.state != processes.DEAD]
-    files = layout.memory_files(images_dir)
-    of = {process.pid: layout.mappings(images_dir, process.pid, files) for process in tree}
+    tree, of = layout.living(images_dir)
     with_parent = layout.inherited(tree, of)
     found = []
     for pid, mappings in of.items():

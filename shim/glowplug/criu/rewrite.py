@@ -56,9 +56,7 @@ def extract(images_dir: str, memory_dir: str, smallest: int = layout.SMALLEST) -
     an error they are half done and of no use. smallest: bytes of memory worth moving, of one mapping.
     Raises ImageError.
     """
-    tree = [process for process in processes.tree(images_dir) if process.state != processes.DEAD]
-    files = layout.memory_files(images_dir)
-    of = {process.pid: layout.mappings(images_dir, process.pid, files) for process in tree}
+    tree, of = layout.living(images_dir)
     found: list[extents.Extent] = []
     huge: set[tuple[int, int]] = set()
     moved = zeros = left = 0

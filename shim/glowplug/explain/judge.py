@@ -38,7 +38,6 @@ JUDGED = 8
 PARSED = 256
 """Manifests kept parsed: 4 ms each to parse, and small beside what they describe."""
 
-
 IN_MEMORY_S = 1.0
 """For so long a checkpoint that was all in the page cache is taken to be: to look takes 5 ms for 2.5 GB."""
 
@@ -140,7 +139,7 @@ class Judge:
         now = time.monotonic()
         if now - self._in_memory.get(path, float("-inf")) < IN_MEMORY_S:
             return 0
-        found = _unread(path, manifest)
+        found = _estimate_unread(path, manifest)
         if found == 0:
             with self._lock:
                 self._in_memory[path] = now
@@ -178,7 +177,7 @@ def _is_complete(path: str, manifest: Manifest) -> bool:
     return all(os.path.lexists(f"{path}/{name}") for name in manifest.files)
 
 
-def _unread(path: str, manifest: Manifest) -> int | None:
+def _estimate_unread(path: str, manifest: Manifest) -> int | None:
     try:
         return sum(
             pagecache.estimated_uncached_bytes(f"{path}/{name}")

@@ -29,14 +29,15 @@ def at_gate(work: Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     """Large mappings are written from the extents as soon as the tree has them; at the gate it is checked, signalled
     and let go. One that stays stopped is let go as soon as it is there, and stopped by CRIU: its memory is waited for
     later."""
-    _prepare_for_the_gate(work)
+    stopped = stays_stopped(work)
+    _prepare_for_the_gate(work, stopped)
     _begin_memory(work, gate, is_over)
-    if not stays_stopped(work):
+    if not stopped:
         _memory_before_the_gate(work, gate, is_over)
     init = gate.wait(work.until, is_over)
     if init is None:
         return  # CRIU failed before it got there
-    if not stays_stopped(work):
+    if not stopped:
         check_and_signal(work, init, process.members(init))
         gate.require_paused()
         work.attempt.open(init)
@@ -44,11 +45,11 @@ def at_gate(work: Work, gate: Gate, is_over: Callable[[], bool]) -> None:
     gate.open()
 
 
-def _prepare_for_the_gate(work: Work) -> None:
+def _prepare_for_the_gate(work: Work, stopped: bool) -> None:
     """What can be done while CRIU works: imports take as long as the restore of a small tree."""
     from glowplug.restore.at_gate import pass_through  # noqa: F401
 
-    if stays_stopped(work):
+    if stopped:
         from glowplug.criu import processes as dumped
 
         tree = dumped.tree(f"{work.checkpoint}/images")

@@ -34,18 +34,17 @@ class Memory:
         self.bytes = 0
         """Of memory, once all of it is written."""
 
-    def begin(self, gate: Gate, is_over: Callable[[], bool], urgent: Collection[int]) -> bool:
-        """Wait until the tree is made, and begin to write; False where CRIU fails before.
+    def begin(self, gate: Gate, is_over: Callable[[], bool], urgent: Collection[int]) -> None:
+        """Wait until the tree is made, and begin to write; nothing is written where CRIU fails before.
 
         is_over: whether `runc restore` has ended. urgent: the processes, by their pids in the container, whose memory
         is needed first. Raises CriuError.
         """
         init = gate.wait_made(self._until, is_over)
         if init is None:
-            return False
+            return
         self._counted = time.monotonic()
         self._writing = self._extents.begin(process.members(init), self._until, urgent)
-        return True
 
     def wait_urgent(self) -> None:
         """Until the urgent processes have all of theirs, and all that may be shared is there. Raises ImageError,
